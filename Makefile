@@ -1,0 +1,82 @@
+# The verbs of this project; `make` alone lists them. Every verb sets up what it needs first.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Variables that one may give on the command line, such as MODELS="quick quick.1 svm".
+COMPETITION ?= digits
+options = --competition "$(COMPETITION)"
+training = $(options) $(if $(MODELS),--models $(MODELS)) $(if $(FOLDS),--folds $(FOLDS)) \
+	$(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
+
+python = .venv/bin/python
+run = $(python) -m competition
+
+.PHONY: help
+help: ## list the verbs
+	@echo "make VERB [COMPETITION=digits] [MODELS=\"quick quick.1 svm\"] [FOLDS=5] [SEED=0] [JOBS=cores]"
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+.PHONY: setup
+setup: .venv/.ready ## make the environment
+
+.PHONY: data
+data: .venv/.ready ## bring the competition's files and check them
+	@$(run) data $(options)
+
+.PHONY: cv
+cv: .venv/.ready ## train every model on every fold, print the leaderboard
+	@$(run) cv $(training)
+
+.PHONY: submit
+submit: .venv/.ready ## cross-validate, blend, write submissions/submission.csv
+	@$(run) submit $(training)
+
+.PHONY: grade
+grade: .venv/.ready ## open the sealed answers (embedded competitions only; FILE= another submission)
+	@$(run) grade $(options) $(if $(FILE),--file "$(FILE)")
+
+.PHONY: test
+test: .venv/.ready-dev ## run the tests
+	@$(python) -m pytest
+
+.PHONY: test-all
+test-all: .venv/.ready-dev ## run the tests, the slow ones too
+	@$(python) -m pytest -m "slow or not slow"
+
+.PHONY: lint
+lint: .venv/.ready-dev ## check style and types
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy
+
+.PHONY: format
+format: .venv/.ready-dev ## mend the style
+	@$(python) -m ruff check --fix .
+	@$(python) -m ruff format .
+
+.PHONY: clean
+clean: ## remove the environment and caches; data, folds and submissions stay
+	@rm -rf .venv .pytest_cache .ruff_cache .mypy_cache
+	@find competition tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.ready: requirements.txt
+	@for candidate in python3.13 python3.12 python3.11 python3 python; do \
+		if $$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
+			found=$$candidate; break; \
+		fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "error: no Python 3.11, 3.12 or 3.13 was found; install one, such as: apt install python3 python3-venv" >&2; exit 2; \
+	fi; \
+	if ! $$found -c 'import venv, ensurepip' 2>/dev/null; then \
+		echo "error: $$found lacks its venv package; install it, such as: apt install $$($$found -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 2; \
+	fi; \
+	echo "setting up .venv with $$($$found --version) ..."; \
+	$$found -m venv --clear .venv
+	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/.ready-dev: .venv/.ready requirements-dev.txt
+	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,190 @@
+"""The command line: wiring only."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from competition.problem import Problem
+
+if TYPE_CHECKING:
+    from competition.data import Dataset
+    from competition.store import Predictions, Store
+
+DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
+DEFAULT_MEMBERS = ("mlp", "knn", "svm", "quick", "quick.1")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; a Problem ends as one line and status 2."""
+    signal.signal(signal.SIGTERM, _stop)
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except Problem as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+def data(options: argparse.Namespace) -> None:
+    """Bring the competition's files and check them."""
+    dataset = _dataset(options)
+    rows, height, width, _ = dataset.images.shape
+    classes = ", ".join(map(str, dataset.classes[:12])) + (" ..." if len(dataset.classes) > 12 else "")
+    counts = f"{rows:,} training and {len(dataset.test_ids):,} test images"
+    print(f"{DATA / options.competition}: {counts} of {height}x{width} pixels")
+    print(f"{len(dataset.classes)} classes: {classes}")
+
+
+def cv(options: argparse.Namespace) -> None:
+    """Train every model on every fold and print the leaderboard."""
+    from competition import terminal
+
+    store = _store(options)
+    complete: list[Predictions] = []
+    try:
+        for members in _cross_validated(options, store):
+            complete = members
+    finally:
+        terminal.console.print(terminal.leaderboard(complete, store.dataset.labels))
+
+
+def submit(options: argparse.Namespace) -> None:
+    """Cross-validate, blend and write submission.csv, anew with each model that becomes complete."""
+    from competition import ensemble, submission, terminal
+
+    store = _store(options)
+    labels, held_out = store.dataset.labels, store.folds.held_out
+    sample = DATA / options.competition / "sample_submission.csv"
+    complete: list[Predictions] = []
+    try:
+        for complete in _cross_validated(options, store):
+            blend = ensemble.blend(complete, labels, held_out, ensemble.greedy)
+            for target in (_submission(options.competition), SUBMISSIONS / "submission.csv"):
+                submission.write(blend.test, store.dataset, sample, target)
+            terminal.console.print(
+                f"{target} now blends {', '.join(blend.members)}: {terminal.percent(blend.accuracy)} out of fold"
+            )
+    finally:
+        terminal.console.print(terminal.leaderboard(complete, labels))
+        if len(complete) > 1:
+            mean = ensemble.blend(complete, labels, held_out, ensemble.mean)
+            terminal.console.print(terminal.blends(blend, mean, labels))
+
+
+def grade(options: argparse.Namespace) -> None:
+    """Open the sealed answers of an embedded competition; the opening is put on record."""
+    from competition import grading, terminal
+
+    submission = options.file or _submission(options.competition)
+    result = grading.grade(submission, DATA / options.competition)
+    terminal.console.print(terminal.graded(result))
+    terminal.console.print(f"{submission}; the answers have been opened {result.openings} times")
+
+
+def _submission(competition: str) -> Path:
+    return SUBMISSIONS / competition / "submission.csv"
+
+
+def _dataset(options: argparse.Namespace) -> "Dataset":
+    """The competition's rows, its files brought first if need be."""
+    from competition.data import load
+    from competition.sources import ensure
+
+    folder = DATA / options.competition
+    if not folder.exists():
+        print(f"bringing the files of {options.competition} into {folder} ...", flush=True)
+    ensure(options.competition, folder)
+    return load(folder)
+
+
+def _store(options: argparse.Namespace) -> "Store":
+    """The place of the split's predictions."""
+    from competition.folds import frozen
+    from competition.store import Store
+
+    dataset = _dataset(options)
+    folder = FOLDS / options.competition
+    return Store(folder, dataset, frozen(dataset, folder, options.folds, options.seed))
+
+
+def _cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[list[Predictions]]":
+    """All complete members whenever there are more, with progress on the terminal."""
+    from competition import terminal
+    from competition.compute import LocalWorkers
+    from competition.crossval import cross_validate, unfinished
+    from competition.models import Member
+
+    members = [Member.named(name) for name in dict.fromkeys(options.models)]
+    workers = LocalWorkers(options.jobs) if options.jobs else LocalWorkers()
+    tasks = unfinished(store, members)
+    if reasons := sorted({f"{task.member.name}: {reason}" for task, reason in tasks}):
+        print(f"{len(tasks)} folds to train with {workers.jobs} workers", *reasons, sep="\n  ", flush=True)
+    with (
+        terminal.shown(terminal.Progress(store, members, workers.jobs)) as workers.hear,
+        closing(cross_validate(store, members, workers)) as complete,
+    ):
+        yield from complete
+
+
+def _jobs(text: str) -> int:
+    """A number of workers, at least one."""
+    jobs = int(text)
+    if jobs < 1:
+        raise argparse.ArgumentTypeError(f"{jobs} workers do no work")
+    return jobs
+
+
+def _stop(*signal: Any) -> None:
+    """End as on Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m competition",
+        description="From a table of pixels to a submission: cross-validate models, blend them, write submission.csv.",
+        epilog="`make help` lists the same as verbs of Make, with a set-up that they do by themselves.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command, options in ((data, ()), (cv, _TRAINING), (submit, _TRAINING), (grade, _GRADING)):
+        about = str(command.__doc__)
+        one = commands.add_parser(command.__name__, help=about, description=about, formatter_class=_WITH_DEFAULTS)
+        one.set_defaults(command=command)
+        for name, settings in (*_COMMON, *options):
+            one.add_argument(name, **settings)
+    return parser
+
+
+_WITH_DEFAULTS = argparse.ArgumentDefaultsHelpFormatter
+_COMMON: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("--competition", {"default": "digits", "metavar": "NAME", "help": "the folder under data/"}),
+)
+_TRAINING: tuple[tuple[str, dict[str, Any]], ...] = (
+    (
+        "--models",
+        {
+            "nargs": "+",
+            "default": DEFAULT_MEMBERS,
+            "metavar": "MEMBER",
+            "help": "a model, with .SEED for further networks of its kind: quick quick.1 svm",
+        },
+    ),
+    ("--folds", {"type": int, "default": 5, "metavar": "N", "help": "how many parts take turns at being held out"}),
+    ("--seed", {"type": int, "default": 0, "metavar": "N", "help": "of the split; another one makes another split"}),
+    ("--jobs", {"type": _jobs, "default": None, "metavar": "N", "help": "workers of one thread; default: one a core"}),
+)
+_GRADING: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("--file", {"type": Path, "metavar": "FILE", "help": "the submission; default: the competition's latest"}),
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

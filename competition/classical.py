@@ -1,0 +1,46 @@
+"""scikit-learn pipelines as models of the competition."""
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import skops.io
+from sklearn.pipeline import Pipeline
+
+from competition.recipe import Observer
+
+OWN = ("competition.", "numpy.", "sklearn.")  # whose types a kept model may hold
+
+
+class Classical:
+    """A pipeline from images to probabilities, whatever is fitted being fitted inside it."""
+
+    suffix = ".skops"
+
+    def __init__(self, pipeline: Pipeline, classes: int) -> None:
+        self.pipeline = pipeline
+        self.classes = classes
+
+    def fit(self, images: np.ndarray, labels: np.ndarray, observer: Observer) -> Self:
+        """Fit every step; such models have no epochs to observe."""
+        self.pipeline.fit(images, labels)
+        return self
+
+    def predict_proba(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities (rows, classes); a class that the training rows lacked gets none."""
+        probabilities = np.zeros((len(images), self.classes))
+        probabilities[:, self.pipeline.classes_] = self.pipeline.predict_proba(images)
+        return probabilities
+
+    def save(self, path: Path) -> None:
+        """Keep the fitted pipeline."""
+        skops.io.dump(self.pipeline, path)
+
+
+def load(path: Path) -> Pipeline:
+    """A kept pipeline; a file that holds types of others than this project, NumPy and scikit-learn is refused."""
+    unknown = skops.io.get_untrusted_types(file=path)
+    foreign = [name for name in unknown if not name.startswith(OWN)]
+    if foreign:
+        raise ValueError(f"{path} holds {foreign[0]}, which is not loaded")
+    return skops.io.load(path, trusted=unknown)

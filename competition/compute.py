@@ -1,0 +1,180 @@
+"""Where tasks run: worker processes on this machine's cores.
+
+Each worker is a pool of one process, spawned by joblib's loky with its thread limits set before any library loads: a
+death then names its task and takes no other task along. A worker has one thread, however many workers there are, since
+two workers of one thread train twice as fast as one of two, and results do not depend on the number of workers.
+What a worker says while it trains comes over a connection; when that breaks, the driver is gone and the worker ends.
+"""
+
+import contextlib
+import os
+import queue
+import re
+import signal
+import tempfile
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from typing import Any
+
+from joblib import cpu_count
+from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
+
+ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+    ),
+    "1",
+)
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+ATTEMPTS = 2  # a worker can die of its neighbours' hunger for memory, so its task gets a second one
+LOOK_AROUND = 0.2  # seconds between looks at what the workers said
+
+Say = Callable[..., None]
+Work = Callable[[Any, Say], Any]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a task has no result: a line for the terminal, and all that is known."""
+
+    reason: str
+    details: str
+
+
+@dataclass
+class _Worker:
+    """A pool of one process and the task that it works on."""
+
+    pool: ProcessPoolExecutor
+    last_words: Path  # what the process wrote to its standard error
+    task: Any = None
+
+
+@dataclass
+class LocalWorkers:
+    """As many worker processes as asked for; `hear` gets (task, *what its worker says), in the driver's thread."""
+
+    jobs: int = field(default_factory=cpu_count)  # of the cores that affinity and cgroup leave to this process
+    hear: Say = lambda *said: None
+
+    def run(self, work: Work, tasks: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+        """Yield (task, result or Failure) of work(task, say) as tasks finish; they start in the order given."""
+        with _Line() as line, tempfile.TemporaryDirectory() as scratch:
+            attempts = deque((task, 1) for task in tasks)
+            idle = [_spawned(line, Path(scratch) / f"{number}") for number in range(min(self.jobs, len(tasks)))]
+            busy: dict[Future, tuple[_Worker, Any, int]] = {}
+            try:
+                while attempts or busy:
+                    while idle and attempts:
+                        worker, (task, attempt) = idle.pop(), attempts.popleft()
+                        busy[worker.pool.submit(_work, work, task)] = worker, task, attempt
+                        self.hear(task, "started")
+                    finished, _ = wait(busy, LOOK_AROUND, FIRST_COMPLETED)
+                    for said in line.heard():
+                        self.hear(*said)
+                    for future in finished:
+                        worker, task, attempt = busy.pop(future)
+                        try:
+                            outcome = future.result()
+                        except TerminatedWorkerError as error:
+                            worker.pool.shutdown(kill_workers=True)
+                            outcome = _death(error, worker, attempt)
+                            worker = _spawned(line, worker.last_words)
+                            if attempt < ATTEMPTS:
+                                attempts.appendleft((task, attempt + 1))
+                                outcome = None
+                        idle.append(worker)
+                        if outcome is not None:
+                            yield task, outcome
+            finally:
+                for worker in [*idle, *(worker for worker, _, _ in busy.values())]:
+                    worker.pool.shutdown(wait=False, kill_workers=True)
+
+
+def _spawned(line: "_Line", last_words: Path) -> _Worker:
+    """A worker whose process starts with its first task."""
+    pool = ProcessPoolExecutor(1, env=ONE_THREAD | QUIET, initializer=_begin, initargs=(*line.number, str(last_words)))
+    return _Worker(pool, last_words)
+
+
+def _death(error: TerminatedWorkerError, worker: _Worker, attempt: int) -> Failure:
+    """What can be told of a worker that ended without an answer."""
+    codes = re.search(r"\{(.*?)\}", str(error))
+    how = codes[1] if codes else "for no known reason"
+    hint = "; SIGKILL mostly means that the memory ran out: try fewer JOBS" if "SIGKILL" in how else ""
+    words = worker.last_words.read_text(errors="replace") if worker.last_words.exists() else ""
+    return Failure(f"its worker died {attempt} times, {how}{hint}", words[-4000:])
+
+
+class _Line:
+    """The driver's end of the connections to its workers."""
+
+    def __enter__(self) -> "_Line":
+        self._key = os.urandom(16)
+        self._listener = Listener(authkey=self._key)
+        self._said: queue.SimpleQueue = queue.SimpleQueue()
+        threading.Thread(target=self._answer, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._listener.close()
+
+    @property
+    def number(self) -> tuple[Any, bytes]:
+        """What a worker needs to call."""
+        return self._listener.address, self._key
+
+    def heard(self) -> Iterator[tuple]:
+        """All that was said since the last time."""
+        while not self._said.empty():
+            yield self._said.get()
+
+    def _answer(self) -> None:
+        while True:
+            try:
+                caller = self._listener.accept()
+            except (OSError, EOFError):
+                return
+            threading.Thread(target=self._listen, args=(caller,), daemon=True).start()
+
+    def _listen(self, caller: Connection) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._said.put(caller.recv())
+
+
+_to_driver: Connection
+
+
+def _begin(address: Any, key: bytes, last_words: str) -> None:
+    """In the worker, once: leave Ctrl-C to the driver, keep what libraries mutter off the terminal, call the driver."""
+    global _to_driver
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(os.open(last_words, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    _to_driver = Client(address, authkey=bytes(key))
+    threading.Thread(target=_end_with_driver, daemon=True).start()
+
+
+def _end_with_driver() -> None:
+    """The driver never writes; that reading ends means that it is gone, and what it asked for with it."""
+    with contextlib.suppress(EOFError, OSError):
+        _to_driver.recv()
+    os._exit(1)
+
+
+def _work(work: Work, task: Any) -> Any:
+    """In the worker: the result, or as a Failure what went wrong, so that a task fails alone."""
+    try:
+        return work(task, lambda *said: _to_driver.send((task, *said)))
+    except Exception as error:
+        return Failure(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())

@@ -1,0 +1,120 @@
+"""Transformers of images for models that do not learn their own features; each fits into a scikit-learn Pipeline.
+
+They take images (rows, height, width, channels) and hand on floats; colours are averaged to grey.
+"""
+
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+
+ROWS_AT_ONCE = 2_000  # bounds the memory that a transformer takes beside its result
+EPSILON = 1e-6
+
+
+class _Rowwise(TransformerMixin, BaseEstimator):
+    """A transformer that learns nothing and treats each image by itself, a block of rows at a time."""
+
+    def fit(self, images: np.ndarray, labels: np.ndarray | None = None) -> Self:
+        """Nothing to learn."""
+        return self
+
+    def transform(self, images: np.ndarray) -> np.ndarray:
+        """The features of each image."""
+        starts = range(0, len(images), ROWS_AT_ONCE)
+        return np.concatenate([self._block(images[start : start + ROWS_AT_ONCE]) for start in starts])
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def _block(self, images: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+
+class Deskew(_Rowwise):
+    """Centre each image's mass and shear its slant away, by its moments: (rows, height, width) in 0..1."""
+
+    def _block(self, images: np.ndarray) -> np.ndarray:
+        grey = images.mean(axis=3, dtype=np.float32) / 255
+        _, height, width = grey.shape
+        y, x = np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32)
+        mass = grey.sum(axis=(1, 2)) + EPSILON
+        in_row, in_column = grey.sum(axis=2), grey.sum(axis=1)
+        centre_y, centre_x = in_row @ y / mass, in_column @ x / mass
+        off_y, off_x = y - centre_y[:, None], x - centre_x[:, None]
+        spread_y = (in_row * off_y**2).sum(axis=1) / mass
+        together = np.einsum("nyx,ny,nx->n", grey, off_y, off_x, optimize=True) / mass
+        slant = together / (spread_y + EPSILON)
+        # Where each pixel of the result comes from: along its row by the slant, and whole by the centre's offset.
+        from_y = np.broadcast_to(y + (centre_y - (height - 1) / 2)[:, None], (len(grey), height))
+        shift = slant[:, None] * (from_y - centre_y[:, None]) + (centre_x - (width - 1) / 2)[:, None]
+        from_x = x + shift[:, :, None]
+        return _between_columns(_between_rows(grey, from_y), from_x)
+
+
+class Hog(_Rowwise):
+    """Histograms of oriented gradients over square cells, each pixel shared between two directions.
+
+    Each entry of `cells` lays a grid of so many cells a side over the image; neighbouring 2x2 cells are normalised
+    together, to a length of one, then clipped. The `floor` is added to the length: without it the faint
+    traces in an empty corner would count as much as a stroke.
+    """
+
+    def __init__(
+        self, cells: tuple[int, ...] = (7, 4), directions: int = 9, clip: float = 0.4, floor: float = 1.0
+    ) -> None:
+        self.cells = cells
+        self.directions = directions
+        self.clip = clip
+        self.floor = floor
+
+    def _block(self, images: np.ndarray) -> np.ndarray:
+        votes = self._votes(images)
+        return np.concatenate([self._normalised(_summed(votes, cells)) for cells in self.cells], axis=1)
+
+    def _votes(self, images: np.ndarray) -> np.ndarray:
+        """How strongly each pixel's gradient points into each direction: (rows, height, width, directions)."""
+        rows, columns = np.gradient(images, axis=(1, 2))
+        strength = np.hypot(rows, columns)
+        position = np.arctan2(rows, columns) % np.pi / np.pi * self.directions
+        low = np.floor(position)
+        share = position - low
+        low = low.astype(np.int64) % self.directions
+        votes = np.zeros((*images.shape, self.directions), dtype=np.float32)
+        np.put_along_axis(votes, low[..., None], (strength * (1 - share))[..., None], axis=3)
+        high = (low + 1) % self.directions
+        np.put_along_axis(votes, high[..., None], (strength * share)[..., None], axis=3)
+        return votes
+
+    def _normalised(self, grid: np.ndarray) -> np.ndarray:
+        """Overlapping blocks of 2x2 cells, each brought to length one, flattened."""
+        windows = np.lib.stride_tricks.sliding_window_view(grid, (2, 2), axis=(1, 2))
+        blocks = windows.reshape(*windows.shape[:3], -1)
+        blocks = np.minimum(blocks / (np.linalg.norm(blocks, axis=-1, keepdims=True) + self.floor), self.clip)
+        return blocks.reshape(len(blocks), -1).astype(np.float32)
+
+
+def _summed(votes: np.ndarray, cells: int) -> np.ndarray:
+    """Sums over a grid of cells x cells; sides that do not divide give cells that differ by a pixel."""
+    for axis in (1, 2):
+        edges = np.linspace(0, votes.shape[axis], min(cells, votes.shape[axis]) + 1).round().astype(int)
+        parts = [votes.take(range(*edge), axis=axis).sum(axis=axis, keepdims=True) for edge in pairwise(edges)]
+        votes = np.concatenate(parts, axis=axis)
+    return votes
+
+
+def _between_rows(images: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Rows of (n, height, width) at fractional positions (n, height), interpolated, 0 outside."""
+    return _between_columns(images.transpose(0, 2, 1), position[:, None, :]).transpose(0, 2, 1)
+
+
+def _between_columns(images: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Columns of (n, height, width) at fractional positions that broadcast to it, interpolated, 0 outside."""
+    width = images.shape[2]
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 1)))
+    position = np.broadcast_to(np.clip(position + 1, 0, width + 0.999), images.shape)
+    low = position.astype(np.int64)
+    share = (position - low).astype(np.float32)
+    high = np.minimum(low + 1, width + 1)
+    return np.take_along_axis(padded, low, axis=2) * (1 - share) + np.take_along_axis(padded, high, axis=2) * share

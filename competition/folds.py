@@ -1,0 +1,84 @@
+"""One split of the training rows into folds, made once and frozen in a file."""
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from competition.data import Dataset
+from competition.files import whole
+from competition.problem import Problem
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Which fold holds out which training row, in Dataset order."""
+
+    held_out: np.ndarray  # (train rows,) numbers from 0 to count - 1
+    count: int
+    seed: int
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """The split's folder."""
+        return f"{self.count}-folds-seed-{self.seed}"
+
+
+def frozen(dataset: Dataset, folder: Path, count: int, seed: int) -> Folds:
+    """The split that lies under `folder`, made there if this number of folds and seed are new."""
+    folds = Folds(np.empty(0), count, seed, "")
+    path = folder / folds.name / "split.csv"
+    if not path.exists():
+        folds = split(dataset, count, seed)
+        with whole(path) as temporary, temporary.open("w") as file:
+            file.write(f"# split {folds.digest} of data {dataset.digest}\n")
+            table = pd.DataFrame({"id": dataset.train_ids, "fold": folds.held_out})
+            table.to_csv(file, index=False, lineterminator="\n")
+        return folds
+    return _read(dataset, path, count, seed)
+
+
+def split(dataset: Dataset, count: int, seed: int) -> Folds:
+    """Stratified folds in which exact duplicates of an image are held out together."""
+    from sklearn.model_selection import StratifiedKFold
+
+    if count < 2:
+        raise Problem(f"{count} folds leave nothing to train on; FOLDS=2 is the least")
+    flat = np.ascontiguousarray(dataset.images).reshape(len(dataset.images), -1)
+    _, first, image = np.unique(flat.view(f"V{flat.shape[1]}").ravel(), return_index=True, return_inverse=True)
+    fewest = np.bincount(dataset.labels[first], minlength=len(dataset.classes)).argmin()
+    if (members := int((dataset.labels[first] == fewest).sum())) < count:
+        raise Problem(f"class {dataset.classes[fewest]} has {members} different images, too few for FOLDS={count}")
+    # Distinct images are dealt out in the order of their first row, so that the split follows from the rows alone.
+    order = np.argsort(first)
+    fold_of_image = np.empty(len(first), dtype=np.int8)
+    dealer = StratifiedKFold(count, shuffle=True, random_state=seed)
+    for fold, (_, dealt) in enumerate(dealer.split(order, dataset.labels[first[order]])):
+        fold_of_image[order[dealt]] = fold
+    held_out = fold_of_image[image]
+    return Folds(held_out, count, seed, _digest(dataset.train_ids, held_out))
+
+
+def _read(dataset: Dataset, path: Path, count: int, seed: int) -> Folds:
+    """The frozen split, by row id; a split of other rows or one changed by hand is refused."""
+    aside = f"mv {path.parent} {path.parent}.old"
+    stamp = path.open().readline().split()
+    if len(stamp) != 6 or stamp[5] != dataset.digest:
+        raise Problem(f"{path} splits other data than lies there now; put the data back, or make a new split: {aside}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = pd.read_csv(path, comment="#", index_col="id", dtype={"id": dataset.train_ids.dtype.type})
+    held_out = table["fold"].reindex(dataset.train_ids).to_numpy()
+    if len(table) != len(held_out) or np.isnan(held_out).any() or stamp[2] != _digest(dataset.train_ids, held_out):
+        raise Problem(f"{path} was changed after it was made; restore it, or make a new split: {aside}")
+    return Folds(held_out.astype(np.int8), count, seed, stamp[2])
+
+
+def _digest(ids: np.ndarray, held_out: np.ndarray) -> str:
+    """Changes when any row changes its fold."""
+    rows = "\n".join(f"{row},{int(fold)}" for row, fold in zip(ids, held_out, strict=True))
+    return hashlib.sha256(rows.encode()).hexdigest()

@@ -1,0 +1,59 @@
+"""The only room that opens the sealed answers of an embedded competition, and it counts how often."""
+
+import csv
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from competition.files import sha256
+from competition.metrics import Score
+from competition.problem import Problem
+from competition.sources import SEALED
+from competition.submission import check
+
+OPENINGS = "openings.csv"
+HEADER = "when", "submission", "sha256", "accuracy"
+
+
+@dataclass(frozen=True)
+class Grade:
+    """How a submission did on the sealed answers."""
+
+    accuracy: Score
+    wrong: int
+    rows: int
+    by_class: list[tuple[object, int, int]]  # (class, rows, wrong)
+    openings: int
+
+
+def grade(submission: Path, folder: Path) -> Grade:
+    """Open the answers, compare, and put the opening on record."""
+    answers = folder / SEALED
+    if not answers.exists():
+        raise Problem(f"{folder.name} has no sealed answers; only Kaggle can grade it: upload {submission}")
+    if not submission.exists():
+        raise Problem(f"{submission} is missing; run `make submit COMPETITION={folder.name}`")
+    truth = pd.read_csv(answers)
+    label = truth.columns[1]
+    labels = truth[label].to_numpy()
+    predicted = check(submission, folder / "sample_submission.csv", np.unique(labels))[label].to_numpy()
+    right = predicted == labels
+    accuracy = Score(float(right.mean()), float(right.std() / np.sqrt(len(right))))
+    by_class = [(name, int((labels == name).sum()), int((~right[labels == name]).sum())) for name in np.unique(labels)]
+    openings = _record(answers.parent / OPENINGS, submission, accuracy.value)
+    return Grade(accuracy, int((~right).sum()), len(right), by_class, openings)
+
+
+def _record(openings: Path, submission: Path, accuracy: float) -> int:
+    """Append a line, and tell how many there are."""
+    new = not openings.exists()
+    with openings.open("a", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if new:
+            writer.writerow(HEADER)
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        writer.writerow([when, submission, sha256(submission), f"{accuracy:.6f}"])
+    return len(openings.read_text().splitlines()) - 1

@@ -1,0 +1,68 @@
+"""How predictions are scored, and when a difference between two scores is news."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+SMALLEST = 1e-7  # a probability below this counts as this
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A mean over rows, so that its standard error is that of a mean."""
+
+    name: str
+    rows: Callable[[np.ndarray, np.ndarray], np.ndarray]  # (labels, probabilities) -> a value for each row
+    greater_is_better: bool
+
+    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> "Score":
+        """The metric over all rows, with its standard error."""
+        values = self.rows(labels, probabilities)
+        return Score(float(values.mean()), float(values.std() / np.sqrt(len(values))))
+
+
+@dataclass(frozen=True)
+class Score:
+    """A figure and how far it would move on other rows of the same kind."""
+
+    value: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two predictors on the same rows: what the second mends and spoils, and how likely chance does as much."""
+
+    fixed: int
+    broken: int
+    p_value: float
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the difference is beyond noise."""
+        return self.p_value < 0.05
+
+
+def hits(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """1 for each row whose likeliest class is the label, else 0."""
+    return (probabilities.argmax(axis=1) == labels).astype(float)
+
+
+def row_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Minus the log probability that each row gives its label."""
+    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], SMALLEST))
+
+
+ACCURACY = Metric("accuracy", hits, greater_is_better=True)
+LOG_LOSS = Metric("log loss", row_log_loss, greater_is_better=False)
+
+
+def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Comparison:
+    """Exact McNemar test: of the rows on which just one is right, is the share a fair coin's?"""
+    from scipy.stats import binomtest
+
+    before, after = hits(labels, first), hits(labels, second)
+    fixed, broken = int((after > before).sum()), int((after < before).sum())
+    p_value = float(binomtest(fixed, fixed + broken).pvalue) if fixed + broken else 1.0
+    return Comparison(fixed, broken, p_value)

@@ -1,0 +1,54 @@
+"""knn: the nearest neighbours among deskewed images, by their oriented gradients."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from competition.features import Deskew, Hog
+from competition.models import classical
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """How far to look, in which space."""
+
+    neighbours: int = 6
+    components: int = 120
+    doubt: float = 0.05  # a share of the vote that is spread over all classes: no neighbour proves a class impossible
+
+
+class Vote(ClassifierMixin, BaseEstimator):
+    """Nearest neighbours that vote with the inverse square of their distance."""
+
+    def __init__(self, neighbours: int, doubt: float) -> None:
+        self.neighbours = neighbours
+        self.doubt = doubt
+
+    def fit(self, features: np.ndarray, labels: np.ndarray) -> Self:
+        """Remember the rows; in so many dimensions brute force, by blocks of a matrix product, is fastest."""
+        self.classes_, self.labels_ = np.unique(labels, return_inverse=True)
+        self.index_ = NearestNeighbors(n_neighbors=min(self.neighbours, len(labels)), algorithm="brute").fit(features)
+        return self
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        """Each class's share of the votes."""
+        distance, neighbour = self.index_.kneighbors(features)
+        weight = 1 / (distance**2 + 1e-9)
+        votes = np.zeros((len(features), len(self.classes_)))
+        for column in range(neighbour.shape[1]):
+            votes[np.arange(len(votes)), self.labels_[neighbour[:, column]]] += weight[:, column]
+        return (1 - self.doubt) * votes / votes.sum(axis=1, keepdims=True) + self.doubt / len(self.classes_)
+
+
+def pipeline(recipe: Neighbourhood, seed: int) -> Pipeline:
+    """From images to votes."""
+    steps: list[Any] = [Deskew(), Hog(), PCA(recipe.components, svd_solver="covariance_eigh")]
+    return make_pipeline(*steps, Vote(recipe.neighbours, recipe.doubt))
+
+
+SPEC = classical(pipeline, Neighbourhood(), seconds=40)

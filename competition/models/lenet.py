@@ -1,0 +1,25 @@
+"""lenet: two 3x3 convolutions with pooling, a dense layer, dropout. The tutorials' first convolutional network."""
+
+from typing import Any
+
+from competition.models import network
+from competition.recipe import Recipe, Warp, one_cycle
+
+
+def body(x: Any) -> Any:
+    """32 and 64 filters, each halved, then 128 units."""
+    from keras import layers
+
+    from competition.blocks import halve
+
+    for filters in (32, 64):
+        x = halve(layers.Conv2D(filters, 3, padding="same", activation="relu")(x))
+    x = layers.Dense(128, activation="relu")(layers.Flatten()(x))
+    return layers.Dropout(0.5)(x)
+
+
+SPEC = network(
+    body,
+    Recipe(epochs=8, peak=2e-3, schedule=one_cycle, warp=Warp()),
+    seconds=60,
+)

@@ -1,0 +1,31 @@
+"""quick: the most accuracy for a second of CPU.
+
+The first convolution strides, so that all others see a quarter of the pixels; unpadded ones shrink the image further
+while the filters grow, and capacity sits where it is cheap. 290,000 parameters, 9.6 million multiply-adds.
+"""
+
+from typing import Any
+
+from competition.models import network
+from competition.recipe import Recipe, Warp, one_cycle
+
+
+def body(x: Any) -> Any:
+    """28 pixels a side become 14, 12, 10, 5, 5 and 3."""
+    from keras import layers
+
+    from competition.blocks import convolution, halve
+
+    x = convolution(x, 32, 5, strides=2)
+    x = convolution(x, 64, 3, padding="valid")
+    x = halve(convolution(x, 64, 3, padding="valid"))
+    x = convolution(x, 128, 3)
+    x = convolution(x, 128, 3, padding="valid")
+    return layers.Dropout(0.4)(layers.Flatten()(x))
+
+
+SPEC = network(
+    body,
+    Recipe(epochs=12, peak=4e-3, schedule=one_cycle, weight_decay=0.01, smoothing=0.1, warp=Warp()),
+    seconds=150,
+)

@@ -1,0 +1,95 @@
+"""The only training loop of Keras networks; a Recipe says how, a function of layers says what.
+
+The loop hands single batches to Keras instead of calling `fit`: each epoch of `fit` on TensorFlow 2.21 waited for a
+background thread, up to 5 s on one core, and the batches' order would hang on the backend's random numbers.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import layers
+from scipy.special import softmax
+
+from competition.augment import RandomWarp
+from competition.recipe import Observer, Recipe
+
+Layers = Callable[[Any], Any]  # features of an image in 0..1
+
+ROWS_AT_ONCE = 500  # when predicting
+
+
+class Network:
+    """A network of one output per class, trained by a recipe."""
+
+    suffix = ".keras"
+
+    def __init__(self, body: Layers, recipe: Recipe, seed: int, shape: tuple[int, ...], classes: int) -> None:
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(seed)
+        keras.config.set_dtype_policy(recipe.precision)
+        if keras.backend.backend() == "tensorflow":
+            _make_tensorflow_repeatable()
+        self.recipe = recipe
+        self.seed = seed
+        self.classes = classes
+        images = keras.Input(shape, dtype="uint8")
+        features = body(layers.Rescaling(1 / 255, dtype="float32")(images))
+        self.model = keras.Model(images, layers.Dense(classes, dtype="float32", name="logits")(features))
+
+    def fit(self, images: np.ndarray, labels: np.ndarray, observer: Observer) -> Self:
+        """Train for the recipe's whole length; the observer hears of each epoch and never steers."""
+        trainer = self._trainer()
+        wanted = np.eye(self.classes, dtype=np.float32)[labels]
+        order = np.random.default_rng(self.seed)
+        batch = min(self.recipe.batch, len(images))
+        starts = range(0, len(images) - batch + 1, batch)
+        steps = self.recipe.epochs * len(starts)
+        done = 0
+        for epoch in range(self.recipe.epochs):
+            rows = order.permutation(len(images))
+            for start in starts:
+                chosen = rows[start : start + batch]
+                trainer.optimizer.learning_rate = self.recipe.peak * self.recipe.schedule(done / steps)
+                loss = trainer.train_on_batch(images[chosen], wanted[chosen])
+                done += 1
+            if not np.isfinite(loss):
+                raise FloatingPointError(f"the loss became {loss} in epoch {epoch + 1} of {self.recipe.epochs}")
+            observer(epoch + 1, self.recipe.epochs)
+        return self
+
+    def predict_proba(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities (rows, classes)."""
+        starts = range(0, len(images), ROWS_AT_ONCE)
+        logits = [self.model.predict_on_batch(images[start : start + ROWS_AT_ONCE]) for start in starts]
+        return softmax(np.concatenate(logits).astype(np.float64), axis=1)
+
+    def save(self, path: Path) -> None:
+        """Keep the network, without its optimiser and augmentation."""
+        self.model.save(path)
+
+    def _trainer(self) -> keras.Model:
+        """The network behind its augmentation, with its optimiser."""
+        images = keras.Input(self.model.input_shape[1:], dtype="uint8")
+        changed = RandomWarp(self.recipe.warp, self.seed)(images) if self.recipe.warp else images
+        trainer = keras.Model(images, self.model(changed))
+        trainer.compile(
+            keras.optimizers.AdamW(self.recipe.peak, weight_decay=self.recipe.weight_decay),
+            keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.recipe.smoothing),
+            jit_compile=keras.backend.backend() == "jax",  # on CPUs XLA is slower than TensorFlow's own kernels
+        )
+        return trainer
+
+
+def load(path: Path) -> keras.Model:
+    """A kept network; only layers that Keras knows are admitted, so that loading runs no foreign code."""
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _make_tensorflow_repeatable() -> None:
+    """The same seed gives the same bytes: with threads of any number, sums keep their order."""
+    import tensorflow
+
+    tensorflow.config.experimental.enable_op_determinism()
