@@ -63,8 +63,8 @@ def _parse(folder: Path) -> dict[str, np.ndarray]:
     headers = {path: _header(path) for path in (train, test, sample)}
     if len(headers[sample]) != 2:
         raise Problem(f"{sample} has {len(headers[sample])} columns; an id and a label column were expected")
-    id_column = headers[sample][0]
-    label = _label_column(headers, train, test)
+    id_column, sample_label = headers[sample]
+    label = _label_column(headers, train, test, sample_label)
     pixels = [column for column in headers[train] if column.lower() not in (label.lower(), id_column.lower())]
     in_test = [column for column in headers[test] if column.lower() != id_column.lower()]
     _check_pixel_columns(pixels, in_test, train, test)
@@ -93,16 +93,13 @@ def _header(path: Path) -> list[str]:
     return [str(column).strip() for column in columns]
 
 
-def _label_column(headers: dict[Path, list[str]], train: Path, test: Path) -> str:
-    """The column that is in train and not in test."""
+def _label_column(headers: dict[Path, list[str]], train: Path, test: Path, sample_label: str) -> str:
+    """The column that train has and test lacks; of several, the one that the sample names."""
     in_test = {column.lower() for column in headers[test]}
     extra = [column for column in headers[train] if column.lower() not in in_test]
-    sample_label = next(reversed(headers.values()))[1].lower()
-    named = [column for column in extra if column.lower() == sample_label]
-    if named:
-        return named[0]
-    if len(extra) == 1:
-        return extra[0]
+    named = [column for column in extra if column.lower() == sample_label.lower()]
+    if named or len(extra) == 1:
+        return (named or extra)[0]
     what = f"columns {', '.join(extra[:3])} ... that {test.name} lacks" if extra else f"the same columns as {test.name}"
     raise Problem(f"{train} has {what}; exactly one, the label, was expected")
 
@@ -115,13 +112,11 @@ def _check_pixel_columns(pixels: list[str], in_test: list[str], train: Path, tes
                 raise Problem(f"{path} lacks column {missing[0]}, which {other.name} has")
         first = next(i for i, pair in enumerate(zip(pixels, in_test, strict=True)) if pair[0] != pair[1])
         raise Problem(f"{test}: column {in_test[first]} stands where {train.name} has {pixels[first]}")
-    numbers = [re.fullmatch(r"(.*?)(\d+)", column) for column in pixels]
-    plain = [match for match in numbers if match]
-    if plain and len(plain) == len(pixels) and len({match[1] for match in plain}) == 1:
-        start = int(plain[0][2])
-        for position, match in enumerate(plain, start=start):
-            if int(match[2]) != position or start > 1:
-                raise Problem(f"{train} lacks column {plain[0][1]}{position if start <= 1 else 0}")
+    numbered = [match for column in pixels if (match := re.fullmatch(r"(\D*)(\d+)", column))]
+    if len(numbered) == len(pixels) and len({match[1] for match in numbered}) == 1:
+        for due, match in enumerate(numbered, start=min(1, int(numbered[0][2]))):
+            if int(match[2]) != due:
+                raise Problem(f"{train} and {test.name} lack column {match[1]}{due}")
     if not pixels or isqrt(len(pixels)) ** 2 != len(pixels):
         raise Problem(f"{train} has {len(pixels)} pixel columns, which make no square image")
 
@@ -144,9 +139,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _pixel_values(path: Path, table: pd.DataFrame) -> np.ndarray:
     """The pixels as uint8; anything else is a Problem at the first bad row."""
-    if all(kind.kind in "iu" for kind in table.dtypes if isinstance(kind, np.dtype)) and not any(
-        not isinstance(kind, np.dtype) for kind in table.dtypes
-    ):
+    if all(pd.api.types.is_integer_dtype(kind) for kind in table.dtypes):
         values = table.to_numpy()
         bad = (values < 0) | (values > BRIGHTEST)
     else:

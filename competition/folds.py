@@ -66,7 +66,8 @@ def split(dataset: Dataset, count: int, seed: int) -> Folds:
 def _read(dataset: Dataset, path: Path, count: int, seed: int) -> Folds:
     """The frozen split, by row id; a split of other rows or one changed by hand is refused."""
     aside = f"mv {path.parent} {path.parent}.old"
-    stamp = path.open().readline().split()
+    with path.open() as file:
+        stamp = file.readline().split()
     if len(stamp) != 6 or stamp[5] != dataset.digest:
         raise Problem(f"{path} splits other data than lies there now; put the data back, or make a new split: {aside}")
     with warnings.catch_warnings():

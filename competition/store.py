@@ -113,7 +113,7 @@ class Store:
     def _read(path: Path) -> tuple[Ingredients, np.ndarray, np.ndarray]:
         """What made the file, and its predictions, if it is whole."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in ("held_out", "test")}
                 made_of, checksum = str(file["made_of"]), str(file["checksum"])
         except Exception as error:  # zip files break in many ways; each means the same here

@@ -1,0 +1,69 @@
+"""Small real data: the 8x8 digits that scikit-learn ships, enlarged, as a competition with sealed answers."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from sklearn.datasets import load_digits
+
+from competition.data import Dataset, load
+from competition.sources import write_competition
+
+ROOT = Path(__file__).parent.parent
+TRAIN_ROWS = 600
+TEST_ROWS = 200
+
+
+def small_digits() -> tuple[np.ndarray, np.ndarray]:
+    """800 digits, each pixel doubled to 16x16, as (rows, 256) bytes, and their labels."""
+    images, labels = load_digits(return_X_y=True)
+    rows = np.random.default_rng(0).permutation(len(labels))[: TRAIN_ROWS + TEST_ROWS]
+    square = (images[rows] * 15.9375).astype(np.uint8).reshape(-1, 8, 8)
+    return square.repeat(2, axis=1).repeat(2, axis=2).reshape(len(rows), -1), labels[rows]
+
+
+@pytest.fixture(scope="session")
+def competition_folder(tmp_path_factory) -> Path:
+    """A whole competition on disk; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("data") / "digits8"
+    images, labels = small_digits()
+    n = TRAIN_ROWS
+    write_competition(folder, images[:n], labels[:n], images[n:], labels[n:])
+    return folder
+
+
+@pytest.fixture
+def own_competition(competition_folder, tmp_path) -> Path:
+    """A copy that the test may spoil."""
+    target = tmp_path / "data" / "digits8"
+    return Path(shutil.copytree(competition_folder, target, ignore=shutil.ignore_patterns("cache")))
+
+
+@pytest.fixture(scope="session")
+def dataset(competition_folder) -> Dataset:
+    return load(competition_folder)
+
+
+@pytest.fixture
+def command(tmp_path, own_competition):
+    """Runs the command line in a folder of its own that has the small competition."""
+
+    def run(*arguments: str, **settings) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "competition", *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            text=True,
+            capture_output=True,
+            check=False,
+            **settings,
+        )
+
+    return run

@@ -1,0 +1,120 @@
+"""Real worker processes; they find the work functions below by this module's name."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from competition.compute import Failure, LocalWorkers
+
+
+def square(task, say):
+    say("epoch", (1, 1))
+    return task * task
+
+
+def raise_on_two(task, say):
+    if task == 2:
+        raise ValueError("no twos\nand more")
+    return task
+
+
+def die_on_two(task, say):
+    if task == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def die_once(task, say, marker):
+    if task == 2 and not Path(marker).exists():
+        Path(marker).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def limits(task, say):
+    import numpy  # noqa: F401  # brings the thread pool that is looked at
+    from threadpoolctl import threadpool_info
+
+    return os.environ["TF_NUM_INTRAOP_THREADS"], [pool["num_threads"] for pool in threadpool_info()]
+
+
+def test_every_task_gives_its_result_and_the_driver_hears():
+    heard = []
+    results = dict(LocalWorkers(2, lambda *said: heard.append(said)).run(square, range(6)))
+    assert results == {task: task * task for task in range(6)}
+    assert {said[0] for said in heard if said[1] == "started"} == set(range(6))
+    assert any(said[1] == "epoch" for said in heard)
+
+
+def test_a_task_that_raises_fails_alone_and_tells_why():
+    results = dict(LocalWorkers(2).run(raise_on_two, range(4)))
+    failure = results.pop(2)
+    assert isinstance(failure, Failure) and failure.reason == "ValueError: no twos" and "and more" in failure.details
+    assert results == {0: 0, 1: 1, 3: 3}
+
+
+def test_a_task_that_kills_its_worker_is_named_and_the_others_go_on():
+    results = dict(LocalWorkers(2).run(die_on_two, range(5)))
+    assert "died 2 times" in results[2].reason and "SIGKILL" in results[2].reason
+    assert {task: results[task] for task in (0, 1, 3, 4)} == {0: 0, 1: 1, 3: 3, 4: 4}
+
+
+def test_a_worker_that_dies_once_costs_nothing_but_time(tmp_path):
+    work = partial(die_once, marker=str(tmp_path / "died"))
+    assert dict(LocalWorkers(1).run(work, range(4))) == {0: 0, 1: 1, 2: 2, 3: 3}
+
+
+def test_a_worker_has_one_thread():
+    ((_, (tensorflow, pools)),) = LocalWorkers(1).run(limits, [0])
+    assert tensorflow == "1" and set(pools) == {1}
+
+
+def test_no_tasks_need_no_workers():
+    assert list(LocalWorkers(2).run(square, [])) == []
+
+
+DRIVER = """
+import os, time
+from competition.compute import LocalWorkers
+
+def work(task, say):
+    say("here", os.getpid())
+    time.sleep(600)
+
+def hear(task, what, pid=None):
+    if what == "here":
+        print(pid, flush=True)
+
+for _ in LocalWorkers(2, hear).run(work, [1, 2]):
+    pass
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_their_driver(number):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIVER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as driver:
+        workers = [int(driver.stdout.readline()) for _ in range(2)]
+        driver.send_signal(number)
+        driver.wait(timeout=10)
+    deadline = time.monotonic() + 10
+    while any(alive(pid) for pid in workers):
+        assert time.monotonic() < deadline, "a worker outlived its driver"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that waits to be buried does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", maxsplit=1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+
+from competition.features import Deskew, Hog
+
+
+def bar(slant: float, offset: float = 0, side: int = 28) -> np.ndarray:
+    """A soft vertical bar, slanted and off the centre."""
+    y, x = np.mgrid[:side, :side]
+    middle = (side - 1) / 2
+    distance = x - middle - offset - slant * (y - middle)
+    inside = np.abs(y - middle) < side / 3
+    return (255 * np.exp(-(distance**2) / 4) * inside).astype(np.uint8)[None, :, :, None]
+
+
+@pytest.mark.parametrize(("slant", "offset"), [(0.4, 0), (-0.4, 0), (0, 3), (0.3, -2)])
+def test_deskewing_undoes_slant_and_offset(slant, offset):
+    upright, slanted = Deskew().transform(bar(0)), Deskew().transform(bar(slant, offset))
+    assert np.abs(upright - slanted).mean() < 0.01
+    assert np.abs(bar(0) / 255.0 - bar(slant, offset) / 255.0).mean() > 0.02
+
+
+def test_an_empty_image_stays_empty():
+    features = make_pipeline(Deskew(), Hog()).fit_transform(np.zeros((2, 28, 28, 1), dtype=np.uint8))
+    assert np.isfinite(features).all() and not features.any()
+
+
+def test_gradients_tell_directions_apart_and_not_brightness():
+    upright, flat = bar(0)[..., 0] / 255, bar(0)[..., 0].transpose(0, 2, 1) / 255
+    hog = Hog(floor=1e-6)
+    assert np.allclose(hog.transform(upright), hog.transform(upright / 2), atol=1e-3)
+    assert np.abs(hog.transform(upright) - hog.transform(flat)).mean() > 0.01
+
+
+@pytest.mark.parametrize("side", [8, 20, 28, 32])
+def test_features_fit_any_side(side):
+    images = np.random.default_rng(0).integers(0, 256, (5, side, side, 3), dtype=np.uint8)
+    features = make_pipeline(Deskew(), Hog()).fit_transform(images)
+    assert features.shape == (5, 9 * 4 * (6 * 6 + 3 * 3)) and np.isfinite(features).all()
+
+
+def test_rows_do_not_depend_on_each_other(dataset):
+    whole = make_pipeline(Deskew(), Hog()).fit_transform(dataset.images)
+    one = make_pipeline(Deskew(), Hog()).fit_transform(dataset.images[17:18])
+    assert np.allclose(whole[17], one[0], atol=1e-6)
+
+
+def test_transformers_can_be_cloned_with_their_settings():
+    assert clone(Hog(cells=(5,), directions=6)).get_params() == Hog(cells=(5,), directions=6).get_params()

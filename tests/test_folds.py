@@ -1,0 +1,73 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from competition import folds
+from competition.problem import Problem
+
+
+def test_each_row_is_held_out_once_and_classes_are_spread(dataset):
+    split = folds.split(dataset, 5, 0)
+    assert split.held_out.shape == dataset.labels.shape and set(split.held_out) == set(range(5))
+    counts = np.array([np.bincount(dataset.labels[split.held_out == fold], minlength=10) for fold in range(5)])
+    assert np.ptp(counts, axis=0).max() <= 2
+
+
+def test_exact_duplicates_are_held_out_together(dataset):
+    images = dataset.images.copy()
+    images[100:140] = images[7]  # forty copies of one image, whatever their labels
+    split = folds.split(replace(dataset, images=images), 5, 0)
+    assert len(set(split.held_out[[7, *range(100, 140)]])) == 1
+
+
+def test_another_seed_is_another_split(dataset):
+    first, second = folds.split(dataset, 5, 0), folds.split(dataset, 5, 1)
+    assert first.digest != second.digest and (first.held_out != second.held_out).mean() > 0.5
+    assert folds.split(dataset, 5, 0).digest == first.digest
+
+
+def test_a_split_is_frozen_and_others_stand_beside_it(dataset, tmp_path):
+    first = folds.frozen(dataset, tmp_path, 5, 0)
+    stamp = (tmp_path / first.name / "split.csv").read_bytes()
+    folds.frozen(dataset, tmp_path, 3, 0)
+    folds.frozen(dataset, tmp_path, 5, 1)
+    again = folds.frozen(dataset, tmp_path, 5, 0)
+    assert again.digest == first.digest and (again.held_out == first.held_out).all()
+    assert (tmp_path / first.name / "split.csv").read_bytes() == stamp
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_split_is_recorded_by_row_id(dataset, tmp_path):
+    first = folds.frozen(dataset, tmp_path, 5, 0)
+    path = tmp_path / first.name / "split.csv"
+    stamp, header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([stamp, header, *reversed(rows)]) + "\n")
+    assert (folds.frozen(dataset, tmp_path, 5, 0).held_out == first.held_out).all()
+
+
+def test_a_split_changed_by_hand_is_refused(dataset, tmp_path):
+    path = tmp_path / folds.frozen(dataset, tmp_path, 5, 0).name / "split.csv"
+    lines = path.read_text().splitlines()
+    row, fold = lines[2].split(",")
+    path.write_text("\n".join([*lines[:2], f"{row},{(int(fold) + 1) % 5}", *lines[3:]]) + "\n")
+    with pytest.raises(Problem, match=r"was changed after it was made.*mv "):
+        folds.frozen(dataset, tmp_path, 5, 0)
+
+
+def test_a_split_of_other_data_is_refused(dataset, tmp_path):
+    folds.frozen(dataset, tmp_path, 5, 0)
+    with pytest.raises(Problem, match="splits other data"):
+        folds.frozen(replace(dataset, digest="another"), tmp_path, 5, 0)
+
+
+def test_a_class_too_small_for_the_folds_is_named(dataset):
+    labels = np.where(dataset.labels == 4, 3, dataset.labels)
+    labels[:2] = 4
+    with pytest.raises(Problem, match="class 4 has 2 different images, too few for FOLDS=5"):
+        folds.split(replace(dataset, labels=labels), 5, 0)
+
+
+def test_one_fold_is_none(dataset):
+    with pytest.raises(Problem, match="1 folds leave nothing to train on"):
+        folds.split(dataset, 1, 0)

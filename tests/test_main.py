@@ -1,0 +1,112 @@
+"""The whole road through the command line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+SMALL = ("--competition", "digits8", "--folds", "2", "--jobs", "2")
+
+
+def stored(folder) -> dict[str, bytes]:
+    """The bytes that have to be equal between equal runs."""
+    files = [*folder.glob("folds/**/*.npz"), *folder.glob("folds/**/*.csv"), *folder.glob("submissions/**/*.csv")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_cv_submit_grade(command, tmp_path):
+    done = command("cv", *SMALL, "--models", "lenet", "knn", "svm")
+    assert done.returncode == 0, done.stderr
+    assert all(f"{name} fold 1 took" in done.stdout for name in ("lenet", "knn", "svm"))
+    done = command("submit", *SMALL, "--models", "lenet", "knn", "svm")
+    assert done.returncode == 0, done.stderr
+    assert " took " not in done.stdout and "greedy selection" in done.stdout
+    for place in ("submission.csv", "digits8/submission.csv"):
+        assert len(pd.read_csv(tmp_path / "submissions" / place)) == 200
+    done = command("grade", "--competition", "digits8")
+    assert done.returncode == 0, done.stderr
+    accuracy = float(done.stdout.split("±")[0].split()[-1])
+    assert accuracy > 94 and "opened 1 times" in done.stdout
+
+
+def test_submit_again_trains_nothing_and_changes_nothing(command, tmp_path):
+    assert command("submit", *SMALL, "--models", "knn", "mlp").returncode == 0
+    before = stored(tmp_path)
+    done = command("submit", *SMALL, "--models", "knn", "mlp")
+    assert done.returncode == 0 and "folds to train" not in done.stdout
+    assert stored(tmp_path) == before
+
+
+@pytest.mark.parametrize("victim", ["driver", "worker"])
+def test_a_killed_run_resumes_to_the_same_bytes(victim, command, tmp_path, own_competition):
+    models = ("--models", "mlp", "lenet")
+    undisturbed = tmp_path / "undisturbed"
+    undisturbed.mkdir()
+    (undisturbed / "data").symlink_to(tmp_path / "data")
+    arguments = [sys.executable, "-m", "competition", "submit", *SMALL, *models]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(arguments, cwd=undisturbed, env=environment, check=True, capture_output=True)
+
+    with subprocess.Popen(
+        arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        wait_until(lambda: list(tmp_path.glob("folds/*/*/mlp/fold-0.npz")))
+        os.kill(run.pid if victim == "driver" else workers_of(run.pid)[0], signal.SIGKILL)
+        run.wait(timeout=120)
+    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("folds/*/*/*/*.npz")}
+    assert finished and (victim == "worker" or len(finished) < 4)
+    assert command("submit", *SMALL, *models).returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished, "a finished fold was trained again"
+    ours = {name: content for name, content in stored(tmp_path).items() if not name.startswith("undisturbed")}
+    assert ours == stored(undisturbed)
+
+
+def wait_until(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def workers_of(pid: int) -> list[int]:
+    """The child processes that run tasks."""
+    listing = ["ps", "-o", "pid=,args=", "--ppid", str(pid)]
+    children = subprocess.run(listing, capture_output=True, text=True, check=True).stdout
+    return [int(line.split()[0]) for line in children.splitlines() if "popen_loky" in line]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_what_is_finished_and_ends_soon(number, tmp_path, own_competition):
+    arguments = [sys.executable, "-m", "competition", "cv", *SMALL, "--models", "mlp", "lenet"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(arguments, cwd=tmp_path, env=environment, stdout=-1, stderr=-1, text=True) as run:
+        wait_until(lambda: list(tmp_path.glob("folds/*/*/mlp/fold-0.npz")))
+        run.send_signal(number)
+        start = time.monotonic()
+        _, errors = run.communicate(timeout=30)
+        assert time.monotonic() - start < 5
+    assert run.returncode == 130 and "what is finished is kept" in errors and "Traceback" not in errors
+
+
+def test_a_users_mistake_is_one_line_and_status_2(command, own_competition):
+    for arguments, message in (
+        (("data", "--competition", "nothing"), "error: data/nothing has no competition"),
+        (("cv", *SMALL, "--models", "resnet"), "error: no model 'resnet'"),
+        (("grade", "--competition", "digits8"), "error: submissions/digits8/submission.csv is missing; run `make sub"),
+        (("cv", "--competition", "digits8", "--folds", "1"), "error: 1 folds leave nothing to train on"),
+    ):
+        done = command(*arguments)
+        assert done.returncode == 2 and done.stderr.startswith(message) and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_help_is_quick_and_tells_of_every_command(command):
+    start = time.monotonic()
+    text = command("--help").stdout
+    assert time.monotonic() - start < 1
+    assert all(f"    {name} " in text for name in ("data", "cv", "submit", "grade"))
+    assert "--models" in command("cv", "--help").stdout

@@ -1,0 +1,64 @@
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from competition import classical, models
+from competition.models import Member
+from competition.problem import Problem
+
+
+def test_the_folder_is_the_registry():
+    assert {"mlp", "lenet", "quick", "knn", "svm"} <= set(models.available())
+
+
+@pytest.mark.parametrize("name", models.available())
+@pytest.mark.parametrize(("side", "channels", "classes"), [(8, 1, 3), (28, 1, 10), (20, 3, 2)])
+def test_every_model_fits_other_shapes_and_keeps_itself(name, side, channels, classes, tmp_path):
+    from competition import training
+
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (150, side, side, channels), dtype=np.uint8)
+    labels = np.arange(150) % classes
+    spec = models.load(name)
+    model = spec.build(spec.recipe, 1, images.shape[1:], classes).fit(images, labels, lambda done, of: None)
+    probabilities = model.predict_proba(images)
+    assert probabilities.shape == (150, classes) and np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    path = tmp_path / f"kept{model.suffix}"
+    model.save(path)
+    if model.suffix == ".keras":
+        assert (training.load(path).predict_on_batch(images).argmax(axis=1) == probabilities.argmax(axis=1)).all()
+    else:
+        assert (classical.load(path).predict_proba(images) == probabilities).all()
+
+
+@pytest.mark.parametrize("name", ["knn", "svm"])
+def test_the_baselines_know_digits(name, dataset):
+    spec = models.load(name)
+    model = spec.build(spec.recipe, 0, dataset.images.shape[1:], 10)
+    model.fit(dataset.images[:400], dataset.labels[:400], lambda done, of: None)
+    assert (model.predict_proba(dataset.images[400:]).argmax(axis=1) == dataset.labels[400:]).mean() > 0.93
+
+
+def test_a_foreign_type_in_a_kept_pipeline_is_refused(tmp_path):
+    import skops.io
+
+    skops.io.dump({"model": Fraction(1, 2)}, tmp_path / "foreign.skops")
+    with pytest.raises(ValueError, match=r"holds fractions\.Fraction, which is not loaded"):
+        classical.load(tmp_path / "foreign.skops")
+
+
+def test_a_member_is_a_model_and_a_seed():
+    assert (Member.named("quick").seed, Member.named("quick.3").seed) == (0, 3)
+    assert Member.named("quick.3").model == "quick" and Member.named("quick.3").name == "quick.3"
+
+
+@pytest.mark.parametrize("name", ["quick.", "quick.x", "../quick", "quick.01", ""])
+def test_what_is_no_member_is_told(name):
+    with pytest.raises(Problem, match="is no member"):
+        Member.named(name)
+
+
+def test_an_unknown_model_is_told_with_those_there_are():
+    with pytest.raises(Problem, match=r"no model 'resnet'; choose from .*quick.*add competition/models/resnet\.py"):
+        Member.named("resnet.2")

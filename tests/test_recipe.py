@@ -1,0 +1,20 @@
+import pytest
+
+from competition.recipe import constant, native_precision, one_cycle
+
+
+def test_one_cycle_rises_to_the_peak_and_anneals_to_zero():
+    rates = [one_cycle(step / 1000) for step in range(1001)]
+    assert max(rates) == pytest.approx(1, abs=0.01) and rates[-1] == 0
+    top = rates.index(max(rates))
+    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:], reverse=True)
+
+
+def test_constant_is_constant():
+    assert {constant(done / 10) for done in range(11)} == {1.0}
+
+
+def test_the_precision_is_one_that_keras_knows():
+    import keras
+
+    assert keras.dtype_policies.get(native_precision()).name == native_precision()

@@ -1,0 +1,89 @@
+import io
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from competition import sources
+from competition.problem import Problem
+
+
+def test_files_that_are_there_are_never_touched(competition_folder):
+    before = {path: path.stat().st_mtime_ns for path in competition_folder.glob("*.csv")}
+    sources.ensure("digits", competition_folder)
+    assert {path: path.stat().st_mtime_ns for path in competition_folder.glob("*.csv")} == before
+
+
+def test_an_unknown_competition_says_what_to_put_where(tmp_path):
+    with pytest.raises(Problem, match=r"letters has no competition: put train.csv, test.csv.*COMPETITION=digits"):
+        sources.ensure("letters", tmp_path / "letters")
+
+
+def test_a_missing_file_is_named(own_competition):
+    (own_competition / "sealed" / "answers.csv").unlink()
+    (own_competition / "test.csv").unlink()
+    with pytest.raises(Problem, match=r"lacks test\.csv"):
+        sources.ensure("digits", own_competition)
+
+
+def test_kaggles_files_need_credentials(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(Problem, match=r"no Kaggle credentials.*download them from https://www\.kaggle\.com"):
+        sources.ensure("digit-recognizer", tmp_path / "digit-recognizer")
+
+
+def test_kaggles_archive_gives_the_three_files_and_nothing_else(tmp_path):
+    archive = tmp_path / "digit-recognizer.zip"
+    with zipfile.ZipFile(archive, "w") as members:
+        for name in (*sources.FILES, "../outside.csv"):
+            members.writestr(name, name)
+    sources.unpack(archive, tmp_path / "in")
+    assert sorted(path.name for path in (tmp_path / "in").iterdir()) == sorted(sources.FILES)
+    assert not (tmp_path / "outside.csv").exists()
+
+
+def test_a_pickle_that_is_more_than_arrays_is_refused():
+    class Attack:
+        def __reduce__(self):
+            return os.getcwd, ()
+
+    with pytest.raises(pickle.UnpicklingError, match="is not part of an array"):
+        sources.ArraysOnly(io.BytesIO(pickle.dumps(Attack()))).load()
+
+
+def test_the_restricted_reader_reads_arrays_as_old_numpy_wrote_them():
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    written = pickle.dumps((array, array), protocol=3).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    first, second = sources.ArraysOnly(io.BytesIO(written), encoding="latin1").load()
+    assert (first == array).all() and (second == array).all()
+
+
+def test_idx_is_the_published_format():
+    assert sources.idx(np.array([5, 0], dtype=np.uint8)) == bytes([0, 0, 8, 1, 0, 0, 0, 2, 5, 0])
+
+
+def test_half_a_download_is_not_taken_for_a_whole_one(tmp_path, monkeypatch):
+    wheel = sources.Wheel("no-such-package==0", "half.whl", "0" * 64, "x")
+    (tmp_path / "half.whl").write_bytes(b"half")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(Problem, match=r"pip could not download no-such-package==0: .* put half\.whl"):
+        sources.fetch(wheel, tmp_path)
+
+
+def test_the_answers_are_sealed_apart_from_what_kaggle_gives(competition_folder):
+    test = pd.read_csv(competition_folder / "test.csv")
+    sample = pd.read_csv(competition_folder / "sample_submission.csv")
+    assert "label" not in test and list(sample.columns) == ["ImageId", "Label"]
+    assert (sample["Label"] == 0).all() and (sample["ImageId"] == np.arange(1, len(test) + 1)).all()
+
+
+@pytest.mark.slow
+def test_the_embedded_digits_are_mnist(tmp_path):
+    sources.ensure("mnist", tmp_path / "mnist")
+    assert len(pd.read_csv(tmp_path / "mnist" / "train.csv")) == 60_000
+    assert (tmp_path / sources.DIGITS_WHEEL.file).exists()

@@ -1,0 +1,111 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from competition import store as stores
+from competition.folds import split
+from competition.models import Member
+from competition.store import Store, fingerprint, source_digest
+from competition.task import FoldResult
+
+MEMBER = Member.named("knn")
+
+
+@pytest.fixture
+def store(dataset, tmp_path) -> Store:
+    return Store(tmp_path, dataset, split(dataset, 3, 0))
+
+
+def result(store, fold, seed=0) -> FoldResult:
+    random = np.random.default_rng([seed, fold])
+    held_out = random.dirichlet(np.ones(10), int((store.folds.held_out == fold).sum()))
+    return FoldResult(held_out, random.dirichlet(np.ones(10), len(store.dataset.test_ids)), 1.5, b"model", ".skops")
+
+
+def test_what_is_saved_comes_back_in_dataset_order(store):
+    results = [result(store, fold) for fold in range(3)]
+    for fold in (2, 0, 1):
+        store.save(MEMBER, fold, results[fold])
+    kept = store.predictions(MEMBER)
+    for fold in range(3):
+        assert np.allclose(kept.oof[store.folds.held_out == fold], results[fold].held_out)
+        assert np.allclose(kept.test[fold], results[fold].test)
+    assert kept.seconds == 4.5 and kept.fingerprint == fingerprint(store.ingredients(MEMBER))
+
+
+def test_rows_that_nothing_has_predicted_are_nan(store):
+    store.save(MEMBER, 1, result(store, 1))
+    kept = store.predictions(MEMBER)
+    assert (np.isfinite(kept.oof).all(axis=1) == (store.folds.held_out == 1)).all()
+    assert np.isnan(kept.test[0]).all() and np.isfinite(kept.test[1]).all()
+
+
+def test_equal_results_are_equal_bytes(store, tmp_path):
+    path = tmp_path / store.folds.name / "knn" / "fold-0.npz"
+    store.save(MEMBER, 0, result(store, 0))
+    first = path.read_bytes()
+    store.save(MEMBER, 0, replace(result(store, 0), seconds=99.0))
+    assert path.read_bytes() == first
+
+
+def test_a_finished_fold_is_finished_and_others_are_not(store):
+    store.save(MEMBER, 0, result(store, 0))
+    assert store.changed(MEMBER, 0) is None
+    assert store.changed(MEMBER, 1) == "not trained yet"
+    assert store.changed(Member.named("knn.1"), 0) == "not trained yet"
+
+
+def test_other_ingredients_are_named_and_never_mixed_in(store, dataset):
+    store.save(MEMBER, 0, result(store, 0))
+    other_recipe = replace(MEMBER, recipe=replace(MEMBER.recipe, neighbours=3))
+    assert store.changed(other_recipe, 0) == "made with another recipe"
+    elsewhere = replace(store, dataset=replace(dataset, digest="another"))
+    assert elsewhere.changed(MEMBER, 0) == "made with another data"
+    assert np.isnan(elsewhere.predictions(MEMBER).oof).all()
+    assert store.changed(replace(MEMBER, seed=7), 0) == "made with another seed"
+
+
+def test_a_damaged_file_is_noticed(store, tmp_path):
+    path = tmp_path / store.folds.name / "knn" / "fold-0.npz"
+    store.save(MEMBER, 0, result(store, 0))
+    whole = path.read_bytes()
+    for position in range(200, len(whole), len(whole) // 40):
+        flipped = bytearray(whole)
+        flipped[position] ^= 16
+        path.write_bytes(bytes(flipped))
+        assert "is damaged" in store.changed(MEMBER, 0)
+    for size in (0, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        assert "is damaged" in store.changed(MEMBER, 0)
+
+
+def test_the_source_digest_is_blind_to_comments_and_sees_code(tmp_path, monkeypatch):
+    package = tmp_path / "competition"
+    (package / "models").mkdir(parents=True)
+    monkeypatch.setattr(stores, "PACKAGE", package)
+
+    def digest(model="X = 1", block="Y = 2", other="Z = 3"):
+        (package / "task.py").write_text("W = 0")
+        (package / "models" / "__init__.py").write_text("")
+        (package / "models" / "m.py").write_text(f"def f():\n    from competition.blocks import Y\n{model}\n")
+        (package / "blocks.py").write_text(block)
+        (package / "other.py").write_text(other)
+        source_digest.cache_clear()
+        return source_digest("competition.models.m")
+
+    plain = digest()
+    assert digest(model='"""Told."""  # noted\n\n\nX  =  1') != plain  # a string in the middle is code
+    assert digest(model="X  =  1  # noted") == plain
+    assert digest(block='"""Told."""\nY = 2') == plain
+    assert digest(other="Z = 4") == plain
+    assert digest(model="X = 2") != plain
+    assert digest(block="Y = 3") != plain
+    source_digest.cache_clear()
+
+
+def test_a_networks_fingerprint_covers_what_trains_it(store):
+    made_of = store.ingredients(Member.named("quick"))
+    assert {"data", "split", "recipe", "seed", "source", "backend", "tensorflow", "keras", "numpy"} == set(made_of)
+    assert "epochs=12" in made_of["recipe"] and "rotation=12.0" in made_of["recipe"]
+    assert "schedule=one_cycle" in made_of["recipe"]

@@ -1,0 +1,58 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from competition.data import load
+from competition.problem import Problem
+from competition.submission import check, write
+
+
+@pytest.fixture
+def probabilities(dataset):
+    return np.random.default_rng(0).dirichlet(np.ones(10), len(dataset.test_ids))
+
+
+def test_it_follows_the_sample_to_the_letter(competition_folder, dataset, probabilities, tmp_path):
+    sample, target = competition_folder / "sample_submission.csv", tmp_path / "submission.csv"
+    write(probabilities, dataset, sample, target)
+    written, asked = target.read_bytes(), sample.read_bytes()
+    assert written.count(b"\n") == asked.count(b"\n") and b"\r" not in written
+    assert written.splitlines()[0] == asked.splitlines()[0] == b"ImageId,Label"
+    assert [line.split(b",")[0] for line in written.splitlines()] == [x.split(b",")[0] for x in asked.splitlines()]
+    assert (pd.read_csv(target)["Label"] == probabilities.argmax(axis=1)).all()
+
+
+def test_rows_are_joined_by_id_and_labels_written_as_they_came(own_competition, tmp_path):
+    ids = np.random.default_rng(0).permutation(200) + 1000
+    sample = pd.DataFrame({"id": ids, "label": "?"})
+    sample.to_csv(own_competition / "sample_submission.csv", index=False)
+    test = pd.read_csv(own_competition / "test.csv")
+    pd.concat([pd.Series(np.sort(ids), name="id"), test], axis=1).to_csv(own_competition / "test.csv", index=False)
+    train = pd.read_csv(own_competition / "train.csv")
+    train["label"] = [f"<{label}>" for label in train["label"]]
+    train.to_csv(own_competition / "train.csv", index=False)
+    dataset = load(own_competition)
+    probabilities = np.eye(10)[np.arange(200) % 10]
+    write(probabilities, dataset, own_competition / "sample_submission.csv", tmp_path / "s.csv")
+    written = pd.read_csv(tmp_path / "s.csv", index_col="id")["label"]
+    assert list(written.index) == list(ids)
+    assert (written.loc[np.sort(ids)] == [f"<{i % 10}>" for i in range(200)]).all()
+
+
+BROKEN = {
+    "header": (lambda table: table.rename(columns={"Label": "label"}), "has the header ImageId,label"),
+    "missing row": (lambda table: table.iloc[:-1], "has 199 rows"),
+    "order": (lambda table: table.iloc[::-1], r"row 1 \(line 2\), column ImageId: 200 stands where"),
+    "label": (lambda table: table.assign(Label=[10] + [0] * 199), r"row 1 \(line 2\), column Label: 10 is no class"),
+    "nothing": (lambda table: table.assign(Label=[0] * 199 + [None]), r"row 200 .* is no class"),
+}
+
+
+@pytest.mark.parametrize("defect", BROKEN)
+def test_a_defect_is_refused_with_its_place(defect, competition_folder, dataset, probabilities, tmp_path):
+    sample, target = competition_folder / "sample_submission.csv", tmp_path / "submission.csv"
+    write(probabilities, dataset, sample, target)
+    spoil, message = BROKEN[defect]
+    spoil(pd.read_csv(target)).to_csv(target, index=False)
+    with pytest.raises(Problem, match=message):
+        check(target, sample, dataset.classes)
