@@ -88,7 +88,7 @@ DEFECTS = {
     "long row": ("train.csv", lambda ls: [*ls[:9], ls[9] + ",7", *ls[10:]], r"train\.csv.*line 10"),
     "empty": ("train.csv", lambda lines: [], r"train\.csv is not a CSV file"),
     "header only": ("train.csv", lambda lines: lines[:1], r"train\.csv has a header and no rows"),
-    "web page": ("test.csv", lambda lines: ["<html>", "<body>Too many requests</body>"], r"test\.csv lacks column pixel0"),
+    "web page": ("test.csv", lambda lines: ["<html>", "Too many requests"], r"test\.csv lacks column pixel0"),
     "no label column": ("train.csv", lambda ls: [x.split(",", 1)[1] for x in ls], r"same columns as test\.csv"),
     "extra column": ("test.csv", lambda ls: [f"{x},{1 if i else 'extra'}" for i, x in enumerate(ls)], "lacks column"),
     "narrow sample": ("sample_submission.csv", lambda ls: [x.split(",")[0] for x in ls], r"has 1 columns"),

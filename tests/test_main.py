@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -75,9 +76,10 @@ def wait_until(condition, seconds=120):
 
 def workers_of(pid: int) -> list[int]:
     """The child processes that run tasks."""
-    listing = ["ps", "-o", "pid=,args=", "--ppid", str(pid)]
-    children = subprocess.run(listing, capture_output=True, text=True, check=True).stdout
-    return [int(line.split()[0]) for line in children.splitlines() if "popen_loky" in line]
+    processes = [path for path in Path("/proc").iterdir() if path.name.isdigit()]
+    parents = {path: (path / "stat").read_text().rsplit(")", maxsplit=1)[1].split()[1] for path in processes}
+    children = [path for path, parent in parents.items() if parent == str(pid)]
+    return [int(child.name) for child in children if b"popen_loky" in (child / "cmdline").read_bytes()]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
