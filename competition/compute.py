@@ -35,7 +35,7 @@ ONE_THREAD = dict.fromkeys(
     ),
     "1",
 )
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+FRUGAL = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # no chatter, no GPU memory in advance
 ATTEMPTS = 2  # a worker can die of its neighbours' hunger for memory, so its task gets a second one
 LOOK_AROUND = 0.2  # seconds between looks at what the workers said
 
@@ -97,13 +97,14 @@ class LocalWorkers:
                         if outcome is not None:
                             yield task, outcome
             finally:
+                line.hang_up()
                 for worker in [*idle, *(worker for worker, _, _ in busy.values())]:
-                    worker.pool.shutdown(wait=False, kill_workers=True)
+                    worker.pool.shutdown(kill_workers=True)
 
 
 def _spawned(line: "_Line", last_words: Path) -> _Worker:
     """A worker whose process starts with its first task."""
-    pool = ProcessPoolExecutor(1, env=ONE_THREAD | QUIET, initializer=_begin, initargs=(*line.number, str(last_words)))
+    pool = ProcessPoolExecutor(1, env=ONE_THREAD | FRUGAL, initializer=_begin, initargs=(*line.number, str(last_words)))
     return _Worker(pool, last_words)
 
 
@@ -123,6 +124,7 @@ class _Line:
         self._key = os.urandom(16)
         self._listener = Listener(authkey=self._key)
         self._said: queue.SimpleQueue = queue.SimpleQueue()
+        self._callers: list[Connection] = []
         threading.Thread(target=self._answer, daemon=True).start()
         return self
 
@@ -139,12 +141,19 @@ class _Line:
         while not self._said.empty():
             yield self._said.get()
 
+    def hang_up(self) -> None:
+        """Tell the workers to end, whatever they do."""
+        for caller in self._callers:
+            with contextlib.suppress(OSError):
+                caller.send("end")
+
     def _answer(self) -> None:
         while True:
             try:
                 caller = self._listener.accept()
             except (OSError, EOFError):
                 return
+            self._callers.append(caller)
             threading.Thread(target=self._listen, args=(caller,), daemon=True).start()
 
     def _listen(self, caller: Connection) -> None:
@@ -166,7 +175,7 @@ def _begin(address: Any, key: bytes, last_words: str) -> None:
 
 
 def _end_with_driver() -> None:
-    """The driver never writes; that reading ends means that it is gone, and what it asked for with it."""
+    """The driver writes only to hang up; where reading fails it is gone, and what it asked for with it."""
     with contextlib.suppress(EOFError, OSError):
         _to_driver.recv()
     os._exit(1)

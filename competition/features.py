@@ -3,7 +3,6 @@
 They take images (rows, height, width, channels) and hand on floats; colours are averaged to grey.
 """
 
-from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -54,11 +53,11 @@ class Deskew(_Rowwise):
 
 
 class Hog(_Rowwise):
-    """Histograms of oriented gradients over square cells, each pixel shared between two directions.
+    """Histograms of oriented gradients over cells, each pixel shared between directions and between cells.
 
     Each entry of `cells` lays a grid of so many cells a side over the image; neighbouring 2x2 cells are normalised
-    together, to a length of one, then clipped. The `floor` is added to the length: without it the faint
-    traces in an empty corner would count as much as a stroke.
+    together, to a length of one, then clipped. The `floor` is added to the length: without it the faint traces in an
+    empty corner would count as much as a stroke.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class Hog(_Rowwise):
 
     def _block(self, images: np.ndarray) -> np.ndarray:
         votes = self._votes(images)
-        return np.concatenate([self._normalised(_summed(votes, cells)) for cells in self.cells], axis=1)
+        return np.concatenate([self._normalised(_shared(votes, cells)) for cells in self.cells], axis=1)
 
     def _votes(self, images: np.ndarray) -> np.ndarray:
         """How strongly each pixel's gradient points into each direction: (rows, height, width, directions)."""
@@ -91,17 +90,21 @@ class Hog(_Rowwise):
         """Overlapping blocks of 2x2 cells, each brought to length one, flattened."""
         windows = np.lib.stride_tricks.sliding_window_view(grid, (2, 2), axis=(1, 2))
         blocks = windows.reshape(*windows.shape[:3], -1)
-        blocks = np.minimum(blocks / (np.linalg.norm(blocks, axis=-1, keepdims=True) + self.floor), self.clip)
-        return blocks.reshape(len(blocks), -1).astype(np.float32)
+        length = np.linalg.norm(blocks, axis=-1, keepdims=True)
+        return np.minimum(blocks / (length + self.floor), self.clip).reshape(len(blocks), -1).astype(np.float32)
 
 
-def _summed(votes: np.ndarray, cells: int) -> np.ndarray:
-    """Sums over a grid of cells x cells; sides that do not divide give cells that differ by a pixel."""
-    for axis in (1, 2):
-        edges = np.linspace(0, votes.shape[axis], min(cells, votes.shape[axis]) + 1).round().astype(int)
-        parts = [votes.take(range(*edge), axis=axis).sum(axis=axis, keepdims=True) for edge in pairwise(edges)]
-        votes = np.concatenate(parts, axis=axis)
-    return votes
+def _shared(votes: np.ndarray, cells: int) -> np.ndarray:
+    """Sums over a grid of cells x cells, each pixel shared between the cells whose centres are nearest."""
+    down, across = (_share_of_cells(side, cells) for side in votes.shape[1:3])
+    return np.einsum("ay,nyxd,bx->nabd", down, votes, across, optimize=True)
+
+
+def _share_of_cells(side: int, cells: int) -> np.ndarray:
+    """How much of each pixel along a side goes to each cell: (cells, side), falling off linearly from its centre."""
+    width = side / cells
+    centre = (np.arange(cells) + 0.5) * width - 0.5
+    return np.maximum(0, 1 - np.abs(np.arange(side) - centre[:, None]) / width).astype(np.float32)
 
 
 def _between_rows(images: np.ndarray, position: np.ndarray) -> np.ndarray:

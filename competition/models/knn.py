@@ -17,7 +17,7 @@ from competition.models import classical
 class Neighbourhood:
     """How far to look, in which space."""
 
-    neighbours: int = 6
+    neighbours: int = 5
     components: int = 120
     doubt: float = 0.05  # a share of the vote that is spread over all classes: no neighbour proves a class impossible
 
@@ -51,4 +51,4 @@ def pipeline(recipe: Neighbourhood, seed: int) -> Pipeline:
     return make_pipeline(*steps, Vote(recipe.neighbours, recipe.doubt))
 
 
-SPEC = classical(pipeline, Neighbourhood(), seconds=40)
+SPEC = classical(pipeline, Neighbourhood(), seconds=18)

@@ -21,5 +21,5 @@ def body(x: Any) -> Any:
 SPEC = network(
     body,
     Recipe(epochs=8, peak=2e-3, schedule=one_cycle, warp=Warp()),
-    seconds=60,
+    seconds=110,
 )

@@ -62,4 +62,4 @@ def pipeline(recipe: Machine, seed: int) -> Pipeline:
     )
 
 
-SPEC = classical(pipeline, Machine(), seconds=45)
+SPEC = classical(pipeline, Machine(), seconds=26)
