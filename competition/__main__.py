@@ -64,18 +64,19 @@ def submit(options: argparse.Namespace) -> None:
     labels, held_out = store.dataset.labels, store.folds.held_out
     sample = DATA / options.competition / "sample_submission.csv"
     complete: list[Predictions] = []
+    blended: list[Predictions] = []
     try:
         for complete in _cross_validated(options, store):
             blend = ensemble.blend(complete, labels, held_out, ensemble.greedy)
             for target in (_submission(options.competition), SUBMISSIONS / "submission.csv"):
                 submission.write(blend.test, store.dataset, sample, target)
-            terminal.console.print(
-                f"{target} now blends {', '.join(blend.members)}: {terminal.percent(blend.accuracy)} out of fold"
-            )
+            blended = complete
+            names, score = ", ".join(blend.members), terminal.percent(blend.accuracy)
+            terminal.console.print(f"{target} now blends {names}: {score} out of fold")
     finally:
         terminal.console.print(terminal.leaderboard(complete, labels))
-        if len(complete) > 1:
-            mean = ensemble.blend(complete, labels, held_out, ensemble.mean)
+        if len(blended) > 1:
+            mean = ensemble.blend(blended, labels, held_out, ensemble.mean)
             terminal.console.print(terminal.blends(blend, mean, labels))
 
 

@@ -29,7 +29,6 @@ from competition.problem import Problem
 
 FILES = ("train.csv", "test.csv", "sample_submission.csv")
 SEALED = "sealed/answers.csv"
-CREDENTIALS = "~/.kaggle/access_token", "~/.kaggle/kaggle.json", "~/.config/kaggle/kaggle.json"
 
 
 @dataclass(frozen=True)
@@ -76,22 +75,18 @@ def ensure(name: str, folder: Path) -> None:
 
 
 def digit_recognizer(folder: Path) -> None:
-    """Kaggle's own files, by Kaggle's own client."""
-    by_hand = (
-        f"download them from https://www.kaggle.com/competitions/digit-recognizer/data into {folder}, "
-        "or try the embedded digits: COMPETITION=digits"
-    )
-    in_environment = {"KAGGLE_API_TOKEN", "KAGGLE_KEY"} & set(os.environ)
-    if not in_environment and not any(Path(place).expanduser().exists() for place in CREDENTIALS):
-        raise Problem(f"no Kaggle credentials in the environment or in {CREDENTIALS[0]}; {by_hand}")
+    """Kaggle's own files, by Kaggle's own client, which finds its credentials itself."""
+    by_hand = f"or download the files from https://www.kaggle.com/competitions/digit-recognizer/data into {folder}"
     client = shutil.which("kaggle", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if client is None:
-        raise Problem(f"the kaggle client is missing; {sys.executable} -m pip install kaggle, or {by_hand}")
+        install = f"{sys.executable} -m pip install -r requirements-kaggle.txt"
+        raise Problem(f"Kaggle's client is missing: {install}; {by_hand}")
     with tempfile.TemporaryDirectory() as temporary:
         done = _run([client, "competitions", "download", "-c", "digit-recognizer", "-p", temporary])
         archive = Path(temporary) / "digit-recognizer.zip"
         if done.returncode or not archive.exists():
-            raise Problem(f"Kaggle's client says: {_last_line(done)}; {by_hand}")
+            reason = (done.stdout + done.stderr).strip().partition("\n")[0]
+            raise Problem(f"Kaggle's client says: {reason} Log in with `{client} auth login`, {by_hand}")
         unpack(archive, folder)
 
 

@@ -1,6 +1,7 @@
 import io
 import os
 import pickle
+import sys
 import zipfile
 
 import numpy as np
@@ -29,12 +30,12 @@ def test_a_missing_file_is_named(own_competition):
         sources.ensure("digits", own_competition)
 
 
-def test_kaggles_files_need_credentials(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("KAGGLE_API_TOKEN", "KAGGLE_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(Problem, match=r"no Kaggle credentials.*download them from https://www\.kaggle\.com"):
+def test_kaggles_files_need_kaggles_client(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(Problem, match=r"client is missing: .*requirements-kaggle\.txt; or download the files from"):
         sources.ensure("digit-recognizer", tmp_path / "digit-recognizer")
+    assert not (tmp_path / "digit-recognizer").exists()
 
 
 def test_kaggles_archive_gives_the_three_files_and_nothing_else(tmp_path):
