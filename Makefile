@@ -63,13 +63,14 @@ clean: ## remove the environment and caches; data, folds and submissions stay
 .venv/.ready: requirements.txt
 	@for candidate in python3.13 python3.12 python3.11 python3 python; do \
 		if $$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
-			found=$$candidate; break; \
+			found=$$candidate; \
+			if $$found -c 'import venv, ensurepip' 2>/dev/null; then whole=yes; break; fi; \
 		fi; \
 	done; \
 	if [ -z "$$found" ]; then \
 		echo "error: no Python 3.11, 3.12 or 3.13 was found; install one, such as: apt install python3 python3-venv" >&2; exit 2; \
 	fi; \
-	if ! $$found -c 'import venv, ensurepip' 2>/dev/null; then \
+	if [ -z "$$whole" ]; then \
 		echo "error: $$found lacks its venv package; install it, such as: apt install $$($$found -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 2; \
 	fi; \
 	echo "setting up .venv with $$($$found --version) ..."; \

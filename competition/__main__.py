@@ -124,26 +124,25 @@ def _cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[
     from competition.models import Member
 
     members = [Member.named(name) for name in dict.fromkeys(options.models)]
-    workers = LocalWorkers(options.jobs) if options.jobs else LocalWorkers()
-    tasks = unfinished(store, members)
-    if reasons := sorted({f"{task.member.name}: {reason}" for task, reason in tasks}):
+    workers = LocalWorkers(options.jobs)
+    if tasks := unfinished(store, members):
+        reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
         print(f"{len(tasks)} folds to train with {workers.jobs} workers", *reasons, sep="\n  ", flush=True)
     with (
-        terminal.shown(terminal.Progress(store, members, workers.jobs)) as workers.hear,
-        closing(cross_validate(store, members, workers)) as complete,
+        terminal.shown(terminal.Progress(store, members, workers.jobs)) as hear,
+        closing(cross_validate(store, members, workers, hear)) as complete,
     ):
         yield from complete
 
 
-def _jobs(text: str) -> int:
-    """A number of workers, at least one."""
-    jobs = int(text)
-    if jobs < 1:
-        raise argparse.ArgumentTypeError(f"{jobs} workers do no work")
-    return jobs
+def _natural(text: str) -> int:
+    """A whole number that is not negative."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 0")
+    return int(text)
 
 
-def _stop(*signal: Any) -> None:
+def _stop(*what: Any) -> None:
     """End as on Ctrl-C."""
     raise KeyboardInterrupt
 
@@ -154,37 +153,35 @@ def _parser() -> argparse.ArgumentParser:
         description="From a table of pixels to a submission: cross-validate models, blend them, write submission.csv.",
         epilog="`make help` lists the same as verbs of Make, with a set-up that they do by themselves.",
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command, options in ((data, ()), (cv, _TRAINING), (submit, _TRAINING), (grade, _GRADING)):
-        about = str(command.__doc__)
-        one = commands.add_parser(command.__name__, help=about, description=about, formatter_class=_WITH_DEFAULTS)
-        one.set_defaults(command=command)
-        for name, settings in (*_COMMON, *options):
-            one.add_argument(name, **settings)
-    return parser
-
-
-_WITH_DEFAULTS = argparse.ArgumentDefaultsHelpFormatter
-_COMMON: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("--competition", {"default": "digits", "metavar": "NAME", "help": "the folder under data/"}),
-)
-_TRAINING: tuple[tuple[str, dict[str, Any]], ...] = (
-    (
+    common, training, grading = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    common.add_argument(
+        "--competition", default="digits", metavar="NAME", help="the folder under data/; default: %(default)s"
+    )
+    training.add_argument(
         "--models",
-        {
-            "nargs": "+",
-            "default": DEFAULT_MEMBERS,
-            "metavar": "MEMBER",
-            "help": "a model, with .SEED for further networks of its kind: quick quick.1 svm",
-        },
-    ),
-    ("--folds", {"type": int, "default": 5, "metavar": "N", "help": "how many parts take turns at being held out"}),
-    ("--seed", {"type": int, "default": 0, "metavar": "N", "help": "of the split; another one makes another split"}),
-    ("--jobs", {"type": _jobs, "default": None, "metavar": "N", "help": "workers of one thread; default: one a core"}),
-)
-_GRADING: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("--file", {"type": Path, "metavar": "FILE", "help": "the submission; default: the competition's latest"}),
-)
+        nargs="+",
+        default=DEFAULT_MEMBERS,
+        metavar="MEMBER",
+        help="models, with .SEED for further networks of a kind; default: " + " ".join(DEFAULT_MEMBERS),
+    )
+    for name, default, about in (
+        ("--folds", 5, "parts that take turns at being held out; default: %(default)s"),
+        ("--seed", 0, "of the split, each beside the others; default: %(default)s"),
+        ("--jobs", None, "workers of one thread; default and most: one a core"),
+    ):
+        training.add_argument(name, type=_natural, default=default, metavar="N", help=about)
+    grading.add_argument("--file", type=Path, metavar="FILE", help="a submission; default: the competition's latest")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command, parents in (
+        (data, [common]),
+        (cv, [common, training]),
+        (submit, [common, training]),
+        (grade, [common, grading]),
+    ):
+        about = str(command.__doc__)
+        one = commands.add_parser(command.__name__, parents=parents, help=about, description=about)
+        one.set_defaults(command=command)
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """scikit-learn pipelines as models of the competition."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import skops.io
 from sklearn.pipeline import Pipeline
 
-from competition.recipe import Observer
+from competition.spec import Classifier, ModelSpec, Observer
 
 OWN = ("competition.", "numpy.", "sklearn.")  # whose types a kept model may hold
 
@@ -44,3 +45,12 @@ def load(path: Path) -> Pipeline:
     if foreign:
         raise ValueError(f"{path} holds {foreign[0]}, which is not loaded")
     return skops.io.load(path, trusted=unknown)
+
+
+def classical(pipeline: Callable[[Any, int], Pipeline], recipe: Any, seconds: float) -> ModelSpec:
+    """The spec of a scikit-learn model: a function of its recipe and a seed that makes the pipeline."""
+
+    def build(recipe: Any, seed: int, shape: tuple[int, ...], classes: int) -> Classifier:
+        return Classical(pipeline(recipe, seed), classes)
+
+    return ModelSpec(build, recipe, ("scikit-learn", "scipy", "numpy"), seconds)

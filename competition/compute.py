@@ -17,7 +17,8 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any
@@ -51,51 +52,56 @@ class Failure:
     details: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Worker:
-    """A pool of one process and the task that it works on."""
+    """A pool of one process."""
 
     pool: ProcessPoolExecutor
     last_words: Path  # what the process wrote to its standard error
-    task: Any = None
 
 
-@dataclass
 class LocalWorkers:
-    """As many worker processes as asked for; `hear` gets (task, *what its worker says), in the driver's thread."""
+    """As many worker processes as asked for, at most one for each core that affinity and cgroup leave us."""
 
-    jobs: int = field(default_factory=cpu_count)  # of the cores that affinity and cgroup leave to this process
-    hear: Say = lambda *said: None
+    def __init__(self, jobs: int | None = None) -> None:
+        self.jobs = min(jobs or cpu_count(), cpu_count())
 
-    def run(self, work: Work, tasks: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-        """Yield (task, result or Failure) of work(task, say) as tasks finish; they start in the order given."""
+    def run(self, work: Work, tasks: Sequence[Any], hear: Say) -> Iterator[tuple[Any, Any]]:
+        """Yield (task, result or Failure) of work(task, say) as tasks finish; they start in the order given.
+
+        `hear` gets (task, what its worker said), in the driver's thread.
+        """
         with _Line() as line, tempfile.TemporaryDirectory() as scratch:
             attempts = deque((task, 1) for task in tasks)
             idle = [_spawned(line, Path(scratch) / f"{number}") for number in range(min(self.jobs, len(tasks)))]
             busy: dict[Future, tuple[_Worker, Any, int]] = {}
+            outcomes: list[tuple[Any, Any]] = []
             try:
-                while attempts or busy:
+                while attempts or busy or outcomes:
                     while idle and attempts:
                         worker, (task, attempt) = idle.pop(), attempts.popleft()
-                        busy[worker.pool.submit(_work, work, task)] = worker, task, attempt
-                        self.hear(task, "started")
-                    finished, _ = wait(busy, LOOK_AROUND, FIRST_COMPLETED)
+                        future, worker = _submitted(line, worker, work, task)
+                        busy[future] = worker, task, attempt
+                        hear(task, "started")
+                    # Only now, so that no worker waits while the outcomes are looked at.
+                    yield from outcomes
+                    outcomes = []
+                    finished = wait(busy, LOOK_AROUND, FIRST_COMPLETED).done if busy else set()
                     for said in line.heard():
-                        self.hear(*said)
+                        hear(*said)
                     for future in finished:
                         worker, task, attempt = busy.pop(future)
                         try:
-                            outcome = future.result()
+                            outcomes.append((task, future.result()))
                         except TerminatedWorkerError as error:
-                            worker.pool.shutdown(kill_workers=True)
-                            outcome = _death(error, worker, attempt)
-                            worker = _spawned(line, worker.last_words)
+                            failure = _death(error, worker)
+                            worker = _replaced(line, worker)
                             if attempt < ATTEMPTS:
                                 attempts.appendleft((task, attempt + 1))
-                                outcome = None
+                                hear(task, "again", failure)
+                            else:
+                                outcomes.append((task, failure))
                         idle.append(worker)
-                        if outcome is not None:
-                            yield task, outcome
             finally:
                 line.hang_up()
                 for worker in [*idle, *(worker for worker, _, _ in busy.values())]:
@@ -108,13 +114,28 @@ def _spawned(line: "_Line", last_words: Path) -> _Worker:
     return _Worker(pool, last_words)
 
 
-def _death(error: TerminatedWorkerError, worker: _Worker, attempt: int) -> Failure:
+def _replaced(line: "_Line", worker: _Worker) -> _Worker:
+    """A fresh worker in the place of a dead one."""
+    worker.pool.shutdown(kill_workers=True)
+    return _spawned(line, worker.last_words)
+
+
+def _submitted(line: "_Line", worker: _Worker, work: Work, task: Any) -> tuple[Future, _Worker]:
+    """The task, begun by this worker or, should it have died while it was idle, by a fresh one."""
+    try:
+        return worker.pool.submit(_work, work, task), worker
+    except TerminatedWorkerError:
+        worker = _replaced(line, worker)
+        return worker.pool.submit(_work, work, task), worker
+
+
+def _death(error: TerminatedWorkerError, worker: _Worker) -> Failure:
     """What can be told of a worker that ended without an answer."""
     codes = re.search(r"\{(.*?)\}", str(error))
     how = codes[1] if codes else "for no known reason"
     hint = "; SIGKILL mostly means that the memory ran out: try fewer JOBS" if "SIGKILL" in how else ""
     words = worker.last_words.read_text(errors="replace") if worker.last_words.exists() else ""
-    return Failure(f"its worker died {attempt} times, {how}{hint}", words[-4000:])
+    return Failure(f"its worker died, {how}{hint}", words[-4000:])
 
 
 class _Line:
@@ -125,10 +146,12 @@ class _Line:
         self._listener = Listener(authkey=self._key)
         self._said: queue.SimpleQueue = queue.SimpleQueue()
         self._callers: list[Connection] = []
+        self._closed = False
         threading.Thread(target=self._answer, daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._closed = True
         self._listener.close()
 
     @property
@@ -151,8 +174,10 @@ class _Line:
         while True:
             try:
                 caller = self._listener.accept()
-            except (OSError, EOFError):
-                return
+            except (OSError, EOFError, AuthenticationError):
+                if self._closed:
+                    return
+                continue  # a caller that died while it called
             self._callers.append(caller)
             threading.Thread(target=self._listen, args=(caller,), daemon=True).start()
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Sequence
 from functools import partial
-from typing import Any
 
 from competition import models
 from competition.compute import Failure, LocalWorkers, Say
@@ -14,45 +13,56 @@ from competition.store import Predictions, Store
 from competition.task import FoldResult, Task, perform
 
 
-def unfinished(store: Store, members: Sequence[Member]) -> list[tuple[Task, str]]:
-    """The tasks that have to be done, cheap members first, each with the reason."""
-    tasks = (Task(member, fold) for member in in_order(members) for fold in range(store.folds.count))
-    reasons = ((task, store.changed(task.member, task.fold)) for task in tasks)
-    return [(task, reason) for task, reason in reasons if reason]
-
-
 def in_order(members: Sequence[Member]) -> list[Member]:
     """Cheap models first, so that something is complete early."""
     return sorted(members, key=lambda member: models.load(member.model).seconds)
 
 
-def cross_validate(store: Store, members: Sequence[Member], workers: LocalWorkers) -> Generator[list[Predictions]]:
-    """Train what is unfinished; yield all complete members whenever there are more. A task that fails fails alone."""
-    tasks = [task for task, _ in unfinished(store, members)]
+def unfinished(store: Store, members: Sequence[Member]) -> dict[Task, str]:
+    """The tasks that have to be done, in order, each with the reason."""
+    tasks = (Task(member, fold) for member in in_order(members) for fold in range(store.folds.count))
+    reasons = ((task, store.changed(task.member, task.fold)) for task in tasks)
+    return {task: reason for task, reason in reasons if reason}
+
+
+def cross_validate(
+    store: Store, members: Sequence[Member], workers: LocalWorkers, hear: Say
+) -> Generator[list[Predictions]]:
+    """Train what is unfinished; yield all complete members, in order, whenever there are more.
+
+    `hear` gets (task, what happened, details). A task that fails fails alone, and in the end is a Problem.
+    """
+    tasks = list(unfinished(store, members))
     left = {member: {task.fold for task in tasks if task.member == member} for member in in_order(members)}
-    complete = [store.predictions(member) for member, folds in left.items() if not folds]
+    complete = {member: store.predictions(member) for member, folds in left.items() if not folds}
     if complete:
-        yield list(complete)
+        yield list(complete.values())
     failed: list[str] = []
-    for task, outcome in workers.run(partial(_perform, dataset=store.dataset, folds=store.folds), tasks):
-        if isinstance(outcome, Failure):
+    work = partial(_perform, dataset=store.dataset, folds=store.folds)
+    for task, outcome in workers.run(work, tasks, hear):
+        if failure := _failure(store, task, outcome):
             failed.append(task.name)
-            workers.hear(task, "failed", outcome)
+            hear(task, "failed", failure)
             continue
         store.save(task.member, task.fold, outcome)
-        workers.hear(task, "finished", outcome)
+        hear(task, "finished", outcome)
         left[task.member].discard(task.fold)
         if not left[task.member]:
-            complete.append(store.predictions(task.member))
-            yield list(complete)
+            complete[task.member] = store.predictions(task.member)
+            yield [complete[member] for member in left if member in complete]
     if failed:
-        raise Problem(f"{', '.join(failed)} failed, as told above; the rest is kept: run again to retry only these")
+        names = ", ".join(sorted(failed))
+        raise Problem(f"{names} failed, as told above; the rest is kept: run again to retry only these")
+
+
+def _failure(store: Store, task: Task, outcome: FoldResult | Failure) -> Failure | None:
+    """Why the outcome is none to keep; a result is not if code was edited between the driver's start and the task's."""
+    if isinstance(outcome, Failure):
+        return outcome
+    difference = store.foreign(task.member, outcome.made_of)
+    return Failure(f"it was {difference} than the driver has", "") if difference else None
 
 
 def _perform(task: Task, say: Say, dataset: Dataset, folds: Folds) -> FoldResult:
     """In a worker: the task, its epochs told to the driver."""
-
-    def observer(done: int, of: int) -> Any:
-        say("epoch", (done, of))
-
-    return perform(task, dataset, folds, observer)
+    return perform(task, dataset, folds, lambda done, of: say("epoch", (done, of)))

@@ -22,6 +22,7 @@ from competition.problem import Problem
 from competition.sources import FILES
 
 BRIGHTEST = 255
+LARGEST = 2.0**53  # the whole numbers below are exact
 CACHE_FORMAT = 1  # raise it when what the cache holds changes
 ARRAYS = ("images", "labels", "classes", "train_ids", "test_images", "test_ids")
 
@@ -69,7 +70,7 @@ def _parse(folder: Path) -> dict[str, np.ndarray]:
     in_test = [column for column in headers[test] if column.lower() != id_column.lower()]
     _check_pixel_columns(pixels, in_test, train, test)
     side = isqrt(len(pixels))
-    tables = {path: _read(path) for path in (train, test, sample)}
+    tables = {path: _read(path, as_text=(label, id_column, sample_label)) for path in (train, test, sample)}
     shape = (-1, side, side, 1)
     classes, labels = np.unique(_labels(train, tables[train][label]), return_inverse=True)
     if len(classes) < 2:
@@ -121,12 +122,22 @@ def _check_pixel_columns(pixels: list[str], in_test: list[str], train: Path, tes
         raise Problem(f"{train} has {len(pixels)} pixel columns, which make no square image")
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """The whole table, its columns named without surrounding blanks."""
+def _read(path: Path, as_text: tuple[str, ...]) -> pd.DataFrame:
+    """The whole table, its columns named without surrounding blanks; ids and labels stay as they are written."""
+    text = dict.fromkeys((column for column in as_text), str)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(path, engine="c", low_memory=False, index_col=False, encoding="utf-8-sig")
+            table = pd.read_csv(
+                path,
+                engine="c",
+                dtype=text,
+                index_col=False,
+                low_memory=False,
+                keep_default_na=False,
+                na_values=[""],
+                encoding="utf-8-sig",
+            )
     except pd.errors.ParserWarning:
         raise Problem(f"{path} has rows with more values than its header has columns") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -155,19 +166,11 @@ def _pixel_values(path: Path, table: pd.DataFrame) -> np.ndarray:
 
 
 def _labels(path: Path, column: pd.Series) -> np.ndarray:
-    """The labels as whole numbers where all are, as text otherwise."""
+    """The labels, none missing."""
     if column.isna().any():
         row = int(column.isna().to_numpy().argmax())
         raise _bad_value(path, row, column.name, column.iat[row], "a label")
-    if pd.api.types.is_integer_dtype(column):
-        return column.to_numpy()
-    if pd.api.types.is_float_dtype(column):
-        fractions = (column != column.round()).to_numpy()
-        if fractions.any():
-            row = int(fractions.argmax())
-            raise _bad_value(path, row, column.name, column.iat[row], "a class, not a fraction")
-        return column.to_numpy().astype(np.int64)
-    return column.to_numpy().astype(str)
+    return _numbers_or_text(column)
 
 
 def _ids(path: Path, table: pd.DataFrame, id_column: str) -> np.ndarray:
@@ -180,7 +183,18 @@ def _ids(path: Path, table: pd.DataFrame, id_column: str) -> np.ndarray:
         if bad.any():
             row = int(bad.to_numpy().argmax())
             raise _bad_value(path, row, columns[0], ids.iat[row], wanted)
-    return ids.to_numpy() if pd.api.types.is_integer_dtype(ids) else ids.to_numpy().astype(str)
+    return _numbers_or_text(ids)
+
+
+def _numbers_or_text(column: pd.Series) -> np.ndarray:
+    """Whole numbers where all are written as such, text otherwise: 007 is no number."""
+    text = column.to_numpy().astype(str)
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy()
+    if np.isfinite(numbers).all() and (np.abs(numbers) < LARGEST).all():
+        whole = numbers.astype(np.int64)
+        if (whole.astype(str) == text).all():
+            return whole
+    return text
 
 
 def _matching_ids(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from competition.metrics import ACCURACY, LOG_LOSS, SMALLEST, Score
+from competition.metrics import SMALLEST, Score, accuracy, log_loss
 from competition.store import Predictions
 
 Learn = Callable[[np.ndarray, np.ndarray], "Weighting"]  # (stack, labels)
@@ -60,7 +60,7 @@ def blend(members: Sequence[Predictions], labels: np.ndarray, held_out: np.ndarr
     by_fold = zip(*(member.test for member in members), strict=True)
     test = np.mean([weighting.combine(np.stack(fold)) for fold in by_fold], axis=0)
     names = tuple(member.member for member in members)
-    return Blend(names, weighting, oof, test, ACCURACY.score(labels, oof), LOG_LOSS.score(labels, oof))
+    return Blend(names, weighting, oof, test, accuracy(labels, oof), log_loss(labels, oof))
 
 
 def mean(stack: np.ndarray, labels: np.ndarray) -> Weighting:

@@ -1,7 +1,6 @@
 """One split of the training rows into folds, made once and frozen in a file."""
 
 import hashlib
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +54,7 @@ def split(dataset: Dataset, count: int, seed: int) -> Folds:
         raise Problem(f"class {dataset.classes[fewest]} has {members} different images, too few for FOLDS={count}")
     # Distinct images are dealt out in the order of their first row, so that the split follows from the rows alone.
     order = np.argsort(first)
-    fold_of_image = np.empty(len(first), dtype=np.int8)
+    fold_of_image = np.empty(len(first), dtype=np.int32)
     dealer = StratifiedKFold(count, shuffle=True, random_state=seed)
     for fold, (_, dealt) in enumerate(dealer.split(order, dataset.labels[first[order]])):
         fold_of_image[order[dealt]] = fold
@@ -70,13 +69,11 @@ def _read(dataset: Dataset, path: Path, count: int, seed: int) -> Folds:
         stamp = file.readline().split()
     if len(stamp) != 6 or stamp[5] != dataset.digest:
         raise Problem(f"{path} splits other data than lies there now; put the data back, or make a new split: {aside}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        table = pd.read_csv(path, comment="#", index_col="id", dtype={"id": dataset.train_ids.dtype.type})
-    held_out = table["fold"].reindex(dataset.train_ids).to_numpy()
+    table = pd.read_csv(path, skiprows=1, dtype={"id": str}, keep_default_na=False).set_index("id")
+    held_out = table["fold"].reindex(dataset.train_ids.astype(str)).to_numpy()
     if len(table) != len(held_out) or np.isnan(held_out).any() or stamp[2] != _digest(dataset.train_ids, held_out):
         raise Problem(f"{path} was changed after it was made; restore it, or make a new split: {aside}")
-    return Folds(held_out.astype(np.int8), count, seed, stamp[2])
+    return Folds(held_out.astype(np.int32), count, seed, stamp[2])
 
 
 def _digest(ids: np.ndarray, held_out: np.ndarray) -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from competition.data import load
 from competition.files import sha256
 from competition.metrics import Score
 from competition.problem import Problem
@@ -31,18 +31,21 @@ class Grade:
 
 def grade(submission: Path, folder: Path) -> Grade:
     """Open the answers, compare, and put the opening on record."""
+    if not folder.exists():
+        raise Problem(f"{folder} is missing; run `make submit COMPETITION={folder.name}`")
     answers = folder / SEALED
     if not answers.exists():
         raise Problem(f"{folder.name} has no sealed answers; only Kaggle can grade it: upload {submission}")
     if not submission.exists():
         raise Problem(f"{submission} is missing; run `make submit COMPETITION={folder.name}`")
-    truth = pd.read_csv(answers)
-    label = truth.columns[1]
-    labels = truth[label].to_numpy()
-    predicted = check(submission, folder / "sample_submission.csv", np.unique(labels))[label].to_numpy()
+    dataset = load(folder)
+    predicted = check(submission, folder / "sample_submission.csv", dataset.classes).iloc[:, 1].to_numpy()
+    labels = pd.read_csv(answers, dtype=str).iloc[:, 1].to_numpy()
     right = predicted == labels
-    accuracy = Score(float(right.mean()), float(right.std() / np.sqrt(len(right))))
-    by_class = [(name, int((labels == name).sum()), int((~right[labels == name]).sum())) for name in np.unique(labels)]
+    accuracy = Score.of(right.astype(float))
+    by_class = [
+        (name, int((labels == name).sum()), int((~right[labels == name]).sum())) for name in dataset.classes.astype(str)
+    ]
     openings = _record(answers.parent / OPENINGS, submission, accuracy.value)
     return Grade(accuracy, int((~right).sum()), len(right), by_class, openings)
 

@@ -1,6 +1,5 @@
 """How predictions are scored, and when a difference between two scores is news."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,25 +8,16 @@ SMALLEST = 1e-7  # a probability below this counts as this
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A mean over rows, so that its standard error is that of a mean."""
-
-    name: str
-    rows: Callable[[np.ndarray, np.ndarray], np.ndarray]  # (labels, probabilities) -> a value for each row
-    greater_is_better: bool
-
-    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> "Score":
-        """The metric over all rows, with its standard error."""
-        values = self.rows(labels, probabilities)
-        return Score(float(values.mean()), float(values.std() / np.sqrt(len(values))))
-
-
-@dataclass(frozen=True)
 class Score:
-    """A figure and how far it would move on other rows of the same kind."""
+    """A mean over rows, and how far it would move on other rows of the same kind."""
 
     value: float
     standard_error: float
+
+    @classmethod
+    def of(cls, rows: np.ndarray) -> "Score":
+        """The mean of a value for each row."""
+        return cls(float(rows.mean()), float(rows.std() / np.sqrt(len(rows))))
 
 
 @dataclass(frozen=True)
@@ -54,8 +44,14 @@ def row_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], SMALLEST))
 
 
-ACCURACY = Metric("accuracy", hits, greater_is_better=True)
-LOG_LOSS = Metric("log loss", row_log_loss, greater_is_better=False)
+def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> Score:
+    """The share of rows whose likeliest class is the label."""
+    return Score.of(hits(labels, probabilities))
+
+
+def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> Score:
+    """The mean of the rows' log loss."""
+    return Score.of(row_log_loss(labels, probabilities))
 
 
 def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Comparison:

@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 
 Schedule = Callable[[float], float]  # share of the training that is done -> share of the peak rate
-Observer = Callable[[int, int], None]  # hears of (epochs done, epochs in all) and never steers
 
 WARM_UP = 0.15
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -95,9 +96,12 @@ def unpack(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as members:
         if damaged := members.testzip():
             raise Problem(f"{archive.name} is damaged at {damaged}; run the command again")
-        for file in FILES:
-            with members.open(file) as source, whole(folder / file) as target, target.open("wb") as copy:
-                shutil.copyfileobj(source, copy)
+        # The files take their names together at the end, lest an interruption leave some without the others.
+        with ExitStack() as together:
+            for file in FILES:
+                target = together.enter_context(whole(folder / file))
+                with members.open(file) as source, target.open("wb") as copy:
+                    shutil.copyfileobj(source, copy)
 
 
 def digits(folder: Path) -> None:

@@ -12,8 +12,8 @@ from competition.problem import Problem
 
 def write(probabilities: np.ndarray, dataset: Dataset, sample: Path, target: Path) -> None:
     """Write the likeliest labels of (test rows, classes) in the sample's form, checked as read back."""
-    labels = pd.Series(dataset.classes[probabilities.argmax(axis=1)], index=dataset.test_ids)
-    wanted = pd.read_csv(sample)
+    labels = pd.Series(dataset.classes[probabilities.argmax(axis=1)].astype(str), index=dataset.test_ids.astype(str))
+    wanted = _text(sample)
     id_column, label_column = wanted.columns
     submission = wanted.assign(**{label_column: labels.reindex(wanted[id_column]).to_numpy()})
     with whole(target) as temporary:
@@ -24,7 +24,7 @@ def write(probabilities: np.ndarray, dataset: Dataset, sample: Path, target: Pat
 def check(submission: Path, sample: Path, classes: np.ndarray) -> pd.DataFrame:
     """The submission, if its header and ids are the sample's and its labels are among the classes."""
     try:
-        table, wanted = pd.read_csv(submission), pd.read_csv(sample)
+        table, wanted = _text(submission), _text(sample)
     except (OSError, ValueError) as error:
         raise Problem(f"{submission} is not readable: {str(error).splitlines()[0]}") from None
     if list(table.columns) != list(wanted.columns):
@@ -35,10 +35,15 @@ def check(submission: Path, sample: Path, classes: np.ndarray) -> pd.DataFrame:
     id_column, label_column = wanted.columns
     for column, wrong, where in (
         (id_column, (table[id_column] != wanted[id_column]).to_numpy(), f"stands where {sample.name} has another id"),
-        (label_column, ~table[label_column].isin(classes).to_numpy(), "is no class of the competition"),
+        (label_column, ~table[label_column].isin(classes.astype(str)).to_numpy(), "is no class of the competition"),
     ):
         if wrong.any():
             row = int(wrong.argmax())
             place = f"row {row + 1} (line {row + 2}), column {column}"
             raise Problem(f"{submission}: {place}: {table[column][row]} {where}")
     return table
+
+
+def _text(path: Path) -> pd.DataFrame:
+    """A table as it is written: an id of 0001 stays one."""
+    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")

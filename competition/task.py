@@ -11,7 +11,8 @@ from competition import models
 from competition.data import Dataset
 from competition.folds import Folds
 from competition.models import Member
-from competition.recipe import Observer
+from competition.provenance import Ingredients, ingredients
+from competition.spec import Observer
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,13 @@ class FoldResult:
     seconds: float
     model: bytes  # as `Classifier.save` wrote it
     suffix: str
+    made_of: Ingredients  # as the worker found them
 
 
 def perform(task: Task, dataset: Dataset, folds: Folds, observer: Observer) -> FoldResult:
     """Train on the other folds, then predict the held-out and the test rows once, with the last weights."""
     start = time.perf_counter()
+    made_of = ingredients(task.member, dataset, folds)
     held_out = folds.held_out == task.fold
     # A stream of its own for each seed and fold, or networks would start from the same weights.
     seed = int(np.random.SeedSequence([task.member.seed, task.fold]).generate_state(1)[0] % 2**31)
@@ -53,7 +56,7 @@ def perform(task: Task, dataset: Dataset, folds: Folds, observer: Observer) -> F
         path = Path(folder) / f"model{model.suffix}"
         model.save(path)
         kept = path.read_bytes()
-    return FoldResult(predicted, test, time.perf_counter() - start, kept, model.suffix)
+    return FoldResult(predicted, test, time.perf_counter() - start, kept, model.suffix, made_of)
 
 
 def checked(probabilities: np.ndarray) -> np.ndarray:

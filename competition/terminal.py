@@ -15,7 +15,7 @@ from competition import models
 from competition.crossval import in_order
 from competition.ensemble import Blend
 from competition.grading import Grade
-from competition.metrics import ACCURACY, LOG_LOSS, Score, hits, mcnemar
+from competition.metrics import Score, accuracy, hits, log_loss, mcnemar
 from competition.models import Member
 from competition.store import Predictions, Store
 from competition.task import Task
@@ -68,6 +68,9 @@ class Progress:
             self.running[task] = Running()
         elif what == "epoch" and task in self.running:
             self.running[task].epochs = detail
+        elif what == "again":
+            self.running.pop(task, None)
+            return f"{task.name} is tried again: {detail.reason}"
         elif what == "failed":
             self.running.pop(task, None)
             return f"{task.name} failed: {detail.reason}\n{detail.details}".rstrip()
@@ -84,7 +87,7 @@ class Progress:
     def score(self, name: str) -> Score | None:
         """Accuracy on the rows that are predicted so far."""
         known = self.hits[name][np.isfinite(self.hits[name])]
-        return Score(float(known.mean()), float(known.std() / np.sqrt(len(known)))) if len(known) else None
+        return Score.of(known) if len(known) else None
 
     def left(self) -> float:
         """Seconds to go, all workers together."""
@@ -97,7 +100,7 @@ class Progress:
         for member in self.members:
             running = [
                 f"{task.fold}: " + (f"epoch {run.epochs[0]}/{run.epochs[1]}" if run.epochs else "started")
-                for task, run in self.running.items()
+                for task, run in list(self.running.items())
                 if task.member == member
             ]
             done = len(self.seconds[member.name])
@@ -112,7 +115,7 @@ class Progress:
         speed = sum(took for took, _ in self.trained) / (sum(usual for _, usual in self.trained) or 1) or 1.0
         expected = float(np.mean(list(done.values()))) if done else self._usual(member) * speed
         waiting = self.store.folds.count - len(done)
-        running = [run for task, run in self.running.items() if task.member == member]
+        running = [run for task, run in list(self.running.items()) if task.member == member]
         return sum(run.left(expected) for run in running) + (waiting - len(running)) * expected
 
     def _usual(self, member: Member) -> float:
@@ -126,7 +129,7 @@ def shown(progress: Progress) -> Iterator[Any]:
     live = Live(progress, console=console, refresh_per_second=2, transient=True) if console.is_terminal else None
 
     def hear(*said: Any) -> None:
-        if (line := progress.hear(*said)) and (not live or "failed" in said):
+        if (line := progress.hear(*said)) and (not live or said[1] in ("again", "failed")):
             console.print(line, markup=False)
 
     if live:
@@ -141,8 +144,8 @@ def leaderboard(members: Sequence[Predictions], labels: np.ndarray) -> Table:
     table = Table("model", box=None)
     for heading in ("accuracy", "log loss", "training"):
         table.add_column(heading, justify="right")
-    for member in sorted(members, key=lambda one: -ACCURACY.score(labels, one.oof).value):
-        scores = percent(ACCURACY.score(labels, member.oof)), plain(LOG_LOSS.score(labels, member.oof))
+    for member in sorted(members, key=lambda one: -accuracy(labels, one.oof).value):
+        scores = percent(accuracy(labels, member.oof)), plain(log_loss(labels, member.oof))
         table.add_row(member.member, *scores, clock(member.seconds))
     return table
 

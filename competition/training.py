@@ -14,7 +14,8 @@ from keras import layers
 from scipy.special import softmax
 
 from competition.augment import RandomWarp
-from competition.recipe import Observer, Recipe
+from competition.recipe import Recipe
+from competition.spec import Observer
 
 Layers = Callable[[Any], Any]  # features of an image in 0..1
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from joblib import cpu_count
 
 from competition.compute import Failure, LocalWorkers
 
@@ -38,6 +39,11 @@ def die_once(task, say, marker):
     return task
 
 
+def own_pid(task, say):
+    time.sleep(0.3 if task == 2 else 0)
+    return os.getpid()
+
+
 def limits(task, say):
     import numpy  # noqa: F401  # brings the thread pool that is looked at
     from threadpoolctl import threadpool_info
@@ -45,39 +51,59 @@ def limits(task, say):
     return os.environ["TF_NUM_INTRAOP_THREADS"], [pool["num_threads"] for pool in threadpool_info()]
 
 
+def deaf(*said):
+    pass
+
+
+def test_there_are_never_more_workers_than_cores():
+    assert LocalWorkers(10_000).jobs == LocalWorkers().jobs == cpu_count()
+
+
+def test_a_worker_that_dies_while_it_idles_is_replaced():
+    workers = LocalWorkers(1)
+    seen = []
+    for task, pid in workers.run(own_pid, range(3), deaf):
+        seen.append(pid)
+        if task == 1:  # by now the worker has task 2, or is about to; either way that one has to come back
+            os.kill(pid, signal.SIGKILL)
+    assert len(seen) == 3 and seen[0] == seen[1] != seen[2]
+
+
 def test_every_task_gives_its_result_and_the_driver_hears():
     heard = []
-    results = dict(LocalWorkers(2, lambda *said: heard.append(said)).run(square, range(6)))
+    results = dict(LocalWorkers(2).run(square, range(6), lambda *said: heard.append(said)))
     assert results == {task: task * task for task in range(6)}
     assert {said[0] for said in heard if said[1] == "started"} == set(range(6))
     assert any(said[1] == "epoch" for said in heard)
 
 
 def test_a_task_that_raises_fails_alone_and_tells_why():
-    results = dict(LocalWorkers(2).run(raise_on_two, range(4)))
+    results = dict(LocalWorkers(2).run(raise_on_two, range(4), deaf))
     failure = results.pop(2)
     assert isinstance(failure, Failure) and failure.reason == "ValueError: no twos" and "and more" in failure.details
     assert results == {0: 0, 1: 1, 3: 3}
 
 
 def test_a_task_that_kills_its_worker_is_named_and_the_others_go_on():
-    results = dict(LocalWorkers(2).run(die_on_two, range(5)))
-    assert "died 2 times" in results[2].reason and "SIGKILL" in results[2].reason
+    heard = []
+    results = dict(LocalWorkers(2).run(die_on_two, range(5), lambda *said: heard.append(said[:2])))
+    assert "its worker died" in results[2].reason and "SIGKILL" in results[2].reason
+    assert heard.count((2, "started")) == 2 and heard.count((2, "again")) == 1
     assert {task: results[task] for task in (0, 1, 3, 4)} == {0: 0, 1: 1, 3: 3, 4: 4}
 
 
 def test_a_worker_that_dies_once_costs_nothing_but_time(tmp_path):
     work = partial(die_once, marker=str(tmp_path / "died"))
-    assert dict(LocalWorkers(1).run(work, range(4))) == {0: 0, 1: 1, 2: 2, 3: 3}
+    assert dict(LocalWorkers(1).run(work, range(4), deaf)) == {0: 0, 1: 1, 2: 2, 3: 3}
 
 
 def test_a_worker_has_one_thread():
-    ((_, (tensorflow, pools)),) = LocalWorkers(1).run(limits, [0])
+    ((_, (tensorflow, pools)),) = LocalWorkers(1).run(limits, [0], deaf)
     assert tensorflow == "1" and set(pools) == {1}
 
 
 def test_no_tasks_need_no_workers():
-    assert list(LocalWorkers(2).run(square, [])) == []
+    assert list(LocalWorkers(2).run(square, [], deaf)) == []
 
 
 DRIVER = """
@@ -92,7 +118,7 @@ def hear(task, what, pid=None):
     if what == "here":
         print(pid, flush=True)
 
-for _ in LocalWorkers(2, hear).run(work, [1, 2]):
+for _ in LocalWorkers(2).run(work, [1, 2], hear):
     pass
 """
 

@@ -16,13 +16,17 @@ KNN = Member.named("knn")
 MEMORISER = replace(KNN, name="memoriser", recipe=Neighbourhood(neighbours=1, components=20, doubt=0.0))
 
 
+def deaf(*said):
+    pass
+
+
 def store_in(folder, dataset, count=3) -> Store:
     return Store(folder, dataset, split(dataset, count, 0))
 
 
 def test_every_row_is_predicted_by_a_model_that_has_not_seen_it(dataset, tmp_path):
     store = store_in(tmp_path, dataset)
-    *_, (complete,) = cross_validate(store, [MEMORISER], LocalWorkers(2))
+    *_, (complete,) = cross_validate(store, [MEMORISER], LocalWorkers(2), deaf)
     assert np.isfinite(complete.oof).all() and np.isfinite(complete.test).all()
     assert 0.8 < (complete.oof.argmax(axis=1) == dataset.labels).mean() < 1
 
@@ -36,27 +40,31 @@ def test_a_memoriser_scores_chance_on_random_labels(own_competition, tmp_path):
     table["label"] = np.random.default_rng(0).integers(0, 2, len(table))
     table.to_csv(own_competition / "train.csv", index=False)
     dataset = load(own_competition)
-    *_, (complete,) = cross_validate(store_in(tmp_path / "folds", dataset), [MEMORISER], LocalWorkers(2))
+    *_, (complete,) = cross_validate(store_in(tmp_path / "folds", dataset), [MEMORISER], LocalWorkers(2), deaf)
     assert abs((complete.oof.argmax(axis=1) == dataset.labels).mean() - 0.5) < 0.1
 
 
 def test_what_is_finished_is_not_trained_again(dataset, tmp_path):
     store = store_in(tmp_path, dataset)
-    list(cross_validate(store, [KNN], LocalWorkers(2)))
+    list(cross_validate(store, [KNN], LocalWorkers(2), deaf))
     (tmp_path / store.folds.name / "knn" / "fold-1.npz").unlink()
     started = []
-    workers = LocalWorkers(2, lambda task, what, *_: what == "started" and started.append(task.name))
-    assert [task.name for task, _ in unfinished(store, [KNN])] == ["knn fold 1"]
-    list(cross_validate(store, [KNN], workers))
+
+    def hear(task, what, *_):
+        if what == "started":
+            started.append(task.name)
+
+    assert [task.name for task in unfinished(store, [KNN])] == ["knn fold 1"]
+    list(cross_validate(store, [KNN], LocalWorkers(2), hear))
     assert started == ["knn fold 1"]
-    list(cross_validate(store, [KNN], workers))
+    list(cross_validate(store, [KNN], LocalWorkers(2), hear))
     assert started == ["knn fold 1"]
 
 
 def test_the_number_of_workers_does_not_change_a_byte(dataset, tmp_path):
     members = [Member.named("mlp"), KNN]
     for jobs in (1, 2):
-        list(cross_validate(store_in(tmp_path / str(jobs), dataset), members, LocalWorkers(jobs)))
+        list(cross_validate(store_in(tmp_path / str(jobs), dataset), members, LocalWorkers(jobs), deaf))
     first, second = (sorted((tmp_path / str(jobs)).rglob("*.npz")) for jobs in (1, 2))
     assert len(first) == 6
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
@@ -66,7 +74,7 @@ def test_a_model_that_diverges_fails_alone(dataset, tmp_path):
     broken = replace(Member.named("mlp"), name="broken", recipe=Recipe(epochs=1, peak=1e30))
     store, heard, yielded = store_in(tmp_path, dataset), [], []
     with pytest.raises(Problem, match=r"broken fold 0, broken fold 1, broken fold 2 failed.*run again"):
-        for complete in cross_validate(store, [broken, KNN], LocalWorkers(2, lambda *said: heard.append(said))):
+        for complete in cross_validate(store, [broken, KNN], LocalWorkers(2), lambda *said: heard.append(said)):
             yielded.append([member.member for member in complete])
     assert yielded == [["knn"]]
     reasons = [detail.reason for _, what, *rest in heard if what == "failed" for detail in rest]
@@ -75,5 +83,15 @@ def test_a_model_that_diverges_fails_alone(dataset, tmp_path):
 
 def test_cheap_members_come_first_and_each_completion_is_told(dataset, tmp_path):
     store = store_in(tmp_path, dataset, count=2)
-    yielded = list(cross_validate(store, [KNN, Member.named("mlp")], LocalWorkers(1)))
+    yielded = list(cross_validate(store, [KNN, Member.named("mlp")], LocalWorkers(1), deaf))
     assert [[member.member for member in complete] for complete in yielded] == [["mlp"], ["mlp", "knn"]]
+
+
+def test_what_other_code_made_than_the_drivers_is_not_kept(dataset, tmp_path):
+    store = store_in(tmp_path, dataset, count=2)
+    elsewhere = replace(store, dataset=replace(dataset, digest="edited meanwhile"))
+    heard = []
+    with pytest.raises(Problem, match="knn fold 0, knn fold 1 failed"):
+        list(cross_validate(elsewhere, [KNN], LocalWorkers(2), lambda *said: heard.append(said)))
+    assert all("another data" in rest[0].reason for _, what, *rest in heard if what == "failed")
+    assert not list(tmp_path.rglob("*.npz"))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from competition.ensemble import blend, greedy, mean, temperature, tempered
-from competition.metrics import LOG_LOSS
+from competition.metrics import log_loss
 from competition.store import Predictions
 
 ROWS, CLASSES, FOLDS = 3_000, 4, 5
@@ -66,7 +66,7 @@ def test_a_smoothed_network_is_not_misranked(rows):
     random, labels, test_labels, held_out = rows
     strong_but_flat = member("flat", labels, test_labels, 2.5, random, sharpness=0.3)
     weak = member("weak", labels, test_labels, 1.0, random)
-    assert LOG_LOSS.score(labels, strong_but_flat.oof).value > 0.3
+    assert log_loss(labels, strong_but_flat.oof).value > 0.3
     weights = blend([weak, strong_but_flat], labels, held_out, greedy).weighting.weights
     assert weights[1] > 0.8
 

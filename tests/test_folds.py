@@ -46,6 +46,12 @@ def test_a_split_is_recorded_by_row_id(dataset, tmp_path):
     assert (folds.frozen(dataset, tmp_path, 5, 0).held_out == first.held_out).all()
 
 
+def test_ids_are_read_as_they_are_written(dataset, tmp_path):
+    ids = np.array(["img#1", "NA", "007", *(f"{row}.png" for row in range(3, len(dataset.labels)))])
+    named = replace(dataset, train_ids=ids)
+    assert folds.frozen(named, tmp_path, 5, 0).digest == folds.frozen(named, tmp_path, 5, 0).digest
+
+
 def test_a_split_changed_by_hand_is_refused(dataset, tmp_path):
     path = tmp_path / folds.frozen(dataset, tmp_path, 5, 0).name / "split.csv"
     lines = path.read_text().splitlines()
@@ -64,6 +70,8 @@ def test_a_split_of_other_data_is_refused(dataset, tmp_path):
 def test_a_class_too_small_for_the_folds_is_named(dataset):
     labels = np.where(dataset.labels == 4, 3, dataset.labels)
     labels[:2] = 4
+    with pytest.raises(Problem, match=r"too few for FOLDS=200"):
+        folds.split(dataset, 200, 0)
     with pytest.raises(Problem, match="class 4 has 2 different images, too few for FOLDS=5"):
         folds.split(replace(dataset, labels=labels), 5, 0)
 

@@ -40,3 +40,5 @@ def test_a_competition_without_answers_is_kaggles_to_grade(own_competition, tmp_
     (own_competition / "sealed" / "answers.csv").unlink()
     with pytest.raises(Problem, match="only Kaggle can grade it"):
         grade(tmp_path / "submission.csv", own_competition)
+    with pytest.raises(Problem, match="nothing is missing; run `make submit COMPETITION=nothing`"):
+        grade(tmp_path / "submission.csv", own_competition.parent / "nothing")

@@ -54,11 +54,12 @@ def test_a_killed_run_resumes_to_the_same_bytes(victim, command, tmp_path, own_c
     subprocess.run(arguments, cwd=undisturbed, env=environment, check=True, capture_output=True)
 
     with subprocess.Popen(
-        arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        arguments, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as run:
         wait_until(lambda: list(tmp_path.glob("folds/*/*/mlp/fold-0.npz")))
         os.kill(run.pid if victim == "driver" else workers_of(run.pid)[0], signal.SIGKILL)
         run.wait(timeout=120)
+    assert run.returncode == (-signal.SIGKILL if victim == "driver" else 0)
     finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("folds/*/*/*/*.npz")}
     assert finished and (victim == "worker" or len(finished) < 4)
     assert command("submit", *SMALL, *models).returncode == 0

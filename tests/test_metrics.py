@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn import metrics
 
-from competition.metrics import ACCURACY, LOG_LOSS, mcnemar
+from competition.metrics import Score, accuracy, log_loss, mcnemar
 
 
 @pytest.fixture
@@ -13,21 +13,20 @@ def predicted():
 
 def test_scores_are_those_of_scikit_learn(predicted):
     labels, probabilities = predicted
-    assert ACCURACY.score(labels, probabilities).value == accuracy_score(labels, probabilities.argmax(axis=1))
-    assert LOG_LOSS.score(labels, probabilities).value == pytest.approx(log_loss(labels, probabilities))
+    assert accuracy(labels, probabilities).value == metrics.accuracy_score(labels, probabilities.argmax(axis=1))
+    assert log_loss(labels, probabilities).value == pytest.approx(metrics.log_loss(labels, probabilities))
 
 
 def test_the_standard_error_is_how_far_the_score_moves_on_other_rows():
     random = np.random.default_rng(1)
     right = random.random((2_000, 400)) < 0.9
-    probabilities = np.stack([right, ~right], axis=2) * 0.8 + 0.1
-    scores = [ACCURACY.score(np.zeros(400, dtype=int), rows) for rows in probabilities]
+    scores = [Score.of(rows) for rows in right]
     spread = np.std([score.value for score in scores])
     assert np.mean([score.standard_error for score in scores]) == pytest.approx(spread, rel=0.1)
 
 
 def test_a_sure_mistake_costs_much_and_not_infinitely_much():
-    assert 10 < LOG_LOSS.score(np.array([1]), np.array([[1.0, 0.0]])).value < 20
+    assert 10 < log_loss(np.array([1]), np.array([[1.0, 0.0]])).value < 20
 
 
 def test_mcnemar_counts_rows_and_calls_noise_noise():

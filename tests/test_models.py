@@ -53,7 +53,7 @@ def test_a_member_is_a_model_and_a_seed():
     assert Member.named("quick.3").model == "quick" and Member.named("quick.3").name == "quick.3"
 
 
-@pytest.mark.parametrize("name", ["quick.", "quick.x", "../quick", "quick.01", ""])
+@pytest.mark.parametrize("name", ["quick.", "quick.x", "../quick", "quick.01", "quick.0", ""])
 def test_what_is_no_member_is_told(name):
     with pytest.raises(Problem, match="is no member"):
         Member.named(name)

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from competition import store as stores
 from competition.folds import split
 from competition.models import Member
-from competition.store import Store, fingerprint, source_digest
+from competition.provenance import fingerprint, ingredients
+from competition.store import Store
 from competition.task import FoldResult
 
 MEMBER = Member.named("knn")
@@ -20,7 +20,9 @@ def store(dataset, tmp_path) -> Store:
 def result(store, fold, seed=0) -> FoldResult:
     random = np.random.default_rng([seed, fold])
     held_out = random.dirichlet(np.ones(10), int((store.folds.held_out == fold).sum()))
-    return FoldResult(held_out, random.dirichlet(np.ones(10), len(store.dataset.test_ids)), 1.5, b"model", ".skops")
+    test = random.dirichlet(np.ones(10), len(store.dataset.test_ids))
+    made_of = ingredients(MEMBER, store.dataset, store.folds)
+    return FoldResult(held_out, test, 1.5, b"model", ".skops", made_of)
 
 
 def test_what_is_saved_comes_back_in_dataset_order(store):
@@ -31,7 +33,7 @@ def test_what_is_saved_comes_back_in_dataset_order(store):
     for fold in range(3):
         assert np.allclose(kept.oof[store.folds.held_out == fold], results[fold].held_out)
         assert np.allclose(kept.test[fold], results[fold].test)
-    assert kept.seconds == 4.5 and kept.fingerprint == fingerprint(store.ingredients(MEMBER))
+    assert kept.seconds == 4.5 and kept.fingerprint == fingerprint(result(store, 0).made_of)
 
 
 def test_rows_that_nothing_has_predicted_are_nan(store):
@@ -78,34 +80,3 @@ def test_a_damaged_file_is_noticed(store, tmp_path):
     for size in (0, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
         assert "is damaged" in store.changed(MEMBER, 0)
-
-
-def test_the_source_digest_is_blind_to_comments_and_sees_code(tmp_path, monkeypatch):
-    package = tmp_path / "competition"
-    (package / "models").mkdir(parents=True)
-    monkeypatch.setattr(stores, "PACKAGE", package)
-
-    def digest(model="X = 1", block="Y = 2", other="Z = 3"):
-        (package / "task.py").write_text("W = 0")
-        (package / "models" / "__init__.py").write_text("")
-        (package / "models" / "m.py").write_text(f"def f():\n    from competition.blocks import Y\n{model}\n")
-        (package / "blocks.py").write_text(block)
-        (package / "other.py").write_text(other)
-        source_digest.cache_clear()
-        return source_digest("competition.models.m")
-
-    plain = digest()
-    assert digest(model='"""Told."""  # noted\n\n\nX  =  1') != plain  # a string in the middle is code
-    assert digest(model="X  =  1  # noted") == plain
-    assert digest(block='"""Told."""\nY = 2') == plain
-    assert digest(other="Z = 4") == plain
-    assert digest(model="X = 2") != plain
-    assert digest(block="Y = 3") != plain
-    source_digest.cache_clear()
-
-
-def test_a_networks_fingerprint_covers_what_trains_it(store):
-    made_of = store.ingredients(Member.named("quick"))
-    assert {"data", "split", "recipe", "seed", "source", "backend", "tensorflow", "keras", "numpy"} == set(made_of)
-    assert "epochs=12" in made_of["recipe"] and "rotation=12.0" in made_of["recipe"]
-    assert "schedule=one_cycle" in made_of["recipe"]

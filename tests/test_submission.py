@@ -39,12 +39,23 @@ def test_rows_are_joined_by_id_and_labels_written_as_they_came(own_competition, 
     assert (written.loc[np.sort(ids)] == [f"<{i % 10}>" for i in range(200)]).all()
 
 
+def test_ids_and_labels_keep_their_zeros(own_competition, tmp_path):
+    sample = pd.DataFrame({"id": [f"{row:04}" for row in range(200)], "label": "00"})
+    sample.to_csv(own_competition / "sample_submission.csv", index=False)
+    train = pd.read_csv(own_competition / "train.csv")
+    train["label"] = [f"{label:02}" for label in train["label"]]
+    train.to_csv(own_competition / "train.csv", index=False)
+    dataset = load(own_competition)
+    write(np.eye(10)[np.full(200, 3)], dataset, own_competition / "sample_submission.csv", tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_text().splitlines()[:3] == ["id,label", "0000,03", "0001,03"]
+
+
 BROKEN = {
     "header": (lambda table: table.rename(columns={"Label": "label"}), "has the header ImageId,label"),
     "missing row": (lambda table: table.iloc[:-1], "has 199 rows"),
     "order": (lambda table: table.iloc[::-1], r"row 1 \(line 2\), column ImageId: 200 stands where"),
     "label": (lambda table: table.assign(Label=[10] + [0] * 199), r"row 1 \(line 2\), column Label: 10 is no class"),
-    "nothing": (lambda table: table.assign(Label=[0] * 199 + [None]), r"row 200 .* is no class"),
+    "nothing": (lambda table: table.assign(Label=["0"] * 199 + [""]), r"row 200 .* is no class"),
 }
 
 
@@ -53,6 +64,6 @@ def test_a_defect_is_refused_with_its_place(defect, competition_folder, dataset,
     sample, target = competition_folder / "sample_submission.csv", tmp_path / "submission.csv"
     write(probabilities, dataset, sample, target)
     spoil, message = BROKEN[defect]
-    spoil(pd.read_csv(target)).to_csv(target, index=False)
+    spoil(pd.read_csv(target, dtype=object)).to_csv(target, index=False)
     with pytest.raises(Problem, match=message):
         check(target, sample, dataset.classes)

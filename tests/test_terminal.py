@@ -20,7 +20,7 @@ def progress(dataset, tmp_path):
 
 def finished(progress, fold, seconds=10.0, right=True):
     labels = progress.store.dataset.labels[progress.store.folds.held_out == fold]
-    return FoldResult(np.eye(10)[labels if right else (labels + 1) % 10], np.empty(0), seconds, b"", ".skops")
+    return FoldResult(np.eye(10)[labels if right else (labels + 1) % 10], np.empty(0), seconds, b"", ".skops", {})
 
 
 def printed(renderable) -> str:

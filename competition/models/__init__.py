@@ -5,64 +5,14 @@ command does, loads no deep-learning library.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, Self
-
-import numpy as np
+from typing import Any
 
 from competition.problem import Problem
-from competition.recipe import Observer, Recipe
-
-
-class Classifier(Protocol):
-    """What a model's `build` returns."""
-
-    suffix: str  # of the file that `save` writes
-
-    def fit(self, images: np.ndarray, labels: np.ndarray, observer: Observer) -> Self:
-        """Learn; whatever is fitted is fitted in here. The observer sees each epoch and never steers."""
-
-    def predict_proba(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities (rows, classes)."""
-
-    def save(self, path: Path) -> None:
-        """Keep what was learned in a form that loads without running foreign code."""
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """How to build a model, and by which recipe: a frozen dataclass of the model's own."""
-
-    build: Callable[[Any, int, tuple[int, ...], int], Classifier]  # (recipe, seed, image shape, number of classes)
-    recipe: Any
-    libraries: tuple[str, ...]  # whose versions the result depends on
-    seconds: float  # for one fold of 33,600 rows, roughly: it orders the models and gives a first time to go
-
-
-def network(body: Callable[[Any], Any], recipe: Recipe, seconds: float) -> ModelSpec:
-    """The spec of a network: its layers and the recipe that trains them."""
-
-    def build(recipe: Recipe, seed: int, shape: tuple[int, ...], classes: int) -> Classifier:
-        from competition.training import Network  # loads TensorFlow
-
-        return Network(body, recipe, seed, shape, classes)
-
-    return ModelSpec(build, recipe, ("tensorflow", "keras", "numpy"), seconds)
-
-
-def classical(build: Callable[..., Any], recipe: Any, seconds: float) -> ModelSpec:
-    """The spec of a scikit-learn pipeline: a function (recipe, seed) that makes it."""
-
-    def wrapped(recipe: Any, seed: int, shape: tuple[int, ...], classes: int) -> Classifier:
-        from competition.classical import Classical
-
-        return Classical(build(recipe, seed), classes)
-
-    return ModelSpec(wrapped, recipe, ("scikit-learn", "scipy", "numpy"), seconds)
+from competition.spec import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -77,7 +27,7 @@ class Member:
     @classmethod
     def named(cls, name: str) -> "Member":
         """The member of this name; a bare model's seed is 0."""
-        parts = re.fullmatch(r"([a-z]\w*)(?:\.(0|[1-9]\d{0,8}))?", name)
+        parts = re.fullmatch(r"([a-z]\w*)(?:\.([1-9]\d{0,8}))?", name)
         if not parts:
             raise Problem(f"{name!r} is no member; write a model and, if you like, a seed: quick or quick.1")
         return cls(name, parts[1], int(parts[2] or 0), load(parts[1]).recipe)

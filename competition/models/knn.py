@@ -9,8 +9,8 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from competition.classical import classical
 from competition.features import Deskew, Hog
-from competition.models import classical
 
 
 @dataclass(frozen=True)

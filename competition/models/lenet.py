@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from competition.models import network
+from competition.networks import network
 from competition.recipe import Recipe, Warp, one_cycle
 
 

@@ -6,7 +6,7 @@ while the filters grow, and capacity sits where it is cheap. 290,000 parameters,
 
 from typing import Any
 
-from competition.models import network
+from competition.networks import network
 from competition.recipe import Recipe, Warp, one_cycle
 
 

@@ -10,8 +10,8 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC
 
+from competition.classical import classical
 from competition.features import Deskew, Hog
-from competition.models import classical
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Machine:
 class PairwiseSVC(ClassifierMixin, BaseEstimator):
     """A support vector machine whose decisions between pairs of classes become probabilities without a second fit.
 
-    Each decision value goes through a logistic curve, and a class's log probability is the mean of those in its favour,
-    scaled by the number of classes. The ensemble's temperature does the rest.
+    Each decision value goes through a logistic curve, and the logarithms of the chances in a class's favour are added
+    up. The ensemble's temperature does the rest.
     """
 
     def __init__(self, c: float, steepness: float) -> None:

@@ -1,0 +1,18 @@
+"""Networks as models; looking one up loads no deep-learning library, building it does."""
+
+from collections.abc import Callable
+from typing import Any
+
+from competition.recipe import Recipe
+from competition.spec import Classifier, ModelSpec
+
+
+def network(body: Callable[[Any], Any], recipe: Recipe, seconds: float) -> ModelSpec:
+    """The spec of a network: the layers between image and logits, and the recipe that trains them."""
+
+    def build(recipe: Recipe, seed: int, shape: tuple[int, ...], classes: int) -> Classifier:
+        from competition.training import Network
+
+        return Network(body, recipe, seed, shape, classes)
+
+    return ModelSpec(build, recipe, ("tensorflow", "keras", "numpy"), seconds)
