@@ -59,6 +59,7 @@ def cv(options: argparse.Namespace) -> None:
 def submit(options: argparse.Namespace) -> None:
     """Cross-validate, blend and write submission.csv, anew with each model that becomes complete."""
     from competition import ensemble, submission, terminal
+    from competition.metrics import percent
 
     store = _store(options)
     labels, held_out = store.dataset.labels, store.folds.held_out
@@ -71,7 +72,7 @@ def submit(options: argparse.Namespace) -> None:
             for target in (_submission(options.competition), SUBMISSIONS / "submission.csv"):
                 submission.write(blend.test, store.dataset, sample, target)
             blended = complete
-            names, score = ", ".join(blend.members), terminal.percent(blend.accuracy)
+            names, score = ", ".join(blend.members), percent(blend.accuracy)
             terminal.console.print(f"{target} now blends {names}: {score} out of fold")
     finally:
         terminal.console.print(terminal.leaderboard(complete, labels))
@@ -122,6 +123,7 @@ def _cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[
     from competition.compute import LocalWorkers
     from competition.crossval import cross_validate, unfinished
     from competition.models import Member
+    from competition.progress import Progress
 
     members = [Member.named(name) for name in dict.fromkeys(options.models)]
     workers = LocalWorkers(options.jobs)
@@ -129,7 +131,7 @@ def _cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[
         reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
         print(f"{len(tasks)} folds to train with {workers.jobs} workers", *reasons, sep="\n  ", flush=True)
     with (
-        terminal.shown(terminal.Progress(store, members, workers.jobs)) as hear,
+        terminal.shown(Progress(store, members, workers.jobs)) as hear,
         closing(cross_validate(store, members, workers, hear)) as complete,
     ):
         yield from complete

@@ -3,28 +3,24 @@
 Each worker is a pool of one process, spawned by joblib's loky with its thread limits set before any library loads: a
 death then names its task and takes no other task along. A worker has one thread, however many workers there are, since
 two workers of one thread train twice as fast as one of two, and results do not depend on the number of workers.
-What a worker says while it trains comes over a connection; when that breaks, the driver is gone and the worker ends.
 """
 
-import contextlib
 import os
-import queue
 import re
 import signal
 import tempfile
-import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any
 
 from joblib import cpu_count
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
+
+from competition.channel import Line, call, say
 
 ONE_THREAD = dict.fromkeys(
     (
@@ -71,7 +67,7 @@ class LocalWorkers:
 
         `hear` gets (task, what its worker said), in the driver's thread.
         """
-        with _Line() as line, tempfile.TemporaryDirectory() as scratch:
+        with Line() as line, tempfile.TemporaryDirectory() as scratch:
             attempts = deque((task, 1) for task in tasks)
             idle = [_spawned(line, Path(scratch) / f"{number}") for number in range(min(self.jobs, len(tasks)))]
             busy: dict[Future, tuple[_Worker, Any, int]] = {}
@@ -108,19 +104,19 @@ class LocalWorkers:
                     worker.pool.shutdown(kill_workers=True)
 
 
-def _spawned(line: "_Line", last_words: Path) -> _Worker:
+def _spawned(line: Line, last_words: Path) -> _Worker:
     """A worker whose process starts with its first task."""
     pool = ProcessPoolExecutor(1, env=ONE_THREAD | FRUGAL, initializer=_begin, initargs=(*line.number, str(last_words)))
     return _Worker(pool, last_words)
 
 
-def _replaced(line: "_Line", worker: _Worker) -> _Worker:
+def _replaced(line: Line, worker: _Worker) -> _Worker:
     """A fresh worker in the place of a dead one."""
     worker.pool.shutdown(kill_workers=True)
     return _spawned(line, worker.last_words)
 
 
-def _submitted(line: "_Line", worker: _Worker, work: Work, task: Any) -> tuple[Future, _Worker]:
+def _submitted(line: Line, worker: _Worker, work: Work, task: Any) -> tuple[Future, _Worker]:
     """The task, begun by this worker or, should it have died while it was idle, by a fresh one."""
     try:
         return worker.pool.submit(_work, work, task), worker
@@ -138,77 +134,16 @@ def _death(error: TerminatedWorkerError, worker: _Worker) -> Failure:
     return Failure(f"its worker died, {how}{hint}", words[-4000:])
 
 
-class _Line:
-    """The driver's end of the connections to its workers."""
-
-    def __enter__(self) -> "_Line":
-        self._key = os.urandom(16)
-        self._listener = Listener(authkey=self._key)
-        self._said: queue.SimpleQueue = queue.SimpleQueue()
-        self._callers: list[Connection] = []
-        self._closed = False
-        threading.Thread(target=self._answer, daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._closed = True
-        self._listener.close()
-
-    @property
-    def number(self) -> tuple[Any, bytes]:
-        """What a worker needs to call."""
-        return self._listener.address, self._key
-
-    def heard(self) -> Iterator[tuple]:
-        """All that was said since the last time."""
-        while not self._said.empty():
-            yield self._said.get()
-
-    def hang_up(self) -> None:
-        """Tell the workers to end, whatever they do."""
-        for caller in self._callers:
-            with contextlib.suppress(OSError):
-                caller.send("end")
-
-    def _answer(self) -> None:
-        while True:
-            try:
-                caller = self._listener.accept()
-            except (OSError, EOFError, AuthenticationError):
-                if self._closed:
-                    return
-                continue  # a caller that died while it called
-            self._callers.append(caller)
-            threading.Thread(target=self._listen, args=(caller,), daemon=True).start()
-
-    def _listen(self, caller: Connection) -> None:
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                self._said.put(caller.recv())
-
-
-_to_driver: Connection
-
-
 def _begin(address: Any, key: bytes, last_words: str) -> None:
     """In the worker, once: leave Ctrl-C to the driver, keep what libraries mutter off the terminal, call the driver."""
-    global _to_driver
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(last_words, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-    _to_driver = Client(address, authkey=bytes(key))
-    threading.Thread(target=_end_with_driver, daemon=True).start()
-
-
-def _end_with_driver() -> None:
-    """The driver writes only to hang up; where reading fails it is gone, and what it asked for with it."""
-    with contextlib.suppress(EOFError, OSError):
-        _to_driver.recv()
-    os._exit(1)
+    call(address, key)
 
 
 def _work(work: Work, task: Any) -> Any:
     """In the worker: the result, or as a Failure what went wrong, so that a task fails alone."""
     try:
-        return work(task, lambda *said: _to_driver.send((task, *said)))
+        return work(task, lambda *said: say(task, *said))
     except Exception as error:
         return Failure(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())

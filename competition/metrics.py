@@ -62,3 +62,13 @@ def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Compar
     fixed, broken = int((after > before).sum()), int((after < before).sum())
     p_value = float(binomtest(fixed, fixed + broken).pvalue) if fixed + broken else 1.0
     return Comparison(fixed, broken, p_value)
+
+
+def percent(score: Score | None) -> str:
+    """An accuracy with its standard error."""
+    return f"{100 * score.value:.3f} ± {100 * score.standard_error:.3f} %" if score else ""
+
+
+def plain(score: Score) -> str:
+    """A score with its standard error."""
+    return f"{score.value:.4f} ± {score.standard_error:.4f}"

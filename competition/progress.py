@@ -1,0 +1,105 @@
+"""How far the training is: what is done, what runs, how long the rest will take."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from competition import models
+from competition.crossval import in_order
+from competition.metrics import Score, hits, percent
+from competition.models import Member
+from competition.store import Store
+from competition.task import Task
+
+USUAL_ROWS = 33_600  # the training rows to which a model's usual seconds refer
+
+
+@dataclass
+class Running:
+    """A task in the hands of a worker."""
+
+    since: float = field(default_factory=time.monotonic)
+    epochs: tuple[int, int] | None = None  # (done, in all)
+
+    def left(self, expected: float) -> float:
+        """Seconds to go, by its epochs where it has told of some."""
+        elapsed = time.monotonic() - self.since
+        if self.epochs:
+            done, of = self.epochs
+            return max(0.0, elapsed * of / done - elapsed)
+        return max(0.0, expected - elapsed)
+
+
+class Progress:
+    """Which folds are done, which run, and how long the rest will take."""
+
+    def __init__(self, store: Store, members: Sequence[Member], jobs: int) -> None:
+        self.store = store
+        self.members = in_order(members)
+        self.jobs = jobs
+        self.running: dict[Task, Running] = {}
+        self.seconds: dict[str, dict[int, float]] = {member.name: {} for member in members}
+        self.hits: dict[str, np.ndarray] = {}
+        for member in members:
+            self.hits[member.name] = np.full(len(store.dataset.labels), np.nan)
+            for fold in range(store.folds.count):
+                if store.changed(member, fold) is None:
+                    self.seconds[member.name][fold] = store.seconds(member, fold)
+            if self.seconds[member.name]:
+                oof = store.predictions(member).oof
+                known = np.isfinite(oof[:, 0])
+                self.hits[member.name][known] = hits(store.dataset.labels[known], oof[known])
+        self.trained: list[tuple[float, float]] = []  # (seconds, usual seconds) of the folds of this run
+
+    def hear(self, task: Task, what: str, detail: Any = None) -> str | None:
+        """Take in what happened; a line for those who read a log."""
+        if what == "started":
+            self.running[task] = Running()
+        elif what == "epoch" and task in self.running:
+            self.running[task].epochs = detail
+        elif what == "again":
+            self.running.pop(task, None)
+            return f"{task.name} is tried again: {detail.reason}"
+        elif what == "failed":
+            self.running.pop(task, None)
+            return f"{task.name} failed: {detail.reason}\n{detail.details}".rstrip()
+        elif what == "finished":
+            self.running.pop(task, None)
+            name, held_out = task.member.name, self.store.folds.held_out == task.fold
+            self.seconds[name][task.fold] = detail.seconds
+            self.trained.append((detail.seconds, self._usual(task.member)))
+            self.hits[name][held_out] = hits(self.store.dataset.labels[held_out], detail.held_out)
+            took, left = clock(detail.seconds), clock(self.left())
+            return f"{task.name} took {took}; {name} has {percent(self.score(name))} so far; to go {left}"
+        return None
+
+    def score(self, name: str) -> Score | None:
+        """Accuracy on the rows that are predicted so far."""
+        known = self.hits[name][np.isfinite(self.hits[name])]
+        return Score.of(known) if len(known) else None
+
+    def left(self) -> float:
+        """Seconds to go, all workers together."""
+        return sum(self.left_for(member) for member in self.members) / self.jobs
+
+    def left_for(self, member: Member) -> float:
+        """Seconds of work that the member still has."""
+        done = self.seconds[member.name]
+        speed = sum(took for took, _ in self.trained) / (sum(usual for _, usual in self.trained) or 1) or 1.0
+        expected = float(np.mean(list(done.values()))) if done else self._usual(member) * speed
+        waiting = self.store.folds.count - len(done)
+        running = [run for task, run in list(self.running.items()) if task.member == member]
+        return sum(run.left(expected) for run in running) + (waiting - len(running)) * expected
+
+    def _usual(self, member: Member) -> float:
+        rows = len(self.store.dataset.labels) * (1 - 1 / self.store.folds.count)
+        return models.load(member.model).seconds * rows / USUAL_ROWS
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a person reads them."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

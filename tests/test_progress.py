@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from competition.compute import Failure
+from competition.folds import split
+from competition.models import Member
+from competition.progress import Progress, clock
+from competition.store import Store
+from competition.task import FoldResult, Task
+
+MEMBERS = [Member.named("knn"), Member.named("mlp")]
+
+
+@pytest.fixture
+def progress(dataset, tmp_path):
+    return Progress(Store(tmp_path, dataset, split(dataset, 2, 0)), MEMBERS, jobs=2)
+
+
+def finished(progress, fold, seconds=10.0, right=True):
+    labels = progress.store.dataset.labels[progress.store.folds.held_out == fold]
+    return FoldResult(np.eye(10)[labels if right else (labels + 1) % 10], np.empty(0), seconds, b"", ".skops", {})
+
+
+def test_a_log_line_tells_the_score_so_far_and_the_time_to_go(progress):
+    task = Task(MEMBERS[0], 0)
+    assert progress.hear(task, "started") is None
+    assert progress.hear(task, "epoch", (1, 5)) is None
+    line = progress.hear(task, "finished", finished(progress, 0))
+    assert line.startswith("knn fold 0 took 0:10; knn has 100.000 ± 0.000 % so far; to go ")
+
+
+def test_the_time_to_go_follows_the_measured_speed(progress):
+    progress.hear(Task(MEMBERS[1], 0), "finished", finished(progress, 0, seconds=60.0))
+    slow = progress.left()
+    progress.trained.clear()
+    progress.seconds["mlp"][0] = 0.1
+    progress.hear(Task(MEMBERS[1], 0), "finished", finished(progress, 0, seconds=0.1))
+    assert slow > 100 * progress.left() > 0
+
+
+def test_nothing_is_left_when_all_is_done(progress):
+    for member in MEMBERS:
+        for fold in range(2):
+            progress.hear(Task(member, fold), "finished", finished(progress, fold, right=fold == 0))
+    assert progress.left() == 0
+    assert progress.score("knn").value == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_failure_is_told_with_its_task(progress):
+    line = progress.hear(Task(MEMBERS[0], 1), "failed", Failure("ValueError: why", "all of it"))
+    assert line.startswith("knn fold 1 failed: ValueError: why") and "all of it" in line
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3661, "1:01:01")])
+def test_clocks(seconds, text):
+    assert clock(seconds) == text
