@@ -24,13 +24,12 @@ class Folds:
     @property
     def name(self) -> str:
         """The split's folder."""
-        return f"{self.count}-folds-seed-{self.seed}"
+        return _name(self.count, self.seed)
 
 
 def frozen(dataset: Dataset, folder: Path, count: int, seed: int) -> Folds:
     """The split that lies under `folder`, made there if this number of folds and seed are new."""
-    folds = Folds(np.empty(0), count, seed, "")
-    path = folder / folds.name / "split.csv"
+    path = folder / _name(count, seed) / "split.csv"
     if not path.exists():
         folds = split(dataset, count, seed)
         with whole(path) as temporary, temporary.open("w") as file:
@@ -74,6 +73,10 @@ def _read(dataset: Dataset, path: Path, count: int, seed: int) -> Folds:
     if len(table) != len(held_out) or np.isnan(held_out).any() or stamp[2] != _digest(dataset.train_ids, held_out):
         raise Problem(f"{path} was changed after it was made; restore it, or make a new split: {aside}")
     return Folds(held_out.astype(np.int32), count, seed, stamp[2])
+
+
+def _name(count: int, seed: int) -> str:
+    return f"{count}-folds-seed-{seed}"
 
 
 def _digest(ids: np.ndarray, held_out: np.ndarray) -> str:

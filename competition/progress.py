@@ -44,14 +44,12 @@ class Progress:
         self.seconds: dict[str, dict[int, float]] = {member.name: {} for member in members}
         self.hits: dict[str, np.ndarray] = {}
         for member in members:
-            self.hits[member.name] = np.full(len(store.dataset.labels), np.nan)
-            for fold in range(store.folds.count):
-                if store.changed(member, fold) is None:
-                    self.seconds[member.name][fold] = store.seconds(member, fold)
-            if self.seconds[member.name]:
-                oof = store.predictions(member).oof
-                known = np.isfinite(oof[:, 0])
-                self.hits[member.name][known] = hits(store.dataset.labels[known], oof[known])
+            oof = store.predictions(member).oof
+            known = np.isfinite(oof[:, 0])
+            self.hits[member.name] = np.full(len(known), np.nan)
+            self.hits[member.name][known] = hits(store.dataset.labels[known], oof[known])
+            for fold in np.unique(store.folds.held_out[known]).tolist():
+                self.seconds[member.name][fold] = store.seconds(member, fold)
         self.trained: list[tuple[float, float]] = []  # (seconds, usual seconds) of the folds of this run
 
     def hear(self, task: Task, what: str, detail: Any = None) -> str | None:

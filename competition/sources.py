@@ -24,8 +24,6 @@ from competition.problem import Problem
 
 FILES = ("train.csv", "test.csv", "sample_submission.csv")
 SEALED = "sealed/answers.csv"
-
-
 KAGGLE_TRAIN_ROWS = 42_000
 SPLIT_SEED = 0  # of the 70,000 digits into `digits`; part of that competition, never to be changed
 

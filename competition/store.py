@@ -45,14 +45,8 @@ class Store:
 
     def changed(self, member: Member, fold: int) -> str | None:
         """Why the fold has to be trained: a reason in words, or None where it is finished."""
-        path = self._path(member, fold)
-        if not path.exists():
-            return "not trained yet"
-        try:
-            made_of = self._read(path)[0]
-        except (OSError, ValueError, KeyError) as error:
-            return f"{path} is damaged ({error})"
-        return self.foreign(member, made_of)
+        found = self._find(member, fold)
+        return found if isinstance(found, str) else None
 
     def foreign(self, member: Member, made_of: Ingredients) -> str | None:
         """Which ingredients are not those of the code and data at hand, in words, or None."""
@@ -78,8 +72,9 @@ class Store:
         test = np.full((count, len(dataset.test_ids), len(dataset.classes)), np.nan, dtype=np.float32)
         seconds = 0.0
         for fold in range(count):
-            if self.changed(member, fold) is None:
-                _, oof[self.folds.held_out == fold], test[fold] = self._read(self._path(member, fold))
+            found = self._find(member, fold)
+            if not isinstance(found, str):
+                oof[self.folds.held_out == fold], test[fold] = found
                 seconds += self.seconds(member, fold)
         return Predictions(member.name, oof, test, seconds, fingerprint(ingredients(member, self.dataset, self.folds)))
 
@@ -87,6 +82,17 @@ class Store:
         """How long the finished fold took."""
         path = self._path(member, fold).with_suffix(".json")
         return float(json.loads(path.read_text())["seconds"]) if path.exists() else 0.0
+
+    def _find(self, member: Member, fold: int) -> tuple[np.ndarray, np.ndarray] | str:
+        """The finished fold's predictions of held-out and test rows, or in words why there are none."""
+        path = self._path(member, fold)
+        if not path.exists():
+            return "not trained yet"
+        try:
+            made_of, held_out, test = self._read(path)
+        except (OSError, ValueError, KeyError) as error:
+            return f"{path} is damaged ({error})"
+        return self.foreign(member, made_of) or (held_out, test)
 
     def _path(self, member: Member, fold: int) -> Path:
         return self.folder / self.folds.name / member.name / f"fold-{fold}.npz"

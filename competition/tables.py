@@ -86,14 +86,13 @@ def _check_pixel_columns(pixels: list[str], in_test: list[str], train: Path, tes
 
 def _read(path: Path, as_text: tuple[str, ...]) -> pd.DataFrame:
     """The whole table, its columns named without surrounding blanks; ids and labels stay as they are written."""
-    text = dict.fromkeys((column for column in as_text), str)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(
                 path,
                 engine="c",
-                dtype=text,
+                dtype=dict.fromkeys(as_text, str),
                 index_col=False,
                 low_memory=False,
                 keep_default_na=False,
