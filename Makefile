@@ -36,6 +36,14 @@ submit: .venv/.ready ## cross-validate, blend, write submissions/submission.csv
 grade: .venv/.ready ## open the sealed answers (embedded competitions only; FILE= another submission)
 	@$(run) grade $(options) $(if $(FILE),--file "$(FILE)")
 
+.PHONY: safety
+safety: .venv/.ready ## which changes of images change their class, by the first of MODELS
+	@$(run) safety $(training)
+
+.PHONY: bench
+bench: .venv/.ready ## time the networks' training; FULL=1 races recipes too
+	@$(run) bench $(options) $(if $(FULL),--full)
+
 .PHONY: test
 test: .venv/.ready-dev ## run the tests
 	@$(python) -m pytest

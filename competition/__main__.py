@@ -91,6 +91,44 @@ def grade(options: argparse.Namespace) -> None:
     terminal.console.print(f"{submission}; the answers have been opened {result.openings} times")
 
 
+def bench(options: argparse.Namespace) -> None:
+    """Time every network's training step against this machine's matrix product; with --full, race recipes too."""
+    import json
+    from dataclasses import asdict
+
+    from competition import bench, race, terminal
+    from competition.files import write_whole
+
+    store = _store(options)
+    peaks = bench.peaks()
+    print("matrix product: " + ", ".join(f"{peak:.0f} GFLOP/s in {name}" for name, peak in peaks.items()), flush=True)
+    speeds = []
+    for speed in bench.speeds(bench.networks(), store.dataset, peaks):
+        print(f"{speed.network}, {speed.workers} workers: {speed.images_per_second:,.0f} images/s", flush=True)
+        speeds.append(speed)
+    terminal.console.print(terminal.speeds(speeds))
+    runs = list(race.race(store.dataset, store.folds, terminal.tell_of_race)) if options.full else []
+    if runs:
+        terminal.console.print(terminal.raced(runs))
+    found = {"peaks": peaks, "speeds": [asdict(one) for one in speeds], "race": [asdict(run) for run in runs]}
+    report = FOLDS / options.competition / "bench.json"
+    write_whole(report, json.dumps(found, indent=1).encode())
+    print(f"{report} has the same as JSON")
+
+
+def safety(options: argparse.Namespace) -> None:
+    """Show to the first model, on rows that it was not trained on, which changes of images change their class."""
+    from competition import safety, terminal
+    from competition.models import Member
+
+    store = _store(options)
+    member, fold = Member.named(options.models[0]), 0
+    held_out = store.folds.held_out == fold
+    images, labels = store.dataset.images[held_out], store.dataset.labels[held_out]
+    found = safety.effects(store.kept(member, fold), images, labels)
+    terminal.console.print(terminal.effects(list(found), store.dataset.classes))
+
+
 def _submission(competition: str) -> Path:
     return SUBMISSIONS / competition / "submission.csv"
 
@@ -155,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
         description="From a table of pixels to a submission: cross-validate models, blend them, write submission.csv.",
         epilog="`make help` lists the same as verbs of Make, with a set-up that they do by themselves.",
     )
-    common, training, grading = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    common, splitting, training, grading, benching = (argparse.ArgumentParser(add_help=False) for _ in range(5))
     common.add_argument(
         "--competition", default="digits", metavar="NAME", help="the folder under data/; default: %(default)s"
     )
@@ -166,19 +204,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MEMBER",
         help="models, with .SEED for further networks of a kind; default: " + " ".join(DEFAULT_MEMBERS),
     )
-    for name, default, about in (
-        ("--folds", 5, "parts that take turns at being held out; default: %(default)s"),
-        ("--seed", 0, "of the split, each beside the others; default: %(default)s"),
-        ("--jobs", None, "workers of one thread; default and most: one a core"),
+    for parser_of, name, default, about in (
+        (splitting, "--folds", 5, "parts that take turns at being held out; default: %(default)s"),
+        (splitting, "--seed", 0, "of the split, each beside the others; default: %(default)s"),
+        (training, "--jobs", None, "workers of one thread; default and most: one a core"),
     ):
-        training.add_argument(name, type=_natural, default=default, metavar="N", help=about)
+        parser_of.add_argument(name, type=_natural, default=default, metavar="N", help=about)
     grading.add_argument("--file", type=Path, metavar="FILE", help="a submission; default: the competition's latest")
+    benching.add_argument("--full", action="store_true", help="race recipes to 99.5 %% on a fold: an hour or more")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command, parents in (
         (data, [common]),
-        (cv, [common, training]),
-        (submit, [common, training]),
+        (cv, [common, splitting, training]),
+        (submit, [common, splitting, training]),
         (grade, [common, grading]),
+        (safety, [common, splitting, training]),
+        (bench, [common, splitting, benching]),
     ):
         about = str(command.__doc__)
         one = commands.add_parser(command.__name__, parents=parents, help=about, description=about)

@@ -38,13 +38,13 @@ class Classical:
         skops.io.dump(self.pipeline, path)
 
 
-def load(path: Path) -> Pipeline:
-    """A kept pipeline; a file that holds types of others than this project, NumPy and scikit-learn is refused."""
+def load(path: Path, classes: int) -> Classical:
+    """A kept model; a file that holds types of others than this project, NumPy and scikit-learn is refused."""
     unknown = skops.io.get_untrusted_types(file=path)
     foreign = [name for name in unknown if not name.startswith(OWN)]
     if foreign:
         raise ValueError(f"{path} holds {foreign[0]}, which is not loaded")
-    return skops.io.load(path, trusted=unknown)
+    return Classical(skops.io.load(path, trusted=unknown), classes)
 
 
 def classical(pipeline: Callable[[Any, int], Pipeline], recipe: Any, seconds: float) -> ModelSpec:
@@ -53,4 +53,4 @@ def classical(pipeline: Callable[[Any, int], Pipeline], recipe: Any, seconds: fl
     def build(recipe: Any, seed: int, shape: tuple[int, ...], classes: int) -> Classifier:
         return Classical(pipeline(recipe, seed), classes)
 
-    return ModelSpec(build, recipe, ("scikit-learn", "scipy", "numpy"), seconds)
+    return ModelSpec(build, load, recipe, ("scikit-learn", "scipy", "numpy"), seconds)

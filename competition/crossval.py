@@ -3,7 +3,6 @@
 from collections.abc import Generator, Sequence
 from functools import partial
 
-from competition import models
 from competition.compute import Failure, LocalWorkers, Say
 from competition.data import Dataset
 from competition.folds import Folds
@@ -15,7 +14,7 @@ from competition.task import FoldResult, Task, perform
 
 def in_order(members: Sequence[Member]) -> list[Member]:
     """Cheap models first, so that something is complete early."""
-    return sorted(members, key=lambda member: models.load(member.model).seconds)
+    return sorted(members, key=lambda member: member.spec.seconds)
 
 
 def unfinished(store: Store, members: Sequence[Member]) -> dict[Task, str]:

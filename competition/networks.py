@@ -1,10 +1,11 @@
 """Networks as models; looking one up loads no deep-learning library, building it does."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from competition.recipe import Recipe
-from competition.spec import Classifier, ModelSpec
+from competition.spec import Classifier, ModelSpec, Predictor
 
 
 def network(body: Callable[[Any], Any], recipe: Recipe, seconds: float) -> ModelSpec:
@@ -15,4 +16,9 @@ def network(body: Callable[[Any], Any], recipe: Recipe, seconds: float) -> Model
 
         return Network(body, recipe, seed, shape, classes)
 
-    return ModelSpec(build, recipe, ("tensorflow", "keras", "numpy"), seconds)
+    def load(path: Path, classes: int) -> Predictor:
+        from competition.training import load
+
+        return load(path)
+
+    return ModelSpec(build, load, recipe, ("keras", "numpy"), seconds)

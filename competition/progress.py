@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from competition import models
 from competition.crossval import in_order
 from competition.metrics import Score, hits, percent
 from competition.models import Member
@@ -94,7 +93,7 @@ class Progress:
 
     def _usual(self, member: Member) -> float:
         rows = len(self.store.dataset.labels) * (1 - 1 / self.store.folds.count)
-        return models.load(member.model).seconds * rows / USUAL_ROWS
+        return member.spec.seconds * rows / USUAL_ROWS
 
 
 def clock(seconds: float) -> str:

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from competition import models
 from competition.data import Dataset
 from competition.folds import Folds
 from competition.models import Member
@@ -20,7 +19,7 @@ Ingredients = dict[str, str]
 
 def ingredients(member: Member, dataset: Dataset, folds: Folds) -> Ingredients:
     """Everything that decides what the member predicts, a line each."""
-    libraries = models.load(member.model).libraries
+    libraries = member.spec.libraries
     made_of = {
         "data": dataset.digest,
         "split": folds.digest,
@@ -30,6 +29,7 @@ def ingredients(member: Member, dataset: Dataset, folds: Folds) -> Ingredients:
     }
     if "keras" in libraries:
         made_of["backend"] = keras_backend()
+        libraries += (made_of["backend"],)
     return made_of | {library: version(library) for library in libraries}
 
 

@@ -10,16 +10,20 @@ import numpy as np
 Observer = Callable[[int, int], None]  # hears of (epochs done, epochs in all) and never steers
 
 
-class Classifier(Protocol):
+class Predictor(Protocol):
+    """What a model's `load` returns."""
+
+    def predict_proba(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities (rows, classes)."""
+
+
+class Classifier(Predictor, Protocol):
     """What a model's `build` returns."""
 
     suffix: str  # of the file that `save` writes
 
     def fit(self, images: np.ndarray, labels: np.ndarray, observer: Observer) -> Self:
         """Learn; whatever is fitted is fitted in here."""
-
-    def predict_proba(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities (rows, classes)."""
 
     def save(self, path: Path) -> None:
         """Keep what was learned in a form that loads without running foreign code."""
@@ -30,6 +34,7 @@ class ModelSpec:
     """How to build a model, and by which recipe: a frozen dataclass of the model's own."""
 
     build: Callable[[Any, int, tuple[int, ...], int], Classifier]  # (recipe, seed, image shape, number of classes)
+    load: Callable[[Path, int], Predictor]  # (what `save` wrote, number of classes)
     recipe: Any
     libraries: tuple[str, ...]  # whose versions the result depends on
     seconds: float  # for one fold of 33,600 rows, roughly: it orders the models and gives a first time to go

@@ -20,7 +20,9 @@ from competition.data import Dataset
 from competition.files import write_whole
 from competition.folds import Folds
 from competition.models import Member
+from competition.problem import Problem
 from competition.provenance import Ingredients, fingerprint, ingredients
+from competition.spec import Predictor
 from competition.task import FoldResult
 
 
@@ -77,6 +79,14 @@ class Store:
                 oof[self.folds.held_out == fold], test[fold] = found
                 seconds += self.seconds(member, fold)
         return Predictions(member.name, oof, test, seconds, fingerprint(ingredients(member, self.dataset, self.folds)))
+
+    def kept(self, member: Member, fold: int) -> Predictor:
+        """The finished fold's model, trained without that fold's rows."""
+        path = self._path(member, fold)
+        models = [found for found in path.parent.glob(f"{path.stem}.*") if found.suffix not in (".npz", ".json")]
+        if self.changed(member, fold) or not models:
+            raise Problem(f"{member.name} fold {fold} is not trained; run `make cv MODELS={member.name}`")
+        return member.spec.load(models[0], len(self.dataset.classes))
 
     def seconds(self, member: Member, fold: int) -> float:
         """How long the finished fold took."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from competition import models
 from competition.data import Dataset
 from competition.folds import Folds
 from competition.models import Member
@@ -47,8 +46,7 @@ def perform(task: Task, dataset: Dataset, folds: Folds, observer: Observer) -> F
     held_out = folds.held_out == task.fold
     # A stream of its own for each seed and fold, or networks would start from the same weights.
     seed = int(np.random.SeedSequence([task.member.seed, task.fold]).generate_state(1)[0] % 2**31)
-    spec = models.load(task.member.model)
-    model = spec.build(task.member.recipe, seed, dataset.images.shape[1:], len(dataset.classes))
+    model = task.member.spec.build(task.member.recipe, seed, dataset.images.shape[1:], len(dataset.classes))
     model.fit(dataset.images[~held_out], dataset.labels[~held_out], observer)
     predicted = checked(model.predict_proba(dataset.images[held_out]))
     test = checked(model.predict_proba(dataset.test_images))

@@ -9,10 +9,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from competition.bench import Speed
 from competition.ensemble import Blend
 from competition.grading import Grade
 from competition.metrics import accuracy, log_loss, mcnemar, percent, plain
 from competition.progress import Progress, clock
+from competition.race import GOAL, Run
+from competition.safety import Effect
 from competition.store import Predictions
 
 console = Console(highlight=False, soft_wrap=True)
@@ -79,6 +82,54 @@ def blends(chosen: Blend, mean: Blend, labels: np.ndarray) -> Table:
     table.caption = f"greedy against mean: {gain}\nweights: {picked}"
     table.caption_justify = "left"
     return table
+
+
+def effects(found: Sequence[Effect], classes: np.ndarray) -> Table:
+    """A row for each change of the images."""
+    table = Table("change", box=None)
+    for heading in ("still right", "class hurt most", "taken for", "share", "safe"):
+        table.add_column(heading, justify="right")
+    for one in found:
+        hurt, into = (str(classes[which]) if one.share else "" for which in (one.changed_class, one.into))
+        verdict = "yes" if one.is_safe else "NO"
+        table.add_row(one.change, f"{one.still_right:.1%}", hurt, into, f"{one.share:.1%}", verdict)
+    return table
+
+
+def speeds(found: Sequence[Speed]) -> Table:
+    """A row for each network and number of workers."""
+    table = Table("network", box=None)
+    for heading in ("workers", "parameters", "multiply-adds", "images/s", "GFLOP/s", "share of peak"):
+        table.add_column(heading, justify="right")
+    for one in found:
+        size = f"{one.parameters:,}", f"{one.multiply_adds / 1e6:.1f} M"
+        rates = f"{one.images_per_second:,.0f}", f"{one.gflops:.0f}", f"{one.share_of_peak:.0%}"
+        table.add_row(one.network, str(one.workers), *size, *rates)
+    return table
+
+
+def tell_of_race(name: str, what: str, said: Any = None) -> None:
+    """A line for each epoch of a race."""
+    if what == "epoch":
+        done, of, seconds, score = said
+        console.print(f"{name} epoch {done}/{of}: {percent(score)} after {clock(seconds)}")
+
+
+def raced(runs: Sequence[Run]) -> Table:
+    """A row for each recipe, the first at the goal on top; one that never reaches it counts its full length."""
+    table = Table("recipe", box=None)
+    for heading in ("training", f"until {GOAL:.1%}", "times quick's", "accuracy at the end"):
+        table.add_column(heading, justify="right")
+    quick = next(run for run in runs if run.member == "quick")
+    for run in sorted(runs, key=_finish):
+        until = clock(run.until_goal) if run.until_goal else "never"
+        times = f"{_finish(run) / _finish(quick):.1f}"
+        table.add_row(run.member, clock(run.seconds[-1]), until, times, percent(run.end))
+    return table
+
+
+def _finish(run: Run) -> float:
+    return run.until_goal or run.seconds[-1]
 
 
 def graded(grade: Grade) -> Table:

@@ -63,9 +63,7 @@ class Network:
 
     def predict_proba(self, images: np.ndarray) -> np.ndarray:
         """Probabilities (rows, classes)."""
-        starts = range(0, len(images), ROWS_AT_ONCE)
-        logits = [self.model.predict_on_batch(images[start : start + ROWS_AT_ONCE]) for start in starts]
-        return softmax(np.concatenate(logits).astype(np.float64), axis=1)
+        return Kept(self.model).predict_proba(images)
 
     def save(self, path: Path) -> None:
         """Keep the network, without its optimiser and augmentation."""
@@ -76,17 +74,31 @@ class Network:
         images = keras.Input(self.model.input_shape[1:], dtype="uint8")
         changed = RandomWarp(self.recipe.warp, self.seed)(images) if self.recipe.warp else images
         trainer = keras.Model(images, self.model(changed))
+        settings = {"learning_rate": self.recipe.peak, "weight_decay": self.recipe.weight_decay}
         trainer.compile(
-            keras.optimizers.AdamW(self.recipe.peak, weight_decay=self.recipe.weight_decay),
+            keras.optimizers.get({"class_name": self.recipe.optimizer, "config": settings}),
             keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.recipe.smoothing),
             jit_compile=keras.backend.backend() == "jax",  # on CPUs XLA is slower than TensorFlow's own kernels
         )
         return trainer
 
 
-def load(path: Path) -> keras.Model:
+class Kept:
+    """A trained network."""
+
+    def __init__(self, model: keras.Model) -> None:
+        self.model = model
+
+    def predict_proba(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities (rows, classes)."""
+        starts = range(0, len(images), ROWS_AT_ONCE)
+        logits = [self.model.predict_on_batch(images[start : start + ROWS_AT_ONCE]) for start in starts]
+        return softmax(np.concatenate(logits).astype(np.float64), axis=1)
+
+
+def load(path: Path) -> Kept:
     """A kept network; only layers that Keras knows are admitted, so that loading runs no foreign code."""
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    return Kept(keras.saving.load_model(path, compile=False, safe_mode=True))
 
 
 def _make_tensorflow_repeatable() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from competition.recipe import constant, native_precision, one_cycle
+from competition.recipe import constant, halving, native_precision, one_cycle
 
 
 def test_one_cycle_rises_to_the_peak_and_anneals_to_zero():
@@ -18,3 +18,7 @@ def test_the_precision_is_one_that_keras_knows():
     import keras
 
     assert keras.dtype_policies.get(native_precision()).name == native_precision()
+
+
+def test_halving_halves_five_times():
+    assert [halving(done / 6) for done in range(6)] == [0.5**times for times in range(6)]

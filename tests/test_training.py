@@ -1,7 +1,12 @@
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
+from conftest import ROOT, TRAIN_ROWS, small_digits
 from keras import layers
 
 from competition.recipe import Recipe, Warp, one_cycle
@@ -41,8 +46,45 @@ def test_the_observer_sees_every_epoch_and_never_steers(dataset):
 def test_a_kept_network_predicts_the_same_and_holds_no_foreign_code(dataset, tmp_path):
     network = trained(dataset)
     network.save(tmp_path / "network.keras")
-    logits = load(tmp_path / "network.keras").predict_on_batch(dataset.test_images)
-    assert (logits.argmax(axis=1) == network.predict_proba(dataset.test_images).argmax(axis=1)).all()
+    kept = load(tmp_path / "network.keras").predict_proba(dataset.test_images)
+    assert (kept == network.predict_proba(dataset.test_images)).all()
+
+
+BOTH_BACKENDS = """
+import keras, sys
+import numpy as np
+from dataclasses import replace
+from pathlib import Path
+from competition import models
+from competition.data import load
+from competition.models import Member
+from competition.folds import split
+from competition.provenance import ingredients
+from test_training import RECIPE, trained
+
+dataset = load(Path(sys.argv[1]))
+network = trained(dataset, replace(RECIPE, epochs=20, peak=1e-2))
+right = (network.predict_proba(dataset.test_images).argmax(axis=1) == np.load(sys.argv[2])).mean()
+again = trained(dataset, replace(RECIPE, epochs=20, peak=1e-2)).predict_proba(dataset.test_images)
+assert (again == network.predict_proba(dataset.test_images)).all()
+made_of = ingredients(Member.named("quick"), dataset, split(dataset, 2, 0))
+print(keras.backend.backend(), made_of["backend"], made_of.get("jax"), made_of.get("tensorflow"), right)
+"""
+
+
+def test_jax_trains_as_tensorflow_does(competition_folder, tmp_path):
+    np.save(tmp_path / "answers.npy", small_digits()[1][TRAIN_ROWS:])
+    right = {}
+    for backend in ("tensorflow", "jax"):
+        environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+        arguments = [sys.executable, "-c", BOTH_BACKENDS, str(competition_folder), str(tmp_path / "answers.npy")]
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        *names, accuracy = done.stdout.split()
+        jax, tensorflow = (version(library) if library == backend else "None" for library in ("jax", "tensorflow"))
+        assert names == [backend, backend, jax, tensorflow]
+        right[backend] = float(accuracy)
+    assert min(right.values()) > 0.85 and abs(right["jax"] - right["tensorflow"]) < 0.06, right
 
 
 def test_a_network_that_diverges_says_so(dataset):

@@ -1,7 +1,7 @@
 """The folder is the registry: each file beside this one is a model, and its name is the model's.
 
-A file holds a `SPEC`. Networks import Keras inside their function of layers, so that looking a model up, as every
-command does, loads no deep-learning library.
+A file holds a `SPEC` and, where the same layers are known with other recipes, `VARIANTS` of it by name. Networks
+import Keras inside their function of layers, so that looking a model up loads no deep-learning library.
 """
 
 import re
@@ -14,23 +14,32 @@ from typing import Any
 from competition.problem import Problem
 from competition.spec import ModelSpec
 
+GRAMMAR = re.compile(r"([a-z]\w*)(?::([a-z]\w*))?(?:\.([1-9]\d{0,8}))?")
+
 
 @dataclass(frozen=True)
 class Member:
-    """A model with its recipe and seed, as one types it: `quick`, or `quick.3` for seed 3."""
+    """A model with its recipe and seed, as one types it: `quick`, `quick.3` for seed 3, `vgg:tutorial`."""
 
     name: str
     model: str
+    variant: str | None
     seed: int
     recipe: Any
 
     @classmethod
     def named(cls, name: str) -> "Member":
         """The member of this name; a bare model's seed is 0."""
-        parts = re.fullmatch(r"([a-z]\w*)(?:\.([1-9]\d{0,8}))?", name)
+        parts = GRAMMAR.fullmatch(name)
         if not parts:
             raise Problem(f"{name!r} is no member; write a model and, if you like, a seed: quick or quick.1")
-        return cls(name, parts[1], int(parts[2] or 0), load(parts[1]).recipe)
+        model, variant, seed = parts.groups()
+        return cls(name, model, variant, int(seed or 0), load(model, variant).recipe)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """How it is built."""
+        return load(self.model, self.variant)
 
 
 def available() -> list[str]:
@@ -39,8 +48,15 @@ def available() -> list[str]:
 
 
 @cache
-def load(name: str) -> ModelSpec:
-    """The spec in models/<name>.py; only that file is read."""
+def load(name: str, variant: str | None = None) -> ModelSpec:
+    """The spec in models/<name>.py, or a variant of it; only that file is read."""
     if name not in available():
         raise Problem(f"no model {name!r}; choose from {', '.join(available())}, or add competition/models/{name}.py")
-    return import_module(f"{__name__}.{name}").SPEC
+    module = import_module(f"{__name__}.{name}")
+    if variant is None:
+        return module.SPEC
+    variants = getattr(module, "VARIANTS", {})
+    if variant not in variants:
+        known = ", ".join(f"{name}:{one}" for one in variants) or "none"
+        raise Problem(f"{name} has no variant {variant!r}; there are: {known}")
+    return variants[variant]

@@ -1,0 +1,106 @@
+"""How fast this machine trains each network, against how fast it multiplies matrices."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from competition import models
+from competition.compute import Failure, LocalWorkers, Say
+from competition.data import Dataset
+from competition.models import Member
+from competition.problem import Problem
+
+if TYPE_CHECKING:
+    import keras
+
+BATCHES = 10  # in an epoch that is timed
+EPOCHS = 6  # the first, which also traces the graph, does not count
+SIDE = 2048  # of the matrices
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What one or more workers do together, with all that belongs to a training step."""
+
+    network: str
+    workers: int
+    parameters: int
+    multiply_adds: int  # of one image on its way to the logits; training takes three times as many
+    images_per_second: float
+    gflops: float
+    share_of_peak: float  # of the matrix product in the network's own precision
+
+
+def networks() -> list[Member]:
+    """Every model of the zoo that is a network."""
+    members = [Member.named(name) for name in models.available()]
+    return [member for member in members if "keras" in member.spec.libraries]
+
+
+def peaks() -> dict[str, float]:
+    """GFLOP/s of a matrix product on one worker, by precision."""
+    precisions = ("float32", "mixed_bfloat16")
+    ((_, found),) = LocalWorkers(1).run(_peaks, [precisions], _deaf)
+    return dict(zip(precisions, _checked("the matrix product", found), strict=True))
+
+
+def speeds(members: Sequence[Member], dataset: Dataset, peaks: dict[str, float]) -> Iterator[Speed]:
+    """The training speed of each network with one worker, then with one for each core."""
+    for member in members:
+        for workers in sorted({1, LocalWorkers().jobs}):
+            work = partial(_train, member=member, dataset=dataset)
+            outcomes = LocalWorkers(workers).run(work, range(workers), _deaf)
+            found = [_checked(member.name, outcome) for _, outcome in outcomes]
+            parameters, operations, _ = found[0]
+            together = sum(images for _, _, images in found)
+            gflops = together * operations * 6 / 1e9
+            share = gflops / workers / peaks[member.recipe.precision]
+            yield Speed(member.name, workers, parameters, operations, together, gflops, share)
+
+
+def multiply_adds(model: "keras.Model") -> int:
+    """Of one image on its way through the convolutions and dense layers."""
+    kernels = [(layer.kernel.shape, layer.output.shape) for layer in model.layers if hasattr(layer, "kernel")]
+    return sum(int(np.prod(kernel)) * int(np.prod(output[1:-1])) for kernel, output in kernels)
+
+
+def _train(worker: int, say: Say, member: Member, dataset: Dataset) -> tuple[int, int, float]:
+    """In a worker: parameters, multiply-adds, images a second."""
+    rows = BATCHES * member.recipe.batch
+    images, labels = (np.resize(array, (rows, *array.shape[1:])) for array in (dataset.images, dataset.labels))
+    recipe = replace(member.recipe, epochs=EPOCHS)
+    network: Any = member.spec.build(recipe, worker, images.shape[1:], len(dataset.classes))
+    ends: list[float] = []
+    network.fit(images, labels, lambda done, of: ends.append(time.perf_counter()))
+    return network.model.count_params(), multiply_adds(network.model), rows / float(np.median(np.diff(ends)))
+
+
+def _peaks(precisions: Sequence[str], say: Say) -> list[float]:
+    """In a worker: the best of several products, since whatever disturbs only slows."""
+    import keras
+
+    found = []
+    for precision in precisions:
+        matrix = keras.ops.ones((SIDE, SIDE), keras.dtype_policies.get(precision).compute_dtype)
+        seconds = []
+        for _ in range(8):
+            start = time.perf_counter()
+            float(keras.ops.matmul(matrix, matrix)[0, 0])
+            seconds.append(time.perf_counter() - start)
+        found.append(2 * SIDE**3 / min(seconds) / 1e9)
+    return found
+
+
+def _checked(what: str, outcome: Any) -> Any:
+    """The outcome, if it is none of failure."""
+    if isinstance(outcome, Failure):
+        raise Problem(f"{what} could not be timed: {outcome.reason}\n{outcome.details}")
+    return outcome
+
+
+def _deaf(*said: Any) -> None:
+    """Nobody has to hear of it."""

@@ -1,0 +1,25 @@
+"""plain: unpadded 3x3 convolutions and nothing else; each takes a ring off the image and adds 16 filters."""
+
+from typing import Any
+
+from competition.networks import network
+from competition.recipe import Recipe, Warp, one_cycle
+
+
+def body(x: Any) -> Any:
+    """28 pixels a side become 13, 11, 9, 7, 5 and 3; only the first convolution strides."""
+    from keras import layers
+
+    from competition.blocks import convolution
+
+    x = convolution(x, 32, 3, strides=2, padding="valid")
+    for filters in (48, 64, 80, 96, 112):
+        x = convolution(x, filters, 3, padding="valid")
+    return layers.Flatten()(x)
+
+
+SPEC = network(
+    body,
+    Recipe(epochs=12, peak=4e-3, schedule=one_cycle, weight_decay=0.01, smoothing=0.1, warp=Warp()),
+    seconds=150,
+)

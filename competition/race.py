@@ -1,0 +1,68 @@
+"""Whose recipe is first at an accuracy: ours against those that tutorials and winners use.
+
+The held-out rows are looked at after every epoch, to be told, and choose nothing; the clock stands meanwhile.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from competition.compute import Failure, LocalWorkers, Say
+from competition.data import Dataset
+from competition.folds import Folds
+from competition.metrics import Score, accuracy
+from competition.models import Member
+from competition.problem import Problem
+
+RUNNERS = ("vgg:tutorial", "strided:author", "quick")  # the longest first, so that no worker waits long for another
+GOAL = 0.995
+FOLD = 0  # that is held out
+
+
+@dataclass(frozen=True)
+class Run:
+    """One recipe to its own end."""
+
+    member: str
+    seconds: tuple[float, ...]  # of training until the end of each epoch
+    accuracies: tuple[float, ...]
+    end: Score
+
+    @property
+    def until_goal(self) -> float | None:
+        """Seconds until the goal was reached first."""
+        return next((s for s, reached in zip(self.seconds, self.accuracies, strict=True) if reached >= GOAL), None)
+
+
+def race(dataset: Dataset, folds: Folds, hear: Say) -> Iterator[Run]:
+    """Each recipe on the same rows of one fold, on all cores, one thread each."""
+    work = partial(_run, dataset=dataset, folds=folds)
+    for name, outcome in LocalWorkers().run(work, RUNNERS, hear):
+        if isinstance(outcome, Failure):
+            raise Problem(f"{name} fell out of the race: {outcome.reason}\n{outcome.details}")
+        yield outcome
+
+
+def _run(name: str, say: Say, dataset: Dataset, folds: Folds) -> Run:
+    """In a worker: train, and look at the held-out rows after each epoch."""
+    member = Member.named(name)
+    held_out = folds.held_out == FOLD
+    images, labels = dataset.images[held_out], dataset.labels[held_out]
+    network: Any = member.spec.build(member.recipe, 0, dataset.images.shape[1:], len(dataset.classes))
+    scores: list[Score] = []
+    seconds: list[float] = []
+    since = time.perf_counter()
+
+    def look(done: int, of: int) -> None:
+        nonlocal since
+        seconds.append(time.perf_counter() - since)
+        scores.append(accuracy(labels, network.predict_proba(images)))
+        say("epoch", (done, of, sum(seconds), scores[-1]))
+        since = time.perf_counter()
+
+    network.fit(dataset.images[~held_out], dataset.labels[~held_out], look)
+    return Run(name, tuple(np.cumsum(seconds).tolist()), tuple(score.value for score in scores), scores[-1])
