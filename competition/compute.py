@@ -3,17 +3,22 @@
 Each worker is a pool of one process, spawned by joblib's loky with its thread limits set before any library loads: a
 death then names its task and takes no other task along. A worker has one thread, however many workers there are, since
 two workers of one thread train twice as fast as one of two, and results do not depend on the number of workers.
+
+Where there are GPUs, each has one worker that nobody else's kernels delay. Tasks that want one go there, and the others
+keep the cores.
 """
 
 import os
 import re
+import shutil
 import signal
+import subprocess
 import tempfile
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +37,12 @@ ONE_THREAD = dict.fromkeys(
     ),
     "1",
 )
-FRUGAL = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # no chatter, no GPU memory in advance
+FRUGAL = {  # no chatter, no GPU memory in advance
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+}
+CUDA_LIBRARIES = ("nvidia.cudnn", "jax_cuda12_plugin", "jax_cuda13_plugin")  # with them networks can use a GPU
 ATTEMPTS = 2  # a worker can die of its neighbours' hunger for memory, so its task gets a second one
 LOOK_AROUND = 0.2  # seconds between looks at what the workers said
 
@@ -54,31 +64,47 @@ class _Worker:
 
     pool: ProcessPoolExecutor
     last_words: Path  # what the process wrote to its standard error
+    gpu: str | None  # the only one that it sees
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A task and how often it was tried, this time included."""
+
+    task: Any
+    number: int
+    wants_gpu: bool
 
 
 class LocalWorkers:
-    """As many worker processes as asked for, at most one for each core that affinity and cgroup leave us."""
+    """One worker for each GPU, and others up to the number asked for, at most one a core that is left to us."""
 
-    def __init__(self, jobs: int | None = None) -> None:
+    def __init__(self, jobs: int | None = None, gpus: Sequence[str] | None = None) -> None:
         self.jobs = min(jobs or cpu_count(), cpu_count())
+        self.gpus = usable_gpus() if gpus is None else gpus
 
-    def run(self, work: Work, tasks: Sequence[Any], hear: Say) -> Iterator[tuple[Any, Any]]:
+    def run(
+        self, work: Work, tasks: Sequence[Any], hear: Say, wants_gpu: Callable[[Any], bool] = lambda task: False
+    ) -> Iterator[tuple[Any, Any]]:
         """Yield (task, result or Failure) of work(task, say) as tasks finish; they start in the order given.
 
         `hear` gets (task, what its worker said), in the driver's thread.
         """
         with Line() as line, tempfile.TemporaryDirectory() as scratch:
-            attempts = deque((task, 1) for task in tasks)
-            idle = [_spawned(line, Path(scratch) / f"{number}") for number in range(min(self.jobs, len(tasks)))]
-            busy: dict[Future, tuple[_Worker, Any, int]] = {}
+            attempts = [_Attempt(task, 1, bool(self.gpus) and wants_gpu(task)) for task in tasks]
+            owners = [*self.gpus, *[None] * max(self.jobs - len(self.gpus), 1)]
+            idle = [_spawned(line, Path(scratch) / f"{number}", gpu) for number, gpu in enumerate(owners)]
+            busy: dict[Future, tuple[_Worker, _Attempt]] = {}
             outcomes: list[tuple[Any, Any]] = []
             try:
                 while attempts or busy or outcomes:
-                    while idle and attempts:
-                        worker, (task, attempt) = idle.pop(), attempts.popleft()
-                        future, worker = _submitted(line, worker, work, task)
-                        busy[future] = worker, task, attempt
-                        hear(task, "started")
+                    while match := _matched(attempts, idle):
+                        attempt, worker = match
+                        attempts.remove(attempt)
+                        idle.remove(worker)
+                        future, worker = _submitted(line, worker, work, attempt.task)
+                        busy[future] = worker, attempt
+                        hear(attempt.task, "started")
                     # Only now, so that no worker waits while the outcomes are looked at.
                     yield from outcomes
                     outcomes = []
@@ -86,34 +112,59 @@ class LocalWorkers:
                     for said in line.heard():
                         hear(*said)
                     for future in finished:
-                        worker, task, attempt = busy.pop(future)
+                        worker, attempt = busy.pop(future)
                         try:
-                            outcomes.append((task, future.result()))
+                            outcomes.append((attempt.task, future.result()))
                         except TerminatedWorkerError as error:
                             failure = _death(error, worker)
                             worker = _replaced(line, worker)
-                            if attempt < ATTEMPTS:
-                                attempts.appendleft((task, attempt + 1))
-                                hear(task, "again", failure)
+                            if attempt.number < ATTEMPTS:
+                                attempts.insert(0, replace(attempt, number=attempt.number + 1))
+                                hear(attempt.task, "again", failure)
                             else:
-                                outcomes.append((task, failure))
+                                outcomes.append((attempt.task, failure))
                         idle.append(worker)
             finally:
                 line.hang_up()
-                for worker in [*idle, *(worker for worker, _, _ in busy.values())]:
+                for worker in [*idle, *(worker for worker, _ in busy.values())]:
                     worker.pool.shutdown(kill_workers=True)
 
 
-def _spawned(line: Line, last_words: Path) -> _Worker:
+def usable_gpus() -> list[str]:
+    """The GPUs that are there and that an installed library can use."""
+    if not any(_installed(library) for library in CUDA_LIBRARIES) or not shutil.which("nvidia-smi"):
+        return []
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [gpu for gpu in visible.split(",") if gpu and gpu != "-1"]
+    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False).stdout
+    return re.findall(r"^GPU (\d+):", listed, re.M)
+
+
+def _installed(library: str) -> bool:
+    """Whether it could be imported, found out without doing so."""
+    try:
+        return find_spec(library) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _matched(attempts: Sequence[_Attempt], idle: Sequence[_Worker]) -> tuple[_Attempt, _Worker] | None:
+    """The first task that an idle worker may do, and that worker."""
+    pairs = ((attempt, worker) for attempt in attempts for worker in idle)
+    return next((pair for pair in pairs if pair[0].wants_gpu == bool(pair[1].gpu)), None)
+
+
+def _spawned(line: Line, last_words: Path, gpu: str | None) -> _Worker:
     """A worker whose process starts with its first task."""
-    pool = ProcessPoolExecutor(1, env=ONE_THREAD | FRUGAL, initializer=_begin, initargs=(*line.number, str(last_words)))
-    return _Worker(pool, last_words)
+    environment = ONE_THREAD | FRUGAL | {"CUDA_VISIBLE_DEVICES": gpu or "-1"}
+    pool = ProcessPoolExecutor(1, env=environment, initializer=_begin, initargs=(*line.number, str(last_words)))
+    return _Worker(pool, last_words, gpu)
 
 
 def _replaced(line: Line, worker: _Worker) -> _Worker:
     """A fresh worker in the place of a dead one."""
     worker.pool.shutdown(kill_workers=True)
-    return _spawned(line, worker.last_words)
+    return _spawned(line, worker.last_words, worker.gpu)
 
 
 def _submitted(line: Line, worker: _Worker, work: Work, task: Any) -> tuple[Future, _Worker]:

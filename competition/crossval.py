@@ -38,7 +38,7 @@ def cross_validate(
         yield list(complete.values())
     failed: list[str] = []
     work = partial(_perform, dataset=store.dataset, folds=store.folds)
-    for task, outcome in workers.run(work, tasks, hear):
+    for task, outcome in workers.run(work, tasks, hear, _wants_gpu):
         if failure := _failure(store, task, outcome):
             failed.append(task.name)
             hear(task, "failed", failure)
@@ -52,6 +52,11 @@ def cross_validate(
     if failed:
         names = ", ".join(sorted(failed))
         raise Problem(f"{names} failed, as told above; the rest is kept: run again to retry only these")
+
+
+def _wants_gpu(task: Task) -> bool:
+    """Networks do; nothing else gains from one."""
+    return "keras" in task.member.spec.libraries
 
 
 def _failure(store: Store, task: Task, outcome: FoldResult | Failure) -> Failure | None:

@@ -102,6 +102,21 @@ def test_a_worker_has_one_thread():
     assert tensorflow == "1" and set(pools) == {1}
 
 
+def visible_gpu(task, say):
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def test_a_gpu_has_one_worker_and_only_tasks_that_want_it():
+    workers = LocalWorkers(2, gpus=["3"])
+    seen = dict(workers.run(visible_gpu, range(6), deaf, wants_gpu=lambda task: task % 2 == 0))
+    assert seen == {0: "3", 1: "-1", 2: "3", 3: "-1", 4: "3", 5: "-1"}
+
+
+def test_without_a_gpu_all_workers_take_everything():
+    seen = dict(LocalWorkers(2, gpus=[]).run(visible_gpu, range(4), deaf, wants_gpu=lambda task: True))
+    assert set(seen.values()) == {"-1"} and len(seen) == 4
+
+
 def test_no_tasks_need_no_workers():
     assert list(LocalWorkers(2).run(square, [], deaf)) == []
 
