@@ -76,7 +76,7 @@ def _train(worker: int, say: Say, member: Member, dataset: Dataset) -> tuple[int
     network: Any = member.spec.build(recipe, worker, images.shape[1:], len(dataset.classes))
     ends: list[float] = []
     network.fit(images, labels, lambda done, of: ends.append(time.perf_counter()))
-    return network.model.count_params(), multiply_adds(network.model), rows / float(np.median(np.diff(ends)))
+    return network.core.count_params(), multiply_adds(network.core), rows / float(np.median(np.diff(ends)))
 
 
 def _peaks(precisions: Sequence[str], say: Say) -> list[float]:

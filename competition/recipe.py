@@ -44,6 +44,10 @@ class Warp:
     shear: float = 0.1
 
 
+AS_IT_IS = (0, 0)
+FIVE_VIEWS = (AS_IT_IS, (1, 0), (-1, 0), (0, 1), (0, -1))
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides how a network is trained; the last weights count, whatever they score."""
@@ -56,4 +60,5 @@ class Recipe:
     weight_decay: float = 0.0
     smoothing: float = 0.0  # of the labels
     warp: Warp | None = None
+    views: tuple[tuple[int, int], ...] = (AS_IT_IS,)  # shifts in pixels; a prediction is the mean of their logits
     precision: str = field(default_factory=native_precision)

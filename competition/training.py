@@ -38,7 +38,9 @@ class Network:
         self.classes = classes
         images = keras.Input(shape, dtype="uint8")
         features = body(layers.Rescaling(1 / 255, dtype="float32")(images))
-        self.model = keras.Model(images, layers.Dense(classes, dtype="float32", name="logits")(features))
+        self.core = keras.Model(images, layers.Dense(classes, dtype="float32", name="logits")(features))
+        logits = [self.core(_shifted(images, *view)) for view in recipe.views]
+        self.model = keras.Model(images, layers.Average(dtype="float32")(logits)) if len(logits) > 1 else self.core
 
     def fit(self, images: np.ndarray, labels: np.ndarray, observer: Observer) -> Self:
         """Train for the recipe's whole length; the observer hears of each epoch and never steers."""
@@ -66,14 +68,14 @@ class Network:
         return Kept(self.model).predict_proba(images)
 
     def save(self, path: Path) -> None:
-        """Keep the network, without its optimiser and augmentation."""
+        """Keep the network and its views, without its optimiser and augmentation."""
         self.model.save(path)
 
     def _trainer(self) -> keras.Model:
         """The network behind its augmentation, with its optimiser."""
-        images = keras.Input(self.model.input_shape[1:], dtype="uint8")
+        images = keras.Input(self.core.input_shape[1:], dtype="uint8")
         changed = RandomWarp(self.recipe.warp, self.seed)(images) if self.recipe.warp else images
-        trainer = keras.Model(images, self.model(changed))
+        trainer = keras.Model(images, self.core(changed))
         settings = {"learning_rate": self.recipe.peak, "weight_decay": self.recipe.weight_decay}
         trainer.compile(
             keras.optimizers.get({"class_name": self.recipe.optimizer, "config": settings}),
@@ -99,6 +101,13 @@ class Kept:
 def load(path: Path) -> Kept:
     """A kept network; only layers that Keras knows are admitted, so that loading runs no foreign code."""
     return Kept(keras.saving.load_model(path, compile=False, safe_mode=True))
+
+
+def _shifted(images: Any, down: int, right: int) -> Any:
+    """The images moved by so many pixels, zeros moving in; made of layers that Keras keeps and loads."""
+    before, after = ((max(down, 0), max(right, 0)), (max(-down, 0), max(-right, 0)))
+    padded = layers.ZeroPadding2D(tuple(zip(before, after, strict=True)), dtype="uint8")(images)
+    return layers.Cropping2D(tuple(zip(after, before, strict=True)), dtype="uint8")(padded)
 
 
 def _make_tensorflow_repeatable() -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from conftest import ROOT, TRAIN_ROWS, small_digits
 from keras import layers
+from scipy.special import softmax
 
-from competition.recipe import Recipe, Warp, one_cycle
+from competition.recipe import FIVE_VIEWS, Recipe, Warp, one_cycle
 from competition.training import Network, load
 
 RECIPE = Recipe(epochs=2, batch=64, peak=3e-3, schedule=one_cycle, smoothing=0.1, warp=Warp())
@@ -85,6 +86,18 @@ def test_jax_trains_as_tensorflow_does(competition_folder, tmp_path):
         assert names == [backend, backend, jax, tensorflow]
         right[backend] = float(accuracy)
     assert min(right.values()) > 0.85 and abs(right["jax"] - right["tensorflow"]) < 0.06, right
+
+
+def test_views_are_shifts_whose_logits_are_averaged(dataset):
+    exact = replace(RECIPE, precision="float32")
+    one = trained(dataset, exact)
+    five = trained(dataset, replace(exact, views=FIVE_VIEWS)).predict_proba(dataset.test_images)
+    padded = np.pad(dataset.test_images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    moved = [padded[:, 1 - down : 17 - down, 1 - right : 17 - right] for down, right in FIVE_VIEWS]
+    logits = [one.core.predict_on_batch(np.ascontiguousarray(images)) for images in moved]
+    averaged = softmax(np.mean(logits, axis=0).astype(np.float64), axis=1)
+    assert np.allclose(five, averaged, atol=1e-5)
+    assert not np.allclose(five, one.predict_proba(dataset.test_images), atol=1e-3)
 
 
 def test_a_network_that_diverges_says_so(dataset):
