@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from competition.store import Predictions, Store
 
 DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
-DEFAULT_MEMBERS = ("mlp", "knn", "svm", "quick", "quick.1")
+DEFAULT_MEMBERS = ("knn", "svm", "quick", "plain")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

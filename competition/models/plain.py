@@ -1,9 +1,10 @@
 """plain: unpadded 3x3 convolutions and nothing else; each takes a ring off the image and adds 16 filters."""
 
+from dataclasses import replace
 from typing import Any
 
 from competition.networks import network
-from competition.recipe import Recipe, Warp, one_cycle
+from competition.recipe import ANNEALED
 
 
 def body(x: Any) -> Any:
@@ -18,8 +19,4 @@ def body(x: Any) -> Any:
     return layers.Flatten()(x)
 
 
-SPEC = network(
-    body,
-    Recipe(epochs=12, peak=4e-3, schedule=one_cycle, weight_decay=0.01, smoothing=0.1, warp=Warp()),
-    seconds=150,
-)
+SPEC = network(body, replace(ANNEALED, epochs=24), seconds=300)

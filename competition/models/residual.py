@@ -3,7 +3,7 @@
 from typing import Any
 
 from competition.networks import network
-from competition.recipe import Recipe, Warp, one_cycle
+from competition.recipe import ANNEALED
 
 
 def body(x: Any) -> Any:
@@ -19,8 +19,4 @@ def body(x: Any) -> Any:
     return layers.Dropout(0.4)(layers.Flatten()(x))
 
 
-SPEC = network(
-    body,
-    Recipe(epochs=12, peak=4e-3, schedule=one_cycle, weight_decay=0.01, smoothing=0.1, warp=Warp()),
-    seconds=300,
-)
+SPEC = network(body, ANNEALED, seconds=300)

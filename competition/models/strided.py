@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from competition.networks import network
-from competition.recipe import Recipe, Warp, one_cycle
+from competition.recipe import ANNEALED, Recipe, Warp
 
 
 def body(x: Any) -> Any:
@@ -26,11 +26,7 @@ def fading(done: float) -> float:
     return 0.95 ** int(45 * done)
 
 
-SPEC = network(
-    body,
-    Recipe(epochs=12, peak=3e-3, schedule=one_cycle, weight_decay=0.01, smoothing=0.1, warp=Warp()),
-    seconds=250,
-)
+SPEC = network(body, ANNEALED, seconds=250)
 AUTHOR = Recipe(
     epochs=45,
     batch=64,
