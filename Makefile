@@ -14,7 +14,7 @@ run = $(python) -m competition
 
 .PHONY: help
 help: ## list the verbs
-	@echo "make VERB [COMPETITION=digits] [MODELS=\"quick quick.1 svm\"] [FOLDS=5] [SEED=0] [JOBS=cores]"
+	@echo "make VERB [COMPETITION=digits] [MODELS=\"quick quick.1 svm\"] [FOLDS=5] [SEED=0] [JOBS=cores] [BLEND=auto]"
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 .PHONY: setup
@@ -30,7 +30,7 @@ cv: .venv/.ready ## train every model on every fold, print the leaderboard
 
 .PHONY: submit
 submit: .venv/.ready ## cross-validate, blend, write submissions/submission.csv
-	@$(run) submit $(training)
+	@$(run) submit $(training) $(if $(BLEND),--blend $(BLEND))
 
 .PHONY: grade
 grade: .venv/.ready ## open the sealed answers (embedded competitions only; FILE= another submission)

@@ -59,6 +59,7 @@ def cv(options: argparse.Namespace) -> None:
 def submit(options: argparse.Namespace) -> None:
     """Cross-validate, blend and write submission.csv, anew with each model that becomes complete."""
     from competition import ensemble, submission, terminal
+    from competition.blenders import BLENDERS
     from competition.metrics import percent
 
     store = _store(options)
@@ -68,17 +69,17 @@ def submit(options: argparse.Namespace) -> None:
     blended: list[Predictions] = []
     try:
         for complete in _cross_validated(options, store):
-            blend = ensemble.blend(complete, labels, held_out, ensemble.greedy)
+            blend = ensemble.blend(complete, labels, held_out, options.blend)
             for target in (_submission(options.competition), SUBMISSIONS / "submission.csv"):
                 submission.write(blend.test, store.dataset, sample, target)
             blended = complete
             names, score = ", ".join(blend.members), percent(blend.accuracy)
-            terminal.console.print(f"{target} now blends {names}: {score} out of fold")
+            terminal.console.print(f"{target} now blends {names} ({blend.blender}): {score} out of fold")
     finally:
         terminal.console.print(terminal.leaderboard(complete, labels))
         if len(blended) > 1:
-            mean = ensemble.blend(blended, labels, held_out, ensemble.mean)
-            terminal.console.print(terminal.blends(blend, mean, labels))
+            others = [ensemble.blend(blended, labels, held_out, name) for name in BLENDERS]
+            terminal.console.print(terminal.blends(blend, others, labels))
 
 
 def grade(options: argparse.Namespace) -> None:
@@ -193,7 +194,9 @@ def _parser() -> argparse.ArgumentParser:
         description="From a table of pixels to a submission: cross-validate models, blend them, write submission.csv.",
         epilog="`make help` lists the same as verbs of Make, with a set-up that they do by themselves.",
     )
-    common, splitting, training, grading, benching = (argparse.ArgumentParser(add_help=False) for _ in range(5))
+    common, splitting, training, blending, grading, benching = (
+        argparse.ArgumentParser(add_help=False) for _ in range(6)
+    )
     common.add_argument(
         "--competition", default="digits", metavar="NAME", help="the folder under data/; default: %(default)s"
     )
@@ -210,13 +213,20 @@ def _parser() -> argparse.ArgumentParser:
         (training, "--jobs", None, "workers of one thread; default and most: one a core"),
     ):
         parser_of.add_argument(name, type=_natural, default=default, metavar="N", help=about)
+    blending.add_argument(
+        "--blend",
+        default="auto",
+        metavar="HOW",
+        help="auto (the mean, unless something beats it beyond noise), "
+        "mean, geometric, tempered, convex, hill-climbing or stacked; default: %(default)s",
+    )
     grading.add_argument("--file", type=Path, metavar="FILE", help="a submission; default: the competition's latest")
     benching.add_argument("--full", action="store_true", help="race recipes to 99.5 %% on a fold: an hour or more")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command, parents in (
         (data, [common]),
         (cv, [common, splitting, training]),
-        (submit, [common, splitting, training]),
+        (submit, [common, splitting, training, blending]),
         (grade, [common, grading]),
         (safety, [common, splitting, training]),
         (bench, [common, splitting, benching]),

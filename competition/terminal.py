@@ -18,6 +18,8 @@ from competition.race import GOAL, Run
 from competition.safety import Effect
 from competition.store import Predictions
 
+WORTH_TELLING = 0.005  # of a weight
+
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -67,19 +69,22 @@ def leaderboard(members: Sequence[Predictions], labels: np.ndarray) -> Table:
     return table
 
 
-def blends(chosen: Blend, mean: Blend, labels: np.ndarray) -> Table:
-    """The chosen blend beside the plain mean, with its members' weights."""
+def blends(chosen: Blend, others: Sequence[Blend], labels: np.ndarray) -> Table:
+    """Every blender beside the plain mean, and what was chosen."""
     table = Table("blend, cross-fitted", box=None)
-    for heading in ("accuracy", "log loss"):
+    for heading in ("accuracy", "log loss", "rows fixed", "broken", "p", ""):
         table.add_column(heading, justify="right")
-    for name, blend in (("mean of all", mean), ("greedy selection", chosen)):
-        table.add_row(name, percent(blend.accuracy), plain(blend.log_loss))
-    compared = mcnemar(labels, mean.oof, chosen.oof)
-    verdict = "beyond noise" if compared.is_news else "noise"
-    gain = f"{compared.fixed} rows fixed, {compared.broken} broken, p = {compared.p_value:.2f}: {verdict}"
-    weights = zip(chosen.members, chosen.weighting.weights, strict=True)
-    picked = ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight)
-    table.caption = f"greedy against mean: {gain}\nweights: {picked}"
+    mean = next(blend for blend in others if blend.blender == "mean")
+    for blend in others:
+        row = [blend.blender, percent(blend.accuracy), plain(blend.log_loss)]
+        if blend is not mean:
+            against = mcnemar(labels, mean.oof, blend.oof)
+            verdict = "news" if against.is_news else "noise"
+            row += [str(against.fixed), str(against.broken), f"{against.p_value:.2f}", verdict]
+        table.add_row(*row)
+    weights = zip(chosen.members, chosen.combination.weights, strict=True)
+    picked = ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight >= WORTH_TELLING)
+    table.caption = f"submitted: {chosen.blender}, {percent(chosen.accuracy)}; weights: {picked}"
     table.caption_justify = "left"
     return table
 

@@ -3,7 +3,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
-from competition.features import Deskew, Hog
+from competition.features import Deskew, Hog, WithinClass
 
 
 def bar(slant: float, offset: float = 0, side: int = 28) -> np.ndarray:
@@ -38,7 +38,7 @@ def test_gradients_tell_directions_apart_and_not_brightness():
 def test_features_fit_any_side(side):
     images = np.random.default_rng(0).integers(0, 256, (5, side, side, 3), dtype=np.uint8)
     features = make_pipeline(Deskew(), Hog()).fit_transform(images)
-    assert features.shape == (5, 9 * 4 * (6 * 6 + 3 * 3)) and np.isfinite(features).all()
+    assert features.shape == (5, 12 * 4 * (8 * 8 + 4 * 4 + 2 * 2)) and np.isfinite(features).all()
 
 
 def test_rows_do_not_depend_on_each_other(dataset):
@@ -49,3 +49,25 @@ def test_rows_do_not_depend_on_each_other(dataset):
 
 def test_transformers_can_be_cloned_with_their_settings():
     assert clone(Hog(cells=(5,), directions=6)).get_params() == Hog(cells=(5,), directions=6).get_params()
+
+
+def test_the_metric_shrinks_what_differs_within_classes():
+    random = np.random.default_rng(0)
+    labels = np.arange(2_000) % 2
+    # Classes differ in the first feature; the second is loud and says nothing.
+    points = random.normal(size=(2_000, 2)) * [1, 10] + np.stack([4 * labels, 0 * labels], axis=1)
+    half, whole = (WithinClass(power).fit_transform(points, labels) for power in (0.25, 0.5))
+    within = [
+        np.std(some - np.stack([some[labels == one].mean(axis=0) for one in (0, 1)])[labels], axis=0)
+        for some in (half, whole)
+    ]
+    assert within[1] == pytest.approx([1, 1], rel=0.05)
+    assert within[0][1] / within[0][0] == pytest.approx(np.sqrt(10), rel=0.1)
+
+
+def test_directions_tell_an_edge_from_its_opposite():
+    dark_to_light = np.zeros((1, 28, 28), np.float32)
+    dark_to_light[:, :, 14:] = 1
+    hog = Hog()
+    difference = np.abs(hog.transform(dark_to_light) - hog.transform(1 - dark_to_light)).max()
+    assert difference > 0.1

@@ -26,7 +26,7 @@ def test_cv_submit_grade(command, tmp_path):
     assert all(f"{name} fold 1 took" in done.stdout for name in ("lenet", "knn", "svm"))
     done = command("submit", *SMALL, "--models", "lenet", "knn", "svm")
     assert done.returncode == 0, done.stderr
-    assert " took " not in done.stdout and "greedy selection" in done.stdout
+    assert " took " not in done.stdout and "hill-climbing" in done.stdout
     for place in ("submission.csv", "digits8/submission.csv"):
         assert len(pd.read_csv(tmp_path / "submissions" / place)) == 200
     done = command("grade", "--competition", "digits8")

@@ -1,7 +1,7 @@
 """knn: the nearest neighbours among deskewed images, by their oriented gradients."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -9,8 +9,8 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from competition.classical import classical
-from competition.features import Deskew, Hog
+from competition.classical import calibrated, classical
+from competition.features import Deskew, Hog, WithinClass
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Neighbourhood:
 
     neighbours: int = 5
     components: int = 120
+    whitening: float = 0.25  # how far towards equal variance within the classes
     doubt: float = 0.05  # a share of the vote that is spread over all classes: no neighbour proves a class impossible
 
 
@@ -44,11 +45,16 @@ class Vote(ClassifierMixin, BaseEstimator):
             votes[np.arange(len(votes)), self.labels_[neighbour[:, column]]] += weight[:, column]
         return (1 - self.doubt) * votes / votes.sum(axis=1, keepdims=True) + self.doubt / len(self.classes_)
 
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """The class with the most votes; scikit-learn's calibration asks that there be a way to predict one."""
+        return self.classes_[self.predict_proba(features).argmax(axis=1)]
+
 
 def pipeline(recipe: Neighbourhood, seed: int) -> Pipeline:
     """From images to votes."""
-    steps: list[Any] = [Deskew(), Hog(), PCA(recipe.components, svd_solver="covariance_eigh")]
-    return make_pipeline(*steps, Vote(recipe.neighbours, recipe.doubt))
+    space = PCA(recipe.components, svd_solver="randomized", random_state=seed)
+    vote = make_pipeline(WithinClass(recipe.whitening), Vote(recipe.neighbours, recipe.doubt))
+    return make_pipeline(Deskew(), Hog(), space, calibrated(vote))
 
 
 SPEC = classical(pipeline, Neighbourhood(), seconds=18)

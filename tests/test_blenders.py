@@ -1,0 +1,88 @@
+"""Each blender against predictions whose best blend is known."""
+
+import numpy as np
+import pytest
+
+from competition.blenders import BLENDERS, Mixture, convex, geometric, hill_climbing, mean, stacked, tempered_mean
+from competition.calibration import tempered
+from competition.metrics import log_loss
+
+ROWS, CLASSES = 20_000, 4
+
+
+@pytest.fixture
+def labels():
+    return np.random.default_rng(0).integers(0, CLASSES, ROWS)
+
+
+def knowing(labels, skill, seed):
+    """Calibrated probabilities: with unit normal noise the posterior is the softmax of skill times the logits."""
+    logits = np.random.default_rng(seed).normal(size=(len(labels), CLASSES))
+    logits[np.arange(len(labels)), labels] += skill
+    powers = np.exp(skill * logits)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def loss(blender, stack, labels):
+    return log_loss(labels, blender(stack, labels).combine(stack)).value
+
+
+def test_means_are_means(labels):
+    stack = np.stack([knowing(labels, 1.5, seed) for seed in (1, 2)])
+    assert np.allclose(mean(stack, labels).combine(stack), stack.mean(axis=0))
+    product = np.sqrt(stack[0] * stack[1])
+    expected = product / product.sum(axis=1, keepdims=True)
+    assert np.allclose(geometric(stack, labels).combine(stack), expected, atol=1e-4)
+
+
+def test_the_tempered_mean_undoes_what_spoiled_a_member(labels):
+    good = [knowing(labels, 1.5, seed) for seed in (1, 2)]
+    spoiled = np.stack([tempered(good[0], 4.0), tempered(good[1], 0.5)])
+    assert loss(tempered_mean, spoiled, labels) == pytest.approx(loss(mean, np.stack(good), labels), abs=0.003)
+    assert loss(mean, spoiled, labels) > loss(tempered_mean, spoiled, labels) + 0.02
+
+
+def guessing(seed):
+    return np.random.default_rng(seed).dirichlet(np.full(CLASSES, 0.3), ROWS)
+
+
+@pytest.mark.parametrize("blender", [convex, hill_climbing])
+def test_equals_share_and_guessers_get_nothing(blender, labels):
+    stack = np.stack([guessing(9), knowing(labels, 1.5, 1), guessing(8), knowing(labels, 1.5, 2)])
+    assert blender(stack, labels).weights == pytest.approx((0, 0.5, 0, 0.5), abs=0.06)
+
+
+@pytest.mark.parametrize(("blender", "within"), [(convex, 1e-5), (hill_climbing, 2e-3)])
+def test_no_other_weights_have_a_lower_log_loss(blender, within, labels):
+    stack = np.stack([tempered(knowing(labels, skill, seed), 0.7) for skill, seed in ((1.5, 1), (1.2, 2), (0.8, 3))])
+    found = blender(stack, labels)
+    least = log_loss(labels, found.combine(stack)).value
+    random = np.random.default_rng(0)
+    for _ in range(30):
+        weights = np.maximum(found.weights + random.normal(0, 0.05, 3), 0)
+        other = Mixture(weights / weights.sum(), found.temperatures)
+        assert log_loss(labels, other.combine(stack)).value > least - within
+
+
+def test_the_regression_finds_the_product_of_independent_members(labels):
+    stack = np.stack([knowing(labels, skill, seed) for skill, seed in ((1.5, 1), (1.0, 2))])
+    # Members that err independently: the true posterior is their product.
+    posterior = stack.prod(axis=0) / stack.prod(axis=0).sum(axis=1, keepdims=True)
+    best = log_loss(labels, posterior).value
+    assert loss(stacked, stack, labels) == pytest.approx(best, abs=0.004)
+    assert loss(mean, stack, labels) > best + 0.05
+
+
+def test_a_class_that_no_row_shows_gets_next_to_nothing(labels):
+    stack = np.stack([knowing(labels, 1.5, seed) for seed in (1, 2)])
+    some = labels < 3
+    assert stacked(stack[:, some], labels[some]).combine(stack)[:, 3].max() < 1e-3
+
+
+@pytest.mark.parametrize("name", BLENDERS)
+def test_every_blender_gives_probabilities_and_weights(name, labels):
+    stack = np.stack([knowing(labels, 1 + seed / 4, seed) for seed in range(6)]).astype(np.float32)
+    combination = BLENDERS[name](stack[:, :5_000], labels[:5_000])
+    blended = combination.combine(stack)
+    assert blended.shape == (ROWS, CLASSES) and (blended >= 0).all()
+    assert np.allclose(blended.sum(axis=1), 1, atol=1e-5) and combination.weights.sum() == pytest.approx(1)
