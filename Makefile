@@ -36,9 +36,13 @@ submit: .venv/.ready ## cross-validate, blend, write submissions/submission.csv
 grade: .venv/.ready ## open the sealed answers (embedded competitions only; FILE= another submission)
 	@$(run) grade $(options) $(if $(FILE),--file "$(FILE)")
 
+.PHONY: reproduce
+reproduce: .venv/.ready ## make submission NUMBER= anew and compare its bytes
+	@$(run) reproduce $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(JOBS),--jobs $(JOBS))
+
 .PHONY: safety
 safety: .venv/.ready ## which changes of images change their class, by the first of MODELS
-	@$(run) safety $(training)
+	@$(run) safety $(options) $(if $(MODELS),--models $(MODELS))
 
 .PHONY: bench
 bench: .venv/.ready ## time the networks' training; FULL=1 races recipes too

@@ -3,7 +3,8 @@
 import argparse
 import signal
 import sys
-from collections.abc import Generator, Sequence
+import tempfile
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,12 @@ from competition.problem import Problem
 
 if TYPE_CHECKING:
     from competition.data import Dataset
+    from competition.ledger import Origin
+    from competition.models import Member
     from competition.store import Predictions, Store
 
 DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
+Command = Callable[[argparse.Namespace], None]
 DEFAULT_MEMBERS = ("knn", "svm", "quick", "plain")
 
 
@@ -60,18 +64,21 @@ def submit(options: argparse.Namespace) -> None:
     """Cross-validate, blend and write submission.csv, anew with each model that becomes complete."""
     from competition import ensemble, submission, terminal
     from competition.blenders import BLENDERS
+    from competition.ledger import Ledger
     from competition.metrics import percent
 
     store = _store(options)
     labels, held_out = store.dataset.labels, store.folds.held_out
-    sample = DATA / options.competition / "sample_submission.csv"
+    ledger, origin = Ledger(SUBMISSIONS), _origin(options, store)
+    entry = ledger.opened(origin)
     complete: list[Predictions] = []
     blended: list[Predictions] = []
     try:
         for complete in _cross_validated(options, store):
             blend = ensemble.blend(complete, labels, held_out, options.blend)
-            for target in (_submission(options.competition), SUBMISSIONS / "submission.csv"):
-                submission.write(blend.test, store.dataset, sample, target)
+            for target in (entry.file, SUBMISSIONS / "submission.csv"):
+                submission.write(blend.test, store.dataset, _sample(options), target)
+            ledger.keep(entry, origin, blend)
             blended = complete
             names, score = ", ".join(blend.members), percent(blend.accuracy)
             terminal.console.print(f"{target} now blends {names} ({blend.blender}): {score} out of fold")
@@ -80,14 +87,57 @@ def submit(options: argparse.Namespace) -> None:
         if len(blended) > 1:
             others = [ensemble.blend(blended, labels, held_out, name) for name in BLENDERS]
             terminal.console.print(terminal.blends(blend, others, labels))
+        if blended:
+            terminal.console.print(terminal.kept(entry))
+
+
+def reproduce(options: argparse.Namespace) -> None:
+    """Make a submission anew from what its card tells, and compare the bytes."""
+    from competition import ensemble, submission, terminal
+    from competition.files import sha256
+    from competition.ledger import Ledger
+
+    entry = Ledger(SUBMISSIONS).entry(options.competition, options.number)
+    card = entry.card
+    options.models, options.blend = list(card["origin"]["members"]), card["origin"]["blend"]
+    options.folds, options.seed = (int(part) for part in card["origin"]["split"].split("-folds-seed-"))
+    store = _store(options)
+    if _origin(options, store).digest != card["origin_digest"]:
+        commit = card["git"].get("commit", "that made it")
+        raise Problem(f"{entry.folder} was made from other data, recipes or code; go back to it: git checkout {commit}")
+    *_, complete = _cross_validated(options, store)
+    blend = ensemble.blend(complete, store.dataset.labels, store.folds.held_out, options.blend)
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / "submission.csv"
+        submission.write(blend.test, store.dataset, _sample(options), again)
+        if sha256(again) != card["sha256"]:
+            raise Problem(f"{entry.file} comes out otherwise now; were its libraries or its machine others?")
+    terminal.console.print(f"{entry.file} comes out the same, byte for byte")
+
+
+def score(options: argparse.Namespace) -> None:
+    """Write down what Kaggle's leaderboard gave a submission, beside what cross-validation promised."""
+    from competition import terminal
+    from competition.files import sha256
+    from competition.ledger import Ledger
+
+    ledger = Ledger(SUBMISSIONS)
+    entry = ledger.entry(options.competition, options.number)
+    ledger.record(options.competition, sha256(entry.file), "leaderboard", options.value)
+    rows = len(_dataset(options).test_ids)
+    terminal.console.print(terminal.against_leaderboard(entry, options.value, rows))
 
 
 def grade(options: argparse.Namespace) -> None:
     """Open the sealed answers of an embedded competition; the opening is put on record."""
     from competition import grading, terminal
+    from competition.files import sha256
+    from competition.ledger import Ledger
 
-    submission = options.file or _submission(options.competition)
+    ledger = Ledger(SUBMISSIONS)
+    submission = options.file or ledger.entry(options.competition).file
     result = grading.grade(submission, DATA / options.competition)
+    ledger.record(options.competition, sha256(submission), "sealed", result.accuracy.value)
     terminal.console.print(terminal.graded(result))
     terminal.console.print(f"{submission}; the answers have been opened {result.openings} times")
 
@@ -130,8 +180,24 @@ def safety(options: argparse.Namespace) -> None:
     terminal.console.print(terminal.effects(list(found), store.dataset.classes))
 
 
-def _submission(competition: str) -> Path:
-    return SUBMISSIONS / competition / "submission.csv"
+def _sample(options: argparse.Namespace) -> Path:
+    return DATA / options.competition / "sample_submission.csv"
+
+
+def _origin(options: argparse.Namespace, store: "Store") -> "Origin":
+    """All that decides how a submission comes out."""
+    from competition.ledger import Origin
+
+    asked = {member.name: store.fingerprint(member) for member in _members(options)}
+    data, folds = store.dataset.digest, store.folds
+    return Origin(options.competition, data, folds.name, folds.digest, asked, options.blend)
+
+
+def _members(options: argparse.Namespace) -> "list[Member]":
+    """Whom the user named, each once."""
+    from competition.models import Member
+
+    return [Member.named(name) for name in dict.fromkeys(options.models)]
 
 
 def _dataset(options: argparse.Namespace) -> "Dataset":
@@ -161,10 +227,9 @@ def _cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[
     from competition import terminal
     from competition.compute import LocalWorkers
     from competition.crossval import cross_validate, unfinished
-    from competition.models import Member
     from competition.progress import Progress
 
-    members = [Member.named(name) for name in dict.fromkeys(options.models)]
+    members = _members(options)
     workers = LocalWorkers(options.jobs)
     if tasks := unfinished(store, members):
         reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
@@ -188,52 +253,63 @@ def _stop(*what: Any) -> None:
     raise KeyboardInterrupt
 
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "competition": {"default": "digits", "metavar": "NAME", "help": "the folder under data/; default: %(default)s"},
+    "models": {
+        "nargs": "+",
+        "default": DEFAULT_MEMBERS,
+        "metavar": "MEMBER",
+        "help": f"models, with .SEED for further networks of a kind; default: {' '.join(DEFAULT_MEMBERS)}",
+    },
+    "folds": {
+        "type": _natural,
+        "default": 5,
+        "metavar": "N",
+        "help": "parts that take turns at being held out; default: %(default)s",
+    },
+    "seed": {
+        "type": _natural,
+        "default": 0,
+        "metavar": "N",
+        "help": "of the split, each beside the others; default: %(default)s",
+    },
+    "jobs": {"type": _natural, "metavar": "N", "help": "workers of one thread; default and most: one a core"},
+    "blend": {
+        "default": "auto",
+        "metavar": "HOW",
+        "help": "auto (the mean, unless something beats it beyond noise), mean, geometric, tempered, convex, "
+        "hill-climbing or stacked; default: %(default)s",
+    },
+    "file": {"type": Path, "metavar": "FILE", "help": "a submission; default: the competition's latest"},
+    "number": {"type": _natural, "metavar": "N", "help": "of the submission; default: the latest"},
+    "value": {"type": float, "required": True, "metavar": "SCORE", "help": "the leaderboard's accuracy, such as 0.997"},
+    "full": {"action": "store_true", "help": "race recipes to 99.5 %% on a fold, an hour or more"},
+}
+COMMANDS: tuple[tuple[Command, str], ...] = (
+    (data, "competition"),
+    (cv, "competition models folds seed jobs"),
+    (submit, "competition models folds seed jobs blend"),
+    (grade, "competition file"),
+    (reproduce, "competition number jobs"),
+    (score, "competition number value"),
+    (safety, "competition models folds seed"),
+    (bench, "competition folds seed full"),
+)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m competition",
         description="From a table of pixels to a submission: cross-validate models, blend them, write submission.csv.",
         epilog="`make help` lists the same as verbs of Make, with a set-up that they do by themselves.",
     )
-    common, splitting, training, blending, grading, benching = (
-        argparse.ArgumentParser(add_help=False) for _ in range(6)
-    )
-    common.add_argument(
-        "--competition", default="digits", metavar="NAME", help="the folder under data/; default: %(default)s"
-    )
-    training.add_argument(
-        "--models",
-        nargs="+",
-        default=DEFAULT_MEMBERS,
-        metavar="MEMBER",
-        help="models, with .SEED for further networks of a kind; default: " + " ".join(DEFAULT_MEMBERS),
-    )
-    for parser_of, name, default, about in (
-        (splitting, "--folds", 5, "parts that take turns at being held out; default: %(default)s"),
-        (splitting, "--seed", 0, "of the split, each beside the others; default: %(default)s"),
-        (training, "--jobs", None, "workers of one thread; default and most: one a core"),
-    ):
-        parser_of.add_argument(name, type=_natural, default=default, metavar="N", help=about)
-    blending.add_argument(
-        "--blend",
-        default="auto",
-        metavar="HOW",
-        help="auto (the mean, unless something beats it beyond noise), "
-        "mean, geometric, tempered, convex, hill-climbing or stacked; default: %(default)s",
-    )
-    grading.add_argument("--file", type=Path, metavar="FILE", help="a submission; default: the competition's latest")
-    benching.add_argument("--full", action="store_true", help="race recipes to 99.5 %% on a fold: an hour or more")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command, parents in (
-        (data, [common]),
-        (cv, [common, splitting, training]),
-        (submit, [common, splitting, training, blending]),
-        (grade, [common, grading]),
-        (safety, [common, splitting, training]),
-        (bench, [common, splitting, benching]),
-    ):
+    for command, names in COMMANDS:
         about = str(command.__doc__)
-        one = commands.add_parser(command.__name__, parents=parents, help=about, description=about)
+        one = commands.add_parser(command.__name__, help=about, description=about)
         one.set_defaults(command=command)
+        for name in names.split():
+            one.add_argument(f"--{name}", **OPTIONS[name])
     return parser
 
 

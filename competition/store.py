@@ -78,7 +78,7 @@ class Store:
             if not isinstance(found, str):
                 oof[self.folds.held_out == fold], test[fold] = found
                 seconds += self.seconds(member, fold)
-        return Predictions(member.name, oof, test, seconds, fingerprint(ingredients(member, self.dataset, self.folds)))
+        return Predictions(member.name, oof, test, seconds, self.fingerprint(member))
 
     def kept(self, member: Member, fold: int) -> Predictor:
         """The finished fold's model, trained without that fold's rows."""
@@ -87,6 +87,10 @@ class Store:
         if self.changed(member, fold) or not models:
             raise Problem(f"{member.name} fold {fold} is not trained; run `make cv MODELS={member.name}`")
         return member.spec.load(models[0], len(self.dataset.classes))
+
+    def fingerprint(self, member: Member) -> str:
+        """Of what the present code and data would make."""
+        return fingerprint(ingredients(member, self.dataset, self.folds))
 
     def seconds(self, member: Member, fold: int) -> float:
         """How long the finished fold took."""

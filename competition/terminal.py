@@ -12,12 +12,14 @@ from rich.table import Table
 from competition.bench import Speed
 from competition.ensemble import Blend
 from competition.grading import Grade
-from competition.metrics import accuracy, log_loss, mcnemar, percent, plain
+from competition.ledger import Entry
+from competition.metrics import Score, accuracy, log_loss, mcnemar, percent, plain
 from competition.progress import Progress, clock
 from competition.race import GOAL, Run
 from competition.safety import Effect
 from competition.store import Predictions
 
+TOO_GOOD = 0.9985  # no honest model of these digits reaches it: that many labels are wrong
 WORTH_TELLING = 0.005  # of a weight
 
 console = Console(highlight=False, soft_wrap=True)
@@ -87,6 +89,34 @@ def blends(chosen: Blend, others: Sequence[Blend], labels: np.ndarray) -> Table:
     table.caption = f"submitted: {chosen.blender}, {percent(chosen.accuracy)}; weights: {picked}"
     table.caption_justify = "left"
     return table
+
+
+def kept(entry: Entry) -> str:
+    """What became of a submission."""
+    card = entry.card
+    told = [f"submission {entry.number}: {entry.file}"]
+    if same := card["same_as"]:
+        told.append(f"the same labels as submission {same[0]}: uploading it again would tell nothing new")
+    elif differs := card["differs_from_the_one_before"]:
+        examples = ", ".join(differs["such_as"])
+        told.append(f"{differs['rows']} labels differ from the submission before, such as {examples}")
+    return "\n".join(told)
+
+
+def against_leaderboard(entry: Entry, value: float, rows: int) -> str:
+    """Cross-validation's promise beside the leaderboard's word, and whether they differ by more than noise."""
+    local, error = entry.card["accuracy"]
+    public = np.sqrt(value * (1 - value) / rows)
+    difference, noise = value - local, float(np.hypot(error, public))
+    verdict = "news: look for a difference between train and test" if abs(difference) > 2 * noise else "noise"
+    told = (
+        f"submission {entry.number}: {percent(Score(local, error))} out of fold, "
+        f"{percent(Score(value, public))} on the leaderboard\n"
+        f"difference {100 * difference:+.3f} ± {100 * noise:.3f}: {verdict}"
+    )
+    if value > TOO_GOOD:
+        told += f"\nmore than {TOO_GOOD:.2%} smells of test answers that were trained on: look for a leak"
+    return told
 
 
 def effects(found: Sequence[Effect], classes: np.ndarray) -> Table:

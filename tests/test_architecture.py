@@ -41,6 +41,7 @@ ROOMS = (
     "blenders",
     "ensemble",
     "submission",
+    "ledger",
     "grading",
     "progress",
     "terminal",

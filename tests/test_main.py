@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
@@ -16,7 +17,11 @@ SMALL = ("--competition", "digits8", "--folds", "2", "--jobs", "2")
 
 def stored(folder) -> dict[str, bytes]:
     """The bytes that have to be equal between equal runs."""
-    files = [*folder.glob("folds/**/*.npz"), *folder.glob("folds/**/*.csv"), *folder.glob("submissions/**/*.csv")]
+    files = [
+        *folder.glob("folds/**/*.npz"),
+        *folder.glob("folds/**/*.csv"),
+        *folder.glob("submissions/**/submission.csv"),
+    ]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -27,12 +32,33 @@ def test_cv_submit_grade(command, tmp_path):
     done = command("submit", *SMALL, "--models", "lenet", "knn", "svm")
     assert done.returncode == 0, done.stderr
     assert " took " not in done.stdout and "hill-climbing" in done.stdout
-    for place in ("submission.csv", "digits8/submission.csv"):
+    for place in ("submission.csv", "digits8/001-lenet-knn-svm/submission.csv"):
         assert len(pd.read_csv(tmp_path / "submissions" / place)) == 200
     done = command("grade", "--competition", "digits8")
     assert done.returncode == 0, done.stderr
     accuracy = float(done.stdout.split("±")[0].split()[-1])
     assert accuracy > 94 and "opened 1 times" in done.stdout
+
+
+def test_a_submission_is_numbered_reproduced_and_scored(command, tmp_path):
+    assert "submission 1: " in command("submit", *SMALL, "--models", "knn").stdout
+    assert "submission 1: " in command("submit", *SMALL, "--models", "knn").stdout
+    done = command("submit", *SMALL, "--models", "svm", "knn", "--blend", "mean")
+    assert "submission 2: " in done.stdout and "labels differ from the submission before, such as" in done.stdout
+    place = ("--competition", "digits8", "--number", "2")
+    done = command("reproduce", *place)
+    assert done.returncode == 0 and "byte for byte" in done.stdout, done.stderr
+    done = command("score", *place, "--value", "0.9")
+    assert done.returncode == 0 and "90.000 ± 2.121 % on the leaderboard" in done.stdout, done.stderr
+    assert command("grade", "--competition", "digits8").returncode == 0
+    ledger = pd.read_csv(tmp_path / "submissions" / "ledger.csv")
+    assert ledger["number"].tolist() == [1, 2] and ledger["leaderboard"].tolist()[1] == 0.9
+    assert np.isnan(ledger["sealed"][0]) and ledger["sealed"][1] > 0.9
+    file = tmp_path / "submissions" / "digits8" / "002-svm-knn" / "submission.csv"
+    card = file.with_name("card.json")
+    card.write_text(card.read_text().replace('"knn"', '"mlp"'))
+    done = command("reproduce", *place)
+    assert done.returncode == 2 and "was made from other data, recipes or code; go back to it: git" in done.stderr
 
 
 def test_submit_again_trains_nothing_and_changes_nothing(command, tmp_path):
@@ -100,7 +126,10 @@ def test_a_users_mistake_is_one_line_and_status_2(command, own_competition):
     for arguments, message in (
         (("data", "--competition", "nothing"), "error: data/nothing has no competition"),
         (("cv", *SMALL, "--models", "resnet"), "error: no model 'resnet'"),
-        (("grade", "--competition", "digits8"), "error: submissions/digits8/submission.csv is missing; run `make sub"),
+        (
+            ("grade", "--competition", "digits8"),
+            "error: digits8 has no submission yet; run `make submit COMPETITION=digits8`",
+        ),
         (("cv", "--competition", "digits8", "--folds", "1"), "error: 1 folds leave nothing to train on"),
     ):
         done = command(*arguments)

@@ -1,0 +1,90 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from competition.blenders import Mixture
+from competition.ensemble import Blend
+from competition.files import sha256
+from competition.ledger import Ledger, Origin
+from competition.metrics import Score
+from competition.problem import Problem
+from competition.terminal import against_leaderboard, kept
+
+ORIGIN = Origin("letters", "d1", "5-folds-seed-0", "s1", {"quick": "f1", "vgg:tutorial": "f2"}, "auto")
+
+
+def blend(*members):
+    nothing = np.empty((0, 2))
+    weights = Mixture(np.full(len(members), 1 / len(members)), np.ones(len(members)))
+    return Blend(members, "mean", weights, nothing, nothing, Score(0.99, 0.001), Score(0.02, 0.001))
+
+
+def submitted(ledger, origin, labels, *members):
+    entry = ledger.opened(origin)
+    entry.folder.mkdir(parents=True, exist_ok=True)
+    entry.file.write_text("Id,Label\n" + "".join(f"{row},{label}\n" for row, label in enumerate(labels, 1)))
+    ledger.keep(entry, origin, blend(*members))
+    return entry
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(tmp_path / "submissions")
+
+
+def test_a_run_keeps_its_number_and_another_gets_the_next(ledger):
+    first = submitted(ledger, ORIGIN, "aab", "quick")
+    again = submitted(ledger, ORIGIN, "abb", "quick", "vgg:tutorial")
+    assert first.folder == again.folder and first.folder.name == "001-quick-vgg_tutorial"
+    for change in ({"blend": "mean"}, {"data": "d2"}, {"split_digest": "s2"}, {"members": {"quick": "f9"}}):
+        submitted(ledger, replace(ORIGIN, **change), "abb", "quick")
+    assert [entry.number for entry in ledger.entries("letters")] == [1, 2, 3, 4, 5]
+    assert submitted(ledger, ORIGIN, "abb", "quick").number == 1
+    assert ledger.entry("letters").number == 5 and ledger.entry("letters", 2).number == 2
+
+
+def test_numbers_are_each_competitions_own(ledger):
+    submitted(ledger, ORIGIN, "aab", "quick")
+    assert submitted(ledger, replace(ORIGIN, competition="signs"), "a", "quick").number == 1
+
+
+def test_the_card_tells_what_differs_and_what_is_the_same(ledger):
+    submitted(ledger, ORIGIN, "aab", "quick")
+    other = submitted(ledger, replace(ORIGIN, blend="mean"), "abc", "quick")
+    assert other.card["differs_from_the_one_before"] == {"rows": 2, "such_as": ["2: a -> b", "3: b -> c"]}
+    same = submitted(ledger, replace(ORIGIN, blend="convex"), "aab", "quick")
+    assert same.card["same_as"] == [1] and "the same labels as submission 1" in kept(same)
+    assert same.card["origin"]["members"] == ORIGIN.members and same.card["members"] == {"quick": 1.0}
+
+
+def test_a_score_stands_beside_its_bytes_and_goes_with_them(ledger):
+    entry = submitted(ledger, ORIGIN, "aab", "quick")
+    submitted(ledger, replace(ORIGIN, blend="mean"), "abb", "quick")
+    assert ledger.record("letters", sha256(entry.file), "leaderboard", 0.9975) == [1]
+    assert ledger.lines()["leaderboard"].tolist() == ["0.997500", ""]
+    submitted(ledger, ORIGIN, "aab", "quick")
+    assert ledger.lines().set_index("number").loc["1", "leaderboard"] == "0.997500"
+    submitted(ledger, ORIGIN, "ccc", "quick")
+    assert ledger.lines().set_index("number").loc["1", "leaderboard"] == ""
+
+
+def test_a_card_is_readable_by_whoever_reads_json(ledger):
+    entry = submitted(ledger, ORIGIN, "aab", "quick")
+    assert json.loads((entry.folder / "card.json").read_text())["accuracy"] == [0.99, 0.001]
+
+
+def test_what_is_not_there_is_told(ledger):
+    with pytest.raises(Problem, match="letters has no submission yet; run `make submit COMPETITION=letters`"):
+        ledger.entry("letters")
+    submitted(ledger, ORIGIN, "aab", "quick")
+    with pytest.raises(Problem, match="letters has no submission 7 yet; there are 1 to 1"):
+        ledger.entry("letters", 7)
+
+
+def test_the_leaderboard_is_believed_within_noise(ledger):
+    entry = submitted(ledger, ORIGIN, "aab", "quick")
+    assert against_leaderboard(entry, 0.9905, 28_000).endswith("noise")
+    assert "look for a difference" in against_leaderboard(entry, 0.98, 28_000)
+    assert "look for a leak" in against_leaderboard(entry, 0.9990, 28_000)
