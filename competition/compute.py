@@ -15,6 +15,7 @@ import signal
 import subprocess
 import tempfile
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
@@ -90,7 +91,9 @@ class LocalWorkers:
 
         `hear` gets (task, what its worker said), in the driver's thread.
         """
-        with Line() as line, tempfile.TemporaryDirectory() as scratch:
+        with Line() as line, tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+            # Loky replaces a worker that has grown by 300 MB since its first task, as networks do; that is welcome.
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
             attempts = [_Attempt(task, 1, bool(self.gpus) and wants_gpu(task)) for task in tasks]
             owners = [*self.gpus, *[None] * max(self.jobs - len(self.gpus), 1)]
             idle = [_spawned(line, Path(scratch) / f"{number}", gpu) for number, gpu in enumerate(owners)]
