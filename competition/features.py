@@ -59,11 +59,12 @@ class Hog(_Rowwise):
 
     Each entry of `cells` lays a grid of so many cells a side over the image; neighbouring 2x2 cells are normalised
     together, to a length of one, then clipped. The `floor` is added to the length: without it the faint traces in an
-    empty corner would count as much as a stroke.
+    empty corner would count as much as a stroke. Roots are handed on: distances between roots of histograms weigh a
+    difference by how rare it is.
     """
 
     def __init__(
-        self, cells: tuple[int, ...] = (9, 5, 3), directions: int = 12, clip: float = 0.4, floor: float = 1.0
+        self, cells: tuple[int, ...] = (7, 4), directions: int = 12, clip: float = 0.4, floor: float = 0.3
     ) -> None:
         self.cells = cells
         self.directions = directions
@@ -93,7 +94,8 @@ class Hog(_Rowwise):
         windows = np.lib.stride_tricks.sliding_window_view(grid, (2, 2), axis=(1, 2))
         blocks = windows.reshape(*windows.shape[:3], -1)
         length = np.linalg.norm(blocks, axis=-1, keepdims=True)
-        return np.minimum(blocks / (length + self.floor), self.clip).reshape(len(blocks), -1).astype(np.float32)
+        shares = np.minimum(blocks / (length + self.floor), self.clip)
+        return np.sqrt(shares).reshape(len(blocks), -1).astype(np.float32)
 
 
 class WithinClass(TransformerMixin, BaseEstimator):

@@ -52,7 +52,7 @@ class Vote(ClassifierMixin, BaseEstimator):
 
 def pipeline(recipe: Neighbourhood, seed: int) -> Pipeline:
     """From images to votes."""
-    space = PCA(recipe.components, svd_solver="randomized", random_state=seed)
+    space = PCA(recipe.components, svd_solver="randomized", iterated_power=2, random_state=seed)
     vote = make_pipeline(WithinClass(recipe.whitening), Vote(recipe.neighbours, recipe.doubt))
     return make_pipeline(Deskew(), Hog(), space, calibrated(vote))
 

@@ -14,7 +14,7 @@ from sklearn.svm import SVC
 from competition.calibration import temperature, tempered
 from competition.classical import classical
 from competition.copies import changed
-from competition.features import Deskew, Hog, WithinClass
+from competition.features import Deskew, Hog
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,10 @@ class Machine:
 
     c: float = 5.0
     components: int = 120
-    whitening: float = 0.15  # how far towards equal variance within the classes
     steepness: float = 3.0  # of the logistic curve from a pair's decision value to its probability
-    copies: int = 1  # of each support vector
-    rotation: float = 8.0  # degrees
-    zoom: float = 0.1
+    copies: int = 2  # of each support vector
+    rotation: float = 12.0  # degrees
+    zoom: float = 0.15
 
 
 class PairwiseSVC(ClassifierMixin, BaseEstimator):
@@ -78,10 +77,9 @@ class TaughtByCopies(ClassifierMixin, BaseEstimator):
         self.space_ = make_pipeline(
             Deskew(),
             Hog(),
-            PCA(recipe.components, svd_solver="randomized", random_state=self.seed),
-            WithinClass(recipe.whitening),
+            PCA(recipe.components, svd_solver="randomized", iterated_power=2, random_state=self.seed),
         )
-        points = self.space_.fit_transform(images, labels)
+        points = self.space_.fit_transform(images)
         border, self.temperature_ = self._border(points, np.searchsorted(self.classes_, labels))
         random = np.random.default_rng(self.seed)
         rounds = [changed(images[border], random, recipe.rotation, recipe.zoom) for _ in range(recipe.copies)]
