@@ -91,6 +91,35 @@ def submit(options: argparse.Namespace) -> None:
             terminal.console.print(terminal.kept(entry))
 
 
+def take_in(options: argparse.Namespace) -> None:
+    """Take in out-of-fold and test probabilities from elsewhere as a member, @NAME, once they are checked."""
+    from competition import exchange, terminal
+    from competition.metrics import accuracy, percent
+    from competition.models import Member
+
+    store = _store(options)
+    member = Member.named(f"@{options.name}")
+    files = options.oof, options.test, options.split
+    store.take_in(member, list(exchange.read(*files, store.dataset, store.folds)))
+    score = percent(accuracy(store.dataset.labels, store.predictions(member).oof))
+    terminal.console.print(f'{member.name}: {score} out of fold; blend it: make submit MODELS="quick {member.name}"')
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write the first model's out-of-fold and test probabilities as tables, the split included."""
+    from competition import exchange
+    from competition.models import Member
+
+    store = _store(options)
+    member = Member.named(options.models[0])
+    predictions = store.predictions(member)
+    if not predictions.complete:
+        raise Problem(f"{member.name} is not complete; run `make cv MODELS={member.name}`")
+    folder = FOLDS / options.competition / store.folds.name / member.name
+    for path in exchange.write(predictions, store.dataset, store.folds, folder):
+        print(path)
+
+
 def reproduce(options: argparse.Namespace) -> None:
     """Make a submission anew from what its card tells, and compare the bytes."""
     from competition import ensemble, submission, terminal
@@ -194,10 +223,11 @@ def _origin(options: argparse.Namespace, store: "Store") -> "Origin":
 
 
 def _members(options: argparse.Namespace) -> "list[Member]":
-    """Whom the user named, each once."""
-    from competition.models import Member
+    """Whom the user named, each once; `all` names every model."""
+    from competition.models import Member, available
 
-    return [Member.named(name) for name in dict.fromkeys(options.models)]
+    names = available() if list(options.models) == ["all"] else dict.fromkeys(options.models)
+    return [Member.named(name) for name in names]
 
 
 def _dataset(options: argparse.Namespace) -> "Dataset":
@@ -259,7 +289,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "nargs": "+",
         "default": DEFAULT_MEMBERS,
         "metavar": "MEMBER",
-        "help": f"models, with .SEED for further networks of a kind; default: {' '.join(DEFAULT_MEMBERS)}",
+        "help": "models, with .SEED for further networks of a kind and :NAME for another recipe, or all; "
+        f"default: {' '.join(DEFAULT_MEMBERS)}",
     },
     "folds": {
         "type": _natural,
@@ -281,6 +312,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "hill-climbing or stacked; default: %(default)s",
     },
     "file": {"type": Path, "metavar": "FILE", "help": "a submission; default: the competition's latest"},
+    "name": {"required": True, "metavar": "NAME", "help": "what the member is to be called, behind an @"},
+    "oof": {"type": Path, "required": True, "metavar": "FILE", "help": "a CSV (id, fold, a column a class) or .npy"},
+    "test": {"type": Path, "required": True, "metavar": "FILE", "help": "a CSV (id, a column a class) or .npy"},
+    "split": {"type": Path, "metavar": "FILE", "help": "where --oof does not tell it: the split.csv of its training"},
     "number": {"type": _natural, "metavar": "N", "help": "of the submission; default: the latest"},
     "value": {"type": float, "required": True, "metavar": "SCORE", "help": "the leaderboard's accuracy, such as 0.997"},
     "full": {"action": "store_true", "help": "race recipes to 99.5 %% on a fold, an hour or more"},
@@ -291,6 +326,8 @@ COMMANDS: tuple[tuple[Command, str], ...] = (
     (submit, "competition models folds seed jobs blend"),
     (grade, "competition file"),
     (reproduce, "competition number jobs"),
+    (take_in, "competition folds seed name oof test split"),
+    (export, "competition models folds seed"),
     (score, "competition number value"),
     (safety, "competition models folds seed"),
     (bench, "competition folds seed full"),
@@ -306,7 +343,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command, names in COMMANDS:
         about = str(command.__doc__)
-        one = commands.add_parser(command.__name__, help=about, description=about)
+        verb = "import" if command is take_in else command.__name__  # which Python keeps for itself
+        one = commands.add_parser(verb, help=about, description=about)
         one.set_defaults(command=command)
         for name in names.split():
             one.add_argument(f"--{name}", **OPTIONS[name])

@@ -19,10 +19,11 @@ Ingredients = dict[str, str]
 
 def ingredients(member: Member, dataset: Dataset, folds: Folds) -> Ingredients:
     """Everything that decides what the member predicts, a line each."""
+    made_of = {"data": dataset.digest, "split": folds.digest}
+    if member.imported:
+        return made_of
     libraries = member.spec.libraries
-    made_of = {
-        "data": dataset.digest,
-        "split": folds.digest,
+    made_of |= {
         "recipe": readable(member.recipe),
         "seed": str(member.seed),
         "source": source_digest(f"competition.models.{member.model}"),

@@ -10,6 +10,7 @@ file, is never read as if it were the one wanted.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -36,6 +37,11 @@ class Predictions:
     seconds: float  # of training and predicting, over all folds
     fingerprint: str
 
+    @property
+    def complete(self) -> bool:
+        """Whether every row is predicted."""
+        return bool(np.isfinite(self.oof).all() and np.isfinite(self.test).all())
+
 
 @dataclass(frozen=True)
 class Store:
@@ -61,11 +67,14 @@ class Store:
         path = self._path(member, fold)
         write_whole(path.with_suffix(result.suffix), result.model)
         write_whole(path.with_suffix(".json"), json.dumps({"seconds": round(result.seconds, 2)}).encode())
-        arrays = {"held_out": result.held_out.astype(np.float32), "test": result.test.astype(np.float32)}
-        made_of = json.dumps(result.made_of, sort_keys=True)
-        buffer = BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays, made_of=made_of, checksum=_checksum(arrays, made_of))
-        write_whole(path, buffer.getvalue())
+        self._write(path, result.held_out, result.test, result.made_of)
+
+    def take_in(self, member: Member, by_fold: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Keep imported predictions as if they had been made here."""
+        digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for both in by_fold for part in both))
+        made_of = ingredients(member, self.dataset, self.folds) | {"imported": digest.hexdigest()}
+        for fold, (held_out, test) in enumerate(by_fold):
+            self._write(self._path(member, fold), held_out, test, made_of)
 
     def predictions(self, member: Member) -> Predictions:
         """The member's finished folds, put together."""
@@ -89,7 +98,9 @@ class Store:
         return member.spec.load(models[0], len(self.dataset.classes))
 
     def fingerprint(self, member: Member) -> str:
-        """Of what the present code and data would make."""
+        """Of what the present code and data would make, or of what was imported."""
+        if member.imported and not self.changed(member, 0):
+            return fingerprint(self._read(self._path(member, 0))[0])
         return fingerprint(ingredients(member, self.dataset, self.folds))
 
     def seconds(self, member: Member, fold: int) -> float:
@@ -110,6 +121,15 @@ class Store:
 
     def _path(self, member: Member, fold: int) -> Path:
         return self.folder / self.folds.name / member.name / f"fold-{fold}.npz"
+
+    @staticmethod
+    def _write(path: Path, held_out: np.ndarray, test: np.ndarray, ingredients: Ingredients) -> None:
+        """A file of predictions, whole or not at all."""
+        arrays = {"held_out": held_out.astype(np.float32), "test": test.astype(np.float32)}
+        made_of = json.dumps(ingredients, sort_keys=True)
+        buffer = BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays, made_of=made_of, checksum=_checksum(arrays, made_of))
+        write_whole(path, buffer.getvalue())
 
     @staticmethod
     def _read(path: Path) -> tuple[Ingredients, np.ndarray, np.ndarray]:

@@ -32,6 +32,7 @@ ROOMS = (
     "provenance",
     "task",
     "store",
+    "exchange",
     "channel",
     "compute",
     "crossval",

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
 
-from competition.copies import changed
+from competition.copies import WithCopies, changed
 
 
 @pytest.fixture
@@ -37,3 +38,18 @@ def test_channels_stay_apart_and_bytes_stay_bytes(blobs):
     two = np.concatenate([blobs, np.zeros_like(blobs)], axis=3)
     copies = changed(two, np.random.default_rng(1), 10, 0.1)
     assert copies.dtype == np.uint8 and copies[..., 0].any() and not copies[..., 1].any()
+
+
+class Remembers(ClassifierMixin, BaseEstimator):
+    """Keeps what it was fitted on."""
+
+    def fit(self, images, labels):
+        self.images_, self.labels_, self.classes_ = images, labels, np.unique(labels)
+        return self
+
+
+def test_a_classifier_with_copies_sees_each_label_as_often_and_its_own_rows_first(blobs):
+    labels = np.arange(100) % 3
+    fitted = WithCopies(Remembers(), 2, 10, 0.1, 0).fit(blobs, labels).fitted_
+    assert fitted.labels_.tolist() == labels.tolist() * 3
+    assert (fitted.images_[:100] == blobs).all() and (fitted.images_[100:200] != fitted.images_[200:]).any()

@@ -3,7 +3,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
-from competition.features import Deskew, Hog, WithinClass
+from competition.features import Deskew, Hog, Likeness, WithinClass
 
 
 def bar(slant: float, offset: float = 0, side: int = 28) -> np.ndarray:
@@ -71,3 +71,12 @@ def test_directions_tell_an_edge_from_its_opposite():
     hog = Hog()
     difference = np.abs(hog.transform(dark_to_light) - hog.transform(1 - dark_to_light)).max()
     assert difference > 0.1
+
+
+def test_likeness_is_one_to_oneself_and_falls_off_with_the_angle():
+    rows = np.array([[1.0, 0], [3, 0], [1, 1], [0, 2], [-1, 0]])
+    like = Likeness(examples=5, sharpness=0.5).fit(rows)
+    found = like.transform(rows)[:, [int(np.argmax(like.examples_ @ [1, 0]))]][:, 0]
+    assert found[:2] == pytest.approx(1, abs=1e-5) and (np.diff(found[1:]) < 0).all()
+    assert found[3:] == pytest.approx([np.exp(-1), np.exp(-2)], rel=1e-4)
+    assert Likeness(examples=3).fit(rows).transform(rows).shape == (5, 3)

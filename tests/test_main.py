@@ -125,6 +125,7 @@ def test_ctrl_c_keeps_what_is_finished_and_ends_soon(number, tmp_path, own_compe
 def test_a_users_mistake_is_one_line_and_status_2(command, own_competition):
     for arguments, message in (
         (("data", "--competition", "nothing"), "error: data/nothing has no competition"),
+        (("cv", *SMALL, "--models", "all", "quick"), "error: no model 'all'; choose from"),
         (("cv", *SMALL, "--models", "resnet"), "error: no model 'resnet'"),
         (
             ("grade", "--competition", "digits8"),

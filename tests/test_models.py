@@ -13,7 +13,7 @@ from competition.problem import Problem
 
 def test_the_folder_is_the_registry():
     networks = {"mlp", "lenet", "vgg", "strided", "quick", "residual", "plain"}
-    assert networks | {"knn", "svm"} <= set(models.available())
+    assert networks | {"knn", "svm", "linear"} <= set(models.available())
 
 
 @pytest.mark.parametrize("name", models.available())
@@ -42,7 +42,7 @@ def test_the_model_that_the_readme_adds_works(dataset):
     assert model.predict_proba(dataset.test_images).shape == (len(dataset.test_ids), 10)
 
 
-@pytest.mark.parametrize("name", ["knn", "svm"])
+@pytest.mark.parametrize("name", ["knn", "svm", "linear"])
 def test_the_baselines_know_digits(name, dataset):
     spec = models.load(name)
     model = spec.build(spec.recipe, 0, dataset.images.shape[1:], 10)

@@ -14,12 +14,23 @@ from typing import Any
 from competition.problem import Problem
 from competition.spec import ModelSpec
 
+IMPORTED = re.compile(r"@[\w-]{1,60}")
 GRAMMAR = re.compile(r"([a-z]\w*)(?::([a-z]\w*))?(?:\.([1-9]\d{0,8}))?")
+
+
+def _made_elsewhere(*what: Any) -> Any:
+    raise Problem("predictions that were imported have no model here")
+
+
+ELSEWHERE = ModelSpec(_made_elsewhere, _made_elsewhere, None, libraries=(), seconds=0)
 
 
 @dataclass(frozen=True)
 class Member:
-    """A model with its recipe and seed, as one types it: `quick`, `quick.3` for seed 3, `vgg:tutorial`."""
+    """A model with its recipe and seed, as one types it: `quick`, `quick.3` for seed 3, `vgg:tutorial`.
+
+    `@theirs` has no model here: its predictions were imported.
+    """
 
     name: str
     model: str
@@ -30,6 +41,8 @@ class Member:
     @classmethod
     def named(cls, name: str) -> "Member":
         """The member of this name; a bare model's seed is 0."""
+        if IMPORTED.fullmatch(name):
+            return cls(name, name, None, 0, None)
         parts = GRAMMAR.fullmatch(name)
         if not parts:
             raise Problem(f"{name!r} is no member; write a model and, if you like, a seed: quick or quick.1")
@@ -37,9 +50,14 @@ class Member:
         return cls(name, model, variant, int(seed or 0), load(model, variant).recipe)
 
     @property
+    def imported(self) -> bool:
+        """Whether others made its predictions."""
+        return self.name.startswith("@")
+
+    @property
     def spec(self) -> ModelSpec:
         """How it is built."""
-        return load(self.model, self.variant)
+        return ELSEWHERE if self.imported else load(self.model, self.variant)
 
 
 def available() -> list[str]:

@@ -1,0 +1,40 @@
+"""linear: oriented gradients, likeness to examples, ridge regression: fixed features in stages, a linear machine."""
+
+from dataclasses import dataclass
+
+from sklearn.decomposition import PCA
+from sklearn.linear_model import RidgeClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from competition.classical import calibrated, classical
+from competition.copies import WithCopies
+from competition.features import Deskew, Hog, Likeness
+
+
+@dataclass(frozen=True)
+class Stages:
+    """How wide each stage is."""
+
+    components: int = 120
+    examples: int = 3_000  # to which an image's likeness is measured
+    sharpness: float = 1.0  # how fast likeness falls off
+    penalty: float = 0.1
+    copies: int = 1  # of each training image
+    rotation: float = 8.0  # degrees
+    zoom: float = 0.1
+
+
+def pipeline(recipe: Stages, seed: int) -> Pipeline:
+    """From images to probabilities."""
+    stages = make_pipeline(
+        Deskew(),
+        Hog(),
+        PCA(recipe.components, svd_solver="randomized", iterated_power=2, random_state=seed),
+        Likeness(recipe.examples, recipe.sharpness, seed),
+        RidgeClassifier(recipe.penalty, solver="cholesky"),
+    )
+    taught = WithCopies(stages, recipe.copies, recipe.rotation, recipe.zoom, seed)
+    return make_pipeline(calibrated(taught))
+
+
+SPEC = classical(pipeline, Stages(), seconds=40)
