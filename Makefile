@@ -7,14 +7,14 @@ SHELL := /bin/bash
 COMPETITION ?= digits
 options = --competition "$(COMPETITION)"
 training = $(options) $(if $(MODELS),--models $(MODELS)) $(if $(FOLDS),--folds $(FOLDS)) \
-	$(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
+	$(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(if $(BUDGET),--budget $(BUDGET))
 
 python = .venv/bin/python
 run = $(python) -m competition
 
 .PHONY: help
 help: ## list the verbs
-	@echo "make VERB [COMPETITION=digits] [MODELS=\"quick quick.1 svm\"] [FOLDS=5] [SEED=0] [JOBS=cores] [BLEND=auto]"
+	@echo "make VERB [COMPETITION=digits] [MODELS=\"quick quick.1 svm\"] [FOLDS=5] [SEED=0] [JOBS=cores] [BUDGET=20m] [BLEND=auto]"
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 .PHONY: setup

@@ -1,11 +1,14 @@
 """The command line: wiring only."""
 
 import argparse
+import math
+import re
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from competition.ledger import Origin
     from competition.models import Member
     from competition.store import Predictions, Store
+    from competition.task import Task
 
 DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
 Command = Callable[[argparse.Namespace], None]
@@ -54,8 +58,9 @@ def cv(options: argparse.Namespace) -> None:
     store = _store(options)
     complete: list[Predictions] = []
     try:
-        for members in _cross_validated(options, store):
-            complete = members
+        with _alarm(options.budget):
+            for members in _cross_validated(options, store):
+                complete = members
     finally:
         terminal.console.print(terminal.leaderboard(complete, store.dataset.labels))
 
@@ -74,14 +79,15 @@ def submit(options: argparse.Namespace) -> None:
     complete: list[Predictions] = []
     blended: list[Predictions] = []
     try:
-        for complete in _cross_validated(options, store):
-            blend = ensemble.blend(complete, labels, held_out, options.blend)
-            for target in (entry.file, SUBMISSIONS / "submission.csv"):
-                submission.write(blend.test, store.dataset, _sample(options), target)
-            ledger.keep(entry, origin, blend)
-            blended = complete
-            names, score = ", ".join(blend.members), percent(blend.accuracy)
-            terminal.console.print(f"{target} now blends {names} ({blend.blender}): {score} out of fold")
+        with _alarm(options.budget):
+            for complete in _cross_validated(options, store):
+                blend = ensemble.blend(complete, labels, held_out, options.blend)
+                for target in (entry.file, SUBMISSIONS / "submission.csv"):
+                    submission.write(blend.test, store.dataset, _sample(options), target)
+                ledger.keep(entry, origin, blend)
+                blended = complete
+                names, score = ", ".join(blend.members), percent(blend.accuracy)
+                terminal.console.print(f"{target} now blends {names} ({blend.blender}): {score} out of fold")
     finally:
         terminal.console.print(terminal.leaderboard(complete, labels))
         if len(blended) > 1:
@@ -129,6 +135,7 @@ def reproduce(options: argparse.Namespace) -> None:
     entry = Ledger(SUBMISSIONS).entry(options.competition, options.number)
     card = entry.card
     options.models, options.blend = list(card["origin"]["members"]), card["origin"]["blend"]
+    options.budget = None
     options.folds, options.seed = (int(part) for part in card["origin"]["split"].split("-folds-seed-"))
     store = _store(options)
     if _origin(options, store).digest != card["origin_digest"]:
@@ -264,11 +271,34 @@ def _cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[
     if tasks := unfinished(store, members):
         reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
         print(f"{len(tasks)} folds to train with {workers.jobs} workers", *reasons, sep="\n  ", flush=True)
+    progress = Progress(store, members, workers.jobs)
+    end = time.monotonic() + (options.budget or math.inf)
+
+    def admits(task: "Task") -> bool:
+        return progress.fits(task.member, end - time.monotonic())
+
     with (
-        terminal.shown(Progress(store, members, workers.jobs)) as hear,
-        closing(cross_validate(store, members, workers, hear)) as complete,
+        terminal.shown(progress) as hear,
+        closing(cross_validate(store, members, workers, hear, admits)) as complete,
     ):
         yield from complete
+
+
+@contextmanager
+def _alarm(seconds: float | None) -> Iterator[None]:
+    """End quietly once the time is up, whatever runs."""
+
+    def ring(*what: Any) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds or 0)
+    try:
+        yield
+    except TimeoutError:
+        print("the time is up; what is finished is kept, and the same command goes on from there", flush=True)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _natural(text: str) -> int:
@@ -276,6 +306,16 @@ def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text} is no whole number from 0")
     return int(text)
+
+
+def _duration(text: str) -> float:
+    """Seconds, from such as 20m or 1h30m."""
+    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    hours, minutes, rest = (int(part or 0) for part in parts.groups()) if parts else (0, 0, 0)
+    seconds = 3600 * hours + 60 * minutes + rest
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text} is no duration; write such as 20m or 1h30m")
+    return float(seconds)
 
 
 def _stop(*what: Any) -> None:
@@ -305,6 +345,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "of the split, each beside the others; default: %(default)s",
     },
     "jobs": {"type": _natural, "metavar": "N", "help": "workers of one thread; default and most: one a core"},
+    "budget": {
+        "type": _duration,
+        "metavar": "TIME",
+        "help": "such as 20m: no model is begun that cannot be finished, and then it ends; default: no limit",
+    },
     "blend": {
         "default": "auto",
         "metavar": "HOW",
@@ -322,8 +367,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 COMMANDS: tuple[tuple[Command, str], ...] = (
     (data, "competition"),
-    (cv, "competition models folds seed jobs"),
-    (submit, "competition models folds seed jobs blend"),
+    (cv, "competition models folds seed jobs budget"),
+    (submit, "competition models folds seed jobs budget blend"),
     (grade, "competition file"),
     (reproduce, "competition number jobs"),
     (take_in, "competition folds seed name oof test split"),

@@ -85,11 +85,17 @@ class LocalWorkers:
         self.gpus = usable_gpus() if gpus is None else gpus
 
     def run(
-        self, work: Work, tasks: Sequence[Any], hear: Say, wants_gpu: Callable[[Any], bool] = lambda task: False
+        self,
+        work: Work,
+        tasks: Sequence[Any],
+        hear: Say,
+        wants_gpu: Callable[[Any], bool] = lambda task: False,
+        admits: Callable[[Any], bool] = lambda task: True,
     ) -> Iterator[tuple[Any, Any]]:
         """Yield (task, result or Failure) of work(task, say) as tasks finish; they start in the order given.
 
-        `hear` gets (task, what its worker said), in the driver's thread.
+        `hear` gets (task, what its worker said), in the driver's thread. `admits` is asked when a task's turn has come;
+        one that is not admitted is dropped.
         """
         with Line() as line, tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
             # Loky replaces a worker that has grown by 300 MB since its first task, as networks do; that is welcome.
@@ -104,6 +110,9 @@ class LocalWorkers:
                     while match := _matched(attempts, idle):
                         attempt, worker = match
                         attempts.remove(attempt)
+                        if not admits(attempt.task):
+                            hear(attempt.task, "dropped")
+                            continue
                         idle.remove(worker)
                         future, worker = _submitted(line, worker, work, attempt.task)
                         busy[future] = worker, attempt

@@ -1,6 +1,6 @@
 """The only loop over folds: which tasks are still to do, in which order, and what becomes of their results."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 
 from competition.compute import Failure, LocalWorkers, Say
@@ -30,11 +30,16 @@ def unfinished(store: Store, members: Sequence[Member]) -> dict[Task, str]:
 
 
 def cross_validate(
-    store: Store, members: Sequence[Member], workers: LocalWorkers, hear: Say
+    store: Store,
+    members: Sequence[Member],
+    workers: LocalWorkers,
+    hear: Say,
+    admits: Callable[[Task], bool] = lambda task: True,
 ) -> Generator[list[Predictions]]:
     """Train what is unfinished; yield all complete members, in order, whenever there are more.
 
-    `hear` gets (task, what happened, details). A task that fails fails alone, and in the end is a Problem.
+    `hear` gets (task, what happened, details). A task that `admits` refuses when its turn comes is left out; one that
+    fails fails alone, and in the end is a Problem.
     """
     tasks = list(unfinished(store, members))
     left = {member: {task.fold for task in tasks if task.member == member} for member in in_order(members)}
@@ -43,7 +48,7 @@ def cross_validate(
         yield list(complete.values())
     failed: list[str] = []
     work = partial(_perform, dataset=store.dataset, folds=store.folds)
-    for task, outcome in workers.run(work, tasks, hear, _wants_gpu):
+    for task, outcome in workers.run(work, tasks, hear, _wants_gpu, admits):
         if failure := _failure(store, task, outcome):
             failed.append(task.name)
             hear(task, "failed", failure)

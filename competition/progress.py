@@ -49,6 +49,7 @@ class Progress:
             self.hits[member.name][known] = hits(store.dataset.labels[known], oof[known])
             for fold in np.unique(store.folds.held_out[known]).tolist():
                 self.seconds[member.name][fold] = store.seconds(member, fold)
+        self.dropped: list[Member] = []  # for want of time
         self.trained: list[tuple[float, float]] = []  # (seconds, usual seconds) of the folds of this run
 
     def hear(self, task: Task, what: str, detail: Any = None) -> str | None:
@@ -57,6 +58,11 @@ class Progress:
             self.running[task] = Running()
         elif what == "epoch" and task in self.running:
             self.running[task].epochs = detail
+        elif what == "dropped":
+            if task.member in self.dropped:
+                return None
+            self.dropped.append(task.member)
+            return f"{task.member.name} is left out: it needs {clock(self.left_for(task.member) / self.jobs)}"
         elif what == "again":
             self.running.pop(task, None)
             return f"{task.name} is tried again: {detail.reason}"
@@ -80,7 +86,11 @@ class Progress:
 
     def left(self) -> float:
         """Seconds to go, all workers together."""
-        return sum(self.left_for(member) for member in self.members) / self.jobs
+        return sum(self.left_for(member) for member in self.members if member not in self.dropped) / self.jobs
+
+    def fits(self, member: Member, seconds: float) -> bool:
+        """Whether all that the member still needs can be done in so many seconds, all workers together."""
+        return self.left_for(member) / self.jobs <= seconds
 
     def left_for(self, member: Member) -> float:
         """Seconds of work that the member still has."""

@@ -159,3 +159,11 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", maxsplit=1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_task_that_is_not_admitted_is_dropped_and_the_others_go_on():
+    heard = []
+    workers = LocalWorkers(2)
+    results = dict(workers.run(square, range(5), lambda *said: heard.append(said[:2]), admits=lambda task: task != 3))
+    assert results == {0: 0, 1: 1, 2: 4, 4: 16}
+    assert (3, "dropped") in heard and (3, "started") not in heard

@@ -143,3 +143,23 @@ def test_help_is_quick_and_tells_of_every_command(command):
     assert time.monotonic() - start < 1
     assert all(f"    {name} " in text for name in ("data", "cv", "submit", "grade"))
     assert "--models" in command("cv", "--help").stdout
+
+
+def test_a_budget_begins_nothing_that_it_cannot_finish(command, tmp_path):
+    done = command("submit", *SMALL, "--models", "knn", "vgg:tutorial", "--budget", "12s")
+    assert done.returncode == 0, done.stderr
+    assert "vgg:tutorial is left out: it needs" in done.stdout and "submission 1: " in done.stdout
+    assert not list(tmp_path.glob("folds/*/*/vgg:tutorial/*.npz"))
+
+
+def test_a_run_ends_when_its_budget_does(command, tmp_path):
+    start = time.monotonic()
+    done = command("cv", *SMALL, "--models", "mlp", "lenet", "--budget", "1s")
+    assert done.returncode == 0 and time.monotonic() - start < 15
+    assert "the time is up" in done.stdout or "is left out" in done.stdout
+
+
+@pytest.mark.parametrize("text", ["20", "soon", "0m", ""])
+def test_what_is_no_duration_is_told(text, command):
+    done = command("submit", *SMALL, "--budget", text)
+    assert done.returncode == 2 and "is no duration; write such as 20m or 1h30m" in done.stderr
