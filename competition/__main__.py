@@ -67,7 +67,7 @@ def cv(options: argparse.Namespace) -> None:
 
 def submit(options: argparse.Namespace) -> None:
     """Cross-validate, blend and write submission.csv, anew with each model that becomes complete."""
-    from competition import ensemble, submission, terminal
+    from competition import advice, ensemble, submission, terminal
     from competition.blenders import BLENDERS
     from competition.ledger import Ledger
     from competition.metrics import percent
@@ -93,6 +93,7 @@ def submit(options: argparse.Namespace) -> None:
         if len(blended) > 1:
             others = [ensemble.blend(blended, labels, held_out, name) for name in BLENDERS]
             terminal.console.print(terminal.blends(blend, others, labels))
+            terminal.console.print(terminal.advice(advice.helps(blended, blend, labels, held_out)))
         if blended:
             terminal.console.print(terminal.kept(entry))
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from competition.advice import Help
 from competition.bench import Speed
 from competition.ensemble import Blend
 from competition.grading import Grade
@@ -87,6 +88,23 @@ def blends(chosen: Blend, others: Sequence[Blend], labels: np.ndarray) -> Table:
     weights = zip(chosen.members, chosen.combination.weights, strict=True)
     picked = ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight >= WORTH_TELLING)
     table.caption = f"submitted: {chosen.blender}, {percent(chosen.accuracy)}; weights: {picked}"
+    table.caption_justify = "left"
+    return table
+
+
+def advice(helps: Sequence[Help]) -> Table:
+    """A row for each member, and what to train next."""
+    table = Table("member", box=None, title="who helps, out of fold", title_justify="left")
+    for heading in ("accuracy gained", "log loss saved", "errors shared", "another seed saves", "of log loss in"):
+        table.add_column(heading, justify="right")
+    for one in helps:
+        gained = f"{100 * one.accuracy.value:+.3f} ± {100 * one.accuracy.standard_error:.3f}"
+        saved = f"{one.log_loss.value:+.5f} ± {one.log_loss.standard_error:.5f}"
+        table.add_row(one.member, gained, saved, f"{one.correlation:.2f}", f"{one.twin:.5f}", clock(60 * one.minutes))
+    best = max(helps, key=lambda one: one.twin / (one.minutes + 1e-9))
+    idle = [one.member for one in helps if one.log_loss.value < one.log_loss.standard_error]
+    told = f"next, most for a minute: another seed of {best.member}"
+    table.caption = told + (f"; within noise and may be left out: {', '.join(idle)}" if idle else "")
     table.caption_justify = "left"
     return table
 

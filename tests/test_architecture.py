@@ -41,6 +41,7 @@ ROOMS = (
     "safety",
     "blenders",
     "ensemble",
+    "advice",
     "submission",
     "ledger",
     "grading",

@@ -1,0 +1,74 @@
+"""Which members help the blend, and what another network of a kind would bring."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from competition.ensemble import Blend, blend
+from competition.metrics import SMALLEST, Score, hits, row_log_loss
+from competition.store import Predictions
+
+
+@dataclass(frozen=True)
+class Help:
+    """What a member brings to the blend, measured out of fold by leaving it out, and what a twin of it might."""
+
+    member: str
+    accuracy: Score  # gained by it: the blend with it against the blend without
+    log_loss: Score  # saved by it
+    correlation: float  # of its errors with the others', in the mean
+    twin: float  # log loss that the test predictions would lose by another seed of it, expected
+    minutes: float  # that a twin takes of one core
+
+
+def helps(members: Sequence[Predictions], whole: Blend, labels: np.ndarray, held_out: np.ndarray) -> list[Help]:
+    """One line for each member, in their order; the blend without it is learned and cross-fitted in the same way."""
+    correlations = _correlations([hits(labels, member.oof) for member in members])
+    found = []
+    for place, member in enumerate(members):
+        others = [other for other in members if other is not member]
+        without = blend(others, labels, held_out, whole.blender).oof
+        accuracy = Score.of(hits(labels, whole.oof) - hits(labels, without))
+        log_loss = Score.of(row_log_loss(labels, without) - row_log_loss(labels, whole.oof))
+        twin = _twin(members, whole, place)
+        found.append(Help(member.member, accuracy, log_loss, correlations[place], twin, member.seconds / 60))
+    return found
+
+
+def _twin(members: Sequence[Predictions], whole: Blend, place: int) -> float:
+    """The expected log loss that a second network of a member's kind would save on test rows.
+
+    Each fold's network is one of the kind. How much the blend gains from having all of them instead of one tells the
+    variance of one; with twice as many, half of what is left of it goes. What the labels are is taken from the blend.
+    """
+    folds = len(members[0].test)
+    if folds < 2:
+        return 0.0
+    by_fold = [np.stack([member.test[fold] for member in members]) for fold in range(folds)]
+    everyone = np.mean([member.test for member in members], axis=1)
+    together = whole.combination.combine(everyone)
+    alone = []
+    for stack in by_fold:
+        mixed = everyone.copy()
+        mixed[place] = stack[place]
+        alone.append(_expected_loss(together, whole.combination.combine(mixed)))
+    one_to_all = np.mean(alone) - _expected_loss(together, together)
+    variance = one_to_all / (1 - 1 / folds)
+    return max(0.0, float(variance) * (1 / folds - 1 / (2 * folds)))
+
+
+def _expected_loss(truth: np.ndarray, said: np.ndarray) -> float:
+    """The mean log loss if the labels were drawn from `truth`."""
+    return float(-(truth * np.log(np.maximum(said, SMALLEST))).sum(axis=1).mean())
+
+
+def _correlations(right: Sequence[np.ndarray]) -> list[float]:
+    """The mean correlation of each member's errors with those of the others."""
+    if len(right) == 1:
+        return [np.nan]
+    wrong = 1 - np.stack(right)
+    spread = wrong.std(axis=1)
+    centred = wrong - wrong.mean(axis=1, keepdims=True)
+    table = centred @ centred.T / wrong.shape[1] / np.maximum(np.outer(spread, spread), SMALLEST)
+    return ((table.sum(axis=1) - table.diagonal()) / (len(right) - 1)).tolist()
