@@ -43,7 +43,7 @@ def test_cv_submit_grade(command, tmp_path):
 def test_a_submission_is_numbered_reproduced_and_scored(command, tmp_path):
     assert "submission 1: " in command("submit", *SMALL, "--models", "knn").stdout
     assert "submission 1: " in command("submit", *SMALL, "--models", "knn").stdout
-    done = command("submit", *SMALL, "--models", "svm", "knn", "--blend", "mean")
+    done = command("submit", *SMALL, "--models", "mlp", "--blend", "mean")
     assert "submission 2: " in done.stdout and "labels differ from the submission before, such as" in done.stdout
     place = ("--competition", "digits8", "--number", "2")
     done = command("reproduce", *place)
@@ -53,10 +53,10 @@ def test_a_submission_is_numbered_reproduced_and_scored(command, tmp_path):
     assert command("grade", "--competition", "digits8").returncode == 0
     ledger = pd.read_csv(tmp_path / "submissions" / "ledger.csv")
     assert ledger["number"].tolist() == [1, 2] and ledger["leaderboard"].tolist()[1] == 0.9
-    assert np.isnan(ledger["sealed"][0]) and ledger["sealed"][1] > 0.9
-    file = tmp_path / "submissions" / "digits8" / "002-svm-knn" / "submission.csv"
+    assert np.isnan(ledger["sealed"][0]) and ledger["sealed"][1] > 0.5
+    file = tmp_path / "submissions" / "digits8" / "002-mlp" / "submission.csv"
     card = file.with_name("card.json")
-    card.write_text(card.read_text().replace('"knn"', '"mlp"'))
+    card.write_text(card.read_text().replace('"mlp"', '"knn"'))
     done = command("reproduce", *place)
     assert done.returncode == 2 and "was made from other data, recipes or code; go back to it: git" in done.stderr
 
