@@ -36,6 +36,10 @@ submit: .venv/.ready ## cross-validate, blend, write submissions/submission.csv
 grade: .venv/.ready ## open the sealed answers (embedded competitions only; FILE= another submission)
 	@$(run) grade $(options) $(if $(FILE),--file "$(FILE)")
 
+.PHONY: upload
+upload: .venv/.ready ## upload submission NUMBER= to Kaggle and write down its score
+	@$(run) upload $(options) $(if $(NUMBER),--number $(NUMBER))
+
 .PHONY: reproduce
 reproduce: .venv/.ready ## make submission NUMBER= anew and compare its bytes
 	@$(run) reproduce $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(JOBS),--jobs $(JOBS))

@@ -152,6 +152,32 @@ def reproduce(options: argparse.Namespace) -> None:
     terminal.console.print(f"{entry.file} comes out the same, byte for byte")
 
 
+def upload(options: argparse.Namespace) -> None:
+    """Upload a submission to Kaggle, wait for its score and write it into the ledger."""
+    from competition import kaggle, submission, terminal
+    from competition.files import sha256
+    from competition.ledger import Ledger
+    from competition.sources import SEALED
+
+    ledger = Ledger(SUBMISSIONS)
+    entry = ledger.entry(options.competition, options.number)
+    if (DATA / options.competition / SEALED).exists():
+        raise Problem(f"{options.competition} is embedded here and nothing of Kaggle's; `make grade` scores it")
+    dataset = _dataset(options)
+    submission.check(entry.file, _sample(options), dataset.classes)
+    message = f"submission {entry.number} {sha256(entry.file)[:12]}"
+    kaggle.submit(options.competition, entry.file, message)
+    print(f"{entry.file} is uploaded; waiting for its score ...", flush=True)
+    *_, outcome = kaggle.outcomes(options.competition, message, options.wait)
+    if outcome is None or outcome.status == "PENDING":
+        later = f"python -m competition score --competition {options.competition} --number {entry.number} --value SCORE"
+        raise Problem(f"Kaggle has no score after {options.wait:.0f} s; write it down when it has: {later}")
+    if outcome.score is None:
+        raise Problem(f"Kaggle refuses {entry.file}: {outcome.reason or outcome.status}")
+    ledger.record(options.competition, sha256(entry.file), "leaderboard", outcome.score)
+    terminal.console.print(terminal.against_leaderboard(entry, outcome.score, len(dataset.test_ids)))
+
+
 def score(options: argparse.Namespace) -> None:
     """Write down what Kaggle's leaderboard gave a submission, beside what cross-validation promised."""
     from competition import terminal
@@ -363,6 +389,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "test": {"type": Path, "required": True, "metavar": "FILE", "help": "a CSV (id, a column a class) or .npy"},
     "split": {"type": Path, "metavar": "FILE", "help": "where --oof does not tell it: the split.csv of its training"},
     "number": {"type": _natural, "metavar": "N", "help": "of the submission; default: the latest"},
+    "wait": {
+        "type": _duration,
+        "default": 300.0,
+        "metavar": "TIME",
+        "help": "how long to wait for the score, such as 2m; default: 5m",
+    },
     "value": {"type": float, "required": True, "metavar": "SCORE", "help": "the leaderboard's accuracy, such as 0.997"},
     "full": {"action": "store_true", "help": "race recipes to 99.5 %% on a fold, an hour or more"},
 }
@@ -374,6 +406,7 @@ COMMANDS: tuple[tuple[Command, str], ...] = (
     (reproduce, "competition number jobs"),
     (take_in, "competition folds seed name oof test split"),
     (export, "competition models folds seed"),
+    (upload, "competition number wait"),
     (score, "competition number value"),
     (safety, "competition models folds seed"),
     (bench, "competition folds seed full"),

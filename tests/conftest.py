@@ -59,7 +59,7 @@ def command(tmp_path, own_competition):
         return subprocess.run(
             [sys.executable, "-m", "competition", *arguments],
             cwd=tmp_path,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
             text=True,
             capture_output=True,
             check=False,
