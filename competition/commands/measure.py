@@ -1,0 +1,43 @@
+"""What a user may want to know of models and machine."""
+
+import argparse
+
+from competition.session import FOLDS, open_store
+
+
+def safety(options: argparse.Namespace) -> None:
+    """Show to the first model, on rows that it was not trained on, which changes of images change their class."""
+    from competition import safety, terminal
+    from competition.models import Member
+
+    store = open_store(options)
+    member, fold = Member.named(options.models[0]), 0
+    held_out = store.folds.held_out == fold
+    images, labels = store.dataset.images[held_out], store.dataset.labels[held_out]
+    found = safety.effects(store.kept(member, fold), images, labels)
+    terminal.console.print(terminal.effects(list(found), store.dataset.classes))
+
+
+def bench(options: argparse.Namespace) -> None:
+    """Time every network's training step against this machine's matrix product; with --full, race recipes too."""
+    import json
+    from dataclasses import asdict
+
+    from competition import bench, race, terminal
+    from competition.files import write_whole
+
+    store = open_store(options)
+    peaks = bench.peaks()
+    print("matrix product: " + ", ".join(f"{peak:.0f} GFLOP/s in {name}" for name, peak in peaks.items()), flush=True)
+    speeds = []
+    for speed in bench.speeds(bench.networks(), store.dataset, peaks):
+        print(f"{speed.network}, {speed.workers} workers: {speed.images_per_second:,.0f} images/s", flush=True)
+        speeds.append(speed)
+    terminal.console.print(terminal.speeds(speeds))
+    runs = list(race.race(store.dataset, store.folds, terminal.tell_of_race)) if options.full else []
+    if runs:
+        terminal.console.print(terminal.raced(runs))
+    found = {"peaks": peaks, "speeds": [asdict(one) for one in speeds], "race": [asdict(run) for run in runs]}
+    report = FOLDS / options.competition / "bench.json"
+    write_whole(report, json.dumps(found, indent=1).encode())
+    print(f"{report} has the same as JSON")

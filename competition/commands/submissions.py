@@ -1,0 +1,86 @@
+"""What becomes of submissions: graded, uploaded, scored, made again."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from competition.problem import Problem
+from competition.session import DATA, SUBMISSIONS, cross_validated, open_dataset, open_store, origin_of, sample_of
+
+
+def grade(options: argparse.Namespace) -> None:
+    """Open the sealed answers of an embedded competition; the opening is put on record."""
+    from competition import grading, terminal
+    from competition.files import sha256
+    from competition.ledger import Ledger
+
+    ledger = Ledger(SUBMISSIONS)
+    submission = options.file or ledger.entry(options.competition).file
+    result = grading.grade(submission, DATA / options.competition)
+    ledger.record(options.competition, sha256(submission), "sealed", result.accuracy.value)
+    terminal.console.print(terminal.graded(result))
+    terminal.console.print(f"{submission}; the answers have been opened {result.openings} times")
+
+
+def upload(options: argparse.Namespace) -> None:
+    """Upload a submission to Kaggle, wait for its score and write it into the ledger."""
+    from competition import kaggle, submission, terminal
+    from competition.files import sha256
+    from competition.ledger import Ledger
+    from competition.sources import SEALED
+
+    ledger = Ledger(SUBMISSIONS)
+    entry = ledger.entry(options.competition, options.number)
+    if (DATA / options.competition / SEALED).exists():
+        raise Problem(f"{options.competition} is embedded here and nothing of Kaggle's; `make grade` scores it")
+    dataset = open_dataset(options)
+    submission.check(entry.file, sample_of(options), dataset.classes)
+    message = f"submission {entry.number} {sha256(entry.file)[:12]}"
+    kaggle.submit(options.competition, entry.file, message)
+    print(f"{entry.file} is uploaded; waiting for its score ...", flush=True)
+    *_, outcome = kaggle.outcomes(options.competition, message, options.wait)
+    if outcome is None or outcome.status == "PENDING":
+        later = f"python -m competition score --competition {options.competition} --number {entry.number} --value SCORE"
+        raise Problem(f"Kaggle has no score after {options.wait:.0f} s; write it down when it has: {later}")
+    if outcome.score is None:
+        raise Problem(f"Kaggle refuses {entry.file}: {outcome.reason or outcome.status}")
+    ledger.record(options.competition, sha256(entry.file), "leaderboard", outcome.score)
+    terminal.console.print(terminal.against_leaderboard(entry, outcome.score, len(dataset.test_ids)))
+
+
+def score(options: argparse.Namespace) -> None:
+    """Write down what Kaggle's leaderboard gave a submission, beside what cross-validation promised."""
+    from competition import terminal
+    from competition.files import sha256
+    from competition.ledger import Ledger
+
+    ledger = Ledger(SUBMISSIONS)
+    entry = ledger.entry(options.competition, options.number)
+    ledger.record(options.competition, sha256(entry.file), "leaderboard", options.value)
+    rows = len(open_dataset(options).test_ids)
+    terminal.console.print(terminal.against_leaderboard(entry, options.value, rows))
+
+
+def reproduce(options: argparse.Namespace) -> None:
+    """Make a submission anew from what its card tells, and compare the bytes."""
+    from competition import ensemble, submission, terminal
+    from competition.files import sha256
+    from competition.ledger import Ledger
+
+    entry = Ledger(SUBMISSIONS).entry(options.competition, options.number)
+    card = entry.card
+    options.models, options.blend = list(card["origin"]["members"]), card["origin"]["blend"]
+    options.budget = None
+    options.folds, options.seed = (int(part) for part in card["origin"]["split"].split("-folds-seed-"))
+    store = open_store(options)
+    if origin_of(options, store).digest != card["origin_digest"]:
+        commit = card["git"].get("commit", "that made it")
+        raise Problem(f"{entry.folder} was made from other data, recipes or code; go back to it: git checkout {commit}")
+    *_, complete = cross_validated(options, store)
+    blend = ensemble.blend(complete, store.dataset.labels, store.folds.held_out, options.blend)
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / "submission.csv"
+        submission.write(blend.test, store.dataset, sample_of(options), again)
+        if sha256(again) != card["sha256"]:
+            raise Problem(f"{entry.file} comes out otherwise now; were its libraries or its machine others?")
+    terminal.console.print(f"{entry.file} comes out the same, byte for byte")

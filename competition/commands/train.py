@@ -1,0 +1,75 @@
+"""From files to a submission."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from competition.session import (
+    DATA,
+    SUBMISSIONS,
+    alarm,
+    cross_validated,
+    open_dataset,
+    open_store,
+    origin_of,
+    sample_of,
+)
+
+if TYPE_CHECKING:
+    from competition.store import Predictions
+
+
+def data(options: argparse.Namespace) -> None:
+    """Bring the competition's files and check them."""
+    dataset = open_dataset(options)
+    rows, height, width, _ = dataset.images.shape
+    classes = ", ".join(map(str, dataset.classes[:12])) + (" ..." if len(dataset.classes) > 12 else "")
+    counts = f"{rows:,} training and {len(dataset.test_ids):,} test images"
+    print(f"{DATA / options.competition}: {counts} of {height}x{width} pixels")
+    print(f"{len(dataset.classes)} classes: {classes}")
+
+
+def cv(options: argparse.Namespace) -> None:
+    """Train every model on every fold and print the leaderboard."""
+    from competition import terminal
+
+    store = open_store(options)
+    complete: list[Predictions] = []
+    try:
+        with alarm(options.budget):
+            for members in cross_validated(options, store):
+                complete = members
+    finally:
+        terminal.console.print(terminal.leaderboard(complete, store.dataset.labels))
+
+
+def submit(options: argparse.Namespace) -> None:
+    """Cross-validate, blend and write submission.csv, anew with each model that becomes complete."""
+    from competition import advice, ensemble, submission, terminal
+    from competition.blenders import BLENDERS
+    from competition.ledger import Ledger
+    from competition.metrics import percent
+
+    store = open_store(options)
+    labels, held_out = store.dataset.labels, store.folds.held_out
+    ledger, origin = Ledger(SUBMISSIONS), origin_of(options, store)
+    entry = ledger.opened(origin)
+    complete: list[Predictions] = []
+    blended: list[Predictions] = []
+    try:
+        with alarm(options.budget):
+            for complete in cross_validated(options, store):
+                blend = ensemble.blend(complete, labels, held_out, options.blend)
+                for target in (entry.file, SUBMISSIONS / "submission.csv"):
+                    submission.write(blend.test, store.dataset, sample_of(options), target)
+                ledger.keep(entry, origin, blend)
+                blended = complete
+                names, score = ", ".join(blend.members), percent(blend.accuracy)
+                terminal.console.print(f"{target} now blends {names} ({blend.blender}): {score} out of fold")
+    finally:
+        terminal.console.print(terminal.leaderboard(complete, labels))
+        if len(blended) > 1:
+            others = [ensemble.blend(blended, labels, held_out, name) for name in BLENDERS]
+            terminal.console.print(terminal.blends(blend, others, labels))
+            terminal.console.print(terminal.advice(advice.helps(blended, blend, labels, held_out)))
+        if blended:
+            terminal.console.print(terminal.kept(entry))

@@ -1,0 +1,105 @@
+"""What commands share: the data, the store and a run of cross-validation, as the options ask for them."""
+
+import argparse
+import math
+import signal
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from competition.data import Dataset
+    from competition.ledger import Origin
+    from competition.models import Member
+    from competition.store import Predictions, Store
+    from competition.task import Task
+
+DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
+
+
+def open_dataset(options: argparse.Namespace) -> "Dataset":
+    """The competition's rows, its files brought first if need be."""
+    from competition.data import load
+    from competition.sources import ensure
+
+    folder = DATA / options.competition
+    if not folder.exists():
+        print(f"bringing the files of {options.competition} into {folder} ...", flush=True)
+    ensure(options.competition, folder)
+    return load(folder)
+
+
+def open_store(options: argparse.Namespace) -> "Store":
+    """The place of the split's predictions."""
+    from competition.folds import frozen
+    from competition.store import Store
+
+    dataset = open_dataset(options)
+    folder = FOLDS / options.competition
+    return Store(folder, dataset, frozen(dataset, folder, options.folds, options.seed))
+
+
+def sample_of(options: argparse.Namespace) -> Path:
+    """The competition's sample submission."""
+    return DATA / options.competition / "sample_submission.csv"
+
+
+def origin_of(options: argparse.Namespace, store: "Store") -> "Origin":
+    """All that decides how a submission comes out."""
+    from competition.ledger import Origin
+
+    asked = {member.name: store.fingerprint(member) for member in members_of(options)}
+    data, folds = store.dataset.digest, store.folds
+    return Origin(options.competition, data, folds.name, folds.digest, asked, options.blend)
+
+
+def members_of(options: argparse.Namespace) -> "list[Member]":
+    """Whom the user named, each once; `all` names every model."""
+    from competition.models import Member, available
+
+    names = available() if list(options.models) == ["all"] else dict.fromkeys(options.models)
+    return [Member.named(name) for name in names]
+
+
+def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[list[Predictions]]":
+    """All complete members whenever there are more, with progress on the terminal."""
+    from competition import terminal
+    from competition.compute import LocalWorkers
+    from competition.crossval import cross_validate, unfinished
+    from competition.progress import Progress
+
+    members = members_of(options)
+    workers = LocalWorkers(options.jobs)
+    if tasks := unfinished(store, members):
+        reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
+        print(f"{len(tasks)} folds to train with {workers.jobs} workers", *reasons, sep="\n  ", flush=True)
+    progress = Progress(store, members, workers.jobs)
+    end = time.monotonic() + (options.budget or math.inf)
+
+    def admits(task: "Task") -> bool:
+        return progress.fits(task.member, end - time.monotonic())
+
+    with (
+        terminal.shown(progress) as hear,
+        closing(cross_validate(store, members, workers, hear, admits)) as complete,
+    ):
+        yield from complete
+
+
+@contextmanager
+def alarm(seconds: float | None) -> Iterator[None]:
+    """End quietly once the time is up, whatever runs."""
+
+    def ring(*what: Any) -> None:
+        raise TimeoutError
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds or 0)
+    try:
+        yield
+    except TimeoutError:
+        print("the time is up; what is finished is kept, and the same command goes on from there", flush=True)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
