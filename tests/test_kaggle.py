@@ -1,11 +1,16 @@
 """Kaggle's real client against a server on this machine that speaks the endpoints which it calls."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from conftest import ROOT
 
 from competition.ledger import Ledger
 
@@ -76,12 +81,22 @@ def kaggle(tmp_path, monkeypatch):
     server.server_close()
 
 
+@pytest.fixture(scope="module")
+def with_submission(competition_folder, tmp_path_factory):
+    """A folder with a competition that has no sealed answers, and a submission for it."""
+    folder = tmp_path_factory.mktemp("submitted")
+    shutil.copytree(competition_folder, folder / "data" / "digits8", ignore=shutil.ignore_patterns("sealed"))
+    arguments = ("submit", "--competition", "digits8", "--folds", "2", "--models", "mlp")
+    run = [sys.executable, "-m", "competition", *arguments]
+    subprocess.run(run, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
+    return folder
+
+
 @pytest.fixture
-def submitted(command, own_competition, tmp_path):
-    """A competition without sealed answers that has a submission; uploads it."""
-    (own_competition / "sealed" / "answers.csv").unlink()
-    options = ("--competition", "digits8", "--folds", "2", "--models", "knn")
-    assert command("submit", *options).returncode == 0
+def submitted(command, with_submission, tmp_path):
+    """Uploads the submission from a copy of that folder."""
+    shutil.rmtree(tmp_path / "data")
+    shutil.copytree(with_submission, tmp_path, dirs_exist_ok=True)
 
     def upload(*more):
         return command("upload", "--competition", "digits8", *more)
@@ -128,6 +143,6 @@ def test_a_score_that_does_not_come_in_time_is_told_with_what_to_do_later(kaggle
 
 
 def test_embedded_competitions_are_never_uploaded(kaggle, command, tmp_path):
-    assert command("submit", "--competition", "digits8", "--folds", "2", "--models", "knn").returncode == 0
+    assert command("submit", "--competition", "digits8", "--folds", "2", "--models", "mlp").returncode == 0
     done = command("upload", "--competition", "digits8")
     assert done.returncode == 2 and "is embedded here" in done.stderr and not kaggle.calls
