@@ -1,11 +1,14 @@
 """Files that are either whole or not there."""
 
+import fcntl
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from competition.problem import Problem
 
 
 @contextmanager
@@ -29,6 +32,25 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write `content` so that no reader ever sees a part of it."""
     with whole(path) as temporary:
         temporary.write_bytes(content)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; the system lets go of it when the process ends, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise Problem(
+                f"another run, process {holder}, works on {folder}; wait until it ends, or stop it: kill {holder}"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
 
 
 def sha256(path: Path) -> str:

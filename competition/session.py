@@ -68,6 +68,7 @@ def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[l
     from competition import terminal
     from competition.compute import LocalWorkers
     from competition.crossval import cross_validate, unfinished
+    from competition.files import alone
     from competition.progress import Progress
 
     members = members_of(options)
@@ -82,6 +83,7 @@ def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[l
         return progress.fits(task.member, end - time.monotonic())
 
     with (
+        alone(store.folder / store.folds.name),
         terminal.shown(progress) as hear,
         closing(cross_validate(store, members, workers, hear, admits)) as complete,
     ):

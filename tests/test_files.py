@@ -1,6 +1,12 @@
-import pytest
+import os
+import subprocess
+import sys
 
-from competition.files import sha256, whole, write_whole
+import pytest
+from conftest import ROOT
+
+from competition.files import alone, sha256, whole, write_whole
+from competition.problem import Problem
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
@@ -24,3 +30,26 @@ def test_sha256_is_the_published_one(tmp_path):
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
     assert sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from competition.files import alone
+with alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_folder_has_one_holder_and_a_dead_one_is_no_wall(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    arguments = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment) as holder:
+        assert holder.stdout.readline() == "held\n"
+        told = f"another run, process {holder.pid}, works on .*: kill {holder.pid}"
+        with pytest.raises(Problem, match=told), alone(tmp_path):
+            pass
+        holder.kill()
+    with alone(tmp_path):
+        pass
