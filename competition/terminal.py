@@ -1,5 +1,6 @@
 """What a person sees in the terminal: progress while models train, the leaderboard afterwards."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -21,9 +22,11 @@ from competition.safety import Effect
 from competition.store import Predictions
 
 TOO_GOOD = 0.9985  # no honest model of these digits reaches it: that many labels are wrong
+WIDE = 120  # columns of a log, where there is no terminal to ask
+WORTH_TRAINING = 1e-4  # of log loss
 WORTH_TELLING = 0.005  # of a weight
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
 
 
 @contextmanager
@@ -104,6 +107,8 @@ def advice(helps: Sequence[Help]) -> Table:
     best = max(helps, key=lambda one: one.twin / (one.minutes + 1e-9))
     idle = [one.member for one in helps if one.log_loss.value < one.log_loss.standard_error]
     told = f"next, most for a minute: another seed of {best.member}"
+    if best.twin < WORTH_TRAINING:
+        told = "another seed of any of them promises next to nothing: try an unlike model, or stop"
     table.caption = told + (f"; within noise and may be left out: {', '.join(idle)}" if idle else "")
     table.caption_justify = "left"
     return table
