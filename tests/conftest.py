@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Where the tests run in the background, the shell has them and all that they start ignore Ctrl-C.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from sklearn.datasets import load_digits
 
@@ -22,6 +20,11 @@ from competition.sources import write_competition
 ROOT = Path(__file__).parent.parent
 TRAIN_ROWS = 600
 TEST_ROWS = 200
+
+
+def pytest_configure():
+    # Where the tests run in the background, the shell has them and all that they start ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def small_digits() -> tuple[np.ndarray, np.ndarray]:
