@@ -146,7 +146,7 @@ def test_help_is_quick_and_tells_of_every_command(command):
 
 
 def test_a_budget_begins_nothing_that_it_cannot_finish(command, tmp_path):
-    done = command("submit", *SMALL, "--models", "knn", "vgg:tutorial", "--budget", "30s")
+    done = command("submit", *SMALL, "--models", "knn", "vgg:tutorial", "--jobs", "1", "--budget", "20s")
     assert done.returncode == 0, done.stderr
     assert "vgg:tutorial is left out: it needs" in done.stdout and "submission 1: " in done.stdout
     assert not list(tmp_path.glob("folds/*/*/vgg:tutorial/*.npz"))
