@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from competition import models
-from competition.compute import Failure, LocalWorkers, Say
+from competition.compute import LocalWorkers, Say, succeeded
 from competition.data import Dataset
 from competition.models import Member
-from competition.problem import Problem
 
 if TYPE_CHECKING:
     import keras
@@ -38,14 +37,14 @@ class Speed:
 def networks() -> list[Member]:
     """Every model of the zoo that is a network."""
     members = [Member.named(name) for name in models.available()]
-    return [member for member in members if "keras" in member.spec.libraries]
+    return [member for member in members if member.spec.is_network]
 
 
 def peaks() -> dict[str, float]:
     """GFLOP/s of a matrix product on one worker, by precision."""
     precisions = ("float32", "mixed_bfloat16")
     ((_, found),) = LocalWorkers(1).run(_peaks, [precisions], _deaf)
-    return dict(zip(precisions, _checked("the matrix product", found), strict=True))
+    return dict(zip(precisions, succeeded("the matrix product", found), strict=True))
 
 
 def speeds(members: Sequence[Member], dataset: Dataset, peaks: dict[str, float]) -> Iterator[Speed]:
@@ -54,7 +53,7 @@ def speeds(members: Sequence[Member], dataset: Dataset, peaks: dict[str, float])
         for workers in sorted({1, LocalWorkers().jobs}):
             work = partial(_train, member=member, dataset=dataset)
             outcomes = LocalWorkers(workers).run(work, range(workers), _deaf)
-            found = [_checked(member.name, outcome) for _, outcome in outcomes]
+            found = [succeeded(member.name, outcome) for _, outcome in outcomes]
             parameters, operations, _ = found[0]
             together = sum(images for _, _, images in found)
             gflops = together * operations * 6 / 1e9
@@ -93,13 +92,6 @@ def _peaks(precisions: Sequence[str], say: Say) -> list[float]:
             seconds.append(time.perf_counter() - start)
         found.append(2 * SIDE**3 / min(seconds) / 1e9)
     return found
-
-
-def _checked(what: str, outcome: Any) -> Any:
-    """The outcome, if it is none of failure."""
-    if isinstance(outcome, Failure):
-        raise Problem(f"{what} could not be timed: {outcome.reason}\n{outcome.details}")
-    return outcome
 
 
 def _deaf(*said: Any) -> None:

@@ -27,6 +27,7 @@ from joblib import cpu_count
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
 from competition.channel import Line, call, say
+from competition.problem import Problem
 
 ONE_THREAD = dict.fromkeys(
     (
@@ -57,6 +58,13 @@ class Failure:
 
     reason: str
     details: str
+
+
+def succeeded(name: str, outcome: Any) -> Any:
+    """The task's result; where there is none, a Problem that tells why."""
+    if isinstance(outcome, Failure):
+        raise Problem(f"{name} failed: {outcome.reason}\n{outcome.details}")
+    return outcome
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def cross_validate(
 
 def _wants_gpu(task: Task) -> bool:
     """Networks do; nothing else gains from one."""
-    return "keras" in task.member.spec.libraries
+    return task.member.spec.is_network
 
 
 def _failure(store: Store, task: Task, outcome: FoldResult | Failure) -> Failure | None:

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.decomposition import PCA
 
 ROWS_AT_ONCE = 2_000  # bounds the memory that a transformer takes beside its result
 EPSILON = 1e-6
@@ -98,6 +99,27 @@ class Hog(_Rowwise):
         return np.sqrt(shares).reshape(len(blocks), -1).astype(np.float32)
 
 
+class Projection(TransformerMixin, BaseEstimator):
+    """The principal components, found by a randomised solver in a fraction of the exact one's time."""
+
+    def __init__(self, components: int = 120, seed: int = 0) -> None:
+        self.components = components
+        self.seed = seed
+
+    def fit(self, features: np.ndarray, labels: np.ndarray | None = None) -> Self:
+        """Learn the axes."""
+        self.pca_ = PCA(self.components, svd_solver="randomized", iterated_power=2, random_state=self.seed).fit(
+            features
+        )
+        # Laid out as it will be after loading, so that a kept model predicts the same bits.
+        self.pca_.components_ = np.ascontiguousarray(self.pca_.components_)
+        return self
+
+    def transform(self, features: np.ndarray) -> np.ndarray:
+        """The rows along the axes."""
+        return self.pca_.transform(features)
+
+
 class WithinClass(TransformerMixin, BaseEstimator):
     """Shrink the directions in which rows of one class differ from each other, so that distances tell classes apart.
 
@@ -115,7 +137,7 @@ class WithinClass(TransformerMixin, BaseEstimator):
         covariance = np.cov(features - means[position], rowvar=False)
         variances, axes = np.linalg.eigh(covariance)
         variances = np.maximum(variances, 0) + self.floor * variances.mean() + EPSILON**2
-        self.map_ = ((axes * variances**-self.power) @ axes.T).astype(features.dtype)
+        self.map_ = np.ascontiguousarray(((axes * variances**-self.power) @ axes.T).astype(features.dtype))
         return self
 
     def transform(self, features: np.ndarray) -> np.ndarray:

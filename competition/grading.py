@@ -11,7 +11,7 @@ from competition.data import load
 from competition.files import sha256
 from competition.metrics import Score
 from competition.problem import Problem
-from competition.sources import SEALED
+from competition.sources import SEALED, is_embedded
 from competition.submission import check
 
 OPENINGS = "openings.csv"
@@ -34,7 +34,7 @@ def grade(submission: Path, folder: Path) -> Grade:
     if not folder.exists():
         raise Problem(f"{folder} is missing; run `make submit COMPETITION={folder.name}`")
     answers = folder / SEALED
-    if not answers.exists():
+    if not is_embedded(folder):
         raise Problem(f"{folder.name} has no sealed answers; only Kaggle can grade it: upload {submission}")
     if not submission.exists():
         raise Problem(f"{submission} is missing; run `make submit COMPETITION={folder.name}`")

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from competition.compute import Failure, LocalWorkers, Say
+from competition.compute import LocalWorkers, Say, succeeded
 from competition.data import Dataset
 from competition.folds import Folds
 from competition.metrics import Score, accuracy
 from competition.models import Member
-from competition.problem import Problem
 
 RUNNERS = ("vgg:tutorial", "strided:author", "quick")  # the longest first, so that no worker waits long for another
 GOAL = 0.995
@@ -42,9 +41,7 @@ def race(dataset: Dataset, folds: Folds, hear: Say) -> Iterator[Run]:
     """Each recipe on the same rows of one fold, on all cores, one thread each."""
     work = partial(_run, dataset=dataset, folds=folds)
     for name, outcome in LocalWorkers().run(work, RUNNERS, hear):
-        if isinstance(outcome, Failure):
-            raise Problem(f"{name} fell out of the race: {outcome.reason}\n{outcome.details}")
-        yield outcome
+        yield succeeded(name, outcome)
 
 
 def _run(name: str, say: Say, dataset: Dataset, folds: Folds) -> Run:

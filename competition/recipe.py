@@ -64,6 +64,9 @@ class Recipe:
     precision: str = field(default_factory=native_precision)
 
 
+# What tutorials and winners share, whose networks are trained here as they train them.
+CUSTOMARY = Recipe(epochs=30, warp=Warp(rotation=10, shift=0.1, zoom=0.1, shear=0), precision="float32")
+
 # What docs/training.md arrived at for networks with batch normalisation.
 ANNEALED = Recipe(
     epochs=12,

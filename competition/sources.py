@@ -26,12 +26,17 @@ KAGGLE_TRAIN_ROWS = 42_000
 SPLIT_SEED = 0  # of the 70,000 digits into `digits`; part of that competition, never to be changed
 
 
+def is_embedded(folder: Path) -> bool:
+    """Whether the competition was made here, its answers under seal."""
+    return (folder / SEALED).exists()
+
+
 def ensure(name: str, folder: Path) -> None:
     """Make sure that the competition's three files lie in `folder`; files that are there are never touched."""
     missing = [file for file in FILES if not (folder / file).exists()]
     if not missing:
         return
-    if len(missing) < len(FILES) and not (folder / SEALED).exists():
+    if len(missing) < len(FILES) and not is_embedded(folder):
         raise Problem(f"{folder} lacks {', '.join(missing)}; put it beside the other files of {name}")
     if name not in KNOWN:
         raise Problem(

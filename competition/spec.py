@@ -38,3 +38,8 @@ class ModelSpec:
     recipe: Any
     libraries: tuple[str, ...]  # whose versions the result depends on
     seconds: float  # for one fold of 33,600 rows, roughly: it orders the models and gives a first time to go
+
+    @property
+    def is_network(self) -> bool:
+        """Whether Keras trains it, epoch by epoch."""
+        return "keras" in self.libraries

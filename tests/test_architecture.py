@@ -91,8 +91,8 @@ def test_only_the_driver_loads_models_through_the_registry():
 
 
 def test_only_grading_knows_where_the_answers_lie():
-    knowing = [path.stem for path in sorted(MODULES, key=lambda path: path.stem) if "SEALED" in path.read_text()]
-    assert knowing == ["grading", "sources", "submissions"]
+    knowing = [path.stem for path in MODULES if "SEALED" in path.read_text()]
+    assert knowing == ["grading", "sources"]
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("data",), ("submit", "--models", "knn", "--folds", "2")])

@@ -63,10 +63,10 @@ def test_a_submission_is_numbered_reproduced_and_scored(command, tmp_path):
 
 def test_submit_again_trains_nothing_and_changes_nothing(command, tmp_path):
     assert command("submit", *SMALL, "--models", "knn", "mlp").returncode == 0
-    before = stored(tmp_path)
+    before, ledger = stored(tmp_path), (tmp_path / "submissions" / "ledger.csv").read_bytes()
     done = command("submit", *SMALL, "--models", "knn", "mlp")
     assert done.returncode == 0 and "folds to train" not in done.stdout
-    assert stored(tmp_path) == before
+    assert stored(tmp_path) == before and (tmp_path / "submissions" / "ledger.csv").read_bytes() == ledger
 
 
 @pytest.mark.parametrize("victim", ["driver", "worker"])

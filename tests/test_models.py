@@ -19,20 +19,20 @@ def test_the_folder_is_the_registry():
 @pytest.mark.parametrize("name", models.available())
 @pytest.mark.parametrize(
     ("side", "channels", "classes"),
-    [(8, 1, 3), (20, 3, 2), *(pytest.param(*shape, marks=pytest.mark.slow) for shape in ((28, 1, 10), (32, 3, 4)))],
+    [(8, 1, 3), (28, 1, 10), (20, 3, 2), pytest.param(32, 3, 4, marks=pytest.mark.slow)],
 )
 def test_every_model_fits_other_shapes_and_keeps_itself(name, side, channels, classes, tmp_path):
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (150, side, side, channels), dtype=np.uint8)
     labels = np.arange(150) % classes
     spec = models.load(name)
-    recipe = replace(spec.recipe, epochs=1) if "keras" in spec.libraries else spec.recipe
+    recipe = replace(spec.recipe, epochs=1) if spec.is_network else spec.recipe
     model = spec.build(recipe, 1, images.shape[1:], classes).fit(images, labels, lambda done, of: None)
     probabilities = model.predict_proba(images)
     assert probabilities.shape == (150, classes) and np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     path = tmp_path / f"kept{model.suffix}"
     model.save(path)
-    assert np.allclose(spec.load(path, classes).predict_proba(images), probabilities, atol=1e-6)
+    assert (spec.load(path, classes).predict_proba(images) == probabilities).all()
 
 
 def test_the_model_that_the_readme_adds_works(dataset):

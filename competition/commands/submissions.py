@@ -27,11 +27,11 @@ def upload(options: argparse.Namespace) -> None:
     from competition import kaggle, submission, terminal
     from competition.files import sha256
     from competition.ledger import Ledger
-    from competition.sources import SEALED
+    from competition.sources import is_embedded
 
     ledger = Ledger(SUBMISSIONS)
     entry = ledger.entry(options.competition, options.number)
-    if (DATA / options.competition / SEALED).exists():
+    if is_embedded(DATA / options.competition):
         raise Problem(f"{options.competition} is embedded here and nothing of Kaggle's; `make grade` scores it")
     dataset = open_dataset(options)
     submission.check(entry.file, sample_of(options), dataset.classes)

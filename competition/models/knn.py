@@ -5,12 +5,11 @@ from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from competition.classical import calibrated, classical
-from competition.features import Deskew, Hog, WithinClass
+from competition.features import Deskew, Hog, Projection, WithinClass
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Vote(ClassifierMixin, BaseEstimator):
 
 def pipeline(recipe: Neighbourhood, seed: int) -> Pipeline:
     """From images to votes."""
-    space = PCA(recipe.components, svd_solver="randomized", iterated_power=2, random_state=seed)
+    space = Projection(recipe.components, seed)
     vote = make_pipeline(WithinClass(recipe.whitening), Vote(recipe.neighbours, recipe.doubt))
     return make_pipeline(Deskew(), Hog(), space, calibrated(vote))
 

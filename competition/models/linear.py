@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from competition.classical import calibrated, classical
 from competition.copies import WithCopies
-from competition.features import Deskew, Hog, Likeness
+from competition.features import Deskew, Hog, Likeness, Projection
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ def pipeline(recipe: Stages, seed: int) -> Pipeline:
     stages = make_pipeline(
         Deskew(),
         Hog(),
-        PCA(recipe.components, svd_solver="randomized", iterated_power=2, random_state=seed),
+        Projection(recipe.components, seed),
         Likeness(recipe.examples, recipe.sharpness, seed),
         RidgeClassifier(recipe.penalty, solver="cholesky"),
     )

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from competition.networks import network
-from competition.recipe import ANNEALED, Recipe, Warp
+from competition.recipe import ANNEALED, CUSTOMARY
 
 
 def body(x: Any) -> Any:
@@ -27,11 +27,5 @@ def fading(done: float) -> float:
 
 
 SPEC = network(body, ANNEALED, seconds=250)
-AUTHOR = Recipe(
-    epochs=45,
-    batch=64,
-    schedule=fading,
-    warp=Warp(rotation=10, shift=0.1, zoom=0.1, shear=0),
-    precision="float32",
-)
+AUTHOR = replace(CUSTOMARY, epochs=45, batch=64, schedule=fading)
 VARIANTS = {"author": replace(SPEC, recipe=AUTHOR, seconds=1500)}

@@ -6,7 +6,6 @@ from typing import Self
 import numpy as np
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.decomposition import PCA
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.svm import SVC
@@ -14,7 +13,7 @@ from sklearn.svm import SVC
 from competition.calibration import temperature, tempered
 from competition.classical import classical
 from competition.copies import changed
-from competition.features import Deskew, Hog
+from competition.features import Deskew, Hog, Projection
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class TaughtByCopies(ClassifierMixin, BaseEstimator):
         self.space_ = make_pipeline(
             Deskew(),
             Hog(),
-            PCA(recipe.components, svd_solver="randomized", iterated_power=2, random_state=self.seed),
+            Projection(recipe.components, self.seed),
         )
         points = self.space_.fit_transform(images)
         border, self.temperature_ = self._border(points, np.searchsorted(self.classes_, labels))
