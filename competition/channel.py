@@ -12,6 +12,8 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from typing import Any, Self
 
+ASKS_WHETHER_HEARD, HEARD, END = "heard?", "heard", "end"
+
 
 class Line:
     """The driver's end of the connections to its workers."""
@@ -43,7 +45,7 @@ class Line:
         """Tell the workers to end, whatever they do."""
         for caller in self._callers:
             with contextlib.suppress(OSError):
-                caller.send("end")
+                caller.send(END)
 
     def _answer(self) -> None:
         while True:
@@ -59,10 +61,14 @@ class Line:
     def _listen(self, caller: Connection) -> None:
         with contextlib.suppress(EOFError, OSError):
             while True:
-                self._said.put(caller.recv())
+                if (said := caller.recv()) == ASKS_WHETHER_HEARD:
+                    caller.send(HEARD)
+                else:
+                    self._said.put(said)
 
 
 _to_driver: Connection
+_all_heard = threading.Event()
 
 
 def call(address: Any, key: bytes) -> None:
@@ -73,12 +79,20 @@ def call(address: Any, key: bytes) -> None:
 
 
 def _end_with_driver() -> None:
-    """The driver writes only to hang up; where reading fails it is gone, and what it asked for with it."""
+    """Anything but an answer means to end; where reading fails the driver is gone, and what it asked for with it."""
     with contextlib.suppress(EOFError, OSError):
-        _to_driver.recv()
+        while _to_driver.recv() == HEARD:
+            _all_heard.set()
     os._exit(1)
 
 
 def say(*said: Any) -> None:
     """In the worker: tell the driver."""
     _to_driver.send(said)
+
+
+def be_heard() -> None:
+    """In the worker: wait until the driver has everything that was said, so that no result overtakes it."""
+    _all_heard.clear()
+    _to_driver.send(ASKS_WHETHER_HEARD)
+    _all_heard.wait()

@@ -26,7 +26,7 @@ from typing import Any
 from joblib import cpu_count
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
-from competition.channel import Line, call, say
+from competition.channel import Line, be_heard, call, say
 from competition.problem import Problem
 
 ONE_THREAD = dict.fromkeys(
@@ -218,3 +218,5 @@ def _work(work: Work, task: Any) -> Any:
         return work(task, lambda *said: say(task, *said))
     except Exception as error:
         return Failure(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
+    finally:
+        be_heard()

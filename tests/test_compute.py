@@ -51,8 +51,21 @@ def limits(task, say):
     return os.environ["TF_NUM_INTRAOP_THREADS"], [pool["num_threads"] for pool in threadpool_info()]
 
 
+def chatter(task, say):
+    for number in range(200):
+        say(number)
+    return task
+
+
 def deaf(*said):
     pass
+
+
+def test_all_that_a_worker_said_is_heard_before_its_result():
+    heard = {task: [] for task in range(20)}
+    outcomes = LocalWorkers(2).run(chatter, list(heard), lambda task, what: heard[task].append(what))
+    for task, _ in outcomes:
+        assert heard[task] == ["started", *range(200)]
 
 
 def test_there_are_never_more_workers_than_cores():
