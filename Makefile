@@ -32,6 +32,14 @@ cv: .venv/.ready ## train every model on every fold, print the leaderboard
 submit: .venv/.ready ## cross-validate, blend, write submissions/submission.csv
 	@$(run) submit $(training) $(if $(BLEND),--blend $(BLEND))
 
+.PHONY: tune
+tune: .venv/.ready-tune ## search better settings, adopt what is proved (TRIALS=30, STORAGE=URL of a database)
+	@$(run) tune $(training) $(if $(TRIALS),--trials $(TRIALS)) $(if $(STORAGE),--storage "$(STORAGE)")
+
+.PHONY: dashboard
+dashboard: .venv/.ready-tune ## open optuna-dashboard on the studies
+	@$(run) dashboard $(options) $(if $(STORAGE),--storage "$(STORAGE)")
+
 .PHONY: grade
 grade: .venv/.ready ## open the sealed answers (embedded competitions only; FILE= another submission)
 	@$(run) grade $(options) $(if $(FILE),--file "$(FILE)")
@@ -92,6 +100,10 @@ clean: ## remove the environment and caches; data, folds and submissions stay
 	echo "setting up .venv with $$($$found --version) ..."; \
 	$$found -m venv --clear .venv
 	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/.ready-tune: .venv/.ready requirements-tune.txt
+	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements-tune.txt
 	@touch $@
 
 .venv/.ready-dev: .venv/.ready requirements-dev.txt

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from competition.commands.improve import dashboard, tune
 from competition.commands.measure import bench, safety
 from competition.commands.share import export, take_in
 from competition.commands.submissions import grade, reproduce, score, upload
@@ -88,6 +89,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "auto (the mean, unless something beats it beyond noise), mean, geometric, tempered, convex, "
         "hill-climbing or stacked; default: %(default)s",
     },
+    "trials": {
+        "type": _natural,
+        "default": 30,
+        "metavar": "N",
+        "help": "of each model in all, those of earlier runs counted; default: %(default)s",
+    },
+    "storage": {
+        "metavar": "URL",
+        "help": "any that Optuna takes, such as postgresql+psycopg://HOST/NAME; default: folds/COMPETITION/studies.db",
+    },
     "file": {"type": Path, "metavar": "FILE", "help": "a submission; default: the competition's latest"},
     "name": {"required": True, "metavar": "NAME", "help": "what the member is to be called, behind an @"},
     "oof": {"type": Path, "required": True, "metavar": "FILE", "help": "a CSV (id, fold, a column a class) or .npy"},
@@ -107,6 +118,8 @@ COMMANDS: tuple[tuple[Command, str], ...] = (
     (data, "competition"),
     (cv, "competition models folds seed jobs budget"),
     (submit, "competition models folds seed jobs budget blend"),
+    (tune, "competition models folds seed jobs trials budget storage"),
+    (dashboard, "competition storage"),
     (grade, "competition file"),
     (reproduce, "competition number jobs"),
     (take_in, "competition folds seed name oof test split"),

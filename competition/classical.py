@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import skops.io
@@ -11,6 +11,9 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.pipeline import Pipeline
 
 from competition.spec import Classifier, ModelSpec, Observer
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 OWN = ("competition.", "numpy.", "sklearn.")  # whose types a kept model may hold
 
@@ -54,10 +57,15 @@ def calibrated(estimator: BaseEstimator) -> CalibratedClassifierCV:
     return CalibratedClassifierCV(estimator, method="temperature", cv=3, ensemble=False)
 
 
-def classical(pipeline: Callable[[Any, int], Pipeline], recipe: Any, seconds: float) -> ModelSpec:
+def classical(
+    pipeline: Callable[[Any, int], Pipeline],
+    recipe: Any,
+    search: "Callable[[BaseTrial], None]",
+    seconds: float,
+) -> ModelSpec:
     """The spec of a scikit-learn model: a function of its recipe and a seed that makes the pipeline."""
 
     def build(recipe: Any, seed: int, shape: tuple[int, ...], classes: int) -> Classifier:
         return Classical(pipeline(recipe, seed), classes)
 
-    return ModelSpec(build, load, recipe, ("scikit-learn", "scipy", "numpy"), seconds)
+    return ModelSpec(build, load, recipe, ("scikit-learn", "scipy", "numpy"), search, seconds)

@@ -99,20 +99,25 @@ class LocalWorkers:
         hear: Say,
         wants_gpu: Callable[[Any], bool] = lambda task: False,
         admits: Callable[[Any], bool] = lambda task: True,
+        more: Callable[[int], Sequence[Any]] = lambda idle: (),
     ) -> Iterator[tuple[Any, Any]]:
         """Yield (task, result or Failure) of work(task, say) as tasks finish; they start in the order given.
 
         `hear` gets (task, what its worker said), in the driver's thread. `admits` is asked when a task's turn has come;
-        one that is not admitted is dropped.
+        one that is not admitted is dropped. `more` is asked for further tasks, at most so many, when workers are idle.
         """
         with Line() as line, tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
             # Loky replaces a worker that has grown by 300 MB since its first task, as networks do; that is welcome.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-            attempts = [_Attempt(task, 1, bool(self.gpus) and wants_gpu(task)) for task in tasks]
+
+            def first_attempts(tasks: Sequence[Any]) -> list[_Attempt]:
+                return [_Attempt(task, 1, bool(self.gpus) and wants_gpu(task)) for task in tasks]
+
             owners = [*self.gpus, *[None] * max(self.jobs - len(self.gpus), 1)]
             idle = [_spawned(line, Path(scratch) / f"{number}", gpu) for number, gpu in enumerate(owners)]
             busy: dict[Future, tuple[_Worker, _Attempt]] = {}
             outcomes: list[tuple[Any, Any]] = []
+            attempts = first_attempts(tasks) or first_attempts(more(len(idle)))
             try:
                 while attempts or busy or outcomes:
                     while match := _matched(attempts, idle):
@@ -128,6 +133,8 @@ class LocalWorkers:
                     # Only now, so that no worker waits while the outcomes are looked at.
                     yield from outcomes
                     outcomes = []
+                    if idle and not attempts and (attempts := first_attempts(more(len(idle)))):
+                        continue
                     finished = wait(busy, LOOK_AROUND, FIRST_COMPLETED).done if busy else set()
                     for said in line.heard():
                         hear(*said)

@@ -107,10 +107,9 @@ class Projection(TransformerMixin, BaseEstimator):
         self.seed = seed
 
     def fit(self, features: np.ndarray, labels: np.ndarray | None = None) -> Self:
-        """Learn the axes."""
-        self.pca_ = PCA(self.components, svd_solver="randomized", iterated_power=2, random_state=self.seed).fit(
-            features
-        )
+        """Learn the axes, as many as the rows allow."""
+        components = min(self.components, *features.shape)
+        self.pca_ = PCA(components, svd_solver="randomized", iterated_power=2, random_state=self.seed).fit(features)
         # Laid out as it will be after loading, so that a kept model predicts the same bits.
         self.pca_.components_ = np.ascontiguousarray(self.pca_.components_)
         return self

@@ -2,13 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from competition.recipe import Recipe
+from competition.recipe import search as usual
 from competition.spec import Classifier, ModelSpec, Predictor
 
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
-def network(body: Callable[[Any], Any], recipe: Recipe, seconds: float) -> ModelSpec:
+
+def network(
+    body: Callable[[Any], Any],
+    recipe: Recipe,
+    seconds: float,
+    search: "Callable[[BaseTrial], None]" = usual,
+) -> ModelSpec:
     """The spec of a network: the layers between image and logits, and the recipe that trains them."""
 
     def build(recipe: Recipe, seed: int, shape: tuple[int, ...], classes: int) -> Classifier:
@@ -21,4 +30,4 @@ def network(body: Callable[[Any], Any], recipe: Recipe, seconds: float) -> Model
 
         return load(path)
 
-    return ModelSpec(build, load, recipe, ("keras", "numpy"), seconds)
+    return ModelSpec(build, load, recipe, ("keras", "numpy"), search, seconds)

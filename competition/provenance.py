@@ -41,7 +41,7 @@ def fingerprint(made_of: Ingredients) -> str:
 
 @cache
 def source_digest(module: str) -> str:
-    """Digest of a model's module, of all it uses and of how tasks run; blind to comments, docstrings and layout."""
+    """Digest of a model's module, of all it uses and how tasks run; blind to comments, layout and search spaces."""
     trees = {"competition.task": _syntax(PACKAGE / "task.py")[1]}
     _collect(module, trees)
     return hashlib.sha256(json.dumps(trees, sort_keys=True).encode()).hexdigest()
@@ -64,8 +64,9 @@ def _collect(module: str, trees: dict[str, str]) -> None:
 
 
 def _syntax(path: Path) -> tuple[ast.Module, str]:
-    """A file's syntax tree without docstrings, and the same as text."""
+    """A file's syntax tree without docstrings and `search`, which decides no prediction; and the same as text."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if not (isinstance(node, ast.FunctionDef) and node.name == "search")]
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             first = node.body[0] if node.body else None

@@ -40,8 +40,12 @@ class Run:
 def race(dataset: Dataset, folds: Folds, hear: Say) -> Iterator[Run]:
     """Each recipe on the same rows of one fold, on all cores, one thread each."""
     work = partial(_run, dataset=dataset, folds=folds)
-    for name, outcome in LocalWorkers().run(work, RUNNERS, hear):
+    for name, outcome in LocalWorkers().run(work, RUNNERS, hear, wants_gpu=_is_network):
         yield succeeded(name, outcome)
+
+
+def _is_network(name: str) -> bool:
+    return Member.named(name).spec.is_network
 
 
 def _run(name: str, say: Say, dataset: Dataset, folds: Folds) -> Run:

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 Schedule = Callable[[float], float]  # share of the training that is done -> share of the peak rate
 
@@ -77,3 +80,14 @@ ANNEALED = Recipe(
     warp=Warp(),
     views=FIVE_VIEWS,
 )
+
+
+def search(trial: "BaseTrial") -> None:
+    """What is tuned of a network's training; more epochs are always better, so their number is not."""
+    trial.suggest_float("peak", 1e-4, 3e-2, log=True)
+    trial.suggest_float("weight_decay", 0.0, 0.05)
+    trial.suggest_float("smoothing", 0.0, 0.2)
+    trial.suggest_float("warp.rotation", 0.0, 15.0)
+    trial.suggest_float("warp.shift", 0.0, 0.15)
+    trial.suggest_float("warp.zoom", 0.0, 0.3)
+    trial.suggest_float("warp.shear", 0.0, 0.3)

@@ -57,10 +57,18 @@ def origin_of(options: argparse.Namespace, store: "Store") -> "Origin":
 
 def members_of(options: argparse.Namespace) -> "list[Member]":
     """Whom the user named, each once; `all` names every model."""
-    from competition.models import Member, available
+    from competition.models import available
 
     names = available() if list(options.models) == ["all"] else dict.fromkeys(options.models)
-    return [Member.named(name) for name in names]
+    return [member_of(options, name) for name in names]
+
+
+def member_of(options: argparse.Namespace, name: str) -> "Member":
+    """The member of this name, with the settings that tuning adopted for the competition."""
+    from competition.models import Member
+    from competition.parameters import adopted
+
+    return adopted(FOLDS / options.competition, Member.named(name))
 
 
 def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[list[Predictions]]":
@@ -69,6 +77,7 @@ def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[l
     from competition.compute import LocalWorkers
     from competition.crossval import cross_validate, unfinished
     from competition.files import alone
+    from competition.parameters import path_of
     from competition.progress import Progress
 
     members = members_of(options)
@@ -76,6 +85,9 @@ def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[l
     if tasks := unfinished(store, members):
         reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
         print(f"{len(tasks)} folds to train with {workers.jobs} workers", *reasons, sep="\n  ", flush=True)
+    for path in sorted({path_of(store.folder, member) for member in members}):
+        if path.exists():
+            print(f"{path.stem} has the settings of {path}", flush=True)
     progress = Progress(store, members, workers.jobs)
     end = time.monotonic() + (options.budget or math.inf)
 

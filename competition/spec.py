@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 Observer = Callable[[int, int], None]  # hears of (epochs done, epochs in all) and never steers
 
@@ -37,6 +40,7 @@ class ModelSpec:
     load: Callable[[Path, int], Predictor]  # (what `save` wrote, number of classes)
     recipe: Any
     libraries: tuple[str, ...]  # whose versions the result depends on
+    search: "Callable[[BaseTrial], None]"  # asks a trial for settings of the recipe by their names, such as warp.shift
     seconds: float  # for one fold of 33,600 rows, roughly: it orders the models and gives a first time to go
 
     @property

@@ -11,7 +11,7 @@ from competition.data import Dataset
 from competition.folds import Folds
 from competition.models import Member
 from competition.provenance import Ingredients, ingredients
-from competition.spec import Observer
+from competition.spec import Classifier, Observer
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,7 @@ def perform(task: Task, dataset: Dataset, folds: Folds, observer: Observer) -> F
     start = time.perf_counter()
     made_of = ingredients(task.member, dataset, folds)
     held_out = folds.held_out == task.fold
-    # A stream of its own for each seed and fold, or networks would start from the same weights.
-    seed = int(np.random.SeedSequence([task.member.seed, task.fold]).generate_state(1)[0] % 2**31)
-    model = task.member.spec.build(task.member.recipe, seed, dataset.images.shape[1:], len(dataset.classes))
-    model.fit(dataset.images[~held_out], dataset.labels[~held_out], observer)
+    model = trained(task, dataset, ~held_out, observer)
     predicted = checked(model.predict_proba(dataset.images[held_out]))
     test = checked(model.predict_proba(dataset.test_images))
     with tempfile.TemporaryDirectory() as folder:
@@ -55,6 +52,14 @@ def perform(task: Task, dataset: Dataset, folds: Folds, observer: Observer) -> F
         model.save(path)
         kept = path.read_bytes()
     return FoldResult(predicted, test, time.perf_counter() - start, kept, model.suffix, made_of)
+
+
+def trained(task: Task, dataset: Dataset, rows: np.ndarray, observer: Observer) -> Classifier:
+    """The task's member, taught by these rows."""
+    # A stream of its own for each seed and fold, or networks would start from the same weights.
+    seed = int(np.random.SeedSequence([task.member.seed, task.fold]).generate_state(1)[0] % 2**31)
+    model = task.member.spec.build(task.member.recipe, seed, dataset.images.shape[1:], len(dataset.classes))
+    return model.fit(dataset.images[rows], dataset.labels[rows], observer)
 
 
 def checked(probabilities: np.ndarray) -> np.ndarray:

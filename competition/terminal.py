@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -21,10 +21,17 @@ from competition.race import GOAL, Run
 from competition.safety import Effect
 from competition.store import Predictions
 
+if TYPE_CHECKING:  # tuning brings Optuna, which other commands need not wait for
+    from optuna.trial import FrozenTrial
+
+    from competition.adoption import Verdict
+    from competition.campaign import Search
+
 TOO_GOOD = 0.9985  # no honest model of these digits reaches it: that many labels are wrong
 WIDE = 120  # columns of a log, where there is no terminal to ask
 WORTH_TRAINING = 1e-4  # of log loss
 WORTH_TELLING = 0.005  # of a weight
+MOST_RUNNING = 4  # folds of a search that are told at a time
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
 
@@ -110,6 +117,65 @@ def advice(helps: Sequence[Help]) -> Table:
     if best.twin < WORTH_TRAINING:
         told = "another seed of any of them promises next to nothing: try an unlike model, or stop"
     table.caption = told + (f"; within noise and may be left out: {', '.join(idle)}" if idle else "")
+    table.caption_justify = "left"
+    return table
+
+
+@contextmanager
+def searching() -> Iterator[Any]:
+    """Show on a terminal which folds of which trials run; gives the function that hears of it."""
+    running: dict[Any, str] = {}
+    status = console.status("") if console.is_terminal else None
+
+    def hear(examination: Any, what: str, detail: Any = None) -> None:
+        if what == "again":
+            console.print(f"{examination.name} is tried again: {detail.reason}", markup=False)
+        running[examination] = f"epoch {detail[0]}/{detail[1]}" if what == "epoch" else ""
+        for old in list(running)[:-MOST_RUNNING]:
+            del running[old]
+        if status:
+            status.update(", ".join(f"{one.name} {how}".rstrip() for one, how in running.items()))
+
+    if status:
+        with status:
+            yield hear
+    else:
+        yield hear
+
+
+def tried(search: "Search", trial: "FrozenTrial", left: float) -> str:
+    """A line for a trial that ended."""
+    from competition.tuning import evidence_of
+
+    folds = evidence_of(trial)
+    loss = float(np.mean([one.losses for one in folds.values()])) if folds else float("nan")
+    wrong, rows = (sum(getattr(one, name) for one in folds.values()) for name in ("wrong", "rows"))
+    told = f"{search.member.kind} trial {trial.number}: "
+    if failure := trial.user_attrs.get("failure"):
+        told += f"failed, {failure}"
+    else:
+        told += f"log loss {loss:.5f}, {wrong} of {rows} wrong"
+    if trial.state.name == "PRUNED":
+        told += f", given up after {len(folds)} of {search.place.folds.count} folds"
+    if complete := search.study.complete:
+        told += f"; best {complete[0].value:.5f} (trial {complete[0].number})"
+    return told + f"; {search.tried} of {search.total}; to go {clock(left)}"
+
+
+def verdicts(search: "Search", found: "Sequence[Verdict]") -> Table:
+    """A row for each finalist against the present settings."""
+    table = Table("settings", box=None)
+    for heading in ("log loss", "difference", "p", "needed", "wrong", ""):
+        table.add_column(heading, justify="right")
+    for one in found[:1]:
+        table.add_row("present", f"{one.present:.5f}", "", "", "", str(one.present_wrong), "")
+    for one in found:
+        difference = f"{one.difference:+.5f} ± {one.standard_error:.5f}"
+        row = f"{one.log_loss:.5f}", difference, f"{one.p_value:.4f}", f"{one.needed:.4f}", str(one.wrong)
+        table.add_row(f"trial {one.trial}", *row, "proved" if one.is_proved else "noise")
+    named = {"present": search.study.present} | {f"trial {one.trial}": one.settings for one in found}
+    values = (", ".join(f"{name} {value:.4g}" for name, value in chosen.items()) for chosen in named.values())
+    table.caption = "\n".join(f"{name}: {told}" for name, told in zip(named, values, strict=True))
     table.caption_justify = "left"
     return table
 

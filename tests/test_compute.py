@@ -180,3 +180,17 @@ def test_a_task_that_is_not_admitted_is_dropped_and_the_others_go_on():
     results = dict(workers.run(square, range(5), lambda *said: heard.append(said[:2]), admits=lambda task: task != 3))
     assert results == {0: 0, 1: 1, 2: 4, 4: 16}
     assert (3, "dropped") in heard and (3, "started") not in heard
+
+
+def test_further_tasks_may_follow_from_results():
+    to_do = [2]
+    seen = []
+
+    def more(idle):
+        return [to_do.pop()] if to_do else []
+
+    for task, squared in LocalWorkers(2).run(square, (), deaf, more=more):
+        seen.append(task)
+        if squared < 1000:
+            to_do.append(squared)
+    assert seen == [2, 4, 16, 256]

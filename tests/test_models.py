@@ -5,9 +5,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from conftest import ROOT
+from optuna.trial import FixedTrial
 
 from competition import classical, models
 from competition.models import Member
+from competition.parameters import settings, with_settings
 from competition.problem import Problem
 
 
@@ -88,3 +90,12 @@ def test_what_is_no_member_is_told(name):
 def test_an_unknown_model_is_told_with_those_there_are():
     with pytest.raises(Problem, match=r"no model 'resnet'; choose from .*quick.*add competition/models/resnet\.py"):
         Member.named("resnet.2")
+
+
+@pytest.mark.parametrize("name", models.available())
+def test_every_model_asks_only_for_settings_that_its_recipe_has(name):
+    member = Member.named(name)
+    present = FixedTrial(settings(member.recipe))
+    member.spec.search(present)
+    assert present.params
+    assert with_settings(member.recipe, present.params) == member.recipe

@@ -26,6 +26,7 @@ def test_the_source_digest_is_blind_to_comments_and_sees_code(imported, tmp_path
     assert digest(model="X  =  1  # noted") == plain
     assert digest(block='"""Told."""\nY = 2') == plain
     assert digest(other="Z = 4") == plain
+    assert digest(model="X = 1\ndef search(trial):\n    trial.suggest_int('x', 1, 2)") == plain
     assert digest(model="X = 2") != plain
     assert digest(block="Y = 3") != plain
     source_digest.cache_clear()

@@ -2,16 +2,15 @@
 
 import argparse
 
-from competition.session import FOLDS, open_store
+from competition.session import FOLDS, member_of, open_store
 
 
 def safety(options: argparse.Namespace) -> None:
     """Show to the first model, on rows that it was not trained on, which changes of images change their class."""
     from competition import safety, terminal
-    from competition.models import Member
 
     store = open_store(options)
-    member, fold = Member.named(options.models[0]), 0
+    member, fold = member_of(options, options.models[0]), 0
     held_out = store.folds.held_out == fold
     images, labels = store.dataset.images[held_out], store.dataset.labels[held_out]
     found = safety.effects(store.kept(member, fold), images, labels)

@@ -3,7 +3,7 @@
 import argparse
 
 from competition.problem import Problem
-from competition.session import FOLDS, open_store
+from competition.session import FOLDS, member_of, open_store
 
 
 def take_in(options: argparse.Namespace) -> None:
@@ -23,10 +23,9 @@ def take_in(options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> None:
     """Write the first model's out-of-fold and test probabilities as tables, the split included."""
     from competition import exchange
-    from competition.models import Member
 
     store = open_store(options)
-    member = Member.named(options.models[0])
+    member = member_of(options, options.models[0])
     predictions = store.predictions(member)
     if not predictions.complete:
         raise Problem(f"{member.name} is not complete; run `make cv MODELS={member.name}`")

@@ -22,7 +22,7 @@ def _made_elsewhere(*what: Any) -> Any:
     raise Problem("predictions that were imported have no model here")
 
 
-ELSEWHERE = ModelSpec(_made_elsewhere, _made_elsewhere, None, libraries=(), seconds=0)
+ELSEWHERE = ModelSpec(_made_elsewhere, _made_elsewhere, None, libraries=(), search=_made_elsewhere, seconds=0)
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ class Member:
             raise Problem(f"{name!r} is no member; write a model and, if you like, a seed: quick or quick.1")
         model, variant, seed = parts.groups()
         return cls(name, model, variant, int(seed or 0), load(model, variant).recipe)
+
+    @property
+    def kind(self) -> str:
+        """Its name without the seed."""
+        return f"{self.model}:{self.variant}" if self.variant else self.model
 
     @property
     def imported(self) -> bool:

@@ -1,7 +1,7 @@
 """knn: the nearest neighbours among deskewed images, by their oriented gradients."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -10,6 +10,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from competition.classical import calibrated, classical
 from competition.features import Deskew, Hog, Projection, WithinClass
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 
 @dataclass(frozen=True)
@@ -56,4 +59,12 @@ def pipeline(recipe: Neighbourhood, seed: int) -> Pipeline:
     return make_pipeline(Deskew(), Hog(), space, calibrated(vote))
 
 
-SPEC = classical(pipeline, Neighbourhood(), seconds=18)
+def search(trial: "BaseTrial") -> None:
+    """All of the neighbourhood."""
+    trial.suggest_int("neighbours", 1, 15)
+    trial.suggest_int("components", 40, 240)
+    trial.suggest_float("whitening", 0.0, 1.0)
+    trial.suggest_float("doubt", 1e-3, 0.3, log=True)
+
+
+SPEC = classical(pipeline, Neighbourhood(), search, seconds=18)

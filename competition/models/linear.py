@@ -1,6 +1,7 @@
 """linear: oriented gradients, likeness to examples, ridge regression: fixed features in stages, a linear machine."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -8,6 +9,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from competition.classical import calibrated, classical
 from competition.copies import WithCopies
 from competition.features import Deskew, Hog, Likeness, Projection
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 
 @dataclass(frozen=True)
@@ -36,4 +40,13 @@ def pipeline(recipe: Stages, seed: int) -> Pipeline:
     return make_pipeline(calibrated(taught))
 
 
-SPEC = classical(pipeline, Stages(), seconds=40)
+def search(trial: "BaseTrial") -> None:
+    """All but the numbers of examples and copies, of which more are better and slower."""
+    trial.suggest_int("components", 40, 240)
+    trial.suggest_float("sharpness", 0.1, 10.0, log=True)
+    trial.suggest_float("penalty", 1e-3, 1e2, log=True)
+    trial.suggest_float("rotation", 0.0, 15.0)
+    trial.suggest_float("zoom", 0.0, 0.3)
+
+
+SPEC = classical(pipeline, Stages(), search, seconds=40)

@@ -1,7 +1,7 @@
 """svm: an RBF support vector machine on the oriented gradients of deskewed images, taught by changed copies."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -14,6 +14,9 @@ from competition.calibration import temperature, tempered
 from competition.classical import classical
 from competition.copies import changed
 from competition.features import Deskew, Hog, Projection
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 
 @dataclass(frozen=True)
@@ -113,4 +116,13 @@ def pipeline(recipe: Machine, seed: int) -> Pipeline:
     return make_pipeline(TaughtByCopies(recipe, seed))
 
 
-SPEC = classical(pipeline, Machine(), seconds=26)
+def search(trial: "BaseTrial") -> None:
+    """Margin, space and changes; more copies mostly cost time."""
+    trial.suggest_float("c", 1e-2, 1e2, log=True)
+    trial.suggest_int("components", 40, 240)
+    trial.suggest_float("steepness", 0.5, 10.0, log=True)
+    trial.suggest_float("rotation", 0.0, 15.0)
+    trial.suggest_float("zoom", 0.0, 0.3)
+
+
+SPEC = classical(pipeline, Machine(), search, seconds=26)

@@ -1,0 +1,119 @@
+"""How tuning spends its time: which model's search goes on, when it has to end, and who is judged.
+
+The search teaches by a share of the rows, on one split. The best are judged, taught by all rows, on another.
+"""
+
+import math
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import WilcoxonPruner
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+
+from competition.adoption import Verdict, judged
+from competition.compute import LocalWorkers, Say
+from competition.data import Dataset
+from competition.folds import Folds
+from competition.models import Member
+from competition.tuning import BLOCKS, HOPELESS, Study, evidence_of
+
+SHARE = 1 / 3  # of the rows that a search teaches by
+SLICE = 4  # trials of one model, then the turn may be another's
+FINALISTS = 2  # are judged
+HOPE = 0.1  # the share of its log loss that a model is thought to have in store before anything was tried
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where studies are made: data, the split to search on, the split to judge on, workers and a storage."""
+
+    competition: str
+    dataset: Dataset
+    folds: Folds
+    other_folds: Folds
+    workers: LocalWorkers
+    storage: BaseStorage
+
+
+class Search:
+    """One model's search and what may follow from it."""
+
+    def __init__(self, place: Place, member: Member, trials: int, weight: float = 1.0) -> None:
+        self.place, self.member, self.total, self.weight = place, member, trials, weight
+        with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+            pruner = WilcoxonPruner(p_threshold=HOPELESS, n_startup_steps=BLOCKS)
+        self.study = Study(place.competition, member, place.dataset, place.folds, SHARE, place.storage, pruner)
+        # Sure of what it says: no trial of the judgement is given up.
+        self.judgement = Study(place.competition, member, place.dataset, place.other_folds, 1.0, place.storage)
+
+    @property
+    def tried(self) -> int:
+        """How many trials there are."""
+        return self.total - self.study.to_do(self.total)
+
+    @property
+    def candidates(self) -> list[FrozenTrial]:
+        """The best that promise more than the present settings."""
+        complete = self.study.complete
+        rank = next((n for n, trial in enumerate(complete) if trial.params == self.study.present), 0)
+        return complete[: min(rank, FINALISTS)]
+
+    def promise(self) -> float:
+        """Log loss of the blend that another minute is thought to save: what was gained for a trial so far."""
+        present = self.study.of(self.study.present)
+        if not present:
+            return math.inf
+        before, best = float(present.value or 0), float(self.study.complete[0].value or 0)
+        return self.weight * (HOPE * before + before - best) / (self.tried + 1) / self.trial_seconds()
+
+    def judging_seconds(self) -> float:
+        """What judging will take, all workers together."""
+        fold = self.study.seconds() / SHARE
+        return (1 + FINALISTS) * self.place.folds.count * fold / min(self.place.workers.jobs, 1 + FINALISTS)
+
+    def left(self) -> float:
+        """Seconds to the end of the search, all workers together."""
+        return max(0, self.study.to_do(self.total)) * self.trial_seconds() / self.place.workers.jobs
+
+    def trial_seconds(self) -> float:
+        """What a trial takes one worker, if it is not given up."""
+        return self.place.folds.count * self.study.seconds()
+
+    def run(self, trials: int, until: float, hear: Say) -> Iterator[FrozenTrial]:
+        """Go on with so many further trials; none is begun that cannot be finished by then."""
+        total = min(self.total, self.tried + trials)
+        in_time = lambda seconds: time.monotonic() + seconds <= until  # noqa: E731
+        yield from self.study.run(self.place.workers, total, hear, in_time)
+
+    def judge(self, hear: Say) -> list[Verdict]:
+        """Try the candidates and the present settings on the other split, whose folds did not find them."""
+        for trial in self.candidates:
+            self.judgement.enqueue(trial.params)
+        finalists = self.candidates
+        for _ in self.judgement.run(self.place.workers, len(self.judgement.trials), hear):
+            pass
+        present = self.judgement.of(self.judgement.present)
+        results = [(trial, self.judgement.of(trial.params)) for trial in finalists]
+        so_far = len(self.judgement.trials) - 1
+        return [
+            judged(trial.params, trial.number, evidence_of(result), evidence_of(present), so_far)
+            for trial, result in results
+            if result and present
+        ]
+
+
+def turns(searches: Sequence[Search], end: float) -> Iterator[tuple[Search, int, float]]:
+    """Whose turn it is, for how many trials and until when, as long as anything can be done and judged in time."""
+    trials = SLICE if len(searches) > 1 else searches[0].total
+    active = list(searches)
+    while active:
+        search = max(active, key=lambda one: (one.promise(), -one.trial_seconds()))
+        reserved = sum(one.judging_seconds() for one in searches if one.tried or one is search)
+        before = search.tried
+        yield search, trials, end - reserved
+        if search.tried == before or search.study.to_do(search.total) <= 0:
+            active.remove(search)

@@ -1,0 +1,346 @@
+"""A search for better settings: Optuna asks and tells in the driver, workers train one fold of one trial at a time.
+
+Several drivers may share a study. Each holds a lease on the trials that it runs and renews it; what a driver left
+behind, stopped or killed, is asked again with the folds that it had finished.
+"""
+
+import hashlib
+import os
+import platform
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import psutil
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
+
+from competition.calibration import temperature, tempered
+from competition.compute import Failure, LocalWorkers, Say
+from competition.data import Dataset
+from competition.folds import Folds
+from competition.metrics import hits, row_log_loss
+from competition.models import Member
+from competition.parameters import Settings, settings, with_settings
+from competition.problem import Problem
+from competition.progress import USUAL_ROWS
+from competition.provenance import ingredients, readable
+from competition.task import Task, checked, trained
+
+BLOCKS = 10  # of a fold's held-out rows, whose losses are compared between trials
+HOPELESS = 0.1  # p-value of Wilcoxon's test at which a trial is given up
+LEASE = 120.0  # seconds for which a trial is a driver's own unless it renews
+LOOK_AROUND = 2.0  # seconds between looks at what other drivers still run
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+Pruner = optuna.pruners.BasePruner
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Teach a trial's settings by a share of the rows of all folds but one."""
+
+    task: Task
+    trial: int
+    share: float
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return f"{self.task.member.name} trial {self.trial} fold {self.task.fold}"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one fold says of some settings."""
+
+    losses: tuple[float, ...]  # mean log loss of each block of rows, after a cross-fitted temperature
+    wrong: int
+    rows: int
+    seconds: float
+
+
+def examine(examination: Examination, say: Say, dataset: Dataset, folds: Folds) -> Evidence:
+    """In a worker: train and predict the held-out rows; test rows are not looked at."""
+    start = time.perf_counter()
+    fold = examination.task.fold
+    taught = np.flatnonzero(folds.held_out != fold)
+    taught = np.random.default_rng(fold).permutation(taught)[: round(examination.share * len(taught))]
+    model = trained(examination.task, dataset, np.sort(taught), lambda done, of: say("epoch", (done, of)))
+    held_out = folds.held_out == fold
+    labels = dataset.labels[held_out]
+    said = checked(model.predict_proba(dataset.images[held_out]))
+    half = np.arange(len(labels)) % 2 == 0
+    cooled = np.empty_like(said, dtype=float)
+    for rows in (half, ~half):
+        cooled[rows] = tempered(said[rows], temperature(said[~rows], labels[~rows]))
+    losses = [float(block.mean()) for block in np.array_split(row_log_loss(labels, cooled), BLOCKS)]
+    wrong = int((1 - hits(labels, said)).sum())
+    return Evidence(tuple(losses), wrong, len(labels), time.perf_counter() - start)
+
+
+def open_storage(url: str | None, folder: Path) -> BaseStorage:
+    """Where studies lie: a file under the competition's folder of folds, or any database that Optuna takes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    url = url or f"sqlite:///{folder / 'studies.db'}"
+    patient = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    try:
+        return RDBStorage(url, engine_kwargs=patient)
+    except Exception as error:  # each database has errors of its own
+        reason = str(error).splitlines()[0]
+        raise Problem(
+            f"the studies' storage {url} cannot be opened ({reason}); PostgreSQL needs requirements-tune.txt installed"
+        ) from None
+
+
+def present_settings(member: Member) -> Settings:
+    """What the member's recipe has where its search would ask."""
+    now = FixedTrial(settings(member.recipe))
+    with warnings.catch_warnings(action="ignore"):  # that a setting is out of the space's range
+        member.spec.search(now)
+    return now.params
+
+
+def evidence_of(trial: FrozenTrial) -> dict[int, Evidence]:
+    """What is known of a trial, fold by fold."""
+    told = {name.removeprefix("fold-"): said for name, said in trial.user_attrs.items() if name.startswith("fold-")}
+    return {int(fold): Evidence(**said | {"losses": tuple(said["losses"])}) for fold, said in sorted(told.items())}
+
+
+@dataclass
+class _Open:
+    """A trial that this driver runs."""
+
+    trial: Trial
+    member: Member
+    left: list[int]
+    running: set[int] = field(default_factory=set)
+
+
+class Study:
+    """A model's settings on one split, taught by a share of its rows; trials of other code or data lie elsewhere."""
+
+    def __init__(
+        self,
+        competition: str,
+        member: Member,
+        dataset: Dataset,
+        folds: Folds,
+        share: float,
+        storage: BaseStorage,
+        pruner: Pruner | None = None,
+    ) -> None:
+        self.member, self.dataset, self.folds, self.share = member, dataset, folds, share
+        self.present = present_settings(member)
+        made_of = ingredients(replace(member, recipe=None), dataset, folds)
+        untouched = {
+            name: readable(value) for name, value in settings(member.recipe).items() if name not in self.present
+        }
+        digest = hashlib.sha256(f"{sorted(made_of.items())} {untouched} {BLOCKS}".encode()).hexdigest()
+        self.name = f"{competition} {member.kind} {folds.name} share {share:.2f} {digest[:8]}"
+        self.storage = storage
+        self.optuna = optuna.create_study(
+            storage=storage, study_name=self.name, load_if_exists=True, pruner=pruner or optuna.pruners.NopPruner()
+        )
+        # Seeded by what is there already: a search that goes on must not begin with the same guesses again.
+        self.optuna.sampler = optuna.samplers.TPESampler(
+            multivariate=True, constant_liar=True, seed=folds.seed + len(self.trials)
+        )
+        self.enqueue(self.present)
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All but those that were given back."""
+        return [trial for trial in self.optuna.get_trials(deepcopy=False) if not trial.user_attrs.get("given back")]
+
+    @property
+    def complete(self) -> list[FrozenTrial]:
+        """The trials that went through all folds, the best first."""
+        finished = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
+        return sorted(finished, key=lambda trial: float(trial.value or 0))
+
+    def enqueue(self, chosen: Settings) -> None:
+        """Try these settings next, unless they were tried."""
+        with warnings.catch_warnings(action="ignore"):  # that this method is experimental
+            self.optuna.enqueue_trial(chosen, skip_if_exists=True)
+
+    def of(self, chosen: Settings) -> FrozenTrial | None:
+        """The complete trial of these settings."""
+        return next((trial for trial in self.complete if trial.params == chosen), None)
+
+    def seconds(self) -> float:
+        """What a fold takes, by those that are done or else by the model's usual time."""
+        done = [one.seconds for trial in self.trials for one in evidence_of(trial).values()]
+        rows = len(self.dataset.labels) * (1 - 1 / self.folds.count) * self.share
+        return float(np.mean(done)) if done else self.member.spec.seconds * rows / USUAL_ROWS
+
+    def to_do(self, total: int) -> int:
+        """How many trials are missing to so many; those that others run are not."""
+        return total - sum(trial.state != TrialState.WAITING for trial in self.trials)
+
+    def run(
+        self, workers: LocalWorkers, total: int, hear: Say, admits: Callable[[float], bool] = lambda seconds: True
+    ) -> Iterator[FrozenTrial]:
+        """Yield trials as they finish until there are so many, others' counted; `admits` is told what a trial takes."""
+        work = partial(examine, dataset=self.dataset, folds=self.folds)
+        with _Driver(self, total, admits) as driver:
+            while True:
+                for examination, outcome in workers.run(work, (), hear, _wants_gpu, more=driver.more):
+                    if finished := driver.take(examination, outcome):
+                        yield finished
+                if not driver.others_run():
+                    return
+                time.sleep(LOOK_AROUND)
+
+    def ask(self) -> Trial:
+        """The next trial, its settings chosen."""
+        trial = self.optuna.ask()
+        with warnings.catch_warnings(action="ignore"):  # that a setting is out of the space's range
+            self.member.spec.search(trial)
+        return trial
+
+    def tell(self, trial: Trial | int, value: float | None, state: TrialState) -> FrozenTrial:
+        """End a trial; Optuna refuses where another driver ended it before."""
+        return self.optuna.tell(trial, value, state)
+
+    def give_back(self, trial: FrozenTrial) -> None:
+        """End a trial that nobody runs and ask it again, with what is known of it; only one driver succeeds in it."""
+        with suppress(UpdateFinishedTrialError, ValueError):
+            self.storage.set_trial_user_attr(trial._trial_id, "given back", True)
+            self.tell(trial.number, None, TrialState.FAIL)
+            known = {name: said for name, said in trial.user_attrs.items() if name.startswith("fold-")}
+            if trial.params:
+                self.optuna.enqueue_trial(trial.params, user_attrs=known)
+
+
+class _Driver:
+    """One process's part in a study."""
+
+    def __init__(self, study: Study, total: int, admits: Callable[[float], bool]) -> None:
+        self.study, self.total, self.admits = study, total, admits
+        self.open: dict[int, _Open] = {}
+        self.ended = threading.Event()
+        self.renewal = threading.Thread(target=self._renew, daemon=True)
+
+    def __enter__(self) -> "_Driver":
+        self._take_over()
+        self.renewal.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.ended.set()
+        self.renewal.join()
+        by_number = {trial.number: trial for trial in self.study.trials}
+        for number in self.open:
+            self.study.give_back(by_number[number])
+
+    def more(self, idle: int) -> list[Examination]:
+        """What idle workers may do: go on with a trial, begin one, or run ahead of what a trial's last fold says."""
+        found: list[Examination] = []
+        while len(found) < idle:
+            one = self._first(lambda one: not one.running) or self._asked() or self._first(lambda one: True)
+            if one is None:
+                break
+            fold = one.left.pop(0)
+            one.running.add(fold)
+            found.append(Examination(Task(one.member, fold), one.trial.number, self.study.share))
+        return found
+
+    def take(self, examination: Examination, outcome: Evidence | Failure) -> FrozenTrial | None:
+        """Report a fold; the trial, if it ended with it."""
+        one, fold = self.open.get(examination.trial), examination.task.fold
+        if one is None:
+            return None  # given up while this fold was running
+        one.running.discard(fold)
+        try:
+            if isinstance(outcome, Failure):
+                one.trial.set_user_attr("failure", outcome.reason)
+                return self._end(one, None, TrialState.FAIL)
+            one.trial.set_user_attr(f"fold-{fold}", asdict(outcome))
+            return self._judge(one, {fold: outcome})
+        except UpdateFinishedTrialError:
+            del self.open[examination.trial]  # our lease ran out and another driver took it
+            return None
+
+    def others_run(self) -> bool:
+        """Whether another driver still runs a trial; what it left behind is asked again."""
+        self._take_over()
+        return any(trial.state == TrialState.RUNNING for trial in self.study.trials)
+
+    def _first(self, suits: Callable[[_Open], bool]) -> _Open | None:
+        return next((one for one in self.open.values() if one.left and suits(one)), None)
+
+    def _asked(self) -> _Open | None:
+        """A new trial, if one is missing and there is time for it; what is known of it from before counts."""
+        study = self.study
+        if study.to_do(self.total) <= 0 or not self.admits(study.folds.count * study.seconds()):
+            return None
+        trial = study.ask()
+        trial.set_user_attr("lease", _lease())
+        known = {int(name[5:]): Evidence(**said) for name, said in trial.user_attrs.items() if name[:5] == "fold-"}
+        member = replace(study.member, recipe=with_settings(study.member.recipe, trial.params))
+        left = [fold for fold in range(study.folds.count) if fold not in known]
+        one = self.open[trial.number] = _Open(trial, member, left)
+        self._judge(one, known)
+        return one if one.left else self._asked()
+
+    def _judge(self, one: _Open, news: dict[int, Evidence]) -> FrozenTrial | None:
+        """Tell Optuna what is new of the trial, and end it where it is complete or hopeless."""
+        for fold, evidence in news.items():
+            for block, loss in enumerate(evidence.losses):
+                one.trial.report(loss, fold * BLOCKS + block)
+        if not one.left and not one.running:
+            by_fold = evidence_of(self._frozen(one.trial.number))
+            return self._end(one, float(np.mean([each.losses for each in by_fold.values()])), TrialState.COMPLETE)
+        if news and one.trial.should_prune():
+            return self._end(one, None, TrialState.PRUNED)
+        return None
+
+    def _end(self, one: _Open, value: float | None, state: TrialState) -> FrozenTrial:
+        del self.open[one.trial.number]
+        one.left.clear()
+        self.study.tell(one.trial, value, state)
+        return self._frozen(one.trial.number)
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        return next(trial for trial in self.study.trials if trial.number == number)
+
+    def _take_over(self) -> None:
+        """Give back what drivers left behind that are gone."""
+        for trial in self.study.trials:
+            if trial.state == TrialState.RUNNING and trial.number not in self.open and not _holds(trial):
+                self.study.give_back(trial)
+
+    def _renew(self) -> None:
+        while not self.ended.wait(LEASE / 4):
+            for one in list(self.open.values()):
+                with suppress(UpdateFinishedTrialError):
+                    one.trial.set_user_attr("lease", _lease())
+
+
+def _lease() -> dict[str, Any]:
+    return {"host": platform.node(), "pid": os.getpid(), "until": time.time() + LEASE}
+
+
+def _holds(trial: FrozenTrial) -> bool:
+    """Whether the driver of a running trial may still be there."""
+    lease = trial.user_attrs.get("lease")
+    if lease is None:  # asked a moment ago, or by a driver that died before it could sign
+        begun = trial.datetime_start
+        return begun is not None and time.time() - begun.timestamp() < LEASE
+    if lease["host"] == platform.node() and not psutil.pid_exists(lease["pid"]):
+        return False
+    return time.time() < lease["until"]
+
+
+def _wants_gpu(examination: Examination) -> bool:
+    return examination.task.member.spec.is_network
