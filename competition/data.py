@@ -4,6 +4,7 @@ The files are parsed once; later reads map a cache that is named after their dig
 """
 
 import hashlib
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,12 @@ def _write_cache(cache: Path, arrays: dict[str, np.ndarray], digest: str) -> Non
         np.save(temporary / f"{name}.npy", arrays[name], allow_pickle=False)
     (temporary / "digest").write_text(digest)
     temporary.chmod(0o755)
-    temporary.rename(cache)
+    try:
+        temporary.rename(cache)
+    except OSError:
+        if not cache.exists():
+            raise
+        shutil.rmtree(temporary)  # another process was faster, with the same arrays
 
 
 def _map_cache(cache: Path) -> Dataset:

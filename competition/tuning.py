@@ -39,6 +39,7 @@ from competition.task import Task, checked, trained
 BLOCKS = 10  # of a fold's held-out rows, whose losses are compared between trials
 HOPELESS = 0.1  # p-value of Wilcoxon's test at which a trial is given up
 LEASE = 120.0  # seconds for which a trial is a driver's own unless it renews
+PATIENCE = (0.5, 1.0, 0.0)  # seconds after each attempt to open a storage
 LOOK_AROUND = 2.0  # seconds between looks at what other drivers still run
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -93,13 +94,14 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
     folder.mkdir(parents=True, exist_ok=True)
     url = url or f"sqlite:///{folder / 'studies.db'}"
     patient = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    try:
-        return RDBStorage(url, engine_kwargs=patient)
-    except Exception as error:  # each database has errors of its own
-        reason = str(error).splitlines()[0]
-        raise Problem(
-            f"the studies' storage {url} cannot be opened ({reason}); PostgreSQL needs requirements-tune.txt installed"
-        ) from None
+    for wait in PATIENCE:
+        try:
+            return RDBStorage(url, engine_kwargs=patient)
+        except Exception as error:  # each database has errors of its own
+            reason = str(error).splitlines()[0]
+        time.sleep(wait)  # perhaps another driver is just making the tables
+    remedy = "is it running, and is requirements-tune.txt installed?"
+    raise Problem(f"the studies' storage {url} cannot be opened ({reason}); {remedy}")
 
 
 def present_settings(member: Member) -> Settings:
@@ -197,6 +199,8 @@ class Study:
                 for examination, outcome in workers.run(work, (), hear, _wants_gpu, more=driver.more):
                     if finished := driver.take(examination, outcome):
                         yield finished
+                if driver.take_over():
+                    continue
                 if not driver.others_run():
                     return
                 time.sleep(LOOK_AROUND)
@@ -232,16 +236,16 @@ class _Driver:
         self.renewal = threading.Thread(target=self._renew, daemon=True)
 
     def __enter__(self) -> "_Driver":
-        self._take_over()
+        self.take_over()
         self.renewal.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.ended.set()
         self.renewal.join()
-        by_number = {trial.number: trial for trial in self.study.trials}
-        for number in self.open:
-            self.study.give_back(by_number[number])
+        for trial in self.study.trials:
+            if trial.number in self.open:
+                self.study.give_back(trial)
 
     def more(self, idle: int) -> list[Examination]:
         """What idle workers may do: go on with a trial, begin one, or run ahead of what a trial's last fold says."""
@@ -272,8 +276,7 @@ class _Driver:
             return None
 
     def others_run(self) -> bool:
-        """Whether another driver still runs a trial; what it left behind is asked again."""
-        self._take_over()
+        """Whether another driver still runs a trial."""
         return any(trial.state == TrialState.RUNNING for trial in self.study.trials)
 
     def _first(self, suits: Callable[[_Open], bool]) -> _Open | None:
@@ -301,7 +304,8 @@ class _Driver:
         if not one.left and not one.running:
             by_fold = evidence_of(self._frozen(one.trial.number))
             return self._end(one, float(np.mean([each.losses for each in by_fold.values()])), TrialState.COMPLETE)
-        if news and one.trial.should_prune():
+        # The present settings are what all others are measured by, however bad they are.
+        if news and one.trial.params != self.study.present and one.trial.should_prune():
             return self._end(one, None, TrialState.PRUNED)
         return None
 
@@ -314,11 +318,13 @@ class _Driver:
     def _frozen(self, number: int) -> FrozenTrial:
         return next(trial for trial in self.study.trials if trial.number == number)
 
-    def _take_over(self) -> None:
-        """Give back what drivers left behind that are gone."""
-        for trial in self.study.trials:
-            if trial.state == TrialState.RUNNING and trial.number not in self.open and not _holds(trial):
-                self.study.give_back(trial)
+    def take_over(self) -> bool:
+        """Give back what drivers left behind that are gone; whether there was any."""
+        running = [trial for trial in self.study.trials if trial.state == TrialState.RUNNING]
+        orphans = [trial for trial in running if trial.number not in self.open and not _holds(trial)]
+        for trial in orphans:
+            self.study.give_back(trial)
+        return bool(orphans)
 
     def _renew(self) -> None:
         while not self.ended.wait(LEASE / 4):

@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 
+from competition import data
 from competition.data import load
 
 
@@ -19,3 +20,17 @@ def test_a_dataset_travels_as_the_place_of_its_cache(dataset):
     sent = pickle.dumps(dataset)
     assert len(sent) < 1_000
     assert (pickle.loads(sent).images == dataset.images).all()
+
+
+def test_two_processes_may_parse_the_same_files_at_once(own_competition, monkeypatch):
+    read = data.tables.read
+
+    def read_slowly(folder):
+        arrays = read(folder)
+        monkeypatch.setattr(data.tables, "read", read)
+        load(folder)  # the other process, faster
+        return arrays
+
+    monkeypatch.setattr(data.tables, "read", read_slowly)
+    loaded = load(own_competition)
+    assert [path.name for path in loaded.cache.parent.iterdir()] == [loaded.cache.name]

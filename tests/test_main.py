@@ -1,5 +1,6 @@
 """The whole road through the command line."""
 
+import json
 import os
 import signal
 import subprocess
@@ -163,3 +164,25 @@ def test_a_run_ends_when_its_budget_does(command, tmp_path):
 def test_what_is_no_duration_is_told(text, command):
     done = command("submit", *SMALL, "--budget", text)
     assert done.returncode == 2 and "is no duration; write such as 20m or 1h30m" in done.stderr
+
+
+def test_tune_adopts_what_is_proved_and_cv_takes_it(command, tmp_path, own_competition):
+    softened = tmp_path / "folds" / "digits8" / "parameters" / "svm.json"
+    softened.parent.mkdir(parents=True)
+    softened.write_text('{"settings": {"c": 0.01}}')
+    tuned = command("tune", "--competition", "digits8", "--models", "svm", "--trials", "6")
+    assert tuned.returncode == 0, tuned.stderr
+    adopted = json.loads(softened.read_text())
+    assert adopted["settings"]["c"] > 0.1 and adopted["p_value"] < adopted["needed"]
+    assert adopted["difference"] < 0 and adopted["study"].startswith("digits8 svm 5-folds-seed-0")
+    assert "svm: adopted" in tuned.stdout and (tmp_path / "folds" / "digits8" / "tuning" / "svm.html").exists()
+    trained = command("cv", "--competition", "digits8", "--folds", "2", "--models", "svm")
+    assert "svm has the settings of folds/digits8/parameters/svm.json" in trained.stdout
+    again = command("tune", "--competition", "digits8", "--models", "svm", "--trials", "6")
+    assert "svm trial" not in again.stdout, "finished trials were run again"
+
+
+def test_tune_says_when_there_is_nothing_to_tune_or_no_time(command):
+    assert "name models without a seed" in command("tune", "--competition", "digits8", "--models", "knn.1").stderr
+    hasty = command("tune", "--competition", "digits8", "--models", "quick", "--budget", "1s")
+    assert hasty.returncode == 0 and "quick: nothing better was found in 0 trials" in hasty.stdout

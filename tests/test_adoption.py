@@ -1,0 +1,45 @@
+import numpy as np
+
+from competition.adoption import judged, winner
+from competition.tuning import BLOCKS, Evidence
+
+
+def evidence(by_fold):
+    return {fold: Evidence((loss,) * BLOCKS, 3, 100, 1.0) for fold, loss in enumerate(by_fold)}
+
+
+PRESENT = evidence([0.030, 0.020, 0.025, 0.035, 0.028])
+
+
+def verdict(by_fold, candidates=1):
+    return judged({"c": 1.0}, 7, evidence(by_fold), PRESENT, candidates)
+
+
+def test_better_on_every_fold_by_about_as_much_is_proved():
+    better = verdict([0.026, 0.017, 0.021, 0.032, 0.024])
+    assert better.is_proved and np.isclose(better.difference, -0.0036) and better.present_wrong == 15
+    assert winner([better]) is better
+
+
+def test_better_in_the_mean_by_one_lucky_fold_is_noise():
+    lucky = verdict([0.001, 0.021, 0.026, 0.036, 0.029])
+    assert lucky.difference < 0 and not lucky.is_proved
+    assert winner([lucky]) is None
+
+
+def test_worse_and_equal_are_not_proved():
+    assert not verdict([0.031, 0.022, 0.026, 0.037, 0.030]).is_proved
+    assert not verdict([0.030, 0.020, 0.025, 0.035, 0.028]).is_proved
+
+
+def test_the_more_were_tried_the_more_is_asked_of_each():
+    close = [0.028, 0.0198, 0.024, 0.0335, 0.028]
+    assert verdict(close, candidates=1).is_proved and not verdict(close, candidates=20).is_proved
+
+
+def test_chance_is_adopted_as_rarely_as_promised():
+    random = np.random.default_rng(0)
+    proved = sum(verdict([0.028 + 0.003 * z for z in random.normal(size=5)]).is_proved for _ in range(400))
+    own = evidence([0.028] * 5)
+    proved = sum(judged({}, 1, evidence(0.028 + 0.003 * random.normal(size=5)), own, 1).is_proved for _ in range(400))
+    assert 5 < proved < 35  # 20 are to be expected of 400

@@ -1,0 +1,169 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import optuna
+import pytest
+from conftest import ROOT
+from optuna.trial import TrialState
+
+from competition import tuning
+from competition.compute import LocalWorkers
+from competition.folds import split
+from competition.models import Member
+from competition.parameters import with_settings
+from competition.problem import Problem
+from competition.task import Task
+from competition.tuning import BLOCKS, Evidence, Examination, Study, evidence_of, examine, open_storage
+
+KNN = Member.named("knn")
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return open_storage(None, tmp_path)
+
+
+@pytest.fixture
+def study(dataset, storage):
+    return Study("digits8", KNN, dataset, split(dataset, 3, 0), 0.5, storage)
+
+
+def deaf(*said):
+    pass
+
+
+def finished(study, total):
+    return list(study.run(LocalWorkers(2), total, deaf))
+
+
+def test_evidence_is_of_held_out_rows_alone(dataset):
+    folds = split(dataset, 3, 0)
+    blind = replace(dataset, test_images=None)
+    labels = np.where(folds.held_out == 1, (dataset.labels + 1) % 10, dataset.labels)
+    found = examine(Examination(Task(KNN, 1), 0, 1.0), deaf, blind, folds)
+    lied_to = examine(Examination(Task(KNN, 1), 0, 1.0), deaf, replace(blind, labels=labels), folds)
+    rows = int((folds.held_out == 1).sum())
+    assert len(found.losses) == BLOCKS and found.rows == rows
+    assert found.wrong < 0.1 * rows and lied_to.wrong > 0.9 * rows  # it did not learn the lies it was held out from
+
+
+def test_a_share_of_the_rows_is_cheaper_and_worse(dataset):
+    folds = split(dataset, 3, 0)
+    few, all_rows = (examine(Examination(Task(KNN, 0), 0, share), deaf, dataset, folds) for share in (0.3, 1.0))
+    assert few.wrong > all_rows.wrong and np.mean(few.losses) > np.mean(all_rows.losses)
+
+
+def test_a_search_begins_with_the_present_settings_and_ends_with_the_total(study):
+    trials = finished(study, 4)
+    assert len(trials) == len(study.trials) == 4
+    assert study.of(study.present) is not None
+    assert all(trial.state == TrialState.COMPLETE for trial in trials)
+    best = study.complete[0]
+    assert best.value == pytest.approx(np.mean([one.losses for one in evidence_of(best).values()]))
+
+
+def test_going_on_keeps_what_is_finished_and_repeats_none(study, dataset, storage):
+    before = {trial.number: trial.value for trial in finished(study, 3)}
+    again = Study("digits8", KNN, dataset, split(dataset, 3, 0), 0.5, storage)
+    assert {trial.number for trial in finished(again, 5)} == {3, 4}
+    assert {trial.number: trial.value for trial in again.trials if trial.number in before} == before
+    assert len({str(sorted(trial.params.items())) for trial in again.trials}) == 5
+    assert finished(again, 5) == []
+
+
+def test_trials_that_are_not_comparable_lie_in_other_studies(study, dataset, storage):
+    names = {study.name}
+    for member, folds, share in (
+        (KNN, split(dataset, 3, 1), 0.5),
+        (KNN, split(dataset, 3, 0), 1.0),
+        (Member.named("knn.1"), split(dataset, 3, 0), 0.5),
+        (Member.named("svm"), split(dataset, 3, 0), 0.5),
+    ):
+        names.add(Study("digits8", member, dataset, folds, share, storage).name)
+    assert len(names) == 5
+    adopted = replace(KNN, recipe=with_settings(KNN.recipe, {"neighbours": 9}))
+    assert Study("digits8", adopted, dataset, split(dataset, 3, 0), 0.5, storage).name == study.name
+
+
+def left_behind(study, until, host="elsewhere"):
+    """A trial of another driver, one fold of it done."""
+    trial = study.ask()
+    trial.set_user_attr("lease", {"host": host, "pid": 1, "until": until})
+    trial.set_user_attr("fold-0", {"losses": [0.1] * BLOCKS, "wrong": 1, "rows": 200, "seconds": 777.0})
+    return trial
+
+
+def test_a_trial_whose_lease_ran_out_is_asked_again_with_the_folds_it_has(study):
+    lost = left_behind(study, until=time.time() - 1)
+    (again, other) = finished(study, 2)
+    again = again if again.params == lost.params else other
+    assert again.params == lost.params
+    assert evidence_of(again)[0] == Evidence((0.1,) * BLOCKS, 1, 200, 777.0)
+    assert len(study.trials) == 2
+
+
+def test_a_trial_that_another_driver_holds_is_waited_for(study, monkeypatch):
+    monkeypatch.setattr(tuning, "LOOK_AROUND", 0.1)
+    held = left_behind(study, until=time.time() + 3)
+    begun = time.time()
+    trials = finished(study, 2)
+    assert time.time() - begun > 2.5
+    assert sorted(trial.params == held.params for trial in trials) == [False, True]
+
+
+def test_settings_that_fail_are_told_and_count(dataset, storage):
+    study = Study(
+        "digits8", replace(KNN, recipe=replace(KNN.recipe, neighbours=0)), dataset, split(dataset, 3, 0), 1, storage
+    )
+    (failed,) = finished(study, 1)
+    assert failed.state == TrialState.FAIL and "n_neighbors" in failed.user_attrs["failure"]
+    assert study.to_do(1) == 0
+
+
+def test_a_search_that_is_killed_goes_on_and_loses_no_finished_trial(tmp_path, own_competition, dataset):
+    arguments = [sys.executable, "-m", "competition", "tune", "--competition", "digits8", "--folds", "3"]
+    arguments += ["--models", "knn", "--trials", "6"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    folder = tmp_path / "folds" / "digits8"
+
+    def trials():
+        if not (folder / "studies.db").exists():
+            return {}
+        try:
+            study = Study("digits8", KNN, dataset, split(dataset, 3, 0), 1 / 3, open_storage(None, folder))
+        except Problem:  # the tables are just being made
+            return {}
+        return {trial.number: trial for trial in study.trials if trial.state.is_finished()}
+
+    with subprocess.Popen(arguments, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL) as run:
+        deadline = time.monotonic() + 60
+        while len(before := trials()) < 2:
+            assert time.monotonic() < deadline and run.poll() is None
+            time.sleep(0.1)
+        os.kill(run.pid, signal.SIGKILL)
+        run.wait(timeout=30)
+    subprocess.run(arguments, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120)
+    after = trials()
+    assert len(after) == 6
+    assert all(after[number].value == trial.value for number, trial in before.items())
+    assert len({str(sorted(trial.params.items())) for trial in after.values()}) == 6
+
+
+def test_a_storage_that_is_not_there_is_a_problem_of_one_line(tmp_path):
+    with pytest.raises(Problem, match="cannot be opened"):
+        open_storage("postgresql+psycopg://nobody@127.0.0.1:1/none", tmp_path)
+
+
+def test_the_present_settings_are_never_given_up(dataset, storage):
+    class Impatient(optuna.pruners.BasePruner):
+        def prune(self, study, trial):
+            return True
+
+    study = Study("digits8", KNN, dataset, split(dataset, 3, 0), 0.5, storage, Impatient())
+    states = {trial.params == study.present: trial.state for trial in finished(study, 2)}
+    assert states == {True: TrialState.COMPLETE, False: TrialState.PRUNED}
