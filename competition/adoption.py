@@ -27,38 +27,44 @@ class Verdict:
     standard_error: float
     wrong: int
     present_wrong: int
-    p_value: float
+    p_value: float  # of being better by chance
     needed: float  # p-value below which they are adopted
+    p_more_wrong: float  # of having more wrong by chance
 
     @property
     def is_proved(self) -> bool:
-        """Whether the finalist is better beyond noise."""
-        return self.p_value < self.needed
+        """Whether the finalist is better beyond noise, and not at the price of more wrong digits beyond noise."""
+        return self.p_value < self.needed and self.p_more_wrong >= NEWS
 
 
 def judged(
     found: Settings, trial: int, its: Mapping[int, Evidence], present: Mapping[int, Evidence], candidates: int
 ) -> Verdict:
     """What the folds say of a finalist, one of so many candidates."""
-    from scipy.stats import ttest_rel
-
-    ours, theirs = (np.array([np.mean(one[fold].losses) for fold in sorted(present)]) for one in (its, present))
+    folds = sorted(present)
+    ours, theirs = (np.array([np.mean(one[fold].losses) for fold in folds]) for one in (its, present))
+    wrong, present_wrong = (np.array([one[fold].wrong for fold in folds]) for one in (its, present))
     differences = ours - theirs
-    standard_error = float(differences.std(ddof=1) / np.sqrt(len(differences)))
-    p_value = float(ttest_rel(ours, theirs, alternative="less").pvalue) if standard_error else 1.0
-    wrong, present_wrong = (sum(one.wrong for one in each.values()) for each in (its, present))
     return Verdict(
         found,
         trial,
-        float(ours.mean()),
-        float(theirs.mean()),
-        float(differences.mean()),
-        standard_error,
-        wrong,
-        present_wrong,
-        p_value,
-        NEWS / candidates,
+        log_loss=float(ours.mean()),
+        present=float(theirs.mean()),
+        difference=float(differences.mean()),
+        standard_error=float(differences.std(ddof=1) / np.sqrt(len(folds))),
+        wrong=int(wrong.sum()),
+        present_wrong=int(present_wrong.sum()),
+        p_value=_chance_of_less(differences),
+        needed=NEWS / candidates,
+        p_more_wrong=_chance_of_less(present_wrong - wrong),
     )
+
+
+def _chance_of_less(differences: np.ndarray) -> float:
+    """How likely chance alone makes the folds' differences as negative as they are; Student's one-sided test."""
+    from scipy.stats import ttest_1samp
+
+    return float(ttest_1samp(differences, 0, alternative="less").pvalue) if differences.std() else 1.0
 
 
 def winner(verdicts: Sequence[Verdict]) -> Verdict | None:

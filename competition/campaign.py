@@ -89,15 +89,16 @@ class Search:
         in_time = lambda seconds: time.monotonic() + seconds <= until  # noqa: E731
         yield from self.study.run(self.place.workers, total, hear, in_time)
 
-    def judge(self, hear: Say) -> list[Verdict]:
+    def judge(self, hear: Say) -> Iterator[FrozenTrial]:
         """Try the candidates and the present settings on the other split, whose folds did not find them."""
         for trial in self.candidates:
             self.judgement.enqueue(trial.params)
-        finalists = self.candidates
-        for _ in self.judgement.run(self.place.workers, len(self.judgement.trials), hear):
-            pass
+        yield from self.judgement.run(self.place.workers, len(self.judgement.trials), hear)
+
+    def verdicts(self) -> list[Verdict]:
+        """What the judgement says of the candidates, once it is through."""
         present = self.judgement.of(self.judgement.present)
-        results = [(trial, self.judgement.of(trial.params)) for trial in finalists]
+        results = [(trial, self.judgement.of(trial.params)) for trial in self.candidates]
         so_far = len(self.judgement.trials) - 1
         return [
             judged(trial.params, trial.number, evidence_of(result), evidence_of(present), so_far)

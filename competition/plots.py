@@ -26,7 +26,7 @@ def write(study: Study, path: Path) -> Path | None:
     from optuna import visualization
 
     plots = visualization.plot_optimization_history, visualization.plot_param_importances, visualization.plot_slice
-    figures = [plot(study.optuna) for plot in plots]
+    figures = [plot(study.optuna, target_name="log loss") for plot in plots]
     parts = [one.to_html(full_html=False, include_plotlyjs=not number) for number, one in enumerate(figures)]
     page = PAGE.format(
         name=study.name, complete=len(study.complete), trials=len(study.trials), figures="\n".join(parts)

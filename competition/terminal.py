@@ -143,20 +143,22 @@ def searching() -> Iterator[Any]:
         yield hear
 
 
-def tried(search: "Search", trial: "FrozenTrial", left: float) -> str:
-    """A line for a trial that ended."""
+def ended(trial: "FrozenTrial") -> str:
+    """What a trial came to."""
     from competition.tuning import evidence_of
 
-    folds = evidence_of(trial)
-    loss = float(np.mean([one.losses for one in folds.values()])) if folds else float("nan")
-    wrong, rows = (sum(getattr(one, name) for one in folds.values()) for name in ("wrong", "rows"))
-    told = f"{search.member.kind} trial {trial.number}: "
     if failure := trial.user_attrs.get("failure"):
-        told += f"failed, {failure}"
-    else:
-        told += f"log loss {loss:.5f}, {wrong} of {rows} wrong"
-    if trial.state.name == "PRUNED":
-        told += f", given up after {len(folds)} of {search.place.folds.count} folds"
+        return f"failed, {failure}"
+    folds = evidence_of(trial)
+    loss = np.mean([one.losses for one in folds.values()])
+    wrong, rows = (sum(getattr(one, name) for one in folds.values()) for name in ("wrong", "rows"))
+    given_up = f", given up after fold {len(folds)}" if trial.state.name == "PRUNED" else ""
+    return f"log loss {loss:.5f}, {wrong} of {rows} wrong{given_up}"
+
+
+def tried(search: "Search", trial: "FrozenTrial", left: float) -> str:
+    """A line for a trial that ended."""
+    told = f"{search.member.kind} trial {trial.number}: {ended(trial)}"
     if complete := search.study.complete:
         told += f"; best {complete[0].value:.5f} (trial {complete[0].number})"
     return told + f"; {search.tried} of {search.total}; to go {clock(left)}"
@@ -172,12 +174,18 @@ def verdicts(search: "Search", found: "Sequence[Verdict]") -> Table:
     for one in found:
         difference = f"{one.difference:+.5f} ± {one.standard_error:.5f}"
         row = f"{one.log_loss:.5f}", difference, f"{one.p_value:.4f}", f"{one.needed:.4f}", str(one.wrong)
-        table.add_row(f"trial {one.trial}", *row, "proved" if one.is_proved else "noise")
+        table.add_row(f"trial {one.trial}", *row, _verdict(one))
     named = {"present": search.study.present} | {f"trial {one.trial}": one.settings for one in found}
     values = (", ".join(f"{name} {value:.4g}" for name, value in chosen.items()) for chosen in named.values())
     table.caption = "\n".join(f"{name}: {told}" for name, told in zip(named, values, strict=True))
     table.caption_justify = "left"
     return table
+
+
+def _verdict(one: "Verdict") -> str:
+    if one.is_proved:
+        return "proved"
+    return "more are wrong" if one.p_value < one.needed else "noise"
 
 
 def kept(entry: Entry) -> str:

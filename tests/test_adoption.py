@@ -4,8 +4,9 @@ from competition.adoption import judged, winner
 from competition.tuning import BLOCKS, Evidence
 
 
-def evidence(by_fold):
-    return {fold: Evidence((loss,) * BLOCKS, 3, 100, 1.0) for fold, loss in enumerate(by_fold)}
+def evidence(by_fold, wrong=(3, 3, 3, 3, 3)):
+    both = zip(by_fold, wrong, strict=True)
+    return {fold: Evidence((loss,) * BLOCKS, errors, 100, 1.0) for fold, (loss, errors) in enumerate(both)}
 
 
 PRESENT = evidence([0.030, 0.020, 0.025, 0.035, 0.028])
@@ -25,6 +26,13 @@ def test_better_in_the_mean_by_one_lucky_fold_is_noise():
     lucky = verdict([0.001, 0.021, 0.026, 0.036, 0.029])
     assert lucky.difference < 0 and not lucky.is_proved
     assert winner([lucky]) is None
+
+
+def test_a_better_log_loss_is_not_bought_with_wrong_digits():
+    losses = [0.026, 0.017, 0.021, 0.032, 0.024]
+    for wrong, accepted in (((5, 6, 5, 7, 5), False), ((4, 2, 3, 4, 3), True)):
+        found = judged({}, 1, evidence(losses, wrong), PRESENT, 1)
+        assert found.p_value < 0.05 and found.is_proved == accepted
 
 
 def test_worse_and_equal_are_not_proved():

@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import pytest
 from conftest import ROOT
+from optuna.pruners import NopPruner
+from optuna.samplers import RandomSampler
 
 from competition.adoption import winner
 from competition.campaign import Place, Search, turns
@@ -32,7 +34,8 @@ def deaf(*said):
 def verdicts(place, member, trials):
     search = Search(place, member, trials)
     list(search.run(trials, math.inf, deaf))
-    return search.judge(deaf)
+    list(search.judge(deaf))
+    return search.verdicts()
 
 
 def svm(c):
@@ -84,6 +87,25 @@ def test_a_heavier_member_of_the_blend_promises_more(place):
     light, heavy = (Search(place, Member.named("knn"), 1, weight) for weight in (0.05, 0.5))
     list(light.run(1, math.inf, deaf))
     assert heavy.promise() == pytest.approx(10 * light.promise())
+
+
+@pytest.mark.slow
+def test_a_search_finds_more_than_guessing_does_in_the_same_time(dataset, tmp_path):
+    gained = []
+    for seed in range(5):
+        best = {}
+        for how in ("guessing", "searching"):
+            storage = open_storage(None, tmp_path / f"{how}-{seed}")
+            place = Place("digits8", dataset, split(dataset, 5, seed), split(dataset, 5, 9), LocalWorkers(2), storage)
+            search = Search(place, Member.named("svm"), 1_000)
+            if how == "guessing":
+                search.study.optuna.sampler = RandomSampler(seed=seed)
+                search.study.optuna.pruner = NopPruner()
+            list(search.run(1_000, time.monotonic() + 20, deaf))
+            best[how] = search.study.complete[0].value
+            print(f"seed {seed}, {how}: {best[how]:.4f} in {search.tried} trials")
+        gained.append(best["guessing"] - best["searching"])
+    assert sorted(gained)[2] > 0, gained
 
 
 @pytest.fixture

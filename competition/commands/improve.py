@@ -64,14 +64,17 @@ def _decide(options: argparse.Namespace, search: "Search", hear: "Say", end: flo
         terminal.console.print(f"{kind}: no time is left to judge what was found; give it a BUDGET of {needed} or more")
         return
     terminal.console.print(f"{kind}: judging the best on {search.place.other_folds.name} ...")
-    verdicts = search.judge(hear)
+    names = {str(trial.params): f"trial {trial.number}" for trial in search.candidates}
+    for trial in search.judge(hear):
+        terminal.console.print(f"{kind} {names.get(str(trial.params), 'at present')}: {terminal.ended(trial)}")
+    verdicts = search.verdicts()
     terminal.console.print(terminal.verdicts(search, verdicts))
     if proved := winner(verdicts):
         evidence = asdict(proved) | {"study": search.study.name, "date": date.today().isoformat()}
         path = adopt(folder, search.member, evidence)
         terminal.console.print(f"{kind}: adopted, in {path}; the next `make cv MODELS={kind}` trains with it")
     else:
-        terminal.console.print(f"{kind}: none is better beyond noise; the present settings stay")
+        terminal.console.print(f"{kind}: none is better beyond noise and as often right; the present settings stay")
 
 
 def _weights(store: "Store", members: "list[Member]") -> dict[str, float]:
