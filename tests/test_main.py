@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import numpy as np
 import pandas as pd
@@ -186,3 +188,26 @@ def test_tune_says_when_there_is_nothing_to_tune_or_no_time(command):
     assert "name models without a seed" in command("tune", "--competition", "digits8", "--models", "knn.1").stderr
     hasty = command("tune", "--competition", "digits8", "--models", "quick", "--budget", "1s")
     assert hasty.returncode == 0 and "quick: nothing better was found in 0 trials" in hasty.stdout
+
+
+@pytest.mark.slow
+def test_the_dashboard_shows_the_studies(command, tmp_path, own_competition):
+    assert "make tune" in command("dashboard", "--competition", "digits8").stderr
+    assert command("tune", "--competition", "digits8", "--models", "knn", "--trials", "2").returncode == 0
+    arguments = [sys.executable, "-m", "competition", "dashboard", "--competition", "digits8"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(arguments, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL) as server:
+        studies = None
+
+        def answers():
+            nonlocal studies
+            try:
+                with urlopen("http://127.0.0.1:8080/api/studies") as answer:
+                    studies = json.load(answer)["study_summaries"]
+            except URLError:
+                return False
+            return True
+
+        wait_until(answers)
+        server.send_signal(signal.SIGINT)
+    assert any(study["study_name"].startswith("digits8 knn 5-folds-seed-0") for study in studies)

@@ -102,4 +102,5 @@ def dashboard(options: argparse.Namespace) -> None:
     studies = FOLDS / options.competition / "studies.db"
     if not options.storage and not studies.exists():
         raise Problem(f"{studies} is missing; run `make tune COMPETITION={options.competition}` first")
-    subprocess.run([server, options.storage or f"sqlite:///{studies}"], check=False)
+    # In a session of its own, so that Ctrl-C is ours and it need not tell of it.
+    subprocess.run([server, options.storage or f"sqlite:///{studies}"], check=False, start_new_session=True)
