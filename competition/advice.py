@@ -7,7 +7,10 @@ import numpy as np
 
 from competition.ensemble import Blend, blend
 from competition.metrics import SMALLEST, Score, hits, row_log_loss
+from competition.models import Member
 from competition.store import Predictions
+
+HOPE = 0.3  # the share of its log loss that a single member is thought to leave to an unlike second one
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,21 @@ def helps(members: Sequence[Predictions], whole: Blend, labels: np.ndarray, held
         twin = _twin(members, whole, place)
         found.append(Help(member.member, accuracy, log_loss, correlations[place], twin, member.seconds / 60))
     return found
+
+
+def unlike(helped: Sequence[Help]) -> float:
+    """Log loss that an unlike model is expected to save: what those that are there do in the mean."""
+    return float(np.mean([max(0.0, one.log_loss.value) for one in helped]))
+
+
+def expected(
+    complete: Sequence[Predictions], candidates: Sequence[Member], labels: np.ndarray, held_out: np.ndarray
+) -> dict[Member, float]:
+    """Log loss that each candidate should save: as a twin where its kind is complete, else as an unlike model."""
+    whole = blend(complete, labels, held_out, "convex")
+    new = unlike(helps(complete, whole, labels, held_out)) if len(complete) > 1 else HOPE * whole.log_loss.value
+    places = {Member.named(member.member).kind: place for place, member in enumerate(complete)}
+    return {one: _twin(complete, whole, places[one.kind]) if one.kind in places else new for one in candidates}
 
 
 def _twin(members: Sequence[Predictions], whole: Blend, place: int) -> float:

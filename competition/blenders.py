@@ -97,14 +97,14 @@ def convex(stack: np.ndarray, labels: np.ndarray) -> Combination:
     """
     temperatures = _temperatures(stack, labels)
     right = _right(stack, labels, temperatures)
-    weights = _equal(stack)
+    weights = _equal(stack).astype(right.dtype)
     loss = np.inf
     while True:
         mixed = weights @ right
         before, loss = loss, float(-np.log(mixed).mean())
         if before - loss < LEAST_GAIN / 10:
             return Mixture(weights, temperatures)
-        weights = weights * (right / mixed).mean(axis=1)
+        weights = weights * (right @ (1 / mixed))
         weights /= weights.sum()
 
 

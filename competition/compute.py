@@ -100,11 +100,14 @@ class LocalWorkers:
         wants_gpu: Callable[[Any], bool] = lambda task: False,
         admits: Callable[[Any], bool] = lambda task: True,
         more: Callable[[int], Sequence[Any]] = lambda idle: (),
+        rank: Callable[[Any], float] = lambda task: 0.0,
     ) -> Iterator[tuple[Any, Any]]:
-        """Yield (task, result or Failure) of work(task, say) as tasks finish; they start in the order given.
+        """Yield (task, result or Failure) of work(task, say) as tasks finish.
 
-        `hear` gets (task, what its worker said), in the driver's thread. `admits` is asked when a task's turn has come;
-        one that is not admitted is dropped. `more` is asked for further tasks, at most so many, when workers are idle.
+        They start in the order given, by their `rank` among those that wait, which is asked again whenever some have
+        finished. `hear` gets (task, what its worker said), in the driver's thread. `admits` is asked when a task's turn
+        has come; one that is not admitted is dropped. `more` is asked for further tasks, at most so many, when workers
+        are idle.
         """
         with Line() as line, tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
             # Loky replaces a worker that has grown by 300 MB since its first task, as networks do; that is welcome.
@@ -132,6 +135,8 @@ class LocalWorkers:
                         hear(attempt.task, "started")
                     # Only now, so that no worker waits while the outcomes are looked at.
                     yield from outcomes
+                    if outcomes:
+                        attempts.sort(key=lambda attempt: rank(attempt.task))
                     outcomes = []
                     if idle and not attempts and (attempts := first_attempts(more(len(idle)))):
                         continue

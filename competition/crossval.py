@@ -1,6 +1,7 @@
 """The only loop over folds: which tasks are still to do, in which order, and what becomes of their results."""
 
-from collections.abc import Callable, Generator, Sequence
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 
 from competition.compute import Failure, LocalWorkers, Say
@@ -10,6 +11,8 @@ from competition.models import Member
 from competition.problem import Problem
 from competition.store import Predictions, Store
 from competition.task import FoldResult, Task, perform
+
+Promises = Callable[[Sequence[Predictions], Sequence[Member]], Mapping[Member, float]]  # of (complete, waiting)
 
 
 def in_order(members: Sequence[Member]) -> list[Member]:
@@ -35,11 +38,13 @@ def cross_validate(
     workers: LocalWorkers,
     hear: Say,
     admits: Callable[[Task], bool] = lambda task: True,
+    promises: Promises = lambda complete, waiting: {},
 ) -> Generator[list[Predictions]]:
     """Train what is unfinished; yield all complete members, in order, whenever there are more.
 
     `hear` gets (task, what happened, details). A task that `admits` refuses when its turn comes is left out; one that
-    fails fails alone, and in the end is a Problem.
+    fails fails alone, and in the end is a Problem. Cheap members come first; once some are complete, those that promise
+    more than others go before them.
     """
     tasks = list(unfinished(store, members))
     left = {member: {task.fold for task in tasks if task.member == member} for member in in_order(members)}
@@ -47,8 +52,20 @@ def cross_validate(
     if complete:
         yield list(complete.values())
     failed: list[str] = []
+    begun: set[Member] = set()
+    promised = promises(list(complete.values()), [member for member in left if left[member]]) if complete else {}
+
+    def begins(task: Task) -> bool:
+        if admitted := admits(task):
+            begun.add(task.member)
+        return admitted
+
+    def rank(task: Task) -> float:
+        return -math.inf if task.member in begun else -promised.get(task.member, 0.0)
+
     work = partial(_perform, dataset=store.dataset, folds=store.folds)
-    for task, outcome in workers.run(work, tasks, hear, _wants_gpu, admits):
+    tasks.sort(key=rank)
+    for task, outcome in workers.run(work, tasks, hear, _wants_gpu, begins, rank=rank):
         if failure := _failure(store, task, outcome):
             failed.append(task.name)
             hear(task, "failed", failure)
@@ -59,6 +76,7 @@ def cross_validate(
         if not left[task.member]:
             complete[task.member] = store.predictions(task.member)
             yield [complete[member] for member in left if member in complete]
+            promised = promises(list(complete.values()), [member for member in left if left[member]])
     if failed:
         names = ", ".join(sorted(failed))
         raise Problem(f"{names} failed, as told above; the rest is kept: run again to retry only these")

@@ -4,7 +4,7 @@ import argparse
 import math
 import signal
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,7 @@ def member_of(options: argparse.Namespace, name: str) -> "Member":
 def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[list[Predictions]]":
     """All complete members whenever there are more, with progress on the terminal."""
     from competition import terminal
+    from competition.advice import expected
     from competition.compute import LocalWorkers
     from competition.crossval import cross_validate, unfinished
     from competition.files import alone
@@ -94,10 +95,15 @@ def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[l
     def admits(task: "Task") -> bool:
         return progress.fits(task.member, end - time.monotonic())
 
+    def promises(complete: "Sequence[Predictions]", waiting: "Sequence[Member]") -> "dict[Member, float]":
+        saved = expected(complete, waiting, store.dataset.labels, store.folds.held_out)
+        return {member: saved[member] / max(progress.left_for(member), 1.0) for member in waiting}
+
+    ordered = {"promises": promises} if options.budget else {}
     with (
         alone(store.folder / store.folds.name),
         terminal.shown(progress) as hear,
-        closing(cross_validate(store, members, workers, hear, admits)) as complete,
+        closing(cross_validate(store, members, workers, hear, admits, **ordered)) as complete,
     ):
         yield from complete
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from competition.advice import Help
+from competition.advice import Help, unlike
 from competition.bench import Speed
 from competition.ensemble import Blend
 from competition.grading import Grade
@@ -114,6 +114,8 @@ def advice(helps: Sequence[Help]) -> Table:
     best = max(helps, key=lambda one: one.twin / (one.minutes + 1e-9))
     idle = [one.member for one in helps if one.log_loss.value < one.log_loss.standard_error]
     told = f"next, most for a minute: another seed of {best.member}"
+    if len(helps) > 1:
+        told += f"; an unlike model, as these bring in the mean: {unlike(helps):.5f}"
     if best.twin < WORTH_TRAINING:
         told = "another seed of any of them promises next to nothing: try an unlike model, or stop"
     table.caption = told + (f"; within noise and may be left out: {', '.join(idle)}" if idle else "")

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from competition.advice import helps
+from competition.advice import expected, helps, unlike
 from competition.ensemble import blend
+from competition.models import Member
 from competition.store import Predictions
 
 ROWS, CLASSES, FOLDS = 4_000, 4, 4
@@ -50,3 +53,19 @@ def test_a_twin_of_what_varies_from_fold_to_fold_promises_more(rows):
     found = helped(rows, still, restless)
     assert found["still"].twin == pytest.approx(0, abs=1e-9) and found["restless"].twin > 0.002
     assert (found["still"].minutes, found["restless"].minutes) == (1, 2)
+
+
+def test_a_candidate_is_expected_to_save_what_its_twin_would_or_what_others_do(rows):
+    labels, held_out, still, restless, _ = rows
+    members = [replace(still, member="knn"), replace(restless, member="svm")]
+    candidates = [Member.named(name) for name in ("knn.1", "svm.1", "quick", "svm.2")]
+    found = {member.name: value for member, value in expected(members, candidates, labels, held_out).items()}
+    helping = {one.member: one for one in helps(members, blend(members, labels, held_out, "convex"), labels, held_out)}
+    assert found["knn.1"] == pytest.approx(0, abs=1e-9) and found["svm.1"] == found["svm.2"] == helping["svm"].twin
+    assert found["quick"] == unlike(list(helping.values())) > found["svm.1"]
+
+
+def test_a_first_member_leaves_an_unlike_one_the_most_to_gain(rows):
+    labels, held_out, still, _, _ = rows
+    (gain,) = expected([replace(still, member="knn")], [Member.named("svm")], labels, held_out).values()
+    assert 0 < gain < blend([still], labels, held_out, "convex").log_loss.value

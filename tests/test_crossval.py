@@ -95,3 +95,24 @@ def test_what_other_code_made_than_the_drivers_is_not_kept(dataset, tmp_path):
         list(cross_validate(elsewhere, [KNN], LocalWorkers(2), lambda *said: heard.append(said)))
     assert all("another data" in rest[0].reason for _, what, *rest in heard if what == "failed")
     assert not list(tmp_path.rglob("*.npz"))
+
+
+def test_what_promises_most_goes_first_once_something_is_complete(dataset, tmp_path):
+    store = Store(tmp_path, dataset, split(dataset, 2, 0))
+    members = [Member.named(name) for name in ("knn", "knn.1", "svm", "linear")]
+    worth = {"svm": 3.0, "linear": 2.0, "knn.1": 1.0}
+    started = []
+
+    def hear(task, what, *details):
+        if what == "started":
+            started.append(task.member.name)
+
+    def promises(complete, waiting):
+        return {member: worth[member.name] for member in waiting}
+
+    for _ in cross_validate(store, members, LocalWorkers(1), hear, promises=promises):
+        pass
+    assert started[:2] == ["knn", "knn"]  # the cheapest, as long as nothing is known
+    assert [name for name in started[3:] if name != started[2]] == [
+        name for name in worth for _ in (0, 1) if name != started[2]
+    ]

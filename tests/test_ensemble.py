@@ -1,8 +1,12 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
+from competition.blenders import BLENDERS
 from competition.ensemble import blend
 from competition.metrics import accuracy, log_loss
 from competition.problem import Problem
@@ -130,3 +134,33 @@ def test_auto_takes_what_beats_the_mean_beyond_noise(rows):
 def test_an_unknown_blender_is_told_with_those_there_are(rows):
     with pytest.raises(Problem, match="no blender 'median'; choose from auto, mean, geometric"):
         blend([], rows[1], rows[3], "median")
+
+
+MANY = """
+import resource, sys, time
+import numpy as np
+from competition.ensemble import blend
+from competition.store import Predictions
+random = np.random.default_rng(0)
+labels, held_out = random.integers(0, 10, 42_000), np.arange(42_000) % 5
+members = []
+for number in range(20):
+    logits = random.normal(size=(42_000, 10)).astype(np.float32)
+    logits[np.arange(42_000), labels] += 3
+    said = np.exp(3 * logits)
+    said /= said.sum(axis=1, keepdims=True)
+    members.append(Predictions(str(number), said, np.stack([said[:28_000]] * 5), 1.0, ""))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+start = time.perf_counter()
+blend(members, labels, held_out, sys.argv[1])
+print(time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blender", BLENDERS)
+def test_twenty_members_of_full_size_are_blended_in_seconds(blender):
+    run = subprocess.run([sys.executable, "-c", MANY, blender], cwd=ROOT, capture_output=True, text=True, check=True)
+    seconds, gigabytes = map(float, run.stdout.split())
+    print(f"{blender}: {seconds:.1f} s, {gigabytes:.2f} GiB")
+    assert seconds < 10 and gigabytes < 2
