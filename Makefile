@@ -33,7 +33,7 @@ submit: .venv/.ready ## cross-validate, blend, write submissions/submission.csv
 	@$(run) submit $(training) $(if $(BLEND),--blend $(BLEND))
 
 .PHONY: tune
-tune: .venv/.ready-tune ## search better settings, adopt what is proved (TRIALS=30, STORAGE=URL of a database)
+tune: $(if $(STORAGE),.venv/.ready-tune,.venv/.ready) ## search better settings, adopt what is proved (TRIALS=30, STORAGE=URL of a database)
 	@$(run) tune $(training) $(if $(TRIALS),--trials $(TRIALS)) $(if $(STORAGE),--storage "$(STORAGE)")
 
 .PHONY: dashboard
@@ -43,6 +43,11 @@ dashboard: .venv/.ready-tune ## open optuna-dashboard on the studies
 .PHONY: grade
 grade: .venv/.ready ## open the sealed answers (embedded competitions only; FILE= another submission)
 	@$(run) grade $(options) $(if $(FILE),--file "$(FILE)")
+
+.PHONY: report
+report: .venv/.ready ## write a page to look at: scores, the hardest rows, who votes how
+	@$(run) report $(options) $(if $(MODELS),--models $(MODELS)) $(if $(FOLDS),--folds $(FOLDS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(BLEND),--blend $(BLEND))
 
 .PHONY: upload
 upload: .venv/.ready ## upload submission NUMBER= to Kaggle and write down its score

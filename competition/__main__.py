@@ -11,6 +11,7 @@ from typing import Any
 from competition.commands.improve import dashboard, tune
 from competition.commands.measure import bench, safety
 from competition.commands.share import export, take_in
+from competition.commands.show import report
 from competition.commands.submissions import grade, reproduce, score, upload
 from competition.commands.train import cv, data, submit
 from competition.problem import Problem
@@ -118,6 +119,7 @@ COMMANDS: tuple[tuple[Command, str], ...] = (
     (data, "competition"),
     (cv, "competition models folds seed jobs budget"),
     (submit, "competition models folds seed jobs budget blend"),
+    (report, "competition models folds seed blend"),
     (tune, "competition models folds seed jobs trials budget storage"),
     (dashboard, "competition storage"),
     (grade, "competition file"),

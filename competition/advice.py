@@ -26,7 +26,9 @@ class Help:
 
 
 def helps(members: Sequence[Predictions], whole: Blend, labels: np.ndarray, held_out: np.ndarray) -> list[Help]:
-    """One line for each member, in their order; the blend without it is learned and cross-fitted in the same way."""
+    """One line for each of several members; the blend without it is learned and cross-fitted in the same way."""
+    if len(members) == 1:
+        return []
     correlations = _correlations([hits(labels, member.oof) for member in members])
     found = []
     for place, member in enumerate(members):

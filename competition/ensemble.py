@@ -35,37 +35,46 @@ class Blend:
 
 def blend(members: Sequence[Predictions], labels: np.ndarray, held_out: np.ndarray, blender: str = AUTO) -> Blend:
     """Complete members, blended by a blender of this name, or by the one that pays."""
+    return Blending(members, labels, held_out).blend(blender)
+
+
+def require(blender: str) -> None:
+    """A Problem unless there is a blender of this name."""
     if blender not in (AUTO, *BLENDERS):
         raise Problem(f"no blender {blender!r}; choose from {', '.join((AUTO, *BLENDERS))}")
-    fits = _Fits(np.stack([member.oof for member in members]), labels, held_out)
-
-    def chosen(without: Without) -> str:
-        return fits.choose(without) if blender == AUTO else blender
-
-    oof = np.empty(fits.stack.shape[1:])
-    for fold in fits.folds:
-        without = Without([fold])
-        inside = held_out == fold
-        oof[inside] = fits.learned(chosen(without), without).combine(fits.stack[:, inside])
-    nothing = Without()
-    name = chosen(nothing)
-    combination = fits.learned(name, nothing)
-    # Fold by fold: a mean over folds is sharper than the out-of-fold rows from which the temperatures were learned.
-    by_fold = zip(*(member.test for member in members), strict=True)
-    test = np.mean([combination.combine(np.stack(fold)) for fold in by_fold], axis=0)
-    names = tuple(member.member for member in members)
-    return Blend(names, name, combination, oof, test, accuracy(labels, oof), log_loss(labels, oof))
 
 
-class _Fits:
-    """What blenders learn without some folds; each fit is made once."""
+class Blending:
+    """All ways to blend some complete members; what a blender learns without some folds is learned once."""
 
-    def __init__(self, stack: np.ndarray, labels: np.ndarray, held_out: np.ndarray) -> None:
-        self.stack = stack
+    def __init__(self, members: Sequence[Predictions], labels: np.ndarray, held_out: np.ndarray) -> None:
+        self.members = members
+        self.stack = np.stack([member.oof for member in members])
         self.labels = labels
         self.held_out = held_out
         self.folds = np.unique(held_out).tolist()
         self.made: dict[tuple[str, Without], Combination] = {}
+
+    def blend(self, blender: str = AUTO) -> Blend:
+        """By a blender of this name, or by the one that pays."""
+        require(blender)
+
+        def chosen(without: Without) -> str:
+            return self.choose(without) if blender == AUTO else blender
+
+        oof = np.empty(self.stack.shape[1:])
+        for fold in self.folds:
+            without = Without([fold])
+            inside = self.held_out == fold
+            oof[inside] = self.learned(chosen(without), without).combine(self.stack[:, inside])
+        nothing = Without()
+        name = chosen(nothing)
+        combination = self.learned(name, nothing)
+        # Fold by fold: a mean over folds is sharper than the out-of-fold rows from which the temperatures were learned.
+        by_fold = zip(*(member.test for member in self.members), strict=True)
+        test = np.mean([combination.combine(np.stack(fold)) for fold in by_fold], axis=0)
+        names = tuple(member.member for member in self.members)
+        return Blend(names, name, combination, oof, test, accuracy(self.labels, oof), log_loss(self.labels, oof))
 
     def learned(self, blender: str, without: Without) -> Combination:
         """The blender's combination, learned from the other folds."""

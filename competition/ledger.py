@@ -149,6 +149,11 @@ class Ledger:
             return pd.DataFrame(columns=COLUMNS, dtype=str)
         return pd.read_csv(self.path, dtype=str, keep_default_na=False)
 
+    def of(self, competition: str) -> pd.DataFrame:
+        """The competition's lines."""
+        lines = self.lines()
+        return lines[lines["competition"] == competition]
+
     def _put(self, competition: str, number: int, line: dict[str, str]) -> None:
         """Add a line or bring it up to date; scores of other bytes than the present ones go."""
         lines = self.lines()

@@ -1,6 +1,5 @@
 """A page of Optuna's own plots of a study."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from competition.files import write_whole
@@ -21,7 +20,7 @@ PAGE = """<!DOCTYPE html>
 
 def write(study: Study, path: Path) -> Path | None:
     """Write how the search went, which settings mattered and where they are best; None where that is too early."""
-    if not find_spec("plotly") or len(study.complete) < LEAST:
+    if len(study.complete) < LEAST:
         return None
     from optuna import visualization
 

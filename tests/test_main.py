@@ -35,6 +35,8 @@ def test_cv_submit_grade(command, tmp_path):
     done = command("submit", *SMALL, "--models", "lenet", "knn", "svm")
     assert done.returncode == 0, done.stderr
     assert " took " not in done.stdout and "hill-climbing" in done.stdout
+    page = tmp_path / "folds" / "digits8" / "2-folds-seed-0" / "report.html"
+    assert "digits8: " in page.read_text()[:400] and "report.html shows it" in done.stdout
     for place in ("submission.csv", "digits8/001-lenet-knn-svm/submission.csv"):
         assert len(pd.read_csv(tmp_path / "submissions" / place)) == 200
     done = command("grade", "--competition", "digits8")
@@ -74,7 +76,7 @@ def test_submit_again_trains_nothing_and_changes_nothing(command, tmp_path):
 
 @pytest.mark.parametrize("victim", ["driver", "worker"])
 def test_a_killed_run_resumes_to_the_same_bytes(victim, command, tmp_path, own_competition):
-    models = ("--models", "mlp", "lenet")
+    models = ("--models", "mlp", "mlp.1")
     undisturbed = tmp_path / "undisturbed"
     undisturbed.mkdir()
     (undisturbed / "data").symlink_to(tmp_path / "data")
@@ -130,6 +132,8 @@ def test_a_users_mistake_is_one_line_and_status_2(command, own_competition):
         (("data", "--competition", "nothing"), "error: data/nothing has no competition"),
         (("cv", *SMALL, "--models", "all", "quick"), "error: no model 'all'; choose from"),
         (("cv", *SMALL, "--models", "resnet"), "error: no model 'resnet'"),
+        (("submit", *SMALL, "--blend", "median"), "error: no blender 'median'; choose from auto"),
+        (("report", *SMALL[:4], "--models", "knn"), "error: none of knn is complete; run `make cv"),
         (
             ("grade", "--competition", "digits8"),
             "error: digits8 has no submission yet; run `make submit COMPETITION=digits8`",

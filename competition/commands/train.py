@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from competition.commands.show import page_of, show
 from competition.session import (
     DATA,
     SUBMISSIONS,
@@ -49,27 +50,36 @@ def submit(options: argparse.Namespace) -> None:
     from competition.ledger import Ledger
     from competition.metrics import percent
 
+    ensemble.require(options.blend)  # before anything is trained
     store = open_store(options)
     labels, held_out = store.dataset.labels, store.folds.held_out
     ledger, origin = Ledger(SUBMISSIONS), origin_of(options, store)
     entry = ledger.opened(origin)
     complete: list[Predictions] = []
-    blended: list[Predictions] = []
+    done: tuple[ensemble.Blending, ensemble.Blend] | None = None
     try:
         with alarm(options.budget):
             for complete in cross_validated(options, store):
-                blend = ensemble.blend(complete, labels, held_out, options.blend)
+                blending = ensemble.Blending(complete, labels, held_out)
+                blend = blending.blend(options.blend)
                 for target in (entry.file, SUBMISSIONS / "submission.csv"):
                     submission.write(blend.test, store.dataset, sample_of(options), target)
                 ledger.keep(entry, origin, blend)
-                blended = complete
+                done = blending, blend
                 names, score = ", ".join(blend.members), percent(blend.accuracy)
                 terminal.console.print(f"{target} now blends {names} ({blend.blender}): {score} out of fold")
     finally:
         terminal.console.print(terminal.leaderboard(complete, labels))
-        if len(blended) > 1:
-            others = [ensemble.blend(blended, labels, held_out, name) for name in BLENDERS]
-            terminal.console.print(terminal.blends(blend, others, labels))
-            terminal.console.print(terminal.advice(advice.helps(blended, blend, labels, held_out)))
-        if blended:
+        if done:
             terminal.console.print(terminal.kept(entry))
+    if not done:
+        return
+    blending, blend = done
+    helps = advice.helps(blending.members, blend, labels, held_out)
+    if helps:
+        others = [blending.blend(name) for name in BLENDERS]
+        terminal.console.print(terminal.blends(blend, others, labels))
+        terminal.console.print(terminal.advice(helps))
+    page, card = page_of(options, store), entry.folder / "card.json"
+    if not page.exists() or page.stat().st_mtime < card.stat().st_mtime:
+        show(options, store, blending.members, blend, helps)

@@ -1,0 +1,121 @@
+"""The charts of the report, as Plotly takes them."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from competition.data import Dataset
+from competition.ensemble import Blend
+from competition.metrics import accuracy, hits
+from competition.store import Predictions
+
+Figure = dict[str, Any]
+BINS = 10  # of confidence
+
+
+def all_of(
+    members: Sequence[Predictions], blend: Blend, dataset: Dataset, submissions: pd.DataFrame
+) -> dict[str, Figure]:
+    """Every chart by the name of its place on the page."""
+    labels, names = dataset.labels, [str(name) for name in dataset.classes]
+    predictors = [*((one.member, one.oof) for one in members), ("blend", blend.oof)]
+    found = {
+        "accuracies": accuracies(predictors, labels),
+        "reliability": reliability(predictors, labels),
+        "shares": class_shares(labels, blend.test, names),
+    }
+    if len(members) > 1:
+        found["correlation"] = correlation(predictors[:-1], labels)
+    if len(submissions):
+        found["history"] = history(submissions, len(dataset.test_ids))
+    return {name: json.loads(figure.to_json()) for name, figure in found.items()}
+
+
+def accuracies(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray) -> Any:
+    """Each predictor's accuracy with its standard error, the best on top."""
+    from plotly import graph_objects as go
+
+    scores = sorted(((accuracy(labels, said), name) for name, said in predictors), key=lambda one: one[0].value)
+    error = {"type": "data", "array": [100 * score.standard_error for score, _ in scores]}
+    values, names = [100 * score.value for score, _ in scores], [name for _, name in scores]
+    dots = go.Scatter(x=values, y=names, error_x=error, mode="markers", marker={"size": 9})
+    return _titled(go.Figure(dots), "Accuracy out of fold, ± one standard error", "%", None)
+
+
+def reliability(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray) -> Any:
+    """How often each predictor is right where it is so sure; off the diagonal lies its calibration error."""
+    from plotly import graph_objects as go
+
+    figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot"}, name="as it should be"))
+    for name, said in predictors:
+        sure, right = said.max(axis=1), hits(labels, said)
+        place = np.minimum((sure * BINS).astype(int), BINS - 1)
+        count = np.bincount(place, minlength=BINS)
+        known = count > 0
+        mean_sure, mean_right = (
+            np.bincount(place, weights, minlength=BINS)[known] / count[known] for weights in (sure, right)
+        )
+        error = float(np.sum(count[known] * np.abs(mean_sure - mean_right)) / len(labels))
+        shown = "legendonly" if name != "blend" and len(predictors) > 4 else True
+        figure.add_scatter(
+            x=mean_sure.tolist(),
+            y=mean_right.tolist(),
+            mode="lines+markers",
+            name=f"{name}, off by {error:.3f}",
+            visible=shown,
+        )
+    return _titled(figure, "How sure against how often right", "probability of the likeliest class", "share right")
+
+
+def correlation(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray) -> Any:
+    """How far errors are shared, pair by pair."""
+    from plotly import graph_objects as go
+
+    names = [name for name, _ in predictors]
+    wrong = np.stack([1 - hits(labels, said) for _, said in predictors])
+    spread = np.maximum(wrong.std(axis=1), 1e-9)
+    centred = wrong - wrong.mean(axis=1, keepdims=True)
+    table = centred @ centred.T / wrong.shape[1] / np.outer(spread, spread)
+    heat = go.Heatmap(
+        x=names, y=names, z=table.round(3).tolist(), zmin=0, zmax=1, colorscale="Blues", texttemplate="%{z:.2f}"
+    )
+    return _titled(go.Figure(heat), "Errors shared: 1 the same rows, 0 unrelated", None, None)
+
+
+def class_shares(labels: np.ndarray, test: np.ndarray, names: Sequence[str]) -> Any:
+    """How often each class is in the training rows and among the test predictions."""
+    from plotly import graph_objects as go
+
+    figure = go.Figure()
+    for which, rows in (("training labels", labels), ("test predictions", test.argmax(axis=1))):
+        shares = 100 * np.bincount(rows, minlength=len(names)) / len(rows)
+        figure.add_bar(x=list(names), y=shares.tolist(), name=which)
+    figure.update_xaxes(type="category")
+    return _titled(figure, "Shares of the classes", None, "%")
+
+
+def history(submissions: pd.DataFrame, test_rows: int) -> Any:
+    """Every submission's score out of fold and what it got, where that is known, each with its noise."""
+    from plotly import graph_objects as go
+
+    figure = go.Figure()
+    for column, name in (("local", "out of fold"), ("sealed", "sealed"), ("leaderboard", "leaderboard")):
+        known = submissions[submissions[column] != ""]
+        values = known[column].astype(float).to_numpy()
+        errors = known["local_error"].astype(float).to_numpy()
+        if column != "local":
+            errors = np.sqrt(values * (1 - values) / test_rows)
+        bars = {"type": "data", "array": (100 * errors).tolist()}
+        numbers, shown = known["number"].tolist(), (100 * values).tolist()
+        if numbers:
+            figure.add_scatter(x=numbers, y=shown, error_y=bars, mode="markers", name=name, marker={"size": 9})
+    figure.update_xaxes(type="category")
+    return _titled(figure, "Submissions: promised and got", "number", "%")
+
+
+def _titled(figure: Any, title: str, x: str | None, y: str | None) -> Any:
+    figure.update_layout(title=title, xaxis_title=x, yaxis_title=y, template="none", margin={"l": 70, "r": 10, "t": 50})
+    return figure

@@ -1,0 +1,51 @@
+"""The hard rows: wrong, nearly wrong, perhaps labelled wrong; each with its picture and every model's vote."""
+
+import base64
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from competition.data import Dataset
+from competition.ensemble import Blend
+from competition.metrics import row_log_loss
+from competition.store import Predictions
+
+MOST = 400  # rows on the page
+DOUBTFUL = 0.02  # a label that the blend gives less than this, and no member votes for, is suspected
+
+
+def hard_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset) -> list[dict[str, Any]]:
+    """The rows of the greatest log loss, the greatest first."""
+    labels = dataset.labels
+    chosen = np.argsort(-row_log_loss(labels, blend.oof), kind="stable")[:MOST]
+    votes = np.stack([member.oof.argmax(axis=1) for member in members])
+    found = []
+    for row in chosen.tolist():
+        label, said = int(labels[row]), blend.oof[row]
+        by_model = [
+            [int(vote), round(float(member.oof[row, vote]), 4)]
+            for member, vote in zip(members, votes[:, row], strict=True)
+        ]
+        found.append(
+            {
+                "id": str(dataset.train_ids[row]),
+                "label": label,
+                "taken": int(said.argmax()),
+                "sure": round(float(said.max()), 4),
+                "label_sure": round(float(said[label]), 5),
+                "votes": by_model,
+                "suspect": bool(said[label] < DOUBTFUL and (votes[:, row] != label).all()),
+                "image": picture(dataset.images[row]),
+            }
+        )
+    return found
+
+
+def picture(image: np.ndarray) -> str:
+    """An image as a PNG within a data address."""
+    buffer = BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
