@@ -53,6 +53,10 @@ report: .venv/.ready ## write a page to look at: scores, the hardest rows, who v
 upload: .venv/.ready ## upload submission NUMBER= to Kaggle and write down its score
 	@$(run) upload $(options) $(if $(NUMBER),--number $(NUMBER))
 
+.PHONY: predict
+predict: .venv/.ready ## label FILES="a.png folder table.csv" as submission NUMBER= does (JSON=1: all probabilities)
+	@$(run) predict $(FILES) $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(JSON),--json)
+
 .PHONY: reproduce
 reproduce: .venv/.ready ## make submission NUMBER= anew and compare its bytes
 	@$(run) reproduce $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(JOBS),--jobs $(JOBS))

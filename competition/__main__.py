@@ -12,7 +12,7 @@ from competition.commands.improve import dashboard, tune
 from competition.commands.measure import bench, safety
 from competition.commands.share import export, take_in
 from competition.commands.show import report
-from competition.commands.submissions import grade, reproduce, score, upload
+from competition.commands.submissions import grade, predict, reproduce, score, upload
 from competition.commands.train import cv, data, submit
 from competition.problem import Problem
 
@@ -113,8 +113,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "how long to wait for the score, such as 2m; default: 5m",
     },
     "value": {"type": float, "required": True, "metavar": "SCORE", "help": "the leaderboard's accuracy, such as 0.997"},
+    "files": {"nargs": "+", "type": Path, "metavar": "FILE", "help": "a picture, a folder of them, or a CSV of pixels"},
+    "json": {"action": "store_true", "help": "all probabilities, as JSON"},
     "full": {"action": "store_true", "help": "race recipes to 99.5 %% on a fold, an hour or more"},
 }
+POSITIONAL = ("files",)
 COMMANDS: tuple[tuple[Command, str], ...] = (
     (data, "competition"),
     (cv, "competition models folds seed jobs budget"),
@@ -123,6 +126,7 @@ COMMANDS: tuple[tuple[Command, str], ...] = (
     (tune, "competition models folds seed jobs trials budget storage"),
     (dashboard, "competition storage"),
     (grade, "competition file"),
+    (predict, "files competition number jobs json"),
     (reproduce, "competition number jobs"),
     (take_in, "competition folds seed name oof test split"),
     (export, "competition models folds seed"),
@@ -146,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         one = commands.add_parser(verb, help=about, description=about)
         one.set_defaults(command=command)
         for name in names.split():
-            one.add_argument(f"--{name}", **OPTIONS[name])
+            one.add_argument(name if name in POSITIONAL else f"--{name}", **OPTIONS[name])
     return parser
 
 

@@ -47,6 +47,20 @@ def read(folder: Path) -> dict[str, np.ndarray]:
     }
 
 
+def pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The images (rows, *shape) of a table that has their pixels, and perhaps an id and a label, as columns."""
+    if not path.exists():
+        raise Problem(f"{path} is missing")
+    columns = _header(path)
+    count = int(np.prod(shape))
+    numbered = [column for column in columns if re.fullmatch(r"[^\d]+\d+", column)]
+    chosen = columns if len(columns) == count else numbered
+    if len(chosen) != count:
+        raise Problem(f"{path} has {len(chosen)} columns of pixels; images of {'x'.join(map(str, shape))} have {count}")
+    rest = tuple(column for column in columns if column not in set(chosen))
+    return _pixel_values(path, _read(path, as_text=rest)[chosen]).reshape(-1, *shape)
+
+
 def _header(path: Path) -> list[str]:
     """The column names."""
     try:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -37,6 +38,10 @@ def test_cv_submit_grade(command, tmp_path):
     assert " took " not in done.stdout and "hill-climbing" in done.stdout
     page = tmp_path / "folds" / "digits8" / "2-folds-seed-0" / "report.html"
     assert "digits8: " in page.read_text()[:400] and "report.html shows it" in done.stdout
+    done = command("predict", "data/digits8/test.csv", "--competition", "digits8")
+    predicted = pd.read_csv(StringIO(done.stdout))
+    submitted = pd.read_csv(tmp_path / "submissions" / "submission.csv")
+    assert (predicted["label"] == submitted["Label"]).all(), done.stderr
     for place in ("submission.csv", "digits8/001-lenet-knn-svm/submission.csv"):
         assert len(pd.read_csv(tmp_path / "submissions" / place)) == 200
     done = command("grade", "--competition", "digits8")

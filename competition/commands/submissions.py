@@ -5,7 +5,16 @@ import tempfile
 from pathlib import Path
 
 from competition.problem import Problem
-from competition.session import DATA, SUBMISSIONS, cross_validated, open_dataset, open_store, origin_of, sample_of
+from competition.session import (
+    DATA,
+    SUBMISSIONS,
+    cross_validated,
+    member_of,
+    open_dataset,
+    open_store,
+    origin_of,
+    sample_of,
+)
 
 
 def grade(options: argparse.Namespace) -> None:
@@ -84,3 +93,38 @@ def reproduce(options: argparse.Namespace) -> None:
         if sha256(again) != card["sha256"]:
             raise Problem(f"{entry.file} comes out otherwise now; were its libraries or its machine others?")
     terminal.console.print(f"{entry.file} comes out the same, byte for byte")
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Label pictures (PNG, JPEG, folders of them) or tables of pixels as a submission's blend does; to the screen."""
+    import json
+    import sys
+
+    import numpy as np
+    import pandas as pd
+
+    from competition import pictures, prediction
+    from competition.compute import LocalWorkers
+    from competition.ledger import Ledger
+
+    entry = Ledger(SUBMISSIONS).entry(options.competition, options.number)
+    origin = entry.card["origin"]
+    options.folds, options.seed = (int(part) for part in origin["split"].split("-folds-seed-"))
+    store = open_store(options)
+    files, images = zip(*pictures.read(options.files, store.dataset.images), strict=True)
+    members = [member_of(options, name) for name in entry.card["members"]]
+    workers = LocalWorkers(options.jobs)
+    said = prediction.blended(store, members, entry.card["blender"], np.concatenate(images), workers)
+    classes = store.dataset.classes
+    rows = pd.DataFrame({"file": np.repeat([str(file) for file in files], [len(each) for each in images])})
+    rows["row"] = rows.groupby("file").cumcount() + 1
+    rows["label"] = classes[said.argmax(axis=1)]
+    rows["probability"] = said.max(axis=1).round(5)
+    if options.json:
+        found = rows.to_dict("records")
+        names = [str(name) for name in classes]
+        for row, each in zip(found, said, strict=True):
+            row["probabilities"] = dict(zip(names, each.round(5).tolist(), strict=True))
+        json.dump(found, sys.stdout, indent=1, default=str)
+    else:
+        rows.to_csv(sys.stdout, index=False, lineterminator="\n")

@@ -1,0 +1,46 @@
+"""A submission's blend on other images, by the models that cross-validation kept."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from competition.compute import LocalWorkers, Say, succeeded
+from competition.ensemble import Blending
+from competition.models import Member
+from competition.problem import Problem
+from competition.store import Store
+from competition.task import Task, checked
+
+
+def blended(
+    store: Store, members: Sequence[Member], blender: str, images: np.ndarray, workers: LocalWorkers
+) -> np.ndarray:
+    """Probabilities (images, classes): each fold's models are blended as in the submission, and the mean is taken."""
+    complete = [store.predictions(member) for member in members]
+    for predictions in complete:
+        if not predictions.complete:
+            raise Problem(f"{predictions.member} is not complete as it stands now; run `make submit` again")
+    combination = Blending(complete, store.dataset.labels, store.folds.held_out).learned(blender, frozenset())
+    classes, folds = len(store.dataset.classes), store.folds.count
+    # Members of no weight are not asked; what stands in their place does not matter.
+    said = np.full((folds, len(members), len(images), classes), 1 / classes, dtype=np.float32)
+    places = {member: place for place, member in enumerate(members) if combination.weights[place]}
+    tasks = [Task(member, fold) for member in places for fold in range(folds)]
+    work = partial(_predicted, store=store, images=images)
+    for task, outcome in workers.run(work, tasks, _deaf, _wants_gpu):
+        said[task.fold, places[task.member]] = succeeded(task.name, outcome)
+    return np.mean([combination.combine(fold) for fold in said], axis=0)
+
+
+def _predicted(task: Task, say: Say, store: Store, images: np.ndarray) -> np.ndarray:
+    """In a worker: the kept model's word."""
+    return checked(store.kept(task.member, task.fold).predict_proba(images)).astype(np.float32)
+
+
+def _wants_gpu(task: Task) -> bool:
+    return task.member.spec.is_network
+
+
+def _deaf(*said: object) -> None:
+    """What starts and ends is not told; it takes seconds."""
