@@ -57,6 +57,10 @@ upload: .venv/.ready ## upload submission NUMBER= to Kaggle and write down its s
 predict: .venv/.ready ## label FILES="a.png folder table.csv" as submission NUMBER= does (JSON=1: all probabilities)
 	@$(run) predict $(FILES) $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(JSON),--json)
 
+.PHONY: demo
+demo: .venv/.ready-demo ## a page to draw on, while the members of submission NUMBER= answer (PORT=8000)
+	@$(run) demo $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(PORT),--port $(PORT))
+
 .PHONY: reproduce
 reproduce: .venv/.ready ## make submission NUMBER= anew and compare its bytes
 	@$(run) reproduce $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(JOBS),--jobs $(JOBS))
@@ -109,6 +113,10 @@ clean: ## remove the environment and caches; data, folds and submissions stay
 	echo "setting up .venv with $$($$found --version) ..."; \
 	$$found -m venv --clear .venv
 	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/.ready-demo: .venv/.ready requirements-demo.txt
+	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements-demo.txt
 	@touch $@
 
 .venv/.ready-tune: .venv/.ready requirements-tune.txt

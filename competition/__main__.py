@@ -11,7 +11,7 @@ from typing import Any
 from competition.commands.improve import dashboard, tune
 from competition.commands.measure import bench, safety
 from competition.commands.share import export, take_in
-from competition.commands.show import report
+from competition.commands.show import demo, report
 from competition.commands.submissions import grade, predict, reproduce, score, upload
 from competition.commands.train import cv, data, submit
 from competition.problem import Problem
@@ -114,6 +114,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "value": {"type": float, "required": True, "metavar": "SCORE", "help": "the leaderboard's accuracy, such as 0.997"},
     "files": {"nargs": "+", "type": Path, "metavar": "FILE", "help": "a picture, a folder of them, or a CSV of pixels"},
+    "port": {"type": _natural, "default": 8000, "metavar": "N", "help": "of the page; default: %(default)s"},
     "json": {"action": "store_true", "help": "all probabilities, as JSON"},
     "full": {"action": "store_true", "help": "race recipes to 99.5 %% on a fold, an hour or more"},
 }
@@ -127,6 +128,7 @@ COMMANDS: tuple[tuple[Command, str], ...] = (
     (dashboard, "competition storage"),
     (grade, "competition file"),
     (predict, "files competition number jobs json"),
+    (demo, "competition number port"),
     (reproduce, "competition number jobs"),
     (take_in, "competition folds seed name oof test split"),
     (export, "competition models folds seed"),

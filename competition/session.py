@@ -41,6 +41,12 @@ def open_store(options: argparse.Namespace) -> "Store":
     return Store(folder, dataset, frozen(dataset, folder, options.folds, options.seed))
 
 
+def open_split(options: argparse.Namespace, name: str) -> "Store":
+    """The place of a split's predictions, by the split's name."""
+    options.folds, options.seed = (int(part) for part in name.split("-folds-seed-"))
+    return open_store(options)
+
+
 def sample_of(options: argparse.Namespace) -> Path:
     """The competition's sample submission."""
     return DATA / options.competition / "sample_submission.csv"

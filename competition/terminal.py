@@ -163,7 +163,8 @@ def tried(search: "Search", trial: "FrozenTrial", left: float) -> str:
     told = f"{search.member.kind} trial {trial.number}: {ended(trial)}"
     if complete := search.study.complete:
         told += f"; best {complete[0].value:.5f} (trial {complete[0].number})"
-    return told + f"; {search.tried} of {search.total}; to go {clock(left)}"
+    given_up = sum(one.state.name == "PRUNED" for one in search.study.trials)
+    return told + f"; {search.tried} of {search.total}, {given_up} given up; to go {clock(left)}"
 
 
 def verdicts(search: "Search", found: "Sequence[Verdict]") -> Table:

@@ -57,6 +57,7 @@ ROOMS = (
     "terminal",
     "session",
     "report",
+    "demo",
     "commands",
 )
 PACKAGE = ROOT / "competition"

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from competition import tuning
 from competition.compute import LocalWorkers
 from competition.folds import split
-from competition.models import Member
+from competition.models import Member, available
 from competition.parameters import with_settings
 from competition.problem import Problem
 from competition.task import Task
@@ -167,3 +167,14 @@ def test_the_present_settings_are_never_given_up(dataset, storage):
     study = Study("digits8", KNN, dataset, split(dataset, 3, 0), 0.5, storage, Impatient())
     states = {trial.params == study.present: trial.state for trial in finished(study, 2)}
     assert states == {True: TrialState.COMPLETE, False: TrialState.PRUNED}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", available())
+def test_every_model_can_be_tuned(name, dataset, storage):
+    member = Member.named(name)
+    if member.spec.is_network:
+        member = replace(member, recipe=replace(member.recipe, epochs=1))
+    study = Study("digits8", member, dataset, split(dataset, 2, 0), 0.5, storage)
+    states = [trial.state for trial in finished(study, 2)]
+    assert states == [TrialState.COMPLETE] * 2

@@ -1,17 +1,20 @@
 """Pages to look at."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from competition.problem import Problem
-from competition.session import FOLDS, SUBMISSIONS, members_of, open_store
+from competition.session import FOLDS, SUBMISSIONS, member_of, members_of, open_split, open_store
 
 if TYPE_CHECKING:
     from competition.advice import Help
     from competition.ensemble import Blend
     from competition.store import Predictions, Store
+
+EXAMPLES = 12  # test images on the page
 
 
 def report(options: argparse.Namespace) -> None:
@@ -47,3 +50,28 @@ def show(
     submissions = Ledger(SUBMISSIONS).of(options.competition)
     path = page.write(page_of(options, store), store, complete, blend, helps, submissions)
     print(f"{path} shows it: open it in a browser")
+
+
+def demo(options: argparse.Namespace) -> None:
+    """Serve a page to draw on, on this machine alone; a submission's members answer while one draws."""
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn
+    except ModuleNotFoundError:
+        raise Problem("the page needs FastAPI; run `make demo`, or: pip install -r requirements-demo.txt") from None
+    from competition.compute import FRUGAL
+    from competition.demo.judge import Judge
+    from competition.demo.server import application
+    from competition.ledger import Ledger
+    from competition.report.gallery import picture
+
+    os.environ.update(FRUGAL)
+    entry = Ledger(SUBMISSIONS).entry(options.competition, options.number)
+    store = open_split(options, entry.card["origin"]["split"])
+    members = [member_of(options, name) for name in entry.card["members"]]
+    print(f"loading {', '.join(member.name for member in members)} of submission {entry.number} ...", flush=True)
+    judge = Judge(store, members, entry.card["blender"])
+    examples = [picture(image) for image in store.dataset.test_images[:EXAMPLES]]
+    app = application(judge, examples, f"{options.competition}: draw, and {len(judge.models)} models answer")
+    print(f"open http://127.0.0.1:{options.port}/ in a browser; Ctrl-C ends it", flush=True)
+    uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning")

@@ -11,7 +11,7 @@ from competition.session import (
     cross_validated,
     member_of,
     open_dataset,
-    open_store,
+    open_split,
     origin_of,
     sample_of,
 )
@@ -80,8 +80,7 @@ def reproduce(options: argparse.Namespace) -> None:
     card = entry.card
     options.models, options.blend = list(card["origin"]["members"]), card["origin"]["blend"]
     options.budget = None
-    options.folds, options.seed = (int(part) for part in card["origin"]["split"].split("-folds-seed-"))
-    store = open_store(options)
+    store = open_split(options, card["origin"]["split"])
     if origin_of(options, store).digest != card["origin_digest"]:
         commit = card["git"].get("commit", "that made it")
         raise Problem(f"{entry.folder} was made from other data, recipes or code; go back to it: git checkout {commit}")
@@ -108,9 +107,7 @@ def predict(options: argparse.Namespace) -> None:
     from competition.ledger import Ledger
 
     entry = Ledger(SUBMISSIONS).entry(options.competition, options.number)
-    origin = entry.card["origin"]
-    options.folds, options.seed = (int(part) for part in origin["split"].split("-folds-seed-"))
-    store = open_store(options)
+    store = open_split(options, entry.card["origin"]["split"])
     files, images = zip(*pictures.read(options.files, store.dataset.images), strict=True)
     members = [member_of(options, name) for name in entry.card["members"]]
     workers = LocalWorkers(options.jobs)
