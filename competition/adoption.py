@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from competition.parameters import Settings
-from competition.tuning import Evidence
+from competition.trials import Evidence
 
 NEWS = 0.05  # p-value, shared among all that were ever judged on the split
 

@@ -19,7 +19,8 @@ from competition.compute import LocalWorkers, Say
 from competition.data import Dataset
 from competition.folds import Folds
 from competition.models import Member
-from competition.tuning import BLOCKS, HOPELESS, Study, evidence_of
+from competition.trials import BLOCKS, evidence_of
+from competition.tuning import HOPELESS, Study
 
 SHARE = 1 / 3  # of the rows that a search teaches by
 SLICE = 4  # trials of one model, then the turn may be another's

@@ -102,14 +102,15 @@ def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[l
         return progress.fits(task.member, end - time.monotonic())
 
     def promises(complete: "Sequence[Predictions]", waiting: "Sequence[Member]") -> "dict[Member, float]":
+        if not options.budget:
+            return {}  # everybody's turn comes, the cheap ones' first
         saved = expected(complete, waiting, store.dataset.labels, store.folds.held_out)
         return {member: saved[member] / max(progress.left_for(member), 1.0) for member in waiting}
 
-    ordered = {"promises": promises} if options.budget else {}
     with (
         alone(store.folder / store.folds.name),
         terminal.shown(progress) as hear,
-        closing(cross_validate(store, members, workers, hear, admits, **ordered)) as complete,
+        closing(cross_validate(store, members, workers, hear, admits, promises)) as complete,
     ):
         yield from complete
 

@@ -147,7 +147,7 @@ def searching() -> Iterator[Any]:
 
 def ended(trial: "FrozenTrial") -> str:
     """What a trial came to."""
-    from competition.tuning import evidence_of
+    from competition.trials import evidence_of
 
     if failure := trial.user_attrs.get("failure"):
         return f"failed, {failure}"

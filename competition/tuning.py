@@ -24,19 +24,17 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 
-from competition.calibration import temperature, tempered
 from competition.compute import Failure, LocalWorkers, Say
 from competition.data import Dataset
 from competition.folds import Folds
-from competition.metrics import hits, row_log_loss
 from competition.models import Member
 from competition.parameters import Settings, settings, with_settings
 from competition.problem import Problem
 from competition.progress import USUAL_ROWS
 from competition.provenance import ingredients, readable
-from competition.task import Task, checked, trained
+from competition.task import Task
+from competition.trials import BLOCKS, Evidence, Examination, evidence_of, examine
 
-BLOCKS = 10  # of a fold's held-out rows, whose losses are compared between trials
 HOPELESS = 0.1  # p-value of Wilcoxon's test at which a trial is given up
 LEASE = 120.0  # seconds for which a trial is a driver's own unless it renews
 PATIENCE = (0.5, 1.0, 0.0)  # seconds after each attempt to open a storage
@@ -44,49 +42,6 @@ LOOK_AROUND = 2.0  # seconds between looks at what other drivers still run
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 Pruner = optuna.pruners.BasePruner
-
-
-@dataclass(frozen=True)
-class Examination:
-    """Teach a trial's settings by a share of the rows of all folds but one."""
-
-    task: Task
-    trial: int
-    share: float
-
-    @property
-    def name(self) -> str:
-        """How messages call it."""
-        return f"{self.task.member.name} trial {self.trial} fold {self.task.fold}"
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What one fold says of some settings."""
-
-    losses: tuple[float, ...]  # mean log loss of each block of rows, after a cross-fitted temperature
-    wrong: int
-    rows: int
-    seconds: float
-
-
-def examine(examination: Examination, say: Say, dataset: Dataset, folds: Folds) -> Evidence:
-    """In a worker: train and predict the held-out rows; test rows are not looked at."""
-    start = time.perf_counter()
-    fold = examination.task.fold
-    taught = np.flatnonzero(folds.held_out != fold)
-    taught = np.random.default_rng(fold).permutation(taught)[: round(examination.share * len(taught))]
-    model = trained(examination.task, dataset, np.sort(taught), lambda done, of: say("epoch", (done, of)))
-    held_out = folds.held_out == fold
-    labels = dataset.labels[held_out]
-    said = checked(model.predict_proba(dataset.images[held_out]))
-    half = np.arange(len(labels)) % 2 == 0
-    cooled = np.empty_like(said, dtype=float)
-    for rows in (half, ~half):
-        cooled[rows] = tempered(said[rows], temperature(said[~rows], labels[~rows]))
-    losses = [float(block.mean()) for block in np.array_split(row_log_loss(labels, cooled), BLOCKS)]
-    wrong = int((1 - hits(labels, said)).sum())
-    return Evidence(tuple(losses), wrong, len(labels), time.perf_counter() - start)
 
 
 def open_storage(url: str | None, folder: Path) -> BaseStorage:
@@ -110,12 +65,6 @@ def present_settings(member: Member) -> Settings:
     with warnings.catch_warnings(action="ignore"):  # that a setting is out of the space's range
         member.spec.search(now)
     return now.params
-
-
-def evidence_of(trial: FrozenTrial) -> dict[int, Evidence]:
-    """What is known of a trial, fold by fold."""
-    told = {name.removeprefix("fold-"): said for name, said in trial.user_attrs.items() if name.startswith("fold-")}
-    return {int(fold): Evidence(**said | {"losses": tuple(said["losses"])}) for fold, said in sorted(told.items())}
 
 
 @dataclass

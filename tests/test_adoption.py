@@ -1,7 +1,7 @@
 import numpy as np
 
 from competition.adoption import judged, winner
-from competition.tuning import BLOCKS, Evidence
+from competition.trials import BLOCKS, Evidence
 
 
 def evidence(by_fold, wrong=(3, 3, 3, 3, 3)):

@@ -50,6 +50,7 @@ ROOMS = (
     "ledger",
     "grading",
     "progress",
+    "trials",
     "tuning",
     "adoption",
     "campaign",

@@ -25,6 +25,9 @@ from competition.models import Member
 from competition.store import Store
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory, competition_folder):
     """The page's address, its process, and the rows that its models were not taught."""
@@ -96,7 +99,6 @@ def test_what_it_cannot_answer_it_refuses_with_the_reason(body, status, reason, 
         assert reply.code == status and reason in json.load(reply)["error"]
 
 
-@pytest.mark.slow
 def test_twenty_clients_are_answered_and_nothing_grows(served):
     address, server, rows = served
     questions = [question(image) for image, _ in rows]
@@ -125,7 +127,6 @@ def test_twenty_clients_are_answered_and_nothing_grows(served):
     assert len(waited) == 1000 and rate > 50 and grown < 30
 
 
-@pytest.mark.slow
 def test_in_a_browser_a_digit_drawn_stroke_by_stroke_is_read(served):
     chromium = shutil.which("chromium") or pytest.skip("Chromium is not installed")
     from playwright.sync_api import sync_playwright

@@ -79,7 +79,7 @@ def test_submit_again_trains_nothing_and_changes_nothing(command, tmp_path):
     assert stored(tmp_path) == before and (tmp_path / "submissions" / "ledger.csv").read_bytes() == ledger
 
 
-@pytest.mark.parametrize("victim", ["driver", "worker"])
+@pytest.mark.parametrize("victim", ["driver", pytest.param("worker", marks=pytest.mark.slow)])
 def test_a_killed_run_resumes_to_the_same_bytes(victim, command, tmp_path, own_competition):
     models = ("--models", "mlp", "mlp.1")
     undisturbed = tmp_path / "undisturbed"
@@ -177,6 +177,7 @@ def test_what_is_no_duration_is_told(text, command):
     assert done.returncode == 2 and "is no duration; write such as 20m or 1h30m" in done.stderr
 
 
+@pytest.mark.slow
 def test_tune_adopts_what_is_proved_and_cv_takes_it(command, tmp_path, own_competition):
     softened = tmp_path / "folds" / "digits8" / "parameters" / "svm.json"
     softened.parent.mkdir(parents=True)

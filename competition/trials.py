@@ -1,0 +1,68 @@
+"""What a worker does for a search: a fold of a trial, and the evidence that it brings back."""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from competition.calibration import temperature, tempered
+from competition.compute import Say
+from competition.data import Dataset
+from competition.folds import Folds
+from competition.metrics import hits, row_log_loss
+from competition.task import Task, checked, trained
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+BLOCKS = 10  # of a fold's held-out rows, whose losses are compared between trials
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Teach a trial's settings by a share of the rows of all folds but one."""
+
+    task: Task
+    trial: int
+    share: float
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return f"{self.task.member.name} trial {self.trial} fold {self.task.fold}"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one fold says of some settings."""
+
+    losses: tuple[float, ...]  # mean log loss of each block of rows, after a cross-fitted temperature
+    wrong: int
+    rows: int
+    seconds: float
+
+
+def examine(examination: Examination, say: Say, dataset: Dataset, folds: Folds) -> Evidence:
+    """In a worker: train and predict the held-out rows; test rows are not looked at."""
+    start = time.perf_counter()
+    fold = examination.task.fold
+    taught = np.flatnonzero(folds.held_out != fold)
+    taught = np.random.default_rng(fold).permutation(taught)[: round(examination.share * len(taught))]
+    model = trained(examination.task, dataset, np.sort(taught), lambda done, of: say("epoch", (done, of)))
+    held_out = folds.held_out == fold
+    labels = dataset.labels[held_out]
+    said = checked(model.predict_proba(dataset.images[held_out]))
+    half = np.arange(len(labels)) % 2 == 0
+    cooled = np.empty_like(said, dtype=float)
+    for rows in (half, ~half):
+        cooled[rows] = tempered(said[rows], temperature(said[~rows], labels[~rows]))
+    losses = [float(block.mean()) for block in np.array_split(row_log_loss(labels, cooled), BLOCKS)]
+    wrong = int((1 - hits(labels, said)).sum())
+    return Evidence(tuple(losses), wrong, len(labels), time.perf_counter() - start)
+
+
+def evidence_of(trial: "FrozenTrial") -> dict[int, Evidence]:
+    """What is known of a trial, fold by fold."""
+    told = {name.removeprefix("fold-"): said for name, said in trial.user_attrs.items() if name.startswith("fold-")}
+    return {int(fold): Evidence(**said | {"losses": tuple(said["losses"])}) for fold, said in sorted(told.items())}
