@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 # Variables that one may give on the command line, such as MODELS="quick quick.1 svm".
 COMPETITION ?= digits
+NUMBER ?= $(SUBMISSION)
 options = --competition "$(COMPETITION)"
 training = $(options) $(if $(MODELS),--models $(MODELS)) $(if $(FOLDS),--folds $(FOLDS)) \
 	$(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(if $(BUDGET),--budget $(BUDGET))
@@ -23,6 +24,10 @@ setup: .venv/.ready ## make the environment
 .PHONY: data
 data: .venv/.ready ## bring the competition's files and check them
 	@$(run) data $(options)
+
+.PHONY: doctor
+doctor: .venv/.ready ## look at a competition before a night is spent on it: copies, drift, memory, time
+	@$(run) doctor $(options) $(if $(MODELS),--models $(MODELS)) $(if $(JOBS),--jobs $(JOBS))
 
 .PHONY: cv
 cv: .venv/.ready ## train every model on every fold, print the leaderboard

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from competition.commands.improve import dashboard, tune
-from competition.commands.measure import bench, safety
+from competition.commands.measure import bench, doctor, safety
 from competition.commands.share import export, take_in
 from competition.commands.show import demo, report
 from competition.commands.submissions import grade, predict, reproduce, score, upload
@@ -121,6 +121,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 POSITIONAL = ("files",)
 COMMANDS: tuple[tuple[Command, str], ...] = (
     (data, "competition"),
+    (doctor, "competition models folds jobs"),
     (cv, "competition models folds seed jobs budget"),
     (submit, "competition models folds seed jobs budget blend"),
     (report, "competition models folds seed blend"),

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from competition.advice import Help, unlike
 from competition.bench import Speed
+from competition.doctor import Finding
 from competition.ensemble import Blend
 from competition.grading import Grade
 from competition.ledger import Entry
@@ -229,6 +230,13 @@ def effects(found: Sequence[Effect], classes: np.ndarray) -> Table:
         verdict = "yes" if one.is_safe else "NO"
         table.add_row(one.change, f"{one.still_right:.1%}", hurt, into, f"{one.share:.1%}", verdict)
     return table
+
+
+def finding(found: Finding) -> str:
+    """A line for one thing that was looked at."""
+    verdict = "fine" if found.is_fine else "LOOK"
+    rows = f" (such as {', '.join(found.rows)})" if found.rows else ""
+    return f"{verdict}  {found.what}: {found.told}{rows}"
 
 
 def speeds(found: Sequence[Speed]) -> Table:

@@ -42,6 +42,7 @@ ROOMS = (
     "bench",
     "race",
     "safety",
+    "doctor",
     "blenders",
     "ensemble",
     "advice",

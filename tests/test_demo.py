@@ -24,7 +24,6 @@ from competition.folds import frozen
 from competition.models import Member
 from competition.store import Store
 
-
 pytestmark = pytest.mark.slow
 
 

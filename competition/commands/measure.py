@@ -2,7 +2,7 @@
 
 import argparse
 
-from competition.session import FOLDS, member_of, open_store
+from competition.session import FOLDS, member_of, members_of, open_dataset, open_store
 
 
 def safety(options: argparse.Namespace) -> None:
@@ -38,5 +38,25 @@ def bench(options: argparse.Namespace) -> None:
         terminal.console.print(terminal.raced(runs))
     found = {"peaks": peaks, "speeds": [asdict(one) for one in speeds], "race": [asdict(run) for run in runs]}
     report = FOLDS / options.competition / "bench.json"
+    write_whole(report, json.dumps(found, indent=1).encode())
+    print(f"{report} has the same as JSON")
+
+
+def doctor(options: argparse.Namespace) -> None:
+    """Look at a competition before a night is spent on it: classes, copies, drift, memory, disk, time."""
+    import json
+    from dataclasses import asdict
+
+    from competition import doctor, terminal
+    from competition.compute import LocalWorkers
+    from competition.files import write_whole
+
+    dataset = open_dataset(options)
+    jobs = LocalWorkers(options.jobs).jobs
+    found = []
+    for finding in doctor.examine(dataset, members_of(options), options.folds, jobs, FOLDS.parent):
+        terminal.console.print(terminal.finding(finding))
+        found.append(asdict(finding))
+    report = FOLDS / options.competition / "doctor.json"
     write_whole(report, json.dumps(found, indent=1).encode())
     print(f"{report} has the same as JSON")
