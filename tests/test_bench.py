@@ -18,6 +18,7 @@ def test_every_network_of_the_zoo_is_timed():
     assert not {"knn", "svm"} & {member.name for member in bench.networks()}
 
 
+@pytest.mark.slow
 def test_the_speed_of_a_real_worker(dataset):
     peaks = bench.peaks()
     assert peaks.keys() == {"float32", "mixed_bfloat16"} and min(peaks.values()) > 1

@@ -83,8 +83,8 @@ def test_a_model_that_diverges_fails_alone(dataset, tmp_path):
 
 def test_cheap_members_come_first_and_each_completion_is_told(dataset, tmp_path):
     store = store_in(tmp_path, dataset, count=2)
-    yielded = list(cross_validate(store, [KNN, Member.named("mlp")], LocalWorkers(1), deaf))
-    assert [[member.member for member in complete] for complete in yielded] == [["mlp"], ["mlp", "knn"]]
+    yielded = list(cross_validate(store, [Member.named("svm"), KNN], LocalWorkers(1), deaf))
+    assert [[member.member for member in complete] for complete in yielded] == [["knn"], ["knn", "svm"]]
 
 
 def test_what_other_code_made_than_the_drivers_is_not_kept(dataset, tmp_path):

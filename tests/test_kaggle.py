@@ -86,7 +86,7 @@ def with_submission(competition_folder, tmp_path_factory):
     """A folder with a competition that has no sealed answers, and a submission for it."""
     folder = tmp_path_factory.mktemp("submitted")
     shutil.copytree(competition_folder, folder / "data" / "digits8", ignore=shutil.ignore_patterns("sealed"))
-    arguments = ("submit", "--competition", "digits8", "--folds", "2", "--models", "mlp")
+    arguments = ("submit", "--competition", "digits8", "--folds", "2", "--models", "knn")
     run = [sys.executable, "-m", "competition", *arguments]
     subprocess.run(run, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
     return folder
@@ -143,6 +143,6 @@ def test_a_score_that_does_not_come_in_time_is_told_with_what_to_do_later(kaggle
 
 
 def test_embedded_competitions_are_never_uploaded(kaggle, command, tmp_path):
-    assert command("submit", "--competition", "digits8", "--folds", "2", "--models", "mlp").returncode == 0
+    assert command("submit", "--competition", "digits8", "--folds", "2", "--models", "knn").returncode == 0
     done = command("upload", "--competition", "digits8")
     assert done.returncode == 2 and "is embedded here" in done.stderr and not kaggle.calls

@@ -30,10 +30,10 @@ def stored(folder) -> dict[str, bytes]:
 
 
 def test_cv_submit_grade(command, tmp_path):
-    done = command("cv", *SMALL, "--models", "lenet", "knn", "svm")
+    done = command("cv", *SMALL, "--models", "mlp", "knn", "svm")
     assert done.returncode == 0, done.stderr
-    assert all(f"{name} fold 1 took" in done.stdout for name in ("lenet", "knn", "svm"))
-    done = command("submit", *SMALL, "--models", "lenet", "knn", "svm")
+    assert all(f"{name} fold 1 took" in done.stdout for name in ("mlp", "knn", "svm"))
+    done = command("submit", *SMALL, "--models", "mlp", "knn", "svm")
     assert done.returncode == 0, done.stderr
     assert " took " not in done.stdout and "hill-climbing" in done.stdout
     page = tmp_path / "folds" / "digits8" / "2-folds-seed-0" / "report.html"
@@ -42,7 +42,7 @@ def test_cv_submit_grade(command, tmp_path):
     predicted = pd.read_csv(StringIO(done.stdout))
     submitted = pd.read_csv(tmp_path / "submissions" / "submission.csv")
     assert (predicted["label"] == submitted["Label"]).all(), done.stderr
-    for place in ("submission.csv", "digits8/001-lenet-knn-svm/submission.csv"):
+    for place in ("submission.csv", "digits8/001-mlp-knn-svm/submission.csv"):
         assert len(pd.read_csv(tmp_path / "submissions" / place)) == 200
     done = command("grade", "--competition", "digits8")
     assert done.returncode == 0, done.stderr
@@ -53,7 +53,7 @@ def test_cv_submit_grade(command, tmp_path):
 def test_a_submission_is_numbered_reproduced_and_scored(command, tmp_path):
     assert "submission 1: " in command("submit", *SMALL, "--models", "knn").stdout
     assert "submission 1: " in command("submit", *SMALL, "--models", "knn").stdout
-    done = command("submit", *SMALL, "--models", "mlp", "--blend", "mean")
+    done = command("submit", *SMALL, "--models", "svm", "--blend", "mean")
     assert "submission 2: " in done.stdout and "labels differ from the submission before, such as" in done.stdout
     place = ("--competition", "digits8", "--number", "2")
     done = command("reproduce", *place)
@@ -64,17 +64,17 @@ def test_a_submission_is_numbered_reproduced_and_scored(command, tmp_path):
     ledger = pd.read_csv(tmp_path / "submissions" / "ledger.csv")
     assert ledger["number"].tolist() == [1, 2] and ledger["leaderboard"].tolist()[1] == 0.9
     assert np.isnan(ledger["sealed"][0]) and ledger["sealed"][1] > 0.5
-    file = tmp_path / "submissions" / "digits8" / "002-mlp" / "submission.csv"
+    file = tmp_path / "submissions" / "digits8" / "002-svm" / "submission.csv"
     card = file.with_name("card.json")
-    card.write_text(card.read_text().replace('"mlp"', '"knn"'))
+    card.write_text(card.read_text().replace('"svm"', '"knn"'))
     done = command("reproduce", *place)
     assert done.returncode == 2 and "was made from other data, recipes or code; go back to it: git" in done.stderr
 
 
 def test_submit_again_trains_nothing_and_changes_nothing(command, tmp_path):
-    assert command("submit", *SMALL, "--models", "knn", "mlp").returncode == 0
+    assert command("submit", *SMALL, "--models", "knn", "svm").returncode == 0
     before, ledger = stored(tmp_path), (tmp_path / "submissions" / "ledger.csv").read_bytes()
-    done = command("submit", *SMALL, "--models", "knn", "mlp")
+    done = command("submit", *SMALL, "--models", "knn", "svm")
     assert done.returncode == 0 and "folds to train" not in done.stdout
     assert stored(tmp_path) == before and (tmp_path / "submissions" / "ledger.csv").read_bytes() == ledger
 

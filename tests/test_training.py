@@ -73,6 +73,7 @@ print(keras.backend.backend(), made_of["backend"], made_of.get("jax"), made_of.g
 """
 
 
+@pytest.mark.slow
 def test_jax_trains_as_tensorflow_does(competition_folder, tmp_path):
     np.save(tmp_path / "answers.npy", small_digits()[1][TRAIN_ROWS:])
     right = {}
