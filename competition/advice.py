@@ -49,11 +49,18 @@ def unlike(helped: Sequence[Help]) -> float:
 def expected(
     complete: Sequence[Predictions], candidates: Sequence[Member], labels: np.ndarray, held_out: np.ndarray
 ) -> dict[Member, float]:
-    """Log loss that each candidate should save: as a twin where its kind is complete, else as an unlike model."""
+    """Log loss that each candidate should save: as a twin where its kind is complete, else as an unlike model.
+
+    Of several seeds of a kind that is not complete only the first is unlike; of the others nothing is known yet.
+    """
     whole = blend(complete, labels, held_out, "convex")
     new = unlike(helps(complete, whole, labels, held_out)) if len(complete) > 1 else HOPE * whole.log_loss.value
     places = {Member.named(member.member).kind: place for place, member in enumerate(complete)}
-    return {one: _twin(complete, whole, places[one.kind]) if one.kind in places else new for one in candidates}
+    found: dict[Member, float] = {}
+    for one in candidates:
+        is_first = one.kind not in {other.kind for other in found}
+        found[one] = _twin(complete, whole, places[one.kind]) if one.kind in places else new * is_first
+    return found
 
 
 def _twin(members: Sequence[Predictions], whole: Blend, place: int) -> float:

@@ -58,11 +58,12 @@ def test_a_twin_of_what_varies_from_fold_to_fold_promises_more(rows):
 def test_a_candidate_is_expected_to_save_what_its_twin_would_or_what_others_do(rows):
     labels, held_out, still, restless, _ = rows
     members = [replace(still, member="knn"), replace(restless, member="svm")]
-    candidates = [Member.named(name) for name in ("knn.1", "svm.1", "quick", "svm.2")]
+    candidates = [Member.named(name) for name in ("knn.1", "svm.1", "quick", "svm.2", "quick.1")]
     found = {member.name: value for member, value in expected(members, candidates, labels, held_out).items()}
     helping = {one.member: one for one in helps(members, blend(members, labels, held_out, "convex"), labels, held_out)}
     assert found["knn.1"] == pytest.approx(0, abs=1e-9) and found["svm.1"] == found["svm.2"] == helping["svm"].twin
     assert found["quick"] == unlike(list(helping.values())) > found["svm.1"]
+    assert found["quick.1"] == 0
 
 
 def test_a_first_member_leaves_an_unlike_one_the_most_to_gain(rows):
