@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from competition.ensemble import Blend, blend
-from competition.metrics import SMALLEST, Score, hits, row_log_loss
+from competition.metrics import SMALLEST, Score, errors_shared, hits, row_log_loss
 from competition.models import Member
 from competition.store import Predictions
 
@@ -29,7 +29,8 @@ def helps(members: Sequence[Predictions], whole: Blend, labels: np.ndarray, held
     """One line for each of several members; the blend without it is learned and cross-fitted in the same way."""
     if len(members) == 1:
         return []
-    correlations = _correlations([hits(labels, member.oof) for member in members])
+    shared = errors_shared(np.stack([hits(labels, member.oof) for member in members]))
+    correlations = ((shared.sum(axis=1) - shared.diagonal()) / (len(members) - 1)).tolist()
     found = []
     for place, member in enumerate(members):
         others = [other for other in members if other is not member]
@@ -88,14 +89,3 @@ def _twin(members: Sequence[Predictions], whole: Blend, place: int) -> float:
 def _expected_loss(truth: np.ndarray, said: np.ndarray) -> float:
     """The mean log loss if the labels were drawn from `truth`."""
     return float(-(truth * np.log(np.maximum(said, SMALLEST))).sum(axis=1).mean())
-
-
-def _correlations(right: Sequence[np.ndarray]) -> list[float]:
-    """The mean correlation of each member's errors with those of the others."""
-    if len(right) == 1:
-        return [np.nan]
-    wrong = 1 - np.stack(right)
-    spread = wrong.std(axis=1)
-    centred = wrong - wrong.mean(axis=1, keepdims=True)
-    table = centred @ centred.T / wrong.shape[1] / np.maximum(np.outer(spread, spread), SMALLEST)
-    return ((table.sum(axis=1) - table.diagonal()) / (len(right) - 1)).tolist()

@@ -69,7 +69,7 @@ class Search:
         if not present:
             return math.inf
         before, best = float(present.value or 0), float(self.study.complete[0].value or 0)
-        return self.weight * (HOPE * before + before - best) / (self.tried + 1) / self.trial_seconds()
+        return self.weight * (HOPE * before + before - best) / (self.tried + 1) / self.study.trial_seconds()
 
     def judging_seconds(self) -> float:
         """What judging will take, all workers together."""
@@ -78,11 +78,7 @@ class Search:
 
     def left(self) -> float:
         """Seconds to the end of the search, all workers together."""
-        return max(0, self.study.to_do(self.total)) * self.trial_seconds() / self.place.workers.jobs
-
-    def trial_seconds(self) -> float:
-        """What a trial takes one worker, if it is not given up."""
-        return self.place.folds.count * self.study.seconds()
+        return max(0, self.study.to_do(self.total)) * self.study.trial_seconds() / self.place.workers.jobs
 
     def run(self, trials: int, until: float, hear: Say) -> Iterator[FrozenTrial]:
         """Go on with so many further trials; none is begun that cannot be finished by then."""
@@ -113,7 +109,7 @@ def turns(searches: Sequence[Search], end: float) -> Iterator[tuple[Search, int,
     trials = SLICE if len(searches) > 1 else searches[0].total
     active = list(searches)
     while active:
-        search = max(active, key=lambda one: (one.promise(), -one.trial_seconds()))
+        search = max(active, key=lambda one: (one.promise(), -one.study.trial_seconds()))
         reserved = sum(one.judging_seconds() for one in searches if one.tried or one is search)
         before = search.tried
         yield search, trials, end - reserved

@@ -65,7 +65,7 @@ def cross_validate(
 
     work = partial(_perform, dataset=store.dataset, folds=store.folds)
     tasks.sort(key=rank)
-    for task, outcome in workers.run(work, tasks, hear, _wants_gpu, begins, rank=rank):
+    for task, outcome in workers.run(work, tasks, hear, wants_gpu, begins, rank=rank):
         if failure := _failure(store, task, outcome):
             failed.append(task.name)
             hear(task, "failed", failure)
@@ -82,7 +82,7 @@ def cross_validate(
         raise Problem(f"{names} failed, as told above; the rest is kept: run again to retry only these")
 
 
-def _wants_gpu(task: Task) -> bool:
+def wants_gpu(task: Task) -> bool:
     """Networks do; nothing else gains from one."""
     return task.member.spec.is_network
 

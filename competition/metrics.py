@@ -64,6 +64,14 @@ def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Compar
     return Comparison(fixed, broken, p_value)
 
 
+def errors_shared(right: np.ndarray) -> np.ndarray:
+    """How far predictors err on the same rows, pair by pair, from their hits (predictors, rows); 1 with oneself."""
+    wrong = 1 - right
+    spread = wrong.std(axis=1)
+    centred = wrong - wrong.mean(axis=1, keepdims=True)
+    return centred @ centred.T / wrong.shape[1] / np.maximum(np.outer(spread, spread), SMALLEST)
+
+
 def percent(score: Score | None) -> str:
     """An accuracy with its standard error."""
     return f"{100 * score.value:.3f} ± {100 * score.standard_error:.3f} %" if score else ""

@@ -14,7 +14,7 @@ from competition.metrics import hits, row_log_loss
 from competition.task import Task, checked, trained
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, Trial
 
 BLOCKS = 10  # of a fold's held-out rows, whose losses are compared between trials
 
@@ -62,7 +62,7 @@ def examine(examination: Examination, say: Say, dataset: Dataset, folds: Folds) 
     return Evidence(tuple(losses), wrong, len(labels), time.perf_counter() - start)
 
 
-def evidence_of(trial: "FrozenTrial") -> dict[int, Evidence]:
+def evidence_of(trial: "FrozenTrial | Trial") -> dict[int, Evidence]:
     """What is known of a trial, fold by fold."""
     told = {name.removeprefix("fold-"): said for name, said in trial.user_attrs.items() if name.startswith("fold-")}
     return {int(fold): Evidence(**said | {"losses": tuple(said["losses"])}) for fold, said in sorted(told.items())}

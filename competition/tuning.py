@@ -25,6 +25,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 
 from competition.compute import Failure, LocalWorkers, Say
+from competition.crossval import wants_gpu
 from competition.data import Dataset
 from competition.folds import Folds
 from competition.models import Member
@@ -121,8 +122,7 @@ class Study:
 
     def enqueue(self, chosen: Settings) -> None:
         """Try these settings next, unless they were tried."""
-        with warnings.catch_warnings(action="ignore"):  # that this method is experimental
-            self.optuna.enqueue_trial(chosen, skip_if_exists=True)
+        self.optuna.enqueue_trial(chosen, skip_if_exists=True)
 
     def of(self, chosen: Settings) -> FrozenTrial | None:
         """The complete trial of these settings."""
@@ -133,6 +133,10 @@ class Study:
         done = [one.seconds for trial in self.trials for one in evidence_of(trial).values()]
         rows = len(self.dataset.labels) * (1 - 1 / self.folds.count) * self.share
         return float(np.mean(done)) if done else self.member.spec.seconds * rows / USUAL_ROWS
+
+    def trial_seconds(self) -> float:
+        """What a trial takes one worker, if it is not given up."""
+        return self.folds.count * self.seconds()
 
     def to_do(self, total: int) -> int:
         """How many trials are missing to so many; those that others run are not."""
@@ -145,7 +149,9 @@ class Study:
         work = partial(examine, dataset=self.dataset, folds=self.folds)
         with _Driver(self, total, admits) as driver:
             while True:
-                for examination, outcome in workers.run(work, (), hear, _wants_gpu, more=driver.more):
+                for examination, outcome in workers.run(
+                    work, (), hear, lambda one: wants_gpu(one.task), more=driver.more
+                ):
                     if finished := driver.take(examination, outcome):
                         yield finished
                 if driver.take_over():
@@ -234,11 +240,11 @@ class _Driver:
     def _asked(self) -> _Open | None:
         """A new trial, if one is missing and there is time for it; what is known of it from before counts."""
         study = self.study
-        if study.to_do(self.total) <= 0 or not self.admits(study.folds.count * study.seconds()):
+        if study.to_do(self.total) <= 0 or not self.admits(study.trial_seconds()):
             return None
         trial = study.ask()
         trial.set_user_attr("lease", _lease())
-        known = {int(name[5:]): Evidence(**said) for name, said in trial.user_attrs.items() if name[:5] == "fold-"}
+        known = evidence_of(trial)
         member = replace(study.member, recipe=with_settings(study.member.recipe, trial.params))
         left = [fold for fold in range(study.folds.count) if fold not in known]
         one = self.open[trial.number] = _Open(trial, member, left)
@@ -295,7 +301,3 @@ def _holds(trial: FrozenTrial) -> bool:
     if lease["host"] == platform.node() and not psutil.pid_exists(lease["pid"]):
         return False
     return time.time() < lease["until"]
-
-
-def _wants_gpu(examination: Examination) -> bool:
-    return examination.task.member.spec.is_network

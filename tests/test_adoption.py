@@ -47,7 +47,6 @@ def test_the_more_were_tried_the_more_is_asked_of_each():
 
 def test_chance_is_adopted_as_rarely_as_promised():
     random = np.random.default_rng(0)
-    proved = sum(verdict([0.028 + 0.003 * z for z in random.normal(size=5)]).is_proved for _ in range(400))
     own = evidence([0.028] * 5)
     proved = sum(judged({}, 1, evidence(0.028 + 0.003 * random.normal(size=5)), own, 1).is_proved for _ in range(400))
     assert 5 < proved < 35  # 20 are to be expected of 400

@@ -64,7 +64,7 @@ def test_a_rate_that_is_ten_times_too_low_is_found_out(place):
 
 def test_what_cannot_be_finished_and_judged_in_time_is_not_begun(place):
     search = Search(place, Member.named("knn"), 5)
-    soon = time.monotonic() + search.judging_seconds() + search.trial_seconds() / 2
+    soon = time.monotonic() + search.judging_seconds() + search.study.trial_seconds() / 2
     for chosen, trials, until in turns([search], soon):
         assert list(chosen.run(trials, until, deaf)) == []
     assert search.tried == 0

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from competition.ensemble import Blending
 from competition.models import Member
 from competition.pictures import Form
-from competition.problem import Problem
+from competition.prediction import learned
 from competition.report.gallery import picture
 from competition.store import Store
 
@@ -38,10 +37,7 @@ class Judge:
     """The members that count, loaded, and how they are blended."""
 
     def __init__(self, store: Store, members: Sequence[Member], blender: str) -> None:
-        complete = [store.predictions(member) for member in members]
-        if missing := [one.member for one in complete if not one.complete]:
-            raise Problem(f"{missing[0]} is not complete as it stands now; run `make submit` again")
-        self.combination = Blending(complete, store.dataset.labels, store.folds.held_out).learned(blender, frozenset())
+        self.combination = learned(store, members, blender)
         self.members = members
         counted = zip(members, self.combination.weights, strict=True)
         self.form = Form.measured(store.dataset.images)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from competition.data import Dataset
 from competition.ensemble import Blend
-from competition.metrics import accuracy, hits
+from competition.metrics import accuracy, errors_shared, hits
 from competition.store import Predictions
 
 Figure = dict[str, Any]
@@ -75,10 +75,7 @@ def correlation(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray
     from plotly import graph_objects as go
 
     names = [name for name, _ in predictors]
-    wrong = np.stack([1 - hits(labels, said) for _, said in predictors])
-    spread = np.maximum(wrong.std(axis=1), 1e-9)
-    centred = wrong - wrong.mean(axis=1, keepdims=True)
-    table = centred @ centred.T / wrong.shape[1] / np.outer(spread, spread)
+    table = errors_shared(np.stack([hits(labels, said) for _, said in predictors]))
     heat = go.Heatmap(
         x=names, y=names, z=table.round(3).tolist(), zmin=0, zmax=1, colorscale="Blues", texttemplate="%{z:.2f}"
     )
