@@ -38,6 +38,7 @@ from competition.trials import BLOCKS, Evidence, Examination, evidence_of, exami
 
 HOPELESS = 0.1  # p-value of Wilcoxon's test at which a trial is given up
 LEASE = 120.0  # seconds for which a trial is a driver's own unless it renews
+SIGNING = 5.0  # seconds that an asked trial may be seen without a lease before its driver is taken for dead
 PATIENCE = (0.5, 1.0, 0.0)  # seconds after each attempt to open a storage
 LOOK_AROUND = 2.0  # seconds between looks at what other drivers still run
 
@@ -160,9 +161,10 @@ class Study:
                     return
                 time.sleep(LOOK_AROUND)
 
-    def ask(self) -> Trial:
-        """The next trial, its settings chosen."""
+    def ask(self, lease: dict[str, Any]) -> Trial:
+        """The next trial, its settings chosen; signed first, as choosing takes time in which a driver may die."""
         trial = self.optuna.ask()
+        trial.set_user_attr("lease", lease)
         with warnings.catch_warnings(action="ignore"):  # that a setting is out of the space's range
             self.member.spec.search(trial)
         return trial
@@ -187,6 +189,7 @@ class _Driver:
     def __init__(self, study: Study, total: int, admits: Callable[[float], bool]) -> None:
         self.study, self.total, self.admits = study, total, admits
         self.open: dict[int, _Open] = {}
+        self.unsigned: dict[int, float] = {}  # other drivers' trials, and when they were first seen so
         self.ended = threading.Event()
         self.renewal = threading.Thread(target=self._renew, daemon=True)
 
@@ -242,8 +245,10 @@ class _Driver:
         study = self.study
         if study.to_do(self.total) <= 0 or not self.admits(study.trial_seconds()):
             return None
-        trial = study.ask()
-        trial.set_user_attr("lease", _lease())
+        try:
+            trial = study.ask(_lease())
+        except UpdateFinishedTrialError:  # we signed so late that another driver gave it back
+            return self._asked()
         known = evidence_of(trial)
         member = replace(study.member, recipe=with_settings(study.member.recipe, trial.params))
         left = [fold for fold in range(study.folds.count) if fold not in known]
@@ -276,10 +281,20 @@ class _Driver:
     def take_over(self) -> bool:
         """Give back what drivers left behind that are gone; whether there was any."""
         running = [trial for trial in self.study.trials if trial.state == TrialState.RUNNING]
-        orphans = [trial for trial in running if trial.number not in self.open and not _holds(trial)]
+        orphans = [trial for trial in running if trial.number not in self.open and not self._is_held(trial)]
         for trial in orphans:
             self.study.give_back(trial)
         return bool(orphans)
+
+    def _is_held(self, trial: FrozenTrial) -> bool:
+        """Whether the driver of another's running trial may still be there."""
+        lease = trial.user_attrs.get("lease")
+        if lease is None:
+            now = time.monotonic()
+            return now - self.unsigned.setdefault(trial.number, now) < SIGNING
+        if lease["host"] == platform.node() and not psutil.pid_exists(lease["pid"]):
+            return False
+        return time.time() < lease["until"]
 
     def _renew(self) -> None:
         while not self.ended.wait(LEASE / 4):
@@ -290,14 +305,3 @@ class _Driver:
 
 def _lease() -> dict[str, Any]:
     return {"host": platform.node(), "pid": os.getpid(), "until": time.time() + LEASE}
-
-
-def _holds(trial: FrozenTrial) -> bool:
-    """Whether the driver of a running trial may still be there."""
-    lease = trial.user_attrs.get("lease")
-    if lease is None:  # asked a moment ago, or by a driver that died before it could sign
-        begun = trial.datetime_start
-        return begun is not None and time.time() - begun.timestamp() < LEASE
-    if lease["host"] == platform.node() and not psutil.pid_exists(lease["pid"]):
-        return False
-    return time.time() < lease["until"]

@@ -75,8 +75,7 @@ def test_trials_that_are_not_comparable_lie_in_other_studies(study, dataset, sto
 
 def left_behind(study, until, host="elsewhere"):
     """A trial of another driver, one fold of it done."""
-    trial = study.ask()
-    trial.set_user_attr("lease", {"host": host, "pid": 1, "until": until})
+    trial = study.ask({"host": host, "pid": 1, "until": until})
     trial.set_user_attr("fold-0", {"losses": [0.1] * BLOCKS, "wrong": 1, "rows": 200, "seconds": 777.0})
     return trial
 
@@ -97,6 +96,33 @@ def test_a_trial_that_another_driver_holds_is_waited_for(study, monkeypatch):
     trials = finished(study, 2)
     assert time.time() - begun > 2.5
     assert sorted(trial.params == held.params for trial in trials) == [False, True]
+
+
+def test_a_trial_that_nobody_signs_is_not_waited_for_long(study, monkeypatch):
+    monkeypatch.setattr(tuning, "LOOK_AROUND", 0.1)
+    monkeypatch.setattr(tuning, "SIGNING", 0.5)
+    study.optuna.ask()  # by a driver that died before it could sign
+    begun = time.monotonic()
+    assert len(finished(study, 2)) == 2
+    assert time.monotonic() - begun < 60
+    assert not [trial for trial in study.trials if trial.state == TrialState.RUNNING]
+
+
+def test_a_trial_that_was_signed_too_late_is_left_to_the_others(study, monkeypatch):
+    asked = study.optuna.ask
+    late = []
+
+    def slowly(*anything):
+        trial = asked(*anything)
+        if not late:
+            late.append(trial.number)
+            study.give_back(study.optuna.get_trials()[trial.number])
+        return trial
+
+    monkeypatch.setattr(study.optuna, "ask", slowly)
+    trials = finished(study, 2)
+    assert late and late[0] not in {trial.number for trial in trials}
+    assert len(study.trials) == 2
 
 
 def test_settings_that_fail_are_told_and_count(dataset, storage):
