@@ -58,6 +58,10 @@ report: .venv/.ready ## write a page to look at: scores, the hardest rows, who v
 upload: .venv/.ready ## upload submission NUMBER= to Kaggle and write down its score
 	@$(run) upload $(options) $(if $(NUMBER),--number $(NUMBER))
 
+.PHONY: tensorboard
+tensorboard: .venv/.ready-tensorboard ## open TensorBoard on the networks' training, live from now on (PORT=8000)
+	@$(run) tensorboard $(options) $(if $(FOLDS),--folds $(FOLDS)) $(if $(SEED),--seed $(SEED)) $(if $(PORT),--port $(PORT))
+
 .PHONY: predict
 predict: .venv/.ready ## label FILES="a.png folder table.csv" as submission NUMBER= does (JSON=1: all probabilities)
 	@$(run) predict $(FILES) $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(JSON),--json)
@@ -120,14 +124,6 @@ clean: ## remove the environment and caches; data, folds and submissions stay
 	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.venv/.ready-demo: .venv/.ready requirements-demo.txt
-	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements-demo.txt
-	@touch $@
-
-.venv/.ready-tune: .venv/.ready requirements-tune.txt
-	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements-tune.txt
-	@touch $@
-
-.venv/.ready-dev: .venv/.ready requirements-dev.txt
-	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+.venv/.ready-%: .venv/.ready requirements-%.txt
+	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements-$*.txt
 	@touch $@

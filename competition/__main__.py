@@ -11,7 +11,7 @@ from typing import Any
 from competition.commands.improve import dashboard, tune
 from competition.commands.measure import bench, doctor, safety
 from competition.commands.share import export, take_in
-from competition.commands.show import demo, report
+from competition.commands.show import demo, report, tensorboard
 from competition.commands.submissions import grade, predict, reproduce, score, upload
 from competition.commands.train import cv, data, submit
 from competition.problem import Problem
@@ -125,6 +125,7 @@ COMMANDS: tuple[tuple[Command, str], ...] = (
     (cv, "competition models folds seed jobs budget"),
     (submit, "competition models folds seed jobs budget blend"),
     (report, "competition models folds seed blend"),
+    (tensorboard, "competition folds seed port"),
     (tune, "competition models folds seed jobs trials budget storage"),
     (dashboard, "competition storage"),
     (grade, "competition file"),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 
 from competition.compute import Failure, LocalWorkers, Say
+from competition.curves import Point, Watch
 from competition.data import Dataset
 from competition.folds import Folds
 from competition.models import Member
@@ -65,13 +66,14 @@ def cross_validate(
 
     work = partial(_perform, dataset=store.dataset, folds=store.folds)
     tasks.sort(key=rank)
-    for task, outcome in workers.run(work, tasks, hear, wants_gpu, begins, rank=rank):
+    for task, outcome in workers.run(work, tasks, hear, lambda task: task.wants_gpu, begins, rank=rank):
         if failure := _failure(store, task, outcome):
             failed.append(task.name)
             hear(task, "failed", failure)
             continue
-        store.save(task.member, task.fold, outcome)
-        hear(task, "finished", outcome)
+        result, curve = outcome
+        store.save(task.member, task.fold, result, curve)
+        hear(task, "finished", result)
         left[task.member].discard(task.fold)
         if not left[task.member]:
             complete[task.member] = store.predictions(task.member)
@@ -82,19 +84,15 @@ def cross_validate(
         raise Problem(f"{names} failed, as told above; the rest is kept: run again to retry only these")
 
 
-def wants_gpu(task: Task) -> bool:
-    """Networks do; nothing else gains from one."""
-    return task.member.spec.is_network
-
-
-def _failure(store: Store, task: Task, outcome: FoldResult | Failure) -> Failure | None:
+def _failure(store: Store, task: Task, outcome: tuple[FoldResult, list[Point]] | Failure) -> Failure | None:
     """Why the outcome is none to keep; a result is not if code was edited between the driver's start and the task's."""
     if isinstance(outcome, Failure):
         return outcome
-    difference = store.foreign(task.member, outcome.made_of)
+    difference = store.foreign(task.member, outcome[0].made_of)
     return Failure(f"it was {difference} than the driver has", "") if difference else None
 
 
-def _perform(task: Task, say: Say, dataset: Dataset, folds: Folds) -> FoldResult:
+def _perform(task: Task, say: Say, dataset: Dataset, folds: Folds) -> tuple[FoldResult, list[Point]]:
     """In a worker: the task, its epochs told to the driver."""
-    return perform(task, dataset, folds, lambda done, of: say("epoch", (done, of)))
+    watch = Watch(dataset, folds.held_out == task.fold)
+    return perform(task, dataset, folds, lambda epoch: say("epoch", watch.look(epoch))), watch.points

@@ -7,7 +7,6 @@ import numpy as np
 
 from competition.blenders import Combination
 from competition.compute import LocalWorkers, Say, succeeded
-from competition.crossval import wants_gpu
 from competition.ensemble import Blending
 from competition.models import Member
 from competition.problem import Problem
@@ -34,7 +33,7 @@ def blended(
     places = {member: place for place, member in enumerate(members) if combination.weights[place]}
     tasks = [Task(member, fold) for member in places for fold in range(folds)]
     work = partial(_predicted, store=store, images=images)
-    for task, outcome in workers.run(work, tasks, _deaf, wants_gpu):
+    for task, outcome in workers.run(work, tasks, _deaf, lambda task: task.wants_gpu):
         said[task.fold, places[task.member]] = succeeded(task.name, outcome)
     return np.mean([combination.combine(fold) for fold in said], axis=0)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from competition.crossval import in_order
+from competition.curves import Point
 from competition.metrics import Score, hits, percent
 from competition.models import Member
 from competition.store import Store
@@ -21,14 +22,13 @@ class Running:
     """A task in the hands of a worker."""
 
     since: float = field(default_factory=time.monotonic)
-    epochs: tuple[int, int] | None = None  # (done, in all)
+    point: Point | None = None  # of its curve, the last
 
     def left(self, expected: float) -> float:
         """Seconds to go, by its epochs where it has told of some."""
         elapsed = time.monotonic() - self.since
-        if self.epochs:
-            done, of = self.epochs
-            return max(0.0, elapsed * of / done - elapsed)
+        if self.point:
+            return max(0.0, elapsed * self.point.epochs / self.point.epoch - elapsed)
         return max(0.0, expected - elapsed)
 
 
@@ -57,7 +57,7 @@ class Progress:
         if what == "started":
             self.running[task] = Running()
         elif what == "epoch" and task in self.running:
-            self.running[task].epochs = detail
+            self.running[task].point = detail
         elif what == "dropped":
             if task.member in self.dropped:
                 return None
@@ -94,12 +94,17 @@ class Progress:
 
     def left_for(self, member: Member) -> float:
         """Seconds of work that the member still has."""
-        done = self.seconds[member.name]
-        speed = sum(took for took, _ in self.trained) / (sum(usual for _, usual in self.trained) or 1) or 1.0
-        expected = float(np.mean(list(done.values()))) if done else self._usual(member) * speed
-        waiting = self.store.folds.count - len(done)
+        expected = self.expected(member)
+        waiting = self.store.folds.count - len(self.seconds[member.name])
         running = [run for task, run in list(self.running.items()) if task.member == member]
         return sum(run.left(expected) for run in running) + (waiting - len(running)) * expected
+
+    def expected(self, member: Member) -> float:
+        """Seconds for one fold of it, by its own folds or else by how fast the others go here."""
+        if done := self.seconds[member.name]:
+            return float(np.mean(list(done.values())))
+        speed = sum(took for took, _ in self.trained) / (sum(usual for _, usual in self.trained) or 1) or 1.0
+        return self._usual(member) * speed
 
     def _usual(self, member: Member) -> float:
         rows = len(self.store.dataset.labels) * (1 - 1 / self.store.folds.count)

@@ -16,6 +16,7 @@ from competition.data import Dataset
 from competition.folds import Folds
 from competition.metrics import Score, accuracy
 from competition.models import Member
+from competition.spec import Epoch
 
 RUNNERS = ("vgg:tutorial", "strided:author", "quick")  # the longest first, so that no worker waits long for another
 GOAL = 0.995
@@ -58,11 +59,11 @@ def _run(name: str, say: Say, dataset: Dataset, folds: Folds) -> Run:
     seconds: list[float] = []
     since = time.perf_counter()
 
-    def look(done: int, of: int) -> None:
+    def look(epoch: Epoch) -> None:
         nonlocal since
         seconds.append(time.perf_counter() - since)
         scores.append(accuracy(labels, network.predict_proba(images)))
-        say("epoch", (done, of, sum(seconds), scores[-1]))
+        say("epoch", (epoch.done, epoch.of, sum(seconds), scores[-1]))
         since = time.perf_counter()
 
     network.fit(dataset.images[~held_out], dataset.labels[~held_out], look)

@@ -84,6 +84,7 @@ def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[l
     from competition.compute import LocalWorkers
     from competition.crossval import cross_validate, unfinished
     from competition.files import alone
+    from competition.logs import folder_of, logged
     from competition.parameters import path_of
     from competition.progress import Progress
 
@@ -109,7 +110,8 @@ def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[l
 
     with (
         alone(store.folder / store.folds.name),
-        terminal.shown(progress) as hear,
+        terminal.shown(progress) as shown,
+        logged(folder_of(store), shown) as hear,
         closing(cross_validate(store, members, workers, hear, admits, promises)) as complete,
     ):
         yield from complete

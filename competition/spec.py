@@ -10,7 +10,19 @@ import numpy as np
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-Observer = Callable[[int, int], None]  # hears of (epochs done, epochs in all) and never steers
+
+@dataclass(frozen=True)
+class Epoch:
+    """Where a training stands at the end of an epoch."""
+
+    done: int
+    of: int
+    loss: float  # mean of the epoch's batches
+    images_per_second: float
+    predict_proba: Callable[[np.ndarray], np.ndarray]  # by what is learned so far
+
+
+Observer = Callable[[Epoch], None]  # hears of each epoch and never steers
 
 
 class Predictor(Protocol):

@@ -1,7 +1,7 @@
 """What cross-validation has predicted: one file for each (member, fold), under the split's folder.
 
     folds/<competition>/<split>/<member>/fold-0.npz      the predictions, nothing that differs between equal runs
-                                         fold-0.json     how long it took
+                                         fold-0.json     how long it took, and how it went
                                          fold-0.keras    the model itself (.skops for scikit-learn)
 
 Each file of predictions carries a checksum and the ingredients that made it. What other ingredients made, or a damaged
@@ -10,13 +10,15 @@ file, is never read as if it were the one wanted.
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from competition.curves import Point
 from competition.data import Dataset
 from competition.files import write_whole
 from competition.folds import Folds
@@ -36,6 +38,7 @@ class Predictions:
     test: np.ndarray  # (folds, test rows, classes)
     seconds: float  # of training and predicting, over all folds
     fingerprint: str
+    curves: Sequence[Sequence[Point]] = ()  # of its folds, where training has epochs
 
     @property
     def complete(self) -> bool:
@@ -62,11 +65,12 @@ class Store:
         differences = [name for name in wanted if made_of.get(name) != wanted[name]]
         return f"made with another {', '.join(differences)}" if differences else None
 
-    def save(self, member: Member, fold: int, result: FoldResult) -> None:
+    def save(self, member: Member, fold: int, result: FoldResult, curve: Sequence[Point] = ()) -> None:
         """Keep a finished fold; the predictions come last, since with them it counts as finished."""
+        went = {"seconds": round(result.seconds, 2), "curve": [asdict(point) for point in curve]}
         path = self._path(member, fold)
         write_whole(path.with_suffix(result.suffix), result.model)
-        write_whole(path.with_suffix(".json"), json.dumps({"seconds": round(result.seconds, 2)}).encode())
+        write_whole(path.with_suffix(".json"), json.dumps(went).encode())
         self._write(path, result.held_out, result.test, result.made_of)
 
     def take_in(self, member: Member, by_fold: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -81,13 +85,14 @@ class Store:
         dataset, count = self.dataset, self.folds.count
         oof = np.full((len(dataset.labels), len(dataset.classes)), np.nan, dtype=np.float32)
         test = np.full((count, len(dataset.test_ids), len(dataset.classes)), np.nan, dtype=np.float32)
-        seconds = 0.0
+        seconds, curves = 0.0, []
         for fold in range(count):
             found = self._find(member, fold)
             if not isinstance(found, str):
                 oof[self.folds.held_out == fold], test[fold] = found
                 seconds += self.seconds(member, fold)
-        return Predictions(member.name, oof, test, seconds, self.fingerprint(member))
+                curves.append(self.curve(member, fold))
+        return Predictions(member.name, oof, test, seconds, self.fingerprint(member), curves)
 
     def kept(self, member: Member, fold: int) -> Predictor:
         """The finished fold's model, trained without that fold's rows."""
@@ -105,8 +110,16 @@ class Store:
 
     def seconds(self, member: Member, fold: int) -> float:
         """How long the finished fold took."""
-        path = self._path(member, fold).with_suffix(".json")
-        return float(json.loads(path.read_text())["seconds"]) if path.exists() else 0.0
+        return float(_went(self._path(member, fold)).get("seconds", 0.0))
+
+    def curve(self, member: Member, fold: int) -> list[Point]:
+        """How the finished fold's training went; empty where it had no epochs."""
+        return _curve(self._path(member, fold))
+
+    def curves(self) -> Iterator[tuple[str, int, list[Point]]]:
+        """(member, fold, curve) of every fold that lies here, whatever made it."""
+        for path in sorted((self.folder / self.folds.name).glob("*/fold-*.npz")):
+            yield path.parent.name, int(path.stem.removeprefix("fold-")), _curve(path)
 
     def _find(self, member: Member, fold: int) -> tuple[np.ndarray, np.ndarray] | str:
         """The finished fold's predictions of held-out and test rows, or in words why there are none."""
@@ -143,6 +156,16 @@ class Store:
         if checksum != _checksum(arrays, made_of):
             raise ValueError("its checksum does not fit")
         return json.loads(made_of), arrays["held_out"], arrays["test"]
+
+
+def _went(path: Path) -> dict[str, Any]:
+    """What is told beside a file of predictions."""
+    told = path.with_suffix(".json")
+    return json.loads(told.read_text()) if told.exists() else {}
+
+
+def _curve(path: Path) -> list[Point]:
+    return [Point(**point) for point in _went(path).get("curve", [])]
 
 
 def _checksum(arrays: dict[str, np.ndarray], made_of: str) -> str:

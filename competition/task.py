@@ -26,6 +26,11 @@ class Task:
         """How messages call it."""
         return f"{self.member.name} fold {self.fold}"
 
+    @property
+    def wants_gpu(self) -> bool:
+        """Networks do; nothing else gains from one."""
+        return self.member.spec.is_network
+
 
 @dataclass(frozen=True)
 class FoldResult:

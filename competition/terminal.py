@@ -12,6 +12,7 @@ from rich.table import Table
 
 from competition.advice import Help, unlike
 from competition.bench import Speed
+from competition.curves import Point
 from competition.doctor import Finding
 from competition.ensemble import Blend
 from competition.grading import Grade
@@ -55,21 +56,29 @@ def shown(progress: Progress) -> Iterator[Any]:
 
 
 def table(progress: Progress) -> Table:
-    """A row for each model."""
-    rows = Table(box=None, title=f"to go {clock(progress.left())}", title_justify="left")
-    for heading in ("model", "folds", "running", "accuracy so far", "to go"):
-        rows.add_column(heading, justify="left" if heading in ("model", "running") else "right")
+    """A row for each model, and under it one for each of its folds that a worker has in hand."""
+    rows = Table("model", "folds", box=None, title=f"to go {clock(progress.left())}", title_justify="left")
+    for heading in ("accuracy so far", "loss", "images/s", "memory", "to go"):
+        rows.add_column(heading, justify="right")
     count = progress.store.folds.count
     for member in progress.members:
-        running = ", ".join(
-            f"{task.fold}: " + (f"epoch {run.epochs[0]}/{run.epochs[1]}" if run.epochs else "started")
-            for task, run in list(progress.running.items())
-            if task.member == member
-        )
         done = len(progress.seconds[member.name])
         left = "" if done == count else clock(progress.left_for(member) / progress.jobs)
-        rows.add_row(member.name, f"{done}/{count}", running, percent(progress.score(member.name)), left)
+        rows.add_row(member.name, f"{done}/{count}", percent(progress.score(member.name)), "", "", "", left)
+        for task, run in list(progress.running.items()):
+            if task.member == member:
+                left = clock(run.left(progress.expected(member)))
+                rows.add_row(f"  fold {task.fold}", *_standing(run.point), left, style="dim")
     return rows
+
+
+def _standing(point: Point | None) -> tuple[str, ...]:
+    """Epoch, held-out accuracy, loss, speed and memory of a fold in training, as far as they are known."""
+    if point is None:
+        return "started", "", "", "", ""
+    speed, memory = f"{point.images_per_second:,.0f}", f"{point.memory / 2**30:.1f} GiB"
+    seen = f"{100 * point.held_out_accuracy:.1f} %"
+    return f"epoch {point.epoch}/{point.epochs}", seen, f"{point.loss:.3f}", speed, memory
 
 
 def leaderboard(members: Sequence[Predictions], labels: np.ndarray) -> Table:

@@ -4,6 +4,7 @@ The loop hands single batches to Keras instead of calling `fit`: each epoch of `
 background thread, up to 5 s on one core, and the batches' order would hang on the backend's random numbers.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +16,7 @@ from scipy.special import softmax
 
 from competition.augment import RandomWarp
 from competition.recipe import Recipe
-from competition.spec import Observer
+from competition.spec import Epoch, Observer
 
 Layers = Callable[[Any], Any]  # features of an image in 0..1
 
@@ -51,7 +52,10 @@ class Network:
         starts = range(0, len(images) - batch + 1, batch)
         steps = self.recipe.epochs * len(starts)
         done = 0
-        for epoch in range(self.recipe.epochs):
+        learned = Kept(self.core)  # one view is enough to see how it goes
+        for epoch in range(1, self.recipe.epochs + 1):
+            trainer.reset_metrics()  # Keras tells the mean loss since the last time
+            begun = time.perf_counter()
             rows = order.permutation(len(images))
             for start in starts:
                 chosen = rows[start : start + batch]
@@ -59,8 +63,9 @@ class Network:
                 loss = trainer.train_on_batch(images[chosen], wanted[chosen])
                 done += 1
             if not np.isfinite(loss):
-                raise FloatingPointError(f"the loss became {loss} in epoch {epoch + 1} of {self.recipe.epochs}")
-            observer(epoch + 1, self.recipe.epochs)
+                raise FloatingPointError(f"the loss became {loss} in epoch {epoch} of {self.recipe.epochs}")
+            speed = batch * len(starts) / (time.perf_counter() - begun)
+            observer(Epoch(epoch, self.recipe.epochs, float(loss), speed, learned.predict_proba))
         return self
 
     def predict_proba(self, images: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def examine(examination: Examination, say: Say, dataset: Dataset, folds: Folds) 
     fold = examination.task.fold
     taught = np.flatnonzero(folds.held_out != fold)
     taught = np.random.default_rng(fold).permutation(taught)[: round(examination.share * len(taught))]
-    model = trained(examination.task, dataset, np.sort(taught), lambda done, of: say("epoch", (done, of)))
+    model = trained(examination.task, dataset, np.sort(taught), lambda epoch: say("epoch", (epoch.done, epoch.of)))
     held_out = folds.held_out == fold
     labels = dataset.labels[held_out]
     said = checked(model.predict_proba(dataset.images[held_out]))

@@ -25,7 +25,6 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 
 from competition.compute import Failure, LocalWorkers, Say
-from competition.crossval import wants_gpu
 from competition.data import Dataset
 from competition.folds import Folds
 from competition.models import Member
@@ -151,7 +150,7 @@ class Study:
         with _Driver(self, total, admits) as driver:
             while True:
                 for examination, outcome in workers.run(
-                    work, (), hear, lambda one: wants_gpu(one.task), more=driver.more
+                    work, (), hear, lambda one: one.task.wants_gpu, more=driver.more
                 ):
                     if finished := driver.take(examination, outcome):
                         yield finished

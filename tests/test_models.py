@@ -29,7 +29,7 @@ def test_every_model_fits_other_shapes_and_keeps_itself(name, side, channels, cl
     labels = np.arange(150) % classes
     spec = models.load(name)
     recipe = replace(spec.recipe, epochs=1) if spec.is_network else spec.recipe
-    model = spec.build(recipe, 1, images.shape[1:], classes).fit(images, labels, lambda done, of: None)
+    model = spec.build(recipe, 1, images.shape[1:], classes).fit(images, labels, lambda epoch: None)
     probabilities = model.predict_proba(images)
     assert probabilities.shape == (150, classes) and np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     path = tmp_path / f"kept{model.suffix}"
@@ -43,7 +43,7 @@ def test_the_model_that_the_readme_adds_works(dataset):
     exec(source[1], example)
     spec = example["SPEC"]
     model = spec.build(replace(spec.recipe, epochs=1), 0, dataset.images.shape[1:], 10)
-    model.fit(dataset.images, dataset.labels, lambda done, of: None)
+    model.fit(dataset.images, dataset.labels, lambda epoch: None)
     assert model.predict_proba(dataset.test_images).shape == (len(dataset.test_ids), 10)
 
 
@@ -51,7 +51,7 @@ def test_the_model_that_the_readme_adds_works(dataset):
 def test_the_baselines_know_digits(name, dataset):
     spec = models.load(name)
     model = spec.build(spec.recipe, 0, dataset.images.shape[1:], 10)
-    model.fit(dataset.images[:400], dataset.labels[:400], lambda done, of: None)
+    model.fit(dataset.images[:400], dataset.labels[:400], lambda epoch: None)
     assert (model.predict_proba(dataset.images[400:]).argmax(axis=1) == dataset.labels[400:]).mean() > 0.93
 
 

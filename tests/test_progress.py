@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from competition.compute import Failure
+from competition.curves import Point
 from competition.folds import split
 from competition.models import Member
 from competition.progress import Progress, clock
@@ -24,7 +25,7 @@ def finished(progress, fold, seconds=10.0, right=True):
 def test_a_log_line_tells_the_score_so_far_and_the_time_to_go(progress):
     task = Task(MEMBERS[0], 0)
     assert progress.hear(task, "started") is None
-    assert progress.hear(task, "epoch", (1, 5)) is None
+    assert progress.hear(task, "epoch", Point(1, 5, 0.3, 900.0, 2**30, 1.0, 0.1, 1.0, 0.1)) is None
     line = progress.hear(task, "finished", finished(progress, 0))
     assert line.startswith("knn fold 0 took 0:10; knn has 100.000 ± 0.000 % so far; to go ")
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from competition import advice, ensemble, report
+from competition.curves import Point
 from competition.folds import split
 from competition.ledger import COLUMNS
 from competition.report import gallery
@@ -34,7 +35,9 @@ def shown(dataset, tmp_path):
     """A report of two members on a competition with a class of an awkward name; its page and what was shown."""
     named = replace(dataset, classes=np.array([*"012345678", "<b>&</script>"], dtype=object))
     store = Store(tmp_path / "digits8", named, split(named, 2, 0))
-    members = [predictor("first", named, 0.05, 1), predictor("second", named, 0.1, 2)]
+    curve = [Point(epoch, 2, 0.5, 100.0, 2**30, 0.9, 0.3 / epoch, 0.8, 0.4 / epoch) for epoch in (1, 2)]
+    first = replace(predictor("first", named, 0.05, 1), curves=(curve, curve))
+    members = [first, predictor("second", named, 0.1, 2)]
     blend = ensemble.blend(members, named.labels, store.folds.held_out, "mean")
     helps = advice.helps(members, blend, named.labels, store.folds.held_out)
     line = dict.fromkeys(COLUMNS, "") | {"number": "1", "local": "0.95", "local_error": "0.01", "leaderboard": "0.94"}
@@ -100,7 +103,9 @@ def test_a_single_member_and_no_submission_make_a_page_too(dataset, tmp_path):
 def test_the_charts_tell_the_scores(shown):
     page, members, _, dataset = shown
     figures = told(page.read_text(), "figures")
-    assert set(figures) == {"accuracies", "reliability", "shares", "correlation", "history"}
+    assert set(figures) == {"accuracies", "learning", "reliability", "shares", "correlation", "history"}
+    assert [line["y"] for line in figures["learning"]["data"][:2]] == [[0.4, 0.2], [0.3, 0.15]]
+    assert len(figures["learning"]["data"]) == 4
     points = figures["accuracies"]["data"][0]
     assert points["y"][-1] in ("blend", "first") and points["y"][0] == "second"
     right = (members[1].oof.argmax(axis=1) == dataset.labels).mean()

@@ -9,7 +9,7 @@ from competition.safety import CHANGES, effects
 def found(dataset):
     spec = models.load("svm")
     model = spec.build(spec.recipe, 0, dataset.images.shape[1:], 10)
-    model.fit(dataset.images[:400], dataset.labels[:400], lambda done, of: None)
+    model.fit(dataset.images[:400], dataset.labels[:400], lambda epoch: None)
     return {one.change: one for one in effects(model, dataset.images[400:], dataset.labels[400:])}
 
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from competition.curves import Point
 from competition.folds import split
 from competition.models import Member
 from competition.provenance import fingerprint, ingredients
@@ -34,6 +35,13 @@ def test_what_is_saved_comes_back_in_dataset_order(store):
         assert np.allclose(kept.oof[store.folds.held_out == fold], results[fold].held_out)
         assert np.allclose(kept.test[fold], results[fold].test)
     assert kept.seconds == 4.5 and kept.fingerprint == fingerprint(result(store, 0).made_of)
+
+
+def test_how_a_training_went_is_kept_beside_its_time(store):
+    curve = [Point(epoch, 2, 0.5 / epoch, 100.0, 2**30, 0.9, 0.3, 0.8, 0.4) for epoch in (1, 2)]
+    store.save(MEMBER, 0, result(store, 0), curve)
+    store.save(MEMBER, 1, result(store, 1))
+    assert store.curve(MEMBER, 0) == curve and store.curve(MEMBER, 1) == [] == store.curve(MEMBER, 2)
 
 
 def test_rows_that_nothing_has_predicted_are_nan(store):

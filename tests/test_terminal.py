@@ -2,6 +2,7 @@ import numpy as np
 from rich.console import Console
 
 from competition import terminal
+from competition.curves import Point
 from competition.folds import split
 from competition.models import Member
 from competition.progress import Progress
@@ -20,10 +21,15 @@ def test_the_table_shows_each_model(dataset, tmp_path):
     members = [Member.named("knn"), Member.named("mlp")]
     progress = Progress(Store(tmp_path, dataset, split(dataset, 2, 0)), members, jobs=2)
     progress.hear(Task(members[1], 1), "started")
-    progress.hear(Task(members[1], 1), "epoch", (2, 5))
+    point = Point(2, 5, 0.25, 1234.5, 3 * 2**29, 0.99, 0.1, 0.975, 0.2)
+    progress.hear(Task(members[1], 1), "epoch", point)
     progress.hear(Task(members[0], 0), "started")
     table = printed(terminal.table(progress))
-    assert "1: epoch 2/5" in table and "0: started" in table and table.count("0/2") == 2 and "to go" in table
+    assert table.count("0/2") == 2 and "to go" in table
+    (started,) = (line for line in table.splitlines() if "fold 0" in line)
+    (further,) = (line for line in table.splitlines() if "fold 1" in line)
+    assert "started" in started
+    assert further.split()[2:9] == ["epoch", "2/5", "97.5", "%", "0.250", "1,234", "1.5"]
 
 
 def test_the_leaderboard_puts_the_best_first(dataset):

@@ -20,7 +20,7 @@ def small(x):
     return layers.Dropout(0.2)(layers.Flatten()(layers.Conv2D(4, 3, strides=2, activation="relu")(x)))
 
 
-def trained(dataset, recipe=RECIPE, seed=0, observer=lambda done, of: None):
+def trained(dataset, recipe=RECIPE, seed=0, observer=lambda epoch: None):
     network = Network(small, recipe, seed, dataset.images.shape[1:], len(dataset.classes))
     return network.fit(dataset.images, dataset.labels, observer)
 
@@ -39,8 +39,14 @@ def test_it_learns(dataset):
 
 def test_the_observer_sees_every_epoch_and_never_steers(dataset):
     seen = []
-    watched = trained(dataset, observer=lambda *epoch: seen.append(epoch)).predict_proba(dataset.test_images)
-    assert seen == [(1, 2), (2, 2)]
+
+    def look(epoch):
+        epoch.predict_proba(dataset.test_images)
+        seen.append(epoch)
+
+    watched = trained(dataset, observer=look).predict_proba(dataset.test_images)
+    assert [(epoch.done, epoch.of) for epoch in seen] == [(1, 2), (2, 2)]
+    assert seen[0].loss > seen[1].loss > 0 and seen[1].images_per_second > 0
     assert (watched == trained(dataset).predict_proba(dataset.test_images)).all()
 
 

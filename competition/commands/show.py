@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +51,24 @@ def show(
     submissions = Ledger(SUBMISSIONS).of(options.competition)
     path = page.write(page_of(options, store), store, complete, blend, helps, submissions)
     print(f"{path} shows it: open it in a browser")
+
+
+def tensorboard(options: argparse.Namespace) -> None:
+    """Open TensorBoard on how networks were trained and are being trained, at the address that it tells."""
+    import subprocess
+
+    try:
+        import tensorboardX  # noqa: F401
+    except ModuleNotFoundError:
+        remedy = "run `make tensorboard`, or: pip install -r requirements-tensorboard.txt"
+        raise Problem(f"TensorBoard is not installed; {remedy}") from None
+    from competition.logs import folder_of, write_kept
+
+    store = open_store(options)
+    print(f"{write_kept(store)} folds have logs in {folder_of(store)}", flush=True)
+    # In a session of its own, so that Ctrl-C is ours and it need not tell of it.
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder_of(store)), "--port", str(options.port)]
+    subprocess.run(command, check=False, start_new_session=True)
 
 
 def demo(options: argparse.Namespace) -> None:

@@ -22,8 +22,10 @@ def all_of(
     """Every chart by the name of its place on the page."""
     labels, names = dataset.labels, [str(name) for name in dataset.classes]
     predictors = [*((one.member, one.oof) for one in members), ("blend", blend.oof)]
-    found = {
-        "accuracies": accuracies(predictors, labels),
+    found = {"accuracies": accuracies(predictors, labels)}
+    if any(curve for member in members for curve in member.curves):
+        found["learning"] = learning(members)
+    found |= {
         "reliability": reliability(predictors, labels),
         "shares": class_shares(labels, blend.test, names),
     }
@@ -43,6 +45,39 @@ def accuracies(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray)
     values, names = [100 * score.value for score, _ in scores], [name for _, name in scores]
     dots = go.Scatter(x=values, y=names, error_x=error, mode="markers", marker={"size": 9})
     return _titled(go.Figure(dots), "Accuracy out of fold, ± one standard error", "%", None)
+
+
+def learning(members: Sequence[Predictions]) -> Any:
+    """Log loss of every network and fold after each epoch, on rows that taught it and rows that did not."""
+    from plotly import graph_objects as go
+    from plotly.colors import qualitative
+
+    figure = go.Figure()
+    networks = [member for member in members if any(member.curves)]
+    for number, member in enumerate(networks):
+        colour = qualitative.D3[number % len(qualitative.D3)]
+        for fold, curve in enumerate(member.curves):
+            epochs = [point.epoch for point in curve]
+            for kind, dash in (("held_out", "solid"), ("taught", "dot")):
+                losses, right = (
+                    [getattr(point, f"{kind}_{what}") for point in curve] for what in ("log_loss", "accuracy")
+                )
+                figure.add_scatter(
+                    x=epochs,
+                    y=[round(loss, 5) for loss in losses],
+                    text=[
+                        f"{member.member} fold {fold}, {kind.replace('_', '-')} rows: {share:.1%} right"
+                        for share in right
+                    ],
+                    hoverinfo="text+y",
+                    mode="lines",
+                    line={"color": colour, "dash": dash, "width": 1.5},
+                    legendgroup=f"{member.member} {kind}",
+                    name=f"{member.member}, {kind.replace('_', '-')} rows",
+                    showlegend=fold == 0,
+                )
+    figure.update_yaxes(type="log")
+    return _titled(figure, "How the networks learned, fold by fold", "epoch", "log loss")
 
 
 def reliability(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray) -> Any:
