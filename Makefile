@@ -70,6 +70,10 @@ predict: .venv/.ready ## label FILES="a.png folder table.csv" as submission NUMB
 demo: .venv/.ready-demo ## a page to draw on, while the members of submission NUMBER= answer (PORT=8000)
 	@$(run) demo $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(PORT),--port $(PORT))
 
+.PHONY: onnx
+onnx: .venv/.ready-onnx ## write the networks of submission NUMBER= as one ONNX file, to use them anywhere
+	@$(run) export-onnx $(options) $(if $(NUMBER),--number $(NUMBER))
+
 .PHONY: reproduce
 reproduce: .venv/.ready ## make submission NUMBER= anew and compare its bytes
 	@$(run) reproduce $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(JOBS),--jobs $(JOBS))

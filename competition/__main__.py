@@ -10,7 +10,7 @@ from typing import Any
 
 from competition.commands.improve import dashboard, tune
 from competition.commands.measure import bench, doctor, safety
-from competition.commands.share import export, take_in
+from competition.commands.share import export, export_onnx, take_in
 from competition.commands.show import demo, report, tensorboard
 from competition.commands.submissions import grade, predict, reproduce, score, upload
 from competition.commands.train import cv, data, submit
@@ -134,6 +134,7 @@ COMMANDS: tuple[tuple[Command, str], ...] = (
     (reproduce, "competition number jobs"),
     (take_in, "competition folds seed name oof test split"),
     (export, "competition models folds seed"),
+    (export_onnx, "competition number"),
     (upload, "competition number wait"),
     (score, "competition number value"),
     (safety, "competition models folds seed"),
@@ -150,7 +151,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command, names in COMMANDS:
         about = str(command.__doc__)
-        verb = "import" if command is take_in else command.__name__  # which Python keeps for itself
+        # Python keeps the word import for itself, and knows no dashes in names.
+        verb = "import" if command is take_in else command.__name__.replace("_", "-")
         one = commands.add_parser(verb, help=about, description=about)
         one.set_defaults(command=command)
         for name in names.split():

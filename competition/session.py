@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from competition.data import Dataset
-    from competition.ledger import Origin
+    from competition.ledger import Entry, Origin
     from competition.models import Member
     from competition.store import Predictions, Store
     from competition.task import Task
@@ -45,6 +45,15 @@ def open_split(options: argparse.Namespace, name: str) -> "Store":
     """The place of a split's predictions, by the split's name."""
     options.folds, options.seed = (int(part) for part in name.split("-folds-seed-"))
     return open_store(options)
+
+
+def open_submission(options: argparse.Namespace) -> "tuple[Entry, Store, list[Member]]":
+    """A submission, the place of its split's predictions, and its members."""
+    from competition.ledger import Ledger
+
+    entry = Ledger(SUBMISSIONS).entry(options.competition, options.number)
+    store = open_split(options, entry.card["origin"]["split"])
+    return entry, store, [member_of(options, name) for name in entry.card["members"]]
 
 
 def sample_of(options: argparse.Namespace) -> Path:

@@ -48,6 +48,7 @@ ROOMS = (
     "ensemble",
     "advice",
     "prediction",
+    "onnx",
     "submission",
     "ledger",
     "grading",

@@ -1,9 +1,9 @@
-"""Predictions from elsewhere, and ours for others."""
+"""What comes from elsewhere, and what others can take away."""
 
 import argparse
 
 from competition.problem import Problem
-from competition.session import FOLDS, member_of, open_store
+from competition.session import FOLDS, member_of, open_store, open_submission
 
 
 def take_in(options: argparse.Namespace) -> None:
@@ -32,3 +32,22 @@ def export(options: argparse.Namespace) -> None:
     folder = FOLDS / options.competition / store.folds.name / member.name
     for path in exchange.write(predictions, store.dataset, store.folds, folder):
         print(path)
+
+
+def export_onnx(options: argparse.Namespace) -> None:
+    """Write the networks of a submission's blend as one ONNX file, and hold it against them."""
+    from importlib.util import find_spec
+
+    if not (find_spec("tf2onnx") and find_spec("onnxruntime")):
+        raise Problem("it needs tf2onnx; run `make onnx`, or: pip install -r requirements-onnx.txt")
+    from competition import onnx
+
+    entry, store, members = open_submission(options)
+    left_out = [member.name for member in members if not member.spec.is_network]
+    print("making one file of the networks, which takes a minute or two ...", flush=True)
+    made = onnx.write(entry.folder / "blend.onnx", store, members, entry.card["blender"])
+    print(f"{made.path}: {made.networks} networks" + (f"; without {', '.join(left_out)}" if left_out else ""))
+    print(f"on {made.rows:,} test rows within {made.difference:.0e} of the same networks in float32,")
+    print(f"{made.other_labels} labelled otherwise than by them as trained; {made.images_per_second:,.0f} images/s")
+    height, width, channels = store.dataset.images.shape[1:]
+    print(f"it takes `images`, bytes of shape (any, {height}, {width}, {channels}), and gives `probabilities`")

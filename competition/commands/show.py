@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from competition.problem import Problem
-from competition.session import FOLDS, SUBMISSIONS, member_of, members_of, open_split, open_store
+from competition.session import FOLDS, SUBMISSIONS, members_of, open_store, open_submission
 
 if TYPE_CHECKING:
     from competition.advice import Help
@@ -81,13 +81,10 @@ def demo(options: argparse.Namespace) -> None:
     from competition.compute import FRUGAL
     from competition.demo.judge import Judge
     from competition.demo.server import application
-    from competition.ledger import Ledger
     from competition.report.gallery import picture
 
     os.environ.update(FRUGAL)
-    entry = Ledger(SUBMISSIONS).entry(options.competition, options.number)
-    store = open_split(options, entry.card["origin"]["split"])
-    members = [member_of(options, name) for name in entry.card["members"]]
+    entry, store, members = open_submission(options)
     print(f"loading {', '.join(member.name for member in members)} of submission {entry.number} ...", flush=True)
     judge = Judge(store, members, entry.card["blender"])
     examples = [picture(image) for image in store.dataset.test_images[:EXAMPLES]]

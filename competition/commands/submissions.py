@@ -9,9 +9,9 @@ from competition.session import (
     DATA,
     SUBMISSIONS,
     cross_validated,
-    member_of,
     open_dataset,
     open_split,
+    open_submission,
     origin_of,
     sample_of,
 )
@@ -104,12 +104,9 @@ def predict(options: argparse.Namespace) -> None:
 
     from competition import pictures, prediction
     from competition.compute import LocalWorkers
-    from competition.ledger import Ledger
 
-    entry = Ledger(SUBMISSIONS).entry(options.competition, options.number)
-    store = open_split(options, entry.card["origin"]["split"])
+    entry, store, members = open_submission(options)
     files, images = zip(*pictures.read(options.files, store.dataset.images), strict=True)
-    members = [member_of(options, name) for name in entry.card["members"]]
     workers = LocalWorkers(options.jobs)
     said = prediction.blended(store, members, entry.card["blender"], np.concatenate(images), workers)
     classes = store.dataset.classes
