@@ -128,6 +128,7 @@ def test_twenty_clients_are_answered_and_nothing_grows(served):
 
 def test_in_a_browser_a_digit_drawn_stroke_by_stroke_is_read(served):
     chromium = shutil.which("chromium") or pytest.skip("Chromium is not installed")
+    from axe_playwright_python.sync_playwright import Axe
     from playwright.sync_api import sync_playwright
 
     address, _, rows = served
@@ -160,4 +161,8 @@ def test_in_a_browser_a_digit_drawn_stroke_by_stroke_is_read(served):
         tab.click("#examples button >> nth=3")
         tab.wait_for_function("!asking && document.querySelector('#time').textContent")
         assert complaints == []
+        for scheme in ("light", "dark"):
+            tab.emulate_media(color_scheme=scheme)
+            found = Axe().run(tab)
+            assert found.violations_count == 0, found.generate_report()
         browser.close()

@@ -17,6 +17,7 @@ from competition.ledger import COLUMNS
 from competition.report import gallery
 from competition.store import Predictions, Store
 
+SETTINGS = {"first": "Recipe(epochs=<12>)"}
 NOTHING = pd.DataFrame(columns=COLUMNS, dtype=str)
 
 
@@ -41,7 +42,7 @@ def shown(dataset, tmp_path):
     blend = ensemble.blend(members, named.labels, store.folds.held_out, "mean")
     helps = advice.helps(members, blend, named.labels, store.folds.held_out)
     line = dict.fromkeys(COLUMNS, "") | {"number": "1", "local": "0.95", "local_error": "0.01", "leaderboard": "0.94"}
-    page = report.write(tmp_path / "report.html", store, members, blend, helps, pd.DataFrame([line]))
+    page = report.write(tmp_path / "report.html", store, members, blend, helps, pd.DataFrame([line]), SETTINGS)
     return page, members, blend, named
 
 
@@ -56,6 +57,7 @@ def test_the_page_needs_no_network_and_runs_nothing_that_data_brought(shown):
     text = page.read_text()
     assert page.stat().st_size < 6_000_000
     body = text[: text.index("<script>")]
+    assert "Recipe(epochs=&lt;12&gt;)" in body
     assert "<b>&" not in body and "&lt;b&gt;&amp;" in body
     own = body + text[text.rindex("<script>") :]
     assert not re.search(r"(src|href)=[\"']?(http|//)", own)
@@ -96,7 +98,7 @@ def test_a_single_member_and_no_submission_make_a_page_too(dataset, tmp_path):
     store = Store(tmp_path / "digits8", dataset, split(dataset, 2, 0))
     member = predictor("only", dataset, 0.05)
     blend = ensemble.blend([member], dataset.labels, store.folds.held_out)
-    text = report.write(tmp_path / "report.html", store, [member], blend, [], NOTHING).read_text()
+    text = report.write(tmp_path / "report.html", store, [member], blend, [], NOTHING, {}).read_text()
     assert set(told(text, "figures")) == {"accuracies", "reliability", "shares"}
 
 
@@ -115,6 +117,7 @@ def test_the_charts_tell_the_scores(shown):
 @pytest.mark.slow
 def test_in_a_browser_the_filters_choose_and_a_cell_leads_to_its_pictures(shown):
     chromium = shutil.which("chromium") or pytest.skip("Chromium is not installed")
+    from axe_playwright_python.sync_playwright import Axe
     from playwright.sync_api import sync_playwright
 
     page, _, blend, dataset = shown
@@ -140,4 +143,6 @@ def test_in_a_browser_the_filters_choose_and_a_cell_leads_to_its_pictures(shown)
             alt = tab.locator("#pictures img").first.get_attribute("alt")
             assert f"labelled {dataset.classes[true]}, taken for {dataset.classes[taken]}" in alt
             assert complaints == []
+            found = Axe().run(tab)
+            assert found.violations_count == 0, found.generate_report()
         browser.close()

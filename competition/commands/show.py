@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from competition.problem import Problem
-from competition.session import FOLDS, SUBMISSIONS, members_of, open_store, open_submission
+from competition.session import FOLDS, SUBMISSIONS, member_of, members_of, open_store, open_submission
 
 if TYPE_CHECKING:
     from competition.advice import Help
@@ -47,9 +47,11 @@ def show(
     """Write the page of a blend."""
     from competition import report as page
     from competition.ledger import Ledger
+    from competition.provenance import readable
 
     submissions = Ledger(SUBMISSIONS).of(options.competition)
-    path = page.write(page_of(options, store), store, complete, blend, helps, submissions)
+    settings = {name: readable(member_of(options, name).recipe) for name in blend.members if not name.startswith("@")}
+    path = page.write(page_of(options, store), store, complete, blend, helps, submissions, settings)
     print(f"{path} shows it: open it in a browser")
 
 

@@ -30,8 +30,9 @@ def write(
     blend: Blend,
     helps: Sequence[Help],
     submissions: pd.DataFrame,
+    settings: Mapping[str, str],
 ) -> Path:
-    """Write the page of these members and their blend."""
+    """Write the page of these members, trained with these settings, and of their blend."""
     from plotly.offline import get_plotlyjs
 
     dataset = store.dataset
@@ -57,7 +58,10 @@ def write(
         classes=_json(names),
         members=_json([member.member for member in members]),
         facts=_table(("what", "how"), list(facts.items())),
-        made_by=_table(("member", "fingerprint"), [(one.member, one.fingerprint[:16]) for one in members]),
+        made_by=_table(
+            ("member", "fingerprint", "settings"),
+            [(one.member, one.fingerprint[:16], settings.get(one.member, "")) for one in members],
+        ),
         plotly=get_plotlyjs(),
     )
     write_whole(path, page.encode())
