@@ -23,12 +23,17 @@ class Running:
 
     since: float = field(default_factory=time.monotonic)
     point: Point | None = None  # of its curve, the last
+    heard: float = 0.0  # when that was
+
+    def hear(self, point: Point) -> None:
+        """Take in an epoch."""
+        self.point, self.heard = point, time.monotonic()
 
     def left(self, expected: float) -> float:
         """Seconds to go, by its epochs where it has told of some."""
         elapsed = time.monotonic() - self.since
         if self.point:
-            return max(0.0, elapsed * self.point.epochs / self.point.epoch - elapsed)
+            return max(0.0, (self.heard - self.since) * self.point.epochs / self.point.epoch - elapsed)
         return max(0.0, expected - elapsed)
 
 
@@ -57,7 +62,7 @@ class Progress:
         if what == "started":
             self.running[task] = Running()
         elif what == "epoch" and task in self.running:
-            self.running[task].point = detail
+            self.running[task].hear(detail)
         elif what == "dropped":
             if task.member in self.dropped:
                 return None

@@ -5,7 +5,7 @@ from competition.compute import Failure
 from competition.curves import Point
 from competition.folds import split
 from competition.models import Member
-from competition.progress import Progress, clock
+from competition.progress import Progress, Running, clock
 from competition.store import Store
 from competition.task import FoldResult, Task
 
@@ -37,6 +37,18 @@ def test_the_time_to_go_follows_the_measured_speed(progress):
     progress.seconds["mlp"][0] = 0.1
     progress.hear(Task(MEMBERS[1], 0), "finished", finished(progress, 0, seconds=0.1))
     assert slow > 100 * progress.left() > 0
+
+
+def test_between_epochs_the_time_to_go_runs_down(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("competition.progress.time.monotonic", lambda: now)
+    running = Running(since=now)
+    now = 130.0
+    running.hear(Point(1, 4, 0.3, 900.0, 2**30, 1.0, 0.1, 1.0, 0.1))
+    left = [running.left(expected=0.0)]
+    now = 150.0
+    left.append(running.left(expected=0.0))
+    assert left == [90, 70]
 
 
 def test_nothing_is_left_when_all_is_done(progress):
