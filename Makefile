@@ -107,7 +107,7 @@ format: .venv/.ready-dev ## mend the style
 
 .PHONY: clean
 clean: ## remove the environment and caches; data, folds and submissions stay
-	@rm -rf .venv .pytest_cache .ruff_cache .mypy_cache
+	@rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	@find competition tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ready: requirements.txt

@@ -35,6 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _folder(text: str) -> str:
+    """A competition's name, which is one folder's: with a path, folds and submissions would lie somewhere else."""
+    name = text.rstrip("/")  # which a shell that completes names leaves
+    if name in ("", ".", "..") or "/" in name:
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a folder under data/")
+    return name
+
+
 def _natural(text: str) -> int:
     """A whole number that is not negative."""
     if not text.isdecimal():
@@ -58,7 +66,12 @@ def _stop(*what: Any) -> None:
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "competition": {"default": "digits", "metavar": "NAME", "help": "the folder under data/; default: %(default)s"},
+    "competition": {
+        "type": _folder,
+        "default": "digits",
+        "metavar": "NAME",
+        "help": "the folder under data/; default: %(default)s",
+    },
     "models": {
         "nargs": "+",
         "default": DEFAULT_MEMBERS,

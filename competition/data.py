@@ -4,6 +4,7 @@ The files are parsed once; later reads map a cache that is named after their dig
 """
 
 import hashlib
+import shlex
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -40,9 +41,11 @@ class Dataset:
 
 def load(folder: Path) -> Dataset:
     """The checked competition in `folder`, mapped from its cache or parsed into it."""
-    for file in FILES:
-        if not (folder / file).exists():
-            raise Problem(f"{folder / file} is missing; run `make data COMPETITION={folder.name}`")
+    for path in (folder / file for file in FILES):
+        if not path.exists():
+            raise Problem(f"{path} is missing; run `make data COMPETITION={shlex.quote(folder.name)}`")
+        if not path.is_file():
+            raise Problem(f"{path} is no file; move it away and put the competition's {path.name} there")
     parts = [f"{CACHE_FORMAT}"] + [sha256(folder / file) for file in FILES]
     digest = hashlib.sha256("".join(parts).encode()).hexdigest()
     cache = folder.absolute() / "cache" / digest[:16]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from competition import cells
 from competition.data import Dataset
 from competition.files import whole
 from competition.folds import Folds
@@ -27,7 +28,7 @@ def read(
     if fold is None and split is None:
         raise Problem(f"{oof} does not say which fold held out which row; add --split with the file that made it")
     if fold is None:
-        fold = _column(_text(Path(str(split)), comment="#"), "fold", Path(str(split)))
+        fold = _column(cells.text(Path(str(split)), comment="#"), "fold", Path(str(split)))
     _same_split(fold, folds, split or oof)
     of_test, _ = _table(test, dataset.test_ids, dataset.classes)
     for number in range(folds.count):
@@ -62,7 +63,7 @@ def _table(path: Path, ids: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray
                 f"{path} has the shape {rows.shape}; asked for is ({len(ids)}, {len(classes)}), rows by classes"
             )
     else:
-        table = _text(path)
+        table = cells.text(path)
         names = [str(name) for name in classes]
         missing = [name for name in ("id", *names) if name not in table]
         if missing:
@@ -111,10 +112,3 @@ def _column(table: pd.DataFrame, name: str, path: Path) -> np.ndarray:
     if name not in table:
         raise Problem(f"{path} lacks the column {name}")
     return pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float)
-
-
-def _text(path: Path, comment: str | None = None) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", comment=comment)
-    except (OSError, ValueError) as error:
-        raise Problem(f"{path} is not readable: {str(error).splitlines()[0]}") from None

@@ -1,6 +1,7 @@
 """One split of the training rows into folds, made once and frozen in a file."""
 
 import hashlib
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +51,9 @@ def split(dataset: Dataset, count: int, seed: int) -> Folds:
     _, first, image = np.unique(flat.view(f"V{flat.shape[1]}").ravel(), return_index=True, return_inverse=True)
     fewest = np.bincount(dataset.labels[first], minlength=len(dataset.classes)).argmin()
     if (members := int((dataset.labels[first] == fewest).sum())) < count:
-        raise Problem(f"class {dataset.classes[fewest]} has {members} different images, too few for FOLDS={count}")
+        most = f"FOLDS={members} is the most" if members > 1 else "add images of it, or leave it out"
+        name = dataset.classes[fewest]
+        raise Problem(f"class {name} has {members} different images, too few for FOLDS={count}; {most}")
     # Distinct images are dealt out in the order of their first row, so that the split follows from the rows alone.
     order = np.argsort(first)
     fold_of_image = np.empty(len(first), dtype=np.int32)
@@ -63,16 +66,21 @@ def split(dataset: Dataset, count: int, seed: int) -> Folds:
 
 def _read(dataset: Dataset, path: Path, count: int, seed: int) -> Folds:
     """The frozen split, by row id; a split of other rows or one changed by hand is refused."""
-    aside = f"mv {path.parent} {path.parent}.old"
-    with path.open() as file:
+    aside = shlex.join(["mv", str(path.parent), f"{path.parent}.old"])
+    with path.open(errors="replace") as file:
         stamp = file.readline().split()
     if len(stamp) != 6 or stamp[5] != dataset.digest:
         raise Problem(f"{path} splits other data than lies there now; put the data back, or make a new split: {aside}")
-    table = pd.read_csv(path, skiprows=1, dtype={"id": str}, keep_default_na=False).set_index("id")
-    held_out = table["fold"].reindex(dataset.train_ids.astype(str)).to_numpy()
-    if len(table) != len(held_out) or np.isnan(held_out).any() or stamp[2] != _digest(dataset.train_ids, held_out):
+    try:
+        types = {"id": str, "fold": np.int32}
+        table = pd.read_csv(path, skiprows=1, dtype=types, keep_default_na=False).set_index("id")
+        held_out = table["fold"].loc[dataset.train_ids.astype(str)].to_numpy()
+        is_whole = len(table) == len(held_out) and stamp[2] == _digest(dataset.train_ids, held_out)
+    except (KeyError, ValueError):  # a row or a column is gone, or a fold is no number
+        is_whole = False
+    if not is_whole:
         raise Problem(f"{path} was changed after it was made; restore it, or make a new split: {aside}")
-    return Folds(held_out.astype(np.int32), count, seed, stamp[2])
+    return Folds(held_out, count, seed, stamp[2])
 
 
 def _name(count: int, seed: int) -> str:

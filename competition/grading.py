@@ -1,6 +1,7 @@
 """The only room that opens the sealed answers of an embedded competition, and it counts how often."""
 
 import csv
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,12 +33,12 @@ class Grade:
 def grade(submission: Path, folder: Path) -> Grade:
     """Open the answers, compare, and put the opening on record."""
     if not folder.exists():
-        raise Problem(f"{folder} is missing; run `make submit COMPETITION={folder.name}`")
+        raise Problem(f"{folder} is missing; run `make submit COMPETITION={shlex.quote(folder.name)}`")
     answers = folder / SEALED
     if not is_embedded(folder):
         raise Problem(f"{folder.name} has no sealed answers; only Kaggle can grade it: upload {submission}")
     if not submission.exists():
-        raise Problem(f"{submission} is missing; run `make submit COMPETITION={folder.name}`")
+        raise Problem(f"{submission} is missing; run `make submit COMPETITION={shlex.quote(folder.name)}`")
     dataset = load(folder)
     predicted = check(submission, folder / "sample_submission.csv", dataset.classes).iloc[:, 1].to_numpy()
     labels = pd.read_csv(answers, dtype=str).iloc[:, 1].to_numpy()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -88,7 +89,9 @@ class Ledger:
         if not found:
             known = f"; there are 1 to {entries[-1].number}" if entries else ""
             which = "no submission" if number is None else f"no submission {number}"
-            raise Problem(f"{competition} has {which} yet{known}; run `make submit COMPETITION={competition}`")
+            raise Problem(
+                f"{competition} has {which} yet{known}; run `make submit COMPETITION={shlex.quote(competition)}`"
+            )
         return found[-1]
 
     def opened(self, origin: Origin) -> Entry:

@@ -9,6 +9,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from competition.problem import Problem
+
 if TYPE_CHECKING:
     from competition.data import Dataset
     from competition.ledger import Entry, Origin
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from competition.task import Task
 
 DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
+LEAST_ROWS = 3  # of each class, to train a classical model on: it learns from thirds how sure to be of itself
 
 
 def open_dataset(options: argparse.Namespace) -> "Dataset":
@@ -98,6 +101,7 @@ def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[l
     from competition.progress import Progress
 
     members = members_of(options)
+    _require_rows(store, members)
     workers = LocalWorkers(options.jobs)
     if tasks := unfinished(store, members):
         reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
@@ -124,6 +128,23 @@ def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[l
         closing(cross_validate(store, members, workers, hear, admits, promises)) as complete,
     ):
         yield from complete
+
+
+def _require_rows(store: "Store", members: "Sequence[Member]") -> None:
+    """A Problem where a class is too rare for the models named, before each of their tasks fails of it."""
+    import numpy as np
+
+    labels, held_out, classes = store.dataset.labels, store.folds.held_out, store.dataset.classes
+    taught = [np.bincount(labels[held_out != fold], minlength=len(classes)) for fold in range(store.folds.count)]
+    fewest = np.min(taught, axis=0)
+    rare = int(fewest.argmin())
+    asking = [member.name for member in members if not (member.spec.is_network or member.imported)]
+    if asking and fewest[rare] < LEAST_ROWS:
+        count = (labels == rare).sum()
+        raise Problem(
+            f"class {classes[rare]} has {count} images, of which a fold leaves {fewest[rare]} to train on; {asking[0]} "
+            f"needs {LEAST_ROWS}: add images, or train networks alone, such as MODELS=plain"
+        )
 
 
 @contextmanager

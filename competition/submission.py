@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from competition import cells
 from competition.data import Dataset
 from competition.files import whole
 from competition.problem import Problem
@@ -13,7 +14,7 @@ from competition.problem import Problem
 def write(probabilities: np.ndarray, dataset: Dataset, sample: Path, target: Path) -> None:
     """Write the likeliest labels of (test rows, classes) in the sample's form, checked as read back."""
     labels = pd.Series(dataset.classes[probabilities.argmax(axis=1)].astype(str), index=dataset.test_ids.astype(str))
-    wanted = _text(sample)
+    wanted = cells.text(sample)
     id_column, label_column = wanted.columns
     submission = wanted.assign(**{label_column: labels.reindex(wanted[id_column]).to_numpy()})
     with whole(target) as temporary:
@@ -23,10 +24,7 @@ def write(probabilities: np.ndarray, dataset: Dataset, sample: Path, target: Pat
 
 def check(submission: Path, sample: Path, classes: np.ndarray) -> pd.DataFrame:
     """The submission, if its header and ids are the sample's and its labels are among the classes."""
-    try:
-        table, wanted = _text(submission), _text(sample)
-    except (OSError, ValueError) as error:
-        raise Problem(f"{submission} is not readable: {str(error).splitlines()[0]}") from None
+    table, wanted = cells.text(submission), cells.text(sample)
     if list(table.columns) != list(wanted.columns):
         found, asked = (",".join(map(str, one.columns)) for one in (table, wanted))
         raise Problem(f"{submission} has the header {found}; {sample} asks for {asked}")
@@ -39,11 +37,5 @@ def check(submission: Path, sample: Path, classes: np.ndarray) -> pd.DataFrame:
     ):
         if wrong.any():
             row = int(wrong.argmax())
-            place = f"row {row + 1} (line {row + 2}), column {column}"
-            raise Problem(f"{submission}: {place}: {table[column][row]} {where}")
+            raise Problem(f"{submission}: {cells.place(row, column)}: {table[column][row]} {where}")
     return table
-
-
-def _text(path: Path) -> pd.DataFrame:
-    """A table as it is written: an id of 0001 stays one."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")

@@ -5,10 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -20,6 +23,29 @@ from competition.sources import write_competition
 ROOT = Path(__file__).parent.parent
 TRAIN_ROWS = 600
 TEST_ROWS = 200
+
+
+# The same examples on every run, however slow the machine; fixtures that only read may serve all of them.
+settings.register_profile(
+    "suite",
+    derandomize=True,
+    deadline=None,
+    max_examples=30,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("suite")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Tell how much was tried, by what tests recorded: `record_property("faults", 3)`."""
+    tried = Counter()
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if getattr(report, "when", None) == "call":
+            for what, number in report.user_properties:
+                tried[what] += number
+    if tried:
+        told = ", ".join(f"{number} {what}" for what, number in sorted(tried.items()))
+        terminalreporter.write_line(f"tried: {told}")
 
 
 def pytest_configure():

@@ -15,6 +15,7 @@ ROOMS = (
     "mnist",
     "kaggle",
     "sources",
+    "cells",
     "tables",
     "pictures",
     "data",
