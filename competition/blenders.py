@@ -129,10 +129,13 @@ def stacked(stack: np.ndarray, labels: np.ndarray) -> Combination:
     features = _logs(stack).transpose(1, 0, 2).reshape(rows, -1)
     known = np.unique(labels)
     regression = LogisticRegression(C=1 / SHRINKING, max_iter=200, tol=0.01).fit(features, labels)
+    slopes, offsets = regression.coef_, regression.intercept_
+    if len(known) == 2:  # scikit-learn tells only how far the second is before the first
+        slopes, offsets = np.concatenate([-slopes, slopes]) / 2, np.concatenate([-offsets, offsets]) / 2
     coefficients = np.zeros((members, classes, classes), dtype=features.dtype)
-    coefficients[:, :, known] = regression.coef_.T.reshape(members, classes, len(known))
+    coefficients[:, :, known] = slopes.T.reshape(members, classes, len(known))
     intercepts = np.full(classes, np.log(SMALLEST))
-    intercepts[known] = regression.intercept_
+    intercepts[known] = offsets
     size = np.abs(coefficients).sum(axis=(1, 2))
     return Regression(size / size.sum(), coefficients, intercepts)
 

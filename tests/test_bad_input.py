@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from sklearn.datasets import load_digits
 
 from competition.__main__ import main
@@ -728,15 +729,19 @@ def test_a_well_meant_competition_is_submitted_like_the_plain_one(command, own_c
     record_property("defective inputs", 1)
 
 
+UNUSUAL_SIZES = {  # rows, pixels, classes, members
+    "200x200": (12, 40_000, 2, ["knn"]),
+    "2x2 and two classes": (40, 4, 2, ["knn", "svm"]),
+    "1,000 classes": (6_000, 16, 1_000, ["knn"]),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("rows", "pixels", "classes"),
-    [(12, 40_000, 2), (40, 4, 2), (6_000, 16, 1_000)],
-    ids=["200x200", "2x2", "1,000 classes"],
-)
-def test_unusual_sizes_are_submitted(rows, pixels, classes, command, own_competition, tmp_path, record_property):
+@pytest.mark.parametrize("name", UNUSUAL_SIZES)
+def test_unusual_sizes_are_submitted(name, command, own_competition, tmp_path, record_property):
+    rows, pixels, classes, members = UNUSUAL_SIZES[name]
     images(noise(rows, pixels), np.arange(rows) % classes, noise(5, pixels))(own_competition)
-    done = command("submit", "--competition", "digits8", "--models", "knn", "--folds", "2")
+    done = command("submit", "--competition", "digits8", "--folds", "2", "--models", *members)
     assert done.returncode == 0, done.stderr
     assert len(pd.read_csv(tmp_path / "submissions" / "submission.csv")) == 5
     record_property("defective inputs", 1)
@@ -744,10 +749,14 @@ def test_unusual_sizes_are_submitted(rows, pixels, classes, command, own_competi
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["a web page", "shuffled pixels in test", "gz under its content's name"])
-def test_a_run_that_is_refused_leaves_nothing(name, command, own_competition, tmp_path, record_property):
+def test_a_run_that_is_refused_leaves_nothing(name, command, own_competition, tmp_path):
     REFUSED[name][0](own_competition)
     before = everything(tmp_path)
     done = command("submit", "--competition", "digits8", "--models", "knn", "--folds", "2")
     assert done.returncode == 2 and re.fullmatch(r"error: .*\n", done.stderr), done.stderr
     assert re.search(REFUSED[name][1], done.stderr) and everything(tmp_path) == before
-    record_property("defective inputs", 1)
+
+
+def test_the_readme_tells_how_many_inputs_are_tried():
+    tables = (HARMLESS, REFUSED, TOO_FEW, NO_NAMES, SPOILT_SUBMISSIONS, UNUSUAL_SIZES, [well_meant])
+    assert f"{sum(map(len, tables))} defective inputs" in (ROOT / "README.md").read_text()

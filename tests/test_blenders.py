@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from competition.blenders import BLENDERS, Mixture, convex, geometric, hill_climbing, mean, stacked, tempered_mean
 from competition.calibration import tempered
@@ -86,3 +88,56 @@ def test_every_blender_gives_probabilities_and_weights(name, labels):
     blended = combination.combine(stack)
     assert blended.shape == (ROWS, CLASSES) and (blended >= 0).all()
     assert np.allclose(blended.sum(axis=1), 1, atol=1e-5) and combination.weights.sum() == pytest.approx(1)
+
+
+@st.composite
+def stacks(draw):
+    """A few members' probabilities of a few rows, careful ones to certain and wrong ones, and the labels."""
+    members, rows, classes = draw(st.integers(1, 4)), draw(st.integers(10, 60)), draw(st.integers(2, 5))
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    sureness = draw(st.lists(st.sampled_from([0.02, 0.3, 1.0, 10.0]), min_size=members, max_size=members))
+    stack = np.stack([random.dirichlet(np.full(classes, each), rows) for each in sureness])
+    stack = np.nan_to_num(stack, nan=1 / classes)  # rows so certain that nothing was left to divide by
+    labels = random.integers(0, classes, rows)
+    labels[:2] = 0, classes - 1
+    return stack.astype(np.float32), labels
+
+
+@pytest.mark.parametrize("name", BLENDERS)
+@given(drawn=stacks(), turn=st.randoms(use_true_random=False))
+def test_whatever_the_members_a_blend_is_of_probabilities_and_blind_to_their_order(name, drawn, turn):
+    stack, labels = drawn
+    combination = BLENDERS[name](stack, labels)
+    blended = combination.combine(stack)
+    assert np.isfinite(blended).all() and (blended >= 0).all() and np.allclose(blended.sum(axis=1), 1, atol=1e-4)
+    assert (combination.weights >= 0).all() and combination.weights.sum() == pytest.approx(1)
+    order = list(range(len(stack)))
+    turn.shuffle(order)
+    turned = BLENDERS[name](stack[order], labels)
+    # Iterations end where they gain next to nothing, and that may be a step sooner in another order.
+    assert turned.weights == pytest.approx(combination.weights[order], abs=0.02)
+    assert np.allclose(turned.combine(stack[order]), blended, atol=0.02)
+
+
+def test_two_classes_can_be_stacked():
+    labels = np.random.default_rng(0).integers(0, 2, ROWS)
+    stack = np.stack([two(labels, skill, seed) for skill, seed in ((1.5, 1), (1.0, 2))])
+    posterior = stack.prod(axis=0) / stack.prod(axis=0).sum(axis=1, keepdims=True)
+    assert loss(stacked, stack, labels) == pytest.approx(log_loss(labels, posterior).value, abs=0.004)
+
+
+def two(labels, skill, seed):
+    """Of two classes: what is left of four when the others are impossible."""
+    some = knowing(labels, skill, seed)[:, :2]
+    return some / some.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("name", ["mean", "tempered", "convex", "hill-climbing"])
+@given(drawn=stacks())
+def test_a_mixture_says_nothing_that_no_member_says(name, drawn):
+    stack, labels = drawn
+    combination = BLENDERS[name](stack, labels)
+    pairs = zip(stack, combination.temperatures, strict=True)
+    heard = np.stack([tempered(member, heat) for member, heat in pairs])
+    blended = combination.combine(stack)
+    assert (blended >= heard.min(axis=0) - 1e-5).all() and (blended <= heard.max(axis=0) + 1e-5).all()

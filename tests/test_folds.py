@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from competition import folds
 from competition.problem import Problem
@@ -79,3 +81,51 @@ def test_a_class_too_small_for_the_folds_is_named(dataset):
 def test_one_fold_is_none(dataset):
     with pytest.raises(Problem, match="1 folds leave nothing to train on"):
         folds.split(dataset, 1, 0)
+
+
+@given(
+    shown=st.lists(st.integers(0, 30), min_size=20, max_size=80),  # which picture each row shows
+    count=st.integers(2, 5),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_whatever_the_rows_each_is_held_out_once_and_copies_together(shown, count, seed, dataset):
+    which = np.array(shown)
+    labels = np.random.default_rng(seed).integers(0, 2, len(which))  # copies may contradict each other
+    few = replace(dataset, images=dataset.images[which], labels=labels, classes=dataset.classes[:2])
+    few = replace(few, train_ids=np.arange(len(which)))
+    try:
+        held_out = folds.split(few, count, seed).held_out
+    except Problem as problem:
+        assert "different images, too few for FOLDS" in str(problem)
+        return
+    assert len(held_out) == len(which) and set(held_out) == set(range(count))
+    assert all(len(set(held_out[which == picture])) == 1 for picture in which)
+
+
+@given(
+    line=st.integers(0, 601),
+    edit=st.sampled_from(
+        [
+            lambda line: [],
+            lambda line: [line, line],
+            lambda line: [line.replace(",", ";")],
+            lambda line: [f"{line}0"],
+            lambda line: [f"0{line}"],
+            lambda line: [line[:-1]],
+            lambda line: [f"{line},1"],
+            lambda line: [line.upper() + "x"],
+        ]
+    ),
+)
+def test_whatever_is_edited_a_split_is_refused_or_the_same(line, edit, dataset, tmp_path):
+    first = folds.frozen(dataset, tmp_path, 5, 0)
+    path = tmp_path / first.name / "split.csv"
+    whole = path.read_text()
+    lines = whole.splitlines()
+    path.write_text("\n".join([*lines[:line], *edit(lines[line]), *lines[line + 1 :]]) + "\n")
+    try:
+        assert (folds.frozen(dataset, tmp_path, 5, 0).held_out == first.held_out).all()
+    except Problem as problem:
+        assert "make a new split: mv " in str(problem)
+    finally:
+        path.write_text(whole)

@@ -2,6 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from competition.curves import Point
 from competition.folds import split
@@ -88,3 +90,21 @@ def test_a_damaged_file_is_noticed(store, tmp_path):
     for size in (0, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
         assert "is damaged" in store.changed(MEMBER, 0)
+
+
+@given(seed=st.integers(0, 2**32 - 1), position=st.floats(0, 1, exclude_max=True), flipped=st.integers(1, 255))
+def test_no_flipped_byte_is_ever_read_as_a_prediction(seed, position, flipped, store, tmp_path):
+    path = tmp_path / store.folds.name / "knn" / "fold-0.npz"
+    store.save(MEMBER, 0, result(store, 0, seed))
+    saved = store.predictions(MEMBER)
+    rows = store.folds.held_out == 0
+    assert (saved.oof[rows] == result(store, 0, seed).held_out.astype(np.float32)).all()
+    assert (saved.test[0] == result(store, 0, seed).test.astype(np.float32)).all()
+    whole = bytearray(path.read_bytes())
+    whole[int(position * len(whole))] ^= flipped
+    path.write_bytes(whole)
+    if store.changed(MEMBER, 0) is None:  # the byte was one of the archive's own, such as a date
+        again = store.predictions(MEMBER)
+        assert (again.oof[rows] == saved.oof[rows]).all() and (again.test[0] == saved.test[0]).all()
+    else:
+        assert np.isnan(store.predictions(MEMBER).oof).all()

@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from competition.data import load
 from competition.problem import Problem
@@ -67,3 +71,56 @@ def test_a_defect_is_refused_with_its_place(defect, competition_folder, dataset,
     spoil(pd.read_csv(target, dtype=object)).to_csv(target, index=False)
     with pytest.raises(Problem, match=message):
         check(target, sample, dataset.classes)
+
+
+names = st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1, max_size=12)
+
+
+@st.composite
+def written(draw):
+    """Ids, classes and which class each id is given, whatever they are called."""
+    ids = draw(st.lists(names, min_size=2, max_size=20, unique=True))
+    classes = draw(st.lists(names, min_size=2, max_size=6, unique=True))
+    chosen = draw(st.lists(st.sampled_from(range(len(classes))), min_size=len(ids), max_size=len(ids)))
+    return np.array(ids), np.array(sorted(classes)), np.array(chosen)
+
+
+def put(drawn, dataset, folder):
+    """The submission, its sample, and the classes."""
+    ids, classes, chosen = drawn
+    sample, target = folder / "sample_submission.csv", folder / "submission.csv"
+    pd.DataFrame({"id": ids, "label": "?"}).to_csv(sample, index=False)
+    turned = np.argsort(ids)  # the rows of test.csv may lie in another order
+    few = replace(dataset, classes=classes, test_ids=ids[turned])
+    write(np.eye(len(classes))[chosen[turned]], few, sample, target)
+    return target, sample, classes
+
+
+@given(drawn=written())
+def test_whatever_ids_and_classes_are_called_what_is_written_is_read(drawn, dataset, tmp_path):
+    ids, classes, chosen = drawn
+    table = check(*put(drawn, dataset, tmp_path))
+    assert table["id"].tolist() == ids.tolist() and table["label"].tolist() == classes[chosen].tolist()
+
+
+ALTERED = {
+    "another id": lambda table, row, text: table.assign(id=table["id"].where(table.index != row, text)),
+    "another label": lambda table, row, text: table.assign(label=table["label"].where(table.index != row, text)),
+    "a row less": lambda table, row, text: table.drop(index=row),
+    "a row more": lambda table, row, text: pd.concat([table, table.iloc[[row]]]),
+    "another order": lambda table, row, text: table.iloc[np.roll(table.index, row + 1)],
+    "another name": lambda table, row, text: table.rename(columns={"label": text}),
+}
+
+
+@pytest.mark.parametrize("how", ALTERED)
+@given(drawn=written(), at=st.integers(0, 19), text=names)
+def test_whatever_is_altered_is_refused(how, drawn, at, text, dataset, tmp_path):
+    ids, classes, _ = drawn
+    target, sample, classes = put(drawn, dataset, tmp_path)
+    table = check(target, sample, classes)
+    altered = ALTERED[how](table, at % len(ids), text)
+    assume(not altered.reset_index(drop=True).equals(table) and text not in classes)
+    altered.to_csv(target, index=False)
+    with pytest.raises(Problem):
+        check(target, sample, classes)
