@@ -4,6 +4,7 @@ The files are parsed once; later reads map a cache that is named after their dig
 """
 
 import hashlib
+import os
 import shlex
 import shutil
 import tempfile
@@ -46,6 +47,8 @@ def load(folder: Path) -> Dataset:
             raise Problem(f"{path} is missing; run `make data COMPETITION={shlex.quote(folder.name)}`")
         if not path.is_file():
             raise Problem(f"{path} is no file; move it away and put the competition's {path.name} there")
+        if not os.access(path, os.R_OK):
+            raise Problem(f"{path} may not be read; allow it: {shlex.join(['chmod', 'u+r', str(path)])}")
     parts = [f"{CACHE_FORMAT}"] + [sha256(folder / file) for file in FILES]
     digest = hashlib.sha256("".join(parts).encode()).hexdigest()
     cache = folder.absolute() / "cache" / digest[:16]
@@ -56,18 +59,24 @@ def load(folder: Path) -> Dataset:
 
 def _write_cache(cache: Path, arrays: dict[str, np.ndarray], digest: str) -> None:
     """Write the arrays beside each other under a temporary name, then give the folder its own."""
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=cache.parent))
-    for name in ARRAYS:
-        np.save(temporary / f"{name}.npy", arrays[name], allow_pickle=False)
-    (temporary / "digest").write_text(digest)
-    temporary.chmod(0o755)
     try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=cache.parent))
+    except OSError as error:
+        links = "put links to the three files into a folder where one may write"
+        raise Problem(f"{cache.parent} cannot be written to: {error.strerror}; {links}") from None
+    try:
+        for name in ARRAYS:
+            np.save(temporary / f"{name}.npy", arrays[name], allow_pickle=False)
+        (temporary / "digest").write_text(digest)
+        temporary.chmod(0o755)
         temporary.rename(cache)
     except OSError:
         if not cache.exists():
             raise
-        shutil.rmtree(temporary)  # another process was faster, with the same arrays
+        # Another process was faster, with the same arrays.
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # unless it has its name
 
 
 def _map_cache(cache: Path) -> Dataset:

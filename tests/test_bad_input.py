@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import re
 import shutil
 import signal
@@ -545,6 +546,10 @@ REFUSED: dict[str, tuple[Damage, str]] = {
     ),
     "a symlink to nowhere": (dangling(TRAIN), r"small lacks train\.csv"),
     "a folder for a file": (folder_instead(TRAIN), r"train\.csv is no file; move it away"),
+    "a file in the place of the cache": (
+        lambda folder: (folder / "cache").write_text("") and None,
+        r"small/cache cannot be written to: File exists; put links to the three files into a folder where",
+    ),
     "no folder": (
         shutil.rmtree,
         r"data/small has no competition: put train\.csv, test\.csv, sample_submission\.csv there",
@@ -666,6 +671,17 @@ def test_what_is_in_doubt_is_refused_in_one_line_that_leads_to_it(name, place, t
     assert re.fullmatch(r"error: .*\n", told) and re.search(message, told), told
     assert everything(tmp_path) == before, "something was written"
     record_property("defective inputs", 1)
+
+
+def test_a_file_that_may_not_be_read_is_told(place, capsys):
+    (place / TEST).chmod(0)
+    if os.access(place / TEST, os.R_OK):
+        pytest.skip("root may read all")
+    assert main(["data", "--competition", "small"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "error: data/small/test.csv may not be read; allow it: chmod u+r data/small/test.csv\n"
+    )
 
 
 @pytest.mark.parametrize("name", TOO_FEW)

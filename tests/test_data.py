@@ -1,6 +1,7 @@
 import pickle
 
 import numpy as np
+import pytest
 
 from competition import data
 from competition.data import load
@@ -34,3 +35,13 @@ def test_two_processes_may_parse_the_same_files_at_once(own_competition, monkeyp
     monkeypatch.setattr(data.tables, "read", read_slowly)
     loaded = load(own_competition)
     assert [path.name for path in loaded.cache.parent.iterdir()] == [loaded.cache.name]
+
+
+def test_a_cache_that_cannot_be_finished_leaves_nothing(own_competition, monkeypatch):
+    def full(*what, **how):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(data.np, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        load(own_competition)
+    assert not list((own_competition / "cache").iterdir())
