@@ -64,7 +64,8 @@ def _names(path: Path, comment: str | None = None) -> list[str]:
         raise _no_table(path, error) from None
     if len(names) == 1 and (separator := next((one for one in SEPARATORS if one in names[0]), None)):
         raise Problem(f"{path} is separated by {SEPARATORS[separator]}; save it with commas")
-    if all(NUMBER.fullmatch(name.strip()) for name in names) and len(names) > 1:
+    are_numbers = all(NUMBER.fullmatch(name.strip()) for name in names)
+    if are_numbers and not any(names == [str(first + at) for at in range(len(names))] for first in (0, 1)):
         raise Problem(f"{path} begins with numbers; put a first line with the columns' names")
     if "" in (bare := [name.strip() for name in names]):
         number = bare.index("") + 1

@@ -124,8 +124,8 @@ def _pixel_values(path: Path, table: pd.DataFrame) -> np.ndarray:
 def _labels(path: Path, column: pd.Series) -> np.ndarray:
     """The labels, none missing: whole numbers, in whichever way they are written, or text."""
     text = column.str.strip()
-    values = pd.to_numeric(text, errors="coerce").replace([np.inf, -np.inf], np.nan)
-    is_number = values.notna()
+    values = pd.to_numeric(text, errors="coerce")
+    is_number = values.abs() < LARGEST
     missing = text.isna() | text.eq("")
     # Among names, None may be one; among numbers it is a hole.
     doubtful = ~is_number & (text.str.lower().isin(NOTHING) | text.str.fullmatch(THOUSANDS, na=False))
@@ -134,7 +134,7 @@ def _labels(path: Path, column: pd.Series) -> np.ndarray:
             row = int(bad.to_numpy().argmax())
             raise bad_value(path, row, column.name, column.iat[row], "a label, plainly written,")
     is_padded = text.str.fullmatch(PADDED)
-    if is_number.all() and not is_padded.any() and (values % 1 == 0).all() and (values.abs() < LARGEST).all():
+    if is_number.all() and not is_padded.any() and (values % 1 == 0).all():
         return values.astype(np.int64).to_numpy()
     spelled = text[is_number].groupby(values[is_number]).transform("first").reindex(text.index, fill_value="")
     other = (is_number & (text != spelled)).to_numpy()
@@ -160,9 +160,9 @@ def _ids(path: Path, table: pd.DataFrame, id_column: str) -> np.ndarray:
 def _numbers_or_text(column: pd.Series) -> np.ndarray:
     """Whole numbers where all are written as such, text otherwise: 007 is no number."""
     text = column.to_numpy().astype(str)
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy()
-    if np.isfinite(numbers).all() and (np.abs(numbers) < LARGEST).all():
-        whole = numbers.astype(np.int64)
+    values = pd.to_numeric(column, errors="coerce").to_numpy()
+    if (np.abs(values) < LARGEST).all():
+        whole = values.astype(np.int64)
         if (whole.astype(str) == text).all():
             return whole
     return text

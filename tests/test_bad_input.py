@@ -275,6 +275,14 @@ HARMLESS: dict[str, tuple[Damage, Callable[[Dataset, Dataset], bool]]] = {
     ),
     "label last": (order(TRAIN, lambda names: [*names[1:], names[0]]), same),
     "label in the middle": (order(TRAIN, lambda names: [*names[1:30], names[0], *names[30:]]), same),
+    "columns called by numbers alone": (
+        together(*(header(file, lambda old: old.replace("pixel", "")) for file in (TRAIN, TEST))),
+        same,
+    ),
+    "labels beyond 2 to the 53rd": (
+        column(TRAIN, "label", lambda old: (old.astype(int) + 2**60).astype(str)),
+        classes(*(str(2**60 + digit) for digit in range(10))),
+    ),
     "label in capitals": (header(TRAIN, lambda old: old.replace("label", "LABEL")), same),
     "row numbers in train": (ids(TRAIN, range(1, TRAIN_ROWS + 1)), same),
     "row numbers, label called otherwise": (
