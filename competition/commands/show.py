@@ -64,13 +64,14 @@ def tensorboard(options: argparse.Namespace) -> None:
     except ModuleNotFoundError:
         remedy = "run `make tensorboard`, or: pip install -r requirements-tensorboard.txt"
         raise Problem(f"TensorBoard is not installed; {remedy}") from None
+    from competition.compute import FRUGAL
     from competition.logs import folder_of, write_kept
 
     store = open_store(options)
     print(f"{write_kept(store)} folds have logs in {folder_of(store)}", flush=True)
     # In a session of its own, so that Ctrl-C is ours and it need not tell of it.
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(folder_of(store)), "--port", str(options.port)]
-    subprocess.run(command, check=False, start_new_session=True)
+    subprocess.run(command, check=False, start_new_session=True, env=os.environ | FRUGAL)
 
 
 def demo(options: argparse.Namespace) -> None:
