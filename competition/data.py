@@ -7,18 +7,19 @@ import hashlib
 import os
 import shlex
 import shutil
-import tempfile
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from competition import tables
-from competition.files import sha256
+from competition.files import sha256, whole_folder, writable
 from competition.problem import Problem
 from competition.sources import FILES
 
 CACHE_FORMAT = 1  # raise it when what the cache holds changes
+CHECKSUMS = "SHA256SUMS"
 ARRAYS = ("images", "labels", "classes", "train_ids", "test_images", "test_ids")
 
 
@@ -52,31 +53,39 @@ def load(folder: Path) -> Dataset:
     parts = [f"{CACHE_FORMAT}"] + [sha256(folder / file) for file in FILES]
     digest = hashlib.sha256("".join(parts).encode()).hexdigest()
     cache = folder.absolute() / "cache" / digest[:16]
+    if cache.exists() and (damage := _damage(cache, digest)):
+        print(f"{damage}; {folder} is parsed anew", file=sys.stderr, flush=True)
+        with writable(cache):
+            shutil.rmtree(cache)
     if not cache.exists():
         _write_cache(cache, tables.read(folder), digest)
     return _map_cache(cache)
 
 
 def _write_cache(cache: Path, arrays: dict[str, np.ndarray], digest: str) -> None:
-    """Write the arrays beside each other under a temporary name, then give the folder its own."""
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=cache.parent))
-    except OSError as error:
-        links = "put links to the three files into a folder where one may write"
-        raise Problem(f"{cache.parent} cannot be written to: {error.strerror}; {links}") from None
-    try:
+    """Write the arrays beside each other, with their checksums in the form of sha256sum."""
+    with whole_folder(cache) as temporary:
         for name in ARRAYS:
             np.save(temporary / f"{name}.npy", arrays[name], allow_pickle=False)
         (temporary / "digest").write_text(digest)
-        temporary.chmod(0o755)
-        temporary.rename(cache)
-    except OSError:
-        if not cache.exists():
-            raise
-        # Another process was faster, with the same arrays.
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # unless it has its name
+        (temporary / CHECKSUMS).write_text(_checksums(temporary))
+
+
+def _damage(cache: Path, digest: str) -> str | None:
+    """What is wrong with a cache, in words, or None; what it holds has to be read for that, as fast as the tables."""
+    try:
+        if (cache / "digest").read_text() != digest:
+            return f"{cache / 'digest'} is damaged"
+        known = (cache / CHECKSUMS).read_text().splitlines()
+        found = _checksums(cache).splitlines()
+    except (OSError, ValueError) as error:
+        return f"{cache} is damaged ({error})"
+    wrong = next((line.split()[1] for line in found if line not in known), None)
+    return f"{cache / wrong} is damaged" if wrong else None
+
+
+def _checksums(cache: Path) -> str:
+    return "".join(f"{sha256(cache / f'{name}.npy')}  {name}.npy\n" for name in ARRAYS)
 
 
 def _map_cache(cache: Path) -> Dataset:
