@@ -67,19 +67,22 @@ def split(dataset: Dataset, count: int, seed: int) -> Folds:
 def _read(dataset: Dataset, path: Path, count: int, seed: int) -> Folds:
     """The frozen split, by row id; a split of other rows or one changed by hand is refused."""
     aside = shlex.join(["mv", str(path.parent), f"{path.parent}.old"])
-    with path.open(errors="replace") as file:
+    # Whatever a damaged byte becomes, it is read, and then found to be no part of the split.
+    with path.open(encoding="utf-8", errors="replace") as file:
         stamp = file.readline().split()
     if len(stamp) != 6 or stamp[5] != dataset.digest:
         raise Problem(f"{path} splits other data than lies there now; put the data back, or make a new split: {aside}")
     try:
-        types = {"id": str, "fold": np.int32}
-        table = pd.read_csv(path, skiprows=1, dtype=types, keep_default_na=False).set_index("id")
-        held_out = table["fold"].loc[dataset.train_ids.astype(str)].to_numpy()
+        table = pd.read_csv(path, skiprows=1, dtype={"id": str, "fold": np.int32}, keep_default_na=False)
+        held_out = table.set_index("id")["fold"].loc[dataset.train_ids.astype(str)].to_numpy()
         is_whole = len(table) == len(held_out) and stamp[2] == _digest(dataset.train_ids, held_out)
-    except (KeyError, ValueError):  # a row or a column is gone, or a fold is no number
+    except (ValueError, KeyError, OverflowError):  # it is no table of these rows any more
         is_whole = False
     if not is_whole:
-        raise Problem(f"{path} was changed after it was made; restore it, or make a new split: {aside}")
+        again = shlex.join(["rm", str(path)])
+        raise Problem(
+            f"{path} was changed after it was made; deal the rows again: {again}; or make a new split: {aside}"
+        )
     return Folds(held_out, count, seed, stamp[2])
 
 

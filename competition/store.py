@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -100,7 +99,12 @@ class Store:
         models = [found for found in path.parent.glob(f"{path.stem}.*") if found.suffix not in (".npz", ".json")]
         if self.changed(member, fold) or not models:
             raise Problem(f"{member.name} fold {fold} is not trained; run `make cv MODELS={member.name}`")
-        return member.spec.load(models[0], len(self.dataset.classes))
+        try:
+            return member.spec.load(models[0], len(self.dataset.classes))
+        except Exception as error:  # each library has errors of its own
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            mend = f"rm {path} && make cv MODELS={member.name}"
+            raise Problem(f"{models[0]} is damaged ({reason}); train that fold again: {mend}") from error
 
     def fingerprint(self, member: Member) -> str:
         """Of what the present code and data would make, or of what was imported."""
@@ -110,16 +114,16 @@ class Store:
 
     def seconds(self, member: Member, fold: int) -> float:
         """How long the finished fold took."""
-        return float(_went(self._path(member, fold)).get("seconds", 0.0))
+        return _went(self._path(member, fold))[0]
 
     def curve(self, member: Member, fold: int) -> list[Point]:
         """How the finished fold's training went; empty where it had no epochs."""
-        return _curve(self._path(member, fold))
+        return _went(self._path(member, fold))[1]
 
     def curves(self) -> Iterator[tuple[str, int, list[Point]]]:
         """(member, fold, curve) of every fold that lies here, whatever made it."""
         for path in sorted((self.folder / self.folds.name).glob("*/fold-*.npz")):
-            yield path.parent.name, int(path.stem.removeprefix("fold-")), _curve(path)
+            yield path.parent.name, int(path.stem.removeprefix("fold-")), _went(path)[1]
 
     def _find(self, member: Member, fold: int) -> tuple[np.ndarray, np.ndarray] | str:
         """The finished fold's predictions of held-out and test rows, or in words why there are none."""
@@ -158,14 +162,17 @@ class Store:
         return json.loads(made_of), arrays["held_out"], arrays["test"]
 
 
-def _went(path: Path) -> dict[str, Any]:
-    """What is told beside a file of predictions."""
+def _went(path: Path) -> tuple[float, list[Point]]:
+    """Seconds and curve, as they are told beside a file of predictions."""
     told = path.with_suffix(".json")
-    return json.loads(told.read_text()) if told.exists() else {}
-
-
-def _curve(path: Path) -> list[Point]:
-    return [Point(**point) for point in _went(path).get("curve", [])]
+    if not told.exists():
+        return 0.0, []
+    try:
+        went = json.loads(told.read_text())
+        return float(went["seconds"]), [Point(**point) for point in went.get("curve", [])]
+    except (ValueError, KeyError, TypeError) as error:
+        remedy = f"it only tells how long the fold took and how it went: rm {told}"
+        raise Problem(f"{told} is damaged ({error}); {remedy}") from None
 
 
 def _checksum(arrays: dict[str, np.ndarray], made_of: str) -> str:
