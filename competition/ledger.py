@@ -28,6 +28,17 @@ COLUMNS = (
     "leaderboard",
     "sha256",
 )
+SCORES = ("sealed", "leaderboard")
+SHARE = r"[01]\.\d{6}"
+FORMS = {  # that the columns' values have
+    "number": r"[1-9]\d*",
+    "local": SHARE,
+    "local_error": SHARE,
+    "sealed": rf"({SHARE})?",
+    "leaderboard": rf"({SHARE})?",
+    "sha256": "[0-9a-f]{64}",
+}
+CARD = ("when", "members", "blender", "accuracy", "sha256", "origin", "origin_digest")  # what a card is asked for
 EXAMPLES = 5  # rows told of those that differ from the submission before
 
 
@@ -67,7 +78,32 @@ class Entry:
     @property
     def card(self) -> dict[str, Any]:
         """What made it."""
-        return json.loads((self.folder / "card.json").read_text())
+        path = self.folder / "card.json"
+        try:
+            card = json.loads(path.read_text())
+            if missing := [name for name in CARD if name not in card]:
+                raise KeyError(f"{missing[0]} is missing")
+            return card
+        except (ValueError, KeyError, TypeError) as error:
+            raise Problem(f"{path} is damaged ({error}); the same `make submit` writes another: rm {path}") from None
+
+    @property
+    def line(self) -> dict[str, str]:
+        """The card in a line of the ledger, nothing scored yet."""
+        card = self.card
+        local, error = card["accuracy"]
+        told = {
+            "competition": card["origin"]["competition"],
+            "number": str(self.number),
+            "name": self.folder.name,
+            "when": card["when"],
+            "members": " ".join(card["members"]),
+            "blender": card["blender"],
+            "local": f"{local:.6f}",
+            "local_error": f"{error:.6f}",
+            "sha256": card["sha256"],
+        }
+        return {column: told.get(column, "") for column in COLUMNS}
 
 
 class Ledger:
@@ -108,6 +144,7 @@ class Ledger:
         digest, when = sha256(entry.file), datetime.now(UTC).isoformat(timespec="seconds")
         known = (digest, list(blend.members))
         if entry in self.entries(origin.competition) and (entry.card["sha256"], list(entry.card["members"])) == known:
+            self._put(entry)  # a run that was killed between card and line
             return
         before = [one for one in self.entries(origin.competition) if one.number < entry.number]
         card = {
@@ -125,18 +162,7 @@ class Ledger:
             "git": _git(),
         }
         write_whole(entry.folder / "card.json", json.dumps(card, indent=1).encode())
-        line = {
-            "competition": origin.competition,
-            "number": str(entry.number),
-            "name": entry.folder.name,
-            "when": when,
-            "members": " ".join(blend.members),
-            "blender": blend.blender,
-            "local": f"{blend.accuracy.value:.6f}",
-            "local_error": f"{blend.accuracy.standard_error:.6f}",
-            "sha256": digest,
-        }
-        self._put(origin.competition, entry.number, line)
+        self._put(entry)
 
     def record(self, competition: str, digest: str, column: str, value: float) -> list[int]:
         """Write a score beside every submission with these bytes; their numbers."""
@@ -147,23 +173,40 @@ class Ledger:
         return lines.loc[same, "number"].astype(int).tolist()
 
     def lines(self) -> pd.DataFrame:
-        """The ledger as it is written."""
+        """The ledger as it is written; where it is not, a line for each card."""
         if not self.path.exists():
-            return pd.DataFrame(columns=COLUMNS, dtype=str)
-        return pd.read_csv(self.path, dtype=str, keep_default_na=False)
+            cards = sorted(self.folder.glob("*/[0-9]*-*/card.json"))
+            return pd.DataFrame([Entry(card.parent).line for card in cards], columns=COLUMNS, dtype=str)
+        try:
+            lines = pd.read_csv(self.path, dtype=str, keep_default_na=False)
+        except ValueError as error:
+            raise self._damaged(str(error).splitlines()[0]) from None
+        if tuple(lines.columns) != COLUMNS:
+            raise self._damaged("its columns are others")
+        for column, form in FORMS.items():
+            wrong = ~lines[column].str.fullmatch(form)
+            if wrong.any():
+                row = int(wrong.to_numpy().argmax())
+                raise self._damaged(f"line {row + 2} has {column} {lines[column][row]!r}")
+        return lines
 
     def of(self, competition: str) -> pd.DataFrame:
         """The competition's lines."""
         lines = self.lines()
         return lines[lines["competition"] == competition]
 
-    def _put(self, competition: str, number: int, line: dict[str, str]) -> None:
-        """Add a line or bring it up to date; scores of other bytes than the present ones go."""
-        lines = self.lines()
-        old = lines[(lines["competition"] == competition) & (lines["number"] == str(number))]
-        kept = {} if old.empty or old.iloc[0]["sha256"] != line["sha256"] else old.iloc[0].to_dict()
-        fresh = pd.DataFrame([{column: line.get(column, kept.get(column, "")) for column in COLUMNS}])
-        self._write(pd.concat([lines.drop(old.index), fresh], ignore_index=True))
+    def _damaged(self, how: str) -> Problem:
+        aside = f"mv {self.path} {self.path}.old"
+        return Problem(f"{self.path} is damaged ({how}); mend it, or have it made from the cards, unscored: {aside}")
+
+    def _put(self, entry: Entry) -> None:
+        """Add the entry's line or bring it up to date; scores of other bytes than the present ones go."""
+        lines, line = self.lines(), entry.line
+        old = lines[(lines["competition"] == line["competition"]) & (lines["number"] == line["number"])]
+        if not old.empty and old.iloc[0]["sha256"] == line["sha256"]:
+            line |= {column: old.iloc[0][column] for column in SCORES}
+        lines.loc[len(lines) if old.empty else old.index[0]] = pd.Series(line)
+        self._write(lines)
 
     def _write(self, lines: pd.DataFrame) -> None:
         with whole(self.path) as temporary:
