@@ -5,27 +5,32 @@ behind, stopped or killed, is asked again with the folds that it had finished.
 """
 
 import hashlib
+import json
 import os
 import platform
+import sqlite3
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import psutil
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 
 from competition.compute import Failure, LocalWorkers, Say
 from competition.data import Dataset
+from competition.files import writable
 from competition.folds import Folds
 from competition.models import Member
 from competition.parameters import Settings, settings, with_settings
@@ -47,8 +52,11 @@ Pruner = optuna.pruners.BasePruner
 
 def open_storage(url: str | None, folder: Path) -> BaseStorage:
     """Where studies lie: a file under the competition's folder of folds, or any database that Optuna takes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    url = url or f"sqlite:///{folder / 'studies.db'}"
+    remedy = "is it running, and is requirements-tune.txt installed?"
+    if not url:
+        studies = _undamaged(folder / "studies.db")
+        url, aside = f"sqlite:///{studies}", f"mv {studies} {studies}.old"
+        remedy = f"is there room, and may one write there? df -h {folder}; ls -l {folder}; or put it aside: {aside}"
     patient = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     for wait in PATIENCE:
         try:
@@ -56,8 +64,38 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         except Exception as error:  # each database has errors of its own
             reason = str(error).splitlines()[0]
         time.sleep(wait)  # perhaps another driver is just making the tables
-    remedy = "is it running, and is requirements-tune.txt installed?"
     raise Problem(f"the studies' storage {url} cannot be opened ({reason}); {remedy}")
+
+
+def _undamaged(studies: Path) -> Path:
+    """The file of studies, if SQLite finds it whole or it is still to be made."""
+    with writable(studies):
+        studies.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if studies.exists():
+            with closing(sqlite3.connect(studies, timeout=60)) as database:
+                (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+                if found != "ok":
+                    raise sqlite3.DatabaseError(found.splitlines()[-1])
+    except sqlite3.OperationalError:
+        pass  # not to be opened at all; whoever opens it next tells why
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        aside = f"mv {studies} {studies}.old"
+        raise Problem(f"{studies} is damaged ({error}); put it aside and begin the search anew: {aside}") from None
+    return studies
+
+
+@contextmanager
+def stored(url: str | None, folder: Path) -> Iterator[None]:
+    """Where the storage fails in the midst of a search, a Problem that names it; what was stored before is kept."""
+    try:
+        yield
+    except (StorageInternalError, JSONDecodeError) as error:
+        where, reason = url or folder / "studies.db", str(error.__cause__ or error).splitlines()[0]
+        remedy = f"is there room, and may one write there? df -h {folder}; ls -l {folder}"
+        if isinstance(error, JSONDecodeError) and not url:
+            remedy = f"it is damaged; put it aside and begin the search anew: mv {where} {where}.old"
+        raise Problem(f"the studies' storage {where} fails ({reason}); {remedy}") from None
 
 
 def present_settings(member: Member) -> Settings:
@@ -107,12 +145,17 @@ class Study:
         self.optuna.sampler = optuna.samplers.TPESampler(
             multivariate=True, constant_liar=True, seed=folds.seed + len(self.trials)
         )
+        for trial in self.optuna.get_trials(deepcopy=False):
+            if _is_damaged(trial):
+                told = f"trial {trial.number} of {self.name} is damaged in the storage; another takes its place"
+                print(told, file=sys.stderr, flush=True)
         self.enqueue(self.present)
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """All but those that were given back."""
-        return [trial for trial in self.optuna.get_trials(deepcopy=False) if not trial.user_attrs.get("given back")]
+        """All but those that were given back or that the storage did not keep as they were."""
+        trials = self.optuna.get_trials(deepcopy=False)
+        return [trial for trial in trials if not trial.user_attrs.get("given back") and not _is_damaged(trial)]
 
     @property
     def complete(self) -> list[FrozenTrial]:
@@ -121,8 +164,9 @@ class Study:
         return sorted(finished, key=lambda trial: float(trial.value or 0))
 
     def enqueue(self, chosen: Settings) -> None:
-        """Try these settings next, unless they were tried."""
-        self.optuna.enqueue_trial(chosen, skip_if_exists=True)
+        """Try these settings next, unless they were tried or wait already."""
+        if chosen not in [trial.system_attrs.get("fixed_params", trial.params) for trial in self.trials]:
+            self.optuna.enqueue_trial(chosen)
 
     def of(self, chosen: Settings) -> FrozenTrial | None:
         """The complete trial of these settings."""
@@ -229,7 +273,7 @@ class _Driver:
             one.trial.set_user_attr(f"fold-{fold}", asdict(outcome))
             return self._judge(one, {fold: outcome})
         except UpdateFinishedTrialError:
-            del self.open[examination.trial]  # our lease ran out and another driver took it
+            self.open.pop(examination.trial, None)  # our lease ran out and another driver took it
             return None
 
     def others_run(self) -> bool:
@@ -271,6 +315,7 @@ class _Driver:
     def _end(self, one: _Open, value: float | None, state: TrialState) -> FrozenTrial:
         del self.open[one.trial.number]
         one.left.clear()
+        one.trial.set_user_attr("seal", _seal(self._frozen(one.trial.number)))
         self.study.tell(one.trial, value, state)
         return self._frozen(one.trial.number)
 
@@ -293,13 +338,30 @@ class _Driver:
             return now - self.unsigned.setdefault(trial.number, now) < SIGNING
         if lease["host"] == platform.node() and not psutil.pid_exists(lease["pid"]):
             return False
-        return time.time() < lease["until"]
+        # One that runs longer than any lease was given by a clock that has been set back since.
+        return time.time() < lease["until"] < time.time() + 2 * LEASE
 
     def _renew(self) -> None:
         while not self.ended.wait(LEASE / 4):
             for one in list(self.open.values()):
-                with suppress(UpdateFinishedTrialError):
+                with suppress(UpdateFinishedTrialError, StorageInternalError):  # the driver meets a storage that fails
                     one.trial.set_user_attr("lease", _lease())
+
+
+def _seal(trial: FrozenTrial) -> str:
+    """A checksum of what a trial tried and found, since databases keep none."""
+    found = {name: said for name, said in trial.user_attrs.items() if name.startswith("fold-")}
+    return hashlib.sha256(json.dumps([trial.params, found], sort_keys=True).encode()).hexdigest()
+
+
+def _is_damaged(trial: FrozenTrial) -> bool:
+    """Whether it does not say any more what it said when it ended."""
+    if not trial.state.is_finished() or "seal" not in trial.user_attrs:
+        return False
+    if trial.user_attrs["seal"] != _seal(trial):
+        return True
+    by_fold = evidence_of(trial).values()
+    return trial.state == TrialState.COMPLETE and trial.value != float(np.mean([one.losses for one in by_fold]))
 
 
 def _lease() -> dict[str, Any]:

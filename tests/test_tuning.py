@@ -1,14 +1,9 @@
-import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
 import numpy as np
 import optuna
 import pytest
-from conftest import ROOT
 from optuna.trial import TrialState
 
 from competition import tuning
@@ -134,33 +129,11 @@ def test_settings_that_fail_are_told_and_count(dataset, storage):
     assert study.to_do(1) == 0
 
 
-def test_a_search_that_is_killed_goes_on_and_loses_no_finished_trial(tmp_path, own_competition, dataset):
-    arguments = [sys.executable, "-m", "competition", "tune", "--competition", "digits8", "--folds", "3"]
-    arguments += ["--models", "knn", "--trials", "6"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    folder = tmp_path / "folds" / "digits8"
-
-    def trials():
-        if not (folder / "studies.db").exists():
-            return {}
-        try:
-            study = Study("digits8", KNN, dataset, split(dataset, 3, 0), 1 / 3, open_storage(None, folder))
-        except Problem:  # the tables are just being made
-            return {}
-        return {trial.number: trial for trial in study.trials if trial.state.is_finished()}
-
-    with subprocess.Popen(arguments, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL) as run:
-        deadline = time.monotonic() + 60
-        while len(before := trials()) < 2:
-            assert time.monotonic() < deadline and run.poll() is None
-            time.sleep(0.1)
-        os.kill(run.pid, signal.SIGKILL)
-        run.wait(timeout=30)
-    subprocess.run(arguments, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=120)
-    after = trials()
-    assert len(after) == 6
-    assert all(after[number].value == trial.value for number, trial in before.items())
-    assert len({str(sorted(trial.params.items())) for trial in after.values()}) == 6
+def test_a_lease_from_a_clock_that_was_set_back_since_is_not_waited_for(study):
+    lost = left_behind(study, until=time.time() + 86_400)
+    begun = time.monotonic()
+    assert lost.params in [trial.params for trial in finished(study, 2)]
+    assert time.monotonic() - begun < 60
 
 
 def test_a_storage_that_is_not_there_is_a_problem_of_one_line(tmp_path):

@@ -23,7 +23,7 @@ def tune(options: argparse.Namespace) -> None:
     from competition.campaign import Place, Search, turns
     from competition.compute import LocalWorkers
     from competition.folds import frozen
-    from competition.tuning import open_storage
+    from competition.tuning import open_storage, stored
 
     store = open_store(options)
     other = frozen(store.dataset, store.folder, options.folds, options.seed + 1)
@@ -34,9 +34,9 @@ def tune(options: argparse.Namespace) -> None:
     if not kinds:
         raise Problem("nothing to tune: name models without a seed, such as MODELS=quick")
     weights = _weights(store, list(kinds.values()))
-    searches = [Search(place, member, options.trials, weights[member.name]) for member in kinds.values()]
     end = time.monotonic() + (options.budget or math.inf)
-    with alarm(options.budget), terminal.searching() as hear:
+    with stored(options.storage, store.folder), alarm(options.budget), terminal.searching() as hear:
+        searches = [Search(place, member, options.trials, weights[member.name]) for member in kinds.values()]
         for search, trials, until in turns(searches, end):
             for trial in search.run(trials, until, hear):
                 terminal.console.print(terminal.tried(search, trial, sum(one.left() for one in searches)))
