@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from competition import tables
-from competition.files import sha256, whole_folder, writable
+from competition.files import sha256, whole_folder
 from competition.problem import Problem
 from competition.sources import FILES
 
@@ -53,11 +53,10 @@ def load(folder: Path) -> Dataset:
     parts = [f"{CACHE_FORMAT}"] + [sha256(folder / file) for file in FILES]
     digest = hashlib.sha256("".join(parts).encode()).hexdigest()
     cache = folder.absolute() / "cache" / digest[:16]
-    if cache.exists() and (damage := _damage(cache, digest)):
+    damage = _damage(cache, digest)
+    if damage and cache.exists():
         print(f"{damage}; {folder} is parsed anew", file=sys.stderr, flush=True)
-        with writable(cache):
-            shutil.rmtree(cache)
-    if not cache.exists():
+    if damage:
         _write_cache(cache, tables.read(folder), digest)
     return _map_cache(cache)
 
@@ -69,6 +68,8 @@ def _write_cache(cache: Path, arrays: dict[str, np.ndarray], digest: str) -> Non
             np.save(temporary / f"{name}.npy", arrays[name], allow_pickle=False)
         (temporary / "digest").write_text(digest)
         (temporary / CHECKSUMS).write_text(_checksums(temporary))
+        if cache.exists() and _damage(cache, digest):
+            shutil.rmtree(cache)  # not before another is there, lest a run that maps it miss it
 
 
 def _damage(cache: Path, digest: str) -> str | None:
