@@ -5,7 +5,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from competition.files import alone, sha256, whole, write_whole
+from competition.files import alone, sha256, whole, whole_folder, write_whole
 from competition.problem import Problem
 
 
@@ -24,6 +24,32 @@ def test_the_file_is_readable_like_any_other(tmp_path):
     write_whole(path, b"x")
     plain.write_bytes(b"x")
     assert path.stat().st_mode == plain.stat().st_mode
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from competition.files import whole, whole_folder
+with whole(Path(sys.argv[1])) as file, whole_folder(Path(sys.argv[2])) as folder:
+    file.write_bytes(b"half of it")
+    (folder / "part").write_bytes(b"half of it")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_and_a_living_ones_stays(tmp_path):
+    file, folder = tmp_path / "a.csv", tmp_path / "cache"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", KILLED, str(file), str(folder)], env=environment, check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    with whole(file) as slow, whole_folder(folder) as slowly:
+        slow.write_bytes(b"slow")
+        write_whole(file, b"fast")
+        with whole_folder(folder) as fast:
+            (fast / "part").write_bytes(b"all of it")
+        assert slow.exists() and slowly.exists()
+    assert file.read_bytes() == b"slow" and (folder / "part").read_bytes() == b"all of it"
+    assert sorted(tmp_path.iterdir()) == [file, folder]
 
 
 def test_sha256_is_the_published_one(tmp_path):
