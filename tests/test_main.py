@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from io import StringIO
-from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -79,57 +78,11 @@ def test_submit_again_trains_nothing_and_changes_nothing(command, tmp_path):
     assert stored(tmp_path) == before and (tmp_path / "submissions" / "ledger.csv").read_bytes() == ledger
 
 
-@pytest.mark.parametrize("victim", ["driver", pytest.param("worker", marks=pytest.mark.slow)])
-def test_a_killed_run_resumes_to_the_same_bytes(victim, command, tmp_path, own_competition):
-    models = ("--models", "mlp", "mlp.1")
-    undisturbed = tmp_path / "undisturbed"
-    undisturbed.mkdir()
-    (undisturbed / "data").symlink_to(tmp_path / "data")
-    arguments = [sys.executable, "-m", "competition", "submit", *SMALL, *models]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run(arguments, cwd=undisturbed, env=environment, check=True, capture_output=True)
-
-    with subprocess.Popen(
-        arguments, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as run:
-        wait_until(lambda: list(tmp_path.glob("folds/*/*/mlp/fold-0.npz")))
-        os.kill(run.pid if victim == "driver" else workers_of(run.pid)[0], signal.SIGKILL)
-        run.wait(timeout=120)
-    assert run.returncode == (-signal.SIGKILL if victim == "driver" else 0)
-    finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("folds/*/*/*/*.npz")}
-    assert finished and (victim == "worker" or len(finished) < 4)
-    assert command("submit", *SMALL, *models).returncode == 0
-    assert {path: path.stat().st_mtime_ns for path in finished} == finished, "a finished fold was trained again"
-    ours = {name: content for name, content in stored(tmp_path).items() if not name.startswith("undisturbed")}
-    assert ours == stored(undisturbed)
-
-
 def wait_until(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def workers_of(pid: int) -> list[int]:
-    """The child processes that run tasks."""
-    processes = [path for path in Path("/proc").iterdir() if path.name.isdigit()]
-    parents = {path: (path / "stat").read_text().rsplit(")", maxsplit=1)[1].split()[1] for path in processes}
-    children = [path for path, parent in parents.items() if parent == str(pid)]
-    return [int(child.name) for child in children if b"popen_loky" in (child / "cmdline").read_bytes()]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_keeps_what_is_finished_and_ends_soon(number, tmp_path, own_competition):
-    arguments = [sys.executable, "-m", "competition", "cv", *SMALL, "--models", "mlp", "lenet"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(arguments, cwd=tmp_path, env=environment, stdout=-1, stderr=-1, text=True) as run:
-        wait_until(lambda: list(tmp_path.glob("folds/*/*/mlp/fold-0.npz")))
-        run.send_signal(number)
-        start = time.monotonic()
-        _, errors = run.communicate(timeout=30)
-        assert time.monotonic() - start < 5
-    assert run.returncode == 130 and "what is finished is kept" in errors and "Traceback" not in errors
 
 
 def test_a_users_mistake_is_one_line_and_status_2(command, own_competition):
