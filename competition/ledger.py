@@ -29,13 +29,13 @@ COLUMNS = (
     "sha256",
 )
 SCORES = ("sealed", "leaderboard")
-SHARE = r"[01]\.\d{6}"
+SCORE = r"-?\d+(\.\d+)?"
 FORMS = {  # that the columns' values have
     "number": r"[1-9]\d*",
-    "local": SHARE,
-    "local_error": SHARE,
-    "sealed": rf"({SHARE})?",
-    "leaderboard": rf"({SHARE})?",
+    "local": SCORE,
+    "local_error": SCORE,
+    "sealed": rf"({SCORE})?",
+    "leaderboard": rf"({SCORE})?",
     "sha256": "[0-9a-f]{64}",
 }
 CARD = ("when", "members", "blender", "accuracy", "sha256", "origin", "origin_digest")  # what a card is asked for
