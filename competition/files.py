@@ -101,9 +101,21 @@ def alone(folder: Path) -> Iterator[None]:
             raise Problem(
                 f"another run, process {holder}, works on {folder}; wait until it ends, or stop it: kill {holder}"
             ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        with writable(path):
+            lock.truncate(0)
+            os.write(lock.fileno(), b"%d" % os.getpid())  # past the buffer, which would try again on a full disk
+        yield
+
+
+@contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Wait for the folder's other writers, then let them wait; for what is read, changed and written in a moment."""
+    path = folder / ".lock"
+    with writable(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

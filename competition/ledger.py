@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from competition.ensemble import Blend
-from competition.files import sha256, whole, write_whole
+from competition.files import in_turn, sha256, whole, write_whole
 from competition.problem import Problem
 
 COLUMNS = (
@@ -166,10 +166,11 @@ class Ledger:
 
     def record(self, competition: str, digest: str, column: str, value: float) -> list[int]:
         """Write a score beside every submission with these bytes; their numbers."""
-        lines = self.lines()
-        same = (lines["competition"] == competition) & (lines["sha256"] == digest)
-        lines.loc[same, column] = f"{value:.6f}"
-        self._write(lines)
+        with in_turn(self.folder):
+            lines = self.lines()
+            same = (lines["competition"] == competition) & (lines["sha256"] == digest)
+            lines.loc[same, column] = f"{value:.6f}"
+            self._write(lines)
         return lines.loc[same, "number"].astype(int).tolist()
 
     def lines(self) -> pd.DataFrame:
@@ -201,12 +202,13 @@ class Ledger:
 
     def _put(self, entry: Entry) -> None:
         """Add the entry's line or bring it up to date; scores of other bytes than the present ones go."""
-        lines, line = self.lines(), entry.line
-        old = lines[(lines["competition"] == line["competition"]) & (lines["number"] == line["number"])]
-        if not old.empty and old.iloc[0]["sha256"] == line["sha256"]:
-            line |= {column: old.iloc[0][column] for column in SCORES}
-        lines.loc[len(lines) if old.empty else old.index[0]] = pd.Series(line)
-        self._write(lines)
+        with in_turn(self.folder):
+            lines, line = self.lines(), entry.line
+            old = lines[(lines["competition"] == line["competition"]) & (lines["number"] == line["number"])]
+            if not old.empty and old.iloc[0]["sha256"] == line["sha256"]:
+                line |= {column: old.iloc[0][column] for column in SCORES}
+            lines.loc[len(lines) if old.empty else old.index[0]] = pd.Series(line)
+            self._write(lines)
 
     def _write(self, lines: pd.DataFrame) -> None:
         with whole(self.path) as temporary:

@@ -416,6 +416,7 @@ def in_namespace(mount: str, where: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("verb", "where", "size", "named"),
     [
+        ("cv", "folds", "4k", "/.lock"),
         ("cv", "folds", "40k", "fold-"),
         ("cv", "folds", "3m", "fold-"),
         ("submit", "submissions", "4k", "submissions/"),

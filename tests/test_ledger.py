@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -48,6 +49,13 @@ def test_a_run_keeps_its_number_and_another_gets_the_next(ledger):
 def test_numbers_are_each_competitions_own(ledger):
     submitted(ledger, ORIGIN, "aab", "quick")
     assert submitted(ledger, replace(ORIGIN, competition="signs"), "a", "quick").number == 1
+
+
+def test_runs_that_write_at_once_lose_no_line(ledger):
+    origins = [replace(ORIGIN, competition=f"letters{number}") for number in range(12)]
+    with ThreadPoolExecutor(6) as runs:
+        list(runs.map(lambda origin: submitted(ledger, origin, "aab", "quick"), origins))
+    assert set(ledger.lines()["competition"]) == {origin.competition for origin in origins}
 
 
 def test_the_card_tells_what_differs_and_what_is_the_same(ledger):
