@@ -104,7 +104,7 @@ class Store:
         except Exception as error:  # each library has errors of its own
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             mend = f"rm {path} && make cv MODELS={member.name}"
-            raise Problem(f"{models[0]} is damaged ({reason}); train that fold again: {mend}") from error
+            raise Problem(f"{models[0]} cannot be loaded ({reason}); if it is damaged: {mend}") from error
 
     def fingerprint(self, member: Member) -> str:
         """Of what the present code and data would make, or of what was imported."""

@@ -8,33 +8,28 @@ import hashlib
 import json
 import os
 import platform
-import sqlite3
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from json import JSONDecodeError
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import psutil
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 
 from competition.compute import Failure, LocalWorkers, Say
 from competition.data import Dataset
-from competition.files import writable
 from competition.folds import Folds
 from competition.models import Member
 from competition.parameters import Settings, settings, with_settings
-from competition.problem import Problem
 from competition.progress import USUAL_ROWS
 from competition.provenance import ingredients, readable
 from competition.task import Task
@@ -43,59 +38,11 @@ from competition.trials import BLOCKS, Evidence, Examination, evidence_of, exami
 HOPELESS = 0.1  # p-value of Wilcoxon's test at which a trial is given up
 LEASE = 120.0  # seconds for which a trial is a driver's own unless it renews
 SIGNING = 5.0  # seconds that an asked trial may be seen without a lease before its driver is taken for dead
-PATIENCE = (0.5, 1.0, 0.0)  # seconds after each attempt to open a storage
+SKEW = 3600.0  # seconds by which the clocks of two machines may differ
 LOOK_AROUND = 2.0  # seconds between looks at what other drivers still run
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 Pruner = optuna.pruners.BasePruner
-
-
-def open_storage(url: str | None, folder: Path) -> BaseStorage:
-    """Where studies lie: a file under the competition's folder of folds, or any database that Optuna takes."""
-    remedy = "is it running, and is requirements-tune.txt installed?"
-    if not url:
-        studies = _undamaged(folder / "studies.db")
-        url, aside = f"sqlite:///{studies}", f"mv {studies} {studies}.old"
-        remedy = f"is there room, and may one write there? df -h {folder}; ls -l {folder}; or put it aside: {aside}"
-    patient = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    for wait in PATIENCE:
-        try:
-            return RDBStorage(url, engine_kwargs=patient)
-        except Exception as error:  # each database has errors of its own
-            reason = str(error).splitlines()[0]
-        time.sleep(wait)  # perhaps another driver is just making the tables
-    raise Problem(f"the studies' storage {url} cannot be opened ({reason}); {remedy}")
-
-
-def _undamaged(studies: Path) -> Path:
-    """The file of studies, if SQLite finds it whole or it is still to be made."""
-    with writable(studies):
-        studies.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        if studies.exists():
-            with closing(sqlite3.connect(studies, timeout=60)) as database:
-                (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
-                if found != "ok":
-                    raise sqlite3.DatabaseError(found.splitlines()[-1])
-    except sqlite3.OperationalError:
-        pass  # not to be opened at all; whoever opens it next tells why
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        aside = f"mv {studies} {studies}.old"
-        raise Problem(f"{studies} is damaged ({error}); put it aside and begin the search anew: {aside}") from None
-    return studies
-
-
-@contextmanager
-def stored(url: str | None, folder: Path) -> Iterator[None]:
-    """Where the storage fails in the midst of a search, a Problem that names it; what was stored before is kept."""
-    try:
-        yield
-    except (StorageInternalError, JSONDecodeError) as error:
-        where, reason = url or folder / "studies.db", str(error.__cause__ or error).splitlines()[0]
-        remedy = f"is there room, and may one write there? df -h {folder}; ls -l {folder}"
-        if isinstance(error, JSONDecodeError) and not url:
-            remedy = f"it is damaged; put it aside and begin the search anew: mv {where} {where}.old"
-        raise Problem(f"the studies' storage {where} fails ({reason}); {remedy}") from None
 
 
 def present_settings(member: Member) -> Settings:
@@ -338,8 +285,8 @@ class _Driver:
             return now - self.unsigned.setdefault(trial.number, now) < SIGNING
         if lease["host"] == platform.node() and not psutil.pid_exists(lease["pid"]):
             return False
-        # One that runs longer than any lease was given by a clock that has been set back since.
-        return time.time() < lease["until"] < time.time() + 2 * LEASE
+        # One that runs on for longer was given by a clock that has been set back since.
+        return time.time() < lease["until"] < time.time() + LEASE + SKEW
 
     def _renew(self) -> None:
         while not self.ended.wait(LEASE / 4):

@@ -56,6 +56,7 @@ ROOMS = (
     "progress",
     "logs",
     "trials",
+    "studies",
     "tuning",
     "adoption",
     "campaign",

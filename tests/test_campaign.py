@@ -19,7 +19,7 @@ from competition.campaign import Place, Search, turns
 from competition.compute import LocalWorkers
 from competition.folds import split
 from competition.models import Member
-from competition.tuning import open_storage
+from competition.studies import open_storage
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from competition.ledger import Ledger
 from competition.models import Member
 from competition.problem import Problem
 from competition.store import Store
-from competition.tuning import Study, open_storage, stored
+from competition.studies import open_storage, stored
+from competition.tuning import Study
 
 KNN = Member.named("knn")
 
@@ -118,7 +119,7 @@ def test_a_damaged_model_is_named_with_what_trains_it_again(store, dataset, faul
             assert (store.kept(KNN, 0).predict_proba(dataset.test_images[:5]) == said).all(), damage
         except Problem as problem:
             mend = f"rm {path.with_suffix('.npz')} && make cv MODELS=knn"
-            assert f"{path} is damaged" in str(problem) and mend in str(problem), damage
+            assert f"{path} cannot be loaded" in str(problem) and mend in str(problem), damage
         faults()
 
 

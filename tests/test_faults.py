@@ -18,7 +18,7 @@ import psutil
 import pytest
 from conftest import ROOT, TEST_ROWS
 
-from competition.tuning import open_storage
+from competition.studies import open_storage
 
 SPLIT = ("--competition", "digits8", "--folds", "3")
 TRAINING = (*SPLIT, "--jobs", "2", "--models")

@@ -2,7 +2,8 @@ from competition import plots
 from competition.compute import LocalWorkers
 from competition.folds import split
 from competition.models import Member
-from competition.tuning import Study, open_storage
+from competition.studies import open_storage
+from competition.tuning import Study
 
 
 def test_a_page_shows_how_the_search_went(dataset, tmp_path):

@@ -12,8 +12,9 @@ from competition.folds import split
 from competition.models import Member, available
 from competition.parameters import with_settings
 from competition.problem import Problem
+from competition.studies import open_storage
 from competition.trials import BLOCKS, Evidence, evidence_of
-from competition.tuning import Study, open_storage
+from competition.tuning import Study
 
 KNN = Member.named("knn")
 

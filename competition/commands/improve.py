@@ -23,7 +23,7 @@ def tune(options: argparse.Namespace) -> None:
     from competition.campaign import Place, Search, turns
     from competition.compute import LocalWorkers
     from competition.folds import frozen
-    from competition.tuning import open_storage, stored
+    from competition.studies import open_storage, stored
 
     store = open_store(options)
     other = frozen(store.dataset, store.folder, options.folds, options.seed + 1)
