@@ -17,6 +17,8 @@ REMEDIES = {
     errno.EDQUOT: "make room within your quota on the disk of {folder}: quota",
     errno.EROFS: "make the disk of {folder} writable: findmnt --target {folder}",
     errno.EACCES: "give yourself the right to write there: chmod -R u+rwX {folder}",
+    errno.EEXIST: "move away what is no folder: mv {folder} {folder}.old",
+    errno.ENOTDIR: "move away what is no folder: ls -ld {folder}",
     errno.EPERM: "give yourself the right to write there: chmod -R u+rwX {folder}",
 }
 
@@ -75,8 +77,9 @@ def writable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # Without a number it is NumPy, which tells only how much of an array the disk took.
-        remedy = REMEDIES[errno.ENOSPC] if error.errno is None else REMEDIES.get(error.errno)
+        # NumPy tells only how much of an array the disk took, such as "4000 requested and 1024 written".
+        is_cut_short = error.errno is None and str(error).endswith(" written")
+        remedy = REMEDIES.get(errno.ENOSPC if is_cut_short else error.errno or 0)
         if not remedy:
             raise
         told = remedy.format(folder=path.parent)

@@ -556,7 +556,7 @@ REFUSED: dict[str, tuple[Damage, str]] = {
     "a folder for a file": (folder_instead(TRAIN), r"train\.csv is no file; move it away"),
     "a file in the place of the cache": (
         lambda folder: (folder / "cache").write_text("") and None,
-        r"small/cache cannot be written to: File exists; put links to the three files into a folder where",
+        r"small/cache/\w+ cannot be written \(File exists\); move away what is no folder: mv .*small/cache ",
     ),
     "no folder": (
         shutil.rmtree,

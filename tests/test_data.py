@@ -5,6 +5,7 @@ import pytest
 
 from competition import data
 from competition.data import load
+from competition.problem import Problem
 
 
 def test_the_second_read_maps_the_cache_and_changed_files_make_another(own_competition):
@@ -42,6 +43,6 @@ def test_a_cache_that_cannot_be_finished_leaves_nothing(own_competition, monkeyp
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(data.np, "save", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(Problem, match=r"cannot be written \(No space left.*make room"):
         load(own_competition)
     assert not list((own_competition / "cache").iterdir())
