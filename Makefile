@@ -27,7 +27,8 @@ data: .venv/.ready ## bring the competition's files and check them
 
 .PHONY: doctor
 doctor: .venv/.ready ## look at a competition before a night is spent on it: copies, drift, memory, time
-	@$(run) doctor $(options) $(if $(MODELS),--models $(MODELS)) $(if $(JOBS),--jobs $(JOBS))
+	@$(run) doctor $(options) $(if $(MODELS),--models $(MODELS)) $(if $(FOLDS),--folds $(FOLDS)) \
+		$(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 
 .PHONY: cv
 cv: .venv/.ready ## train every model on every fold, print the leaderboard

@@ -134,7 +134,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 POSITIONAL = ("files",)
 COMMANDS: tuple[tuple[Command, str], ...] = (
     (data, "competition"),
-    (doctor, "competition models folds jobs"),
+    (doctor, "competition models folds seed jobs"),
     (cv, "competition models folds seed jobs budget"),
     (submit, "competition models folds seed jobs budget blend"),
     (report, "competition models folds seed blend"),

@@ -74,7 +74,7 @@ def _train(worker: int, say: Say, member: Member, dataset: Dataset) -> tuple[int
     recipe = replace(member.recipe, epochs=EPOCHS)
     network: Any = member.spec.build(recipe, worker, images.shape[1:], len(dataset.classes))
     ends: list[float] = []
-    network.fit(images, labels, lambda done, of: ends.append(time.perf_counter()))
+    network.fit(images, labels, lambda epoch: ends.append(time.perf_counter()))
     return network.core.count_params(), multiply_adds(network.core), rows / float(np.median(np.diff(ends)))
 
 

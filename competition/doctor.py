@@ -2,14 +2,18 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 
 from competition.data import Dataset
+from competition.likeness import near_pairs
+from competition.metrics import suspected
 from competition.models import Member
+from competition.store import Predictions
 
 SAMPLE = 4_000  # rows each of train and test, when they are told apart
 NEWS = 0.01  # p-value
@@ -17,8 +21,13 @@ UNEVEN = 10  # times as many rows in the largest class as in the smallest
 FEW = 50  # rows of a class
 WORKER = 1.5e9  # bytes that a worker may take
 MODEL = 6e6  # bytes that a fold leaves on disk
+USUAL_PEAK = 200.0  # GFLOP/s of the machine that the models' usual seconds are of
 USUAL_ROWS = 42_000  # of which all folds of a model take five times its usual seconds
-EXAMPLES = 5  # rows told of each kind
+TOLERABLE = 0.005  # near copies for each training row
+SUSPICIOUS = 0.01  # wrong labels for each training row
+
+
+Group = tuple[int, ...]  # images that belong together, by their place among the training images and then the test ones
 
 
 @dataclass(frozen=True)
@@ -28,17 +37,37 @@ class Finding:
     what: str
     is_fine: bool
     told: str
-    rows: list[str] = field(default_factory=list)  # ids, of train rows unless it says otherwise
+    shown: Sequence[Group] = ()  # the most telling first
 
 
-def examine(dataset: Dataset, members: Sequence[Member], folds: int, jobs: int, place: Path) -> Iterator[Finding]:
-    """Look at one thing after the other, the quick ones first."""
+@dataclass(frozen=True)
+class Plan:
+    """What is to be trained, and on what."""
+
+    members: Sequence[Member]
+    folds: int
+    jobs: int
+    peak: float  # GFLOP/s of a matrix product on one worker
+    place: Path  # on the disk that is written to
+
+
+def examine(dataset: Dataset, complete: Sequence[Predictions], plan: Plan) -> Iterator[Finding]:
+    """Look at one thing after the other, the quick ones first; labels by those members that are complete already."""
     yield shape(dataset)
     yield balance(dataset)
     yield blank(dataset)
     yield from copies(dataset)
+    if complete:
+        yield doubtful_labels(dataset, complete)
     yield drift(dataset)
-    yield needs(dataset, members, folds, jobs, place)
+    yield needs(dataset, plan)
+    yield from near_copies(dataset)
+
+
+def image_name(dataset: Dataset, image: int) -> str:
+    """What the files call an image."""
+    train = len(dataset.train_ids)
+    return str(dataset.train_ids[image]) if image < train else f"test {dataset.test_ids[image - train]}"
 
 
 def shape(dataset: Dataset) -> Finding:
@@ -63,7 +92,8 @@ def blank(dataset: Dataset) -> Finding:
     """Images that show nothing."""
     empty = [_flat(images).min(axis=1) == _flat(images).max(axis=1) for images in (dataset.images, dataset.test_images)]
     told = f"{empty[0].sum()} of the training and {empty[1].sum()} of the test images show nothing"
-    return Finding("blank images", not any(each.any() for each in empty), told, _named(dataset.train_ids[empty[0]]))
+    shown = [(int(image),) for image in np.flatnonzero(np.concatenate(empty))]
+    return Finding("blank images", not shown, told, shown)
 
 
 def copies(dataset: Dataset) -> Iterator[Finding]:
@@ -71,19 +101,49 @@ def copies(dataset: Dataset) -> Iterator[Finding]:
     pictures = np.concatenate([_flat(dataset.images), _flat(dataset.test_images)])
     _, which = np.unique(pictures.view(f"V{pictures.shape[1]}").ravel(), return_inverse=True)
     train, test = which[: len(dataset.labels)], which[len(dataset.labels) :]
-    shown = np.bincount(train, minlength=which.max() + 1)
-    labels = [np.full(len(shown), fill) for fill in (len(dataset.classes), -1)]
-    np.minimum.at(labels[0], train, dataset.labels)
-    np.maximum.at(labels[1], train, dataset.labels)
-    again, torn = shown[train] > 1, (labels[0] != labels[1])[train]
+    count = np.bincount(train, minlength=which.max() + 1)
+    extremes = [np.full(len(count), fill) for fill in (len(dataset.classes), -1)]
+    np.minimum.at(extremes[0], train, dataset.labels)
+    np.maximum.at(extremes[1], train, dataset.labels)
+    again, torn = count[train] > 1, (extremes[0] != extremes[1])[train]
     told = f"{again.sum()} training rows have a copy; folds hold copies out together, so that no score gains by it"
-    yield Finding("copies in train", True, told, _named(dataset.train_ids[again]))
+    yield Finding("copies in train", True, told, _together(train, again))
     told = f"{torn.sum()} training rows have a copy with another label"
-    yield Finding("torn labels", not torn.any(), told, _named(dataset.train_ids[torn]))
-    known = shown[test] > 0
+    yield Finding("torn labels", not torn.any(), told, _together(train, torn))
+    known = count[test] > 0
     told = f"{known.sum()} test images are in train, too"
-    yield Finding(
-        "copies in test", not known.any(), told, [f"test {name}" for name in dataset.test_ids[known][:EXAMPLES]]
+    in_both = np.isin(which, test[known])
+    yield Finding("copies in test", not known.any(), told, _together(which, in_both))
+
+
+def near_copies(dataset: Dataset) -> Iterator[Finding]:
+    """Images that are nearly the same, within train and across: folds do not hold those out together."""
+    pairs = list(near_pairs(np.concatenate([dataset.images, dataset.test_images])))
+    rows = len(dataset.labels)
+    within = [pair for pair in pairs if max(pair) < rows]
+    across = [pair for pair in pairs if min(pair) < rows <= max(pair)]
+    torn = [pair for pair in within if dataset.labels[pair[0]] != dataset.labels[pair[1]]]
+    for what, found, told in (
+        ("near copies in train", within, "pairs of training images are nearly the same; scores out of fold gain by it"),
+        ("near copies in test", across, "test images are nearly the same as one in train"),
+    ):
+        yield Finding(what, len(found) < TOLERABLE * rows, f"{len(found)} {told}", found)
+    yield Finding("torn near copies", not torn, f"{len(torn)} such pairs have different labels", torn)
+
+
+def doubtful_labels(dataset: Dataset, complete: Sequence[Predictions]) -> Finding:
+    """Labels that may be wrong, by what models say that did not see them."""
+    stack = np.stack([member.oof for member in complete])
+    blend = stack.mean(axis=0)
+    suspects = np.flatnonzero(suspected(dataset.labels, blend, stack.argmax(axis=2)))
+    order = np.argsort(blend[suspects, dataset.labels[suspects]], kind="stable")
+    names = ", ".join(member.member for member in complete)
+    told = f"{len(suspects)} training rows have a label that none of {names} votes for"
+    return Finding(
+        "suspected labels",
+        len(suspects) < SUSPICIOUS * len(dataset.labels),
+        told,
+        [(int(row),) for row in suspects[order]],
     )
 
 
@@ -109,25 +169,45 @@ def drift(dataset: Dataset) -> Finding:
     return Finding("drift", p_value > NEWS, told)
 
 
-def needs(dataset: Dataset, members: Sequence[Member], folds: int, jobs: int, place: Path) -> Finding:
-    """Memory and disk against what is there, and the time on a machine of usual speed."""
-    memory, disk = psutil.virtual_memory().available, shutil.disk_usage(place.resolve()).free
+def needs(dataset: Dataset, plan: Plan) -> Finding:
+    """Memory and disk against what is there, and the time by the speed of this machine."""
+    memory, disk = psutil.virtual_memory().available, shutil.disk_usage(plan.place.resolve()).free
+    folds, jobs = plan.folds, plan.jobs
     asked = jobs * WORKER + 2 * dataset.images.nbytes
     predictions = 4 * len(dataset.classes) * (len(dataset.labels) + folds * len(dataset.test_ids))
-    written = len(members) * (predictions + folds * MODEL)
+    written = len(plan.members) * (predictions + folds * MODEL)
     share = len(dataset.labels) * (1 - 1 / folds) * folds / (0.8 * USUAL_ROWS)
-    minutes = sum(member.spec.seconds for member in members) * share / jobs / 60
+    usual = sum(member.spec.seconds for member in plan.members) * share / jobs / 60
+    minutes = usual * USUAL_PEAK / plan.peak
     room = (
         f"{asked / 1e9:.1f} of {memory / 1e9:.1f} GB free memory, {written / 1e9:.1f} of {disk / 1e9:.1f} GB free disk"
     )
-    names = " ".join(member.name for member in members)
-    told = f"{room}; about {minutes:.0f} min for {names} with {jobs} workers of usual speed"
+    names = " ".join(member.name for member in plan.members)
+    speed = f"of {plan.peak:.0f} GFLOP/s in matrix products"
+    told = f"{room}; about {minutes:.0f} min for {names} with {jobs} workers {speed}"
     return Finding("needs", asked < memory and written < disk, told)
+
+
+def told(dataset: Dataset, found: Sequence[Finding]) -> list[dict[str, Any]]:
+    """The findings for programs."""
+    return [
+        {
+            "what": one.what,
+            "is_fine": one.is_fine,
+            "told": one.told,
+            "rows": [[image_name(dataset, image) for image in group] for group in one.shown],
+        }
+        for one in found
+    ]
 
 
 def _flat(images: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(images).reshape(len(images), -1)
 
 
-def _named(ids: np.ndarray) -> list[str]:
-    return [str(name) for name in ids[:EXAMPLES]]
+def _together(which: np.ndarray, chosen: np.ndarray) -> list[Group]:
+    """The chosen images, those of the same kind in one group."""
+    groups: dict[int, list[int]] = {}
+    for image in np.flatnonzero(chosen).tolist():
+        groups.setdefault(int(which[image]), []).append(image)
+    return [tuple(group) for group in groups.values()]

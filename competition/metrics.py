@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SMALLEST = 1e-7  # a probability below this counts as this
+DOUBTFUL = 0.02  # a label of less probability may be wrong itself
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,16 @@ class Comparison:
     def is_news(self) -> bool:
         """Whether the difference is beyond noise."""
         return self.p_value < 0.05
+
+
+def suspected(labels: np.ndarray, blend: np.ndarray, votes: np.ndarray) -> np.ndarray:
+    """Whether each row's label may be wrong itself: no member votes for it and the blend gives it next to nothing.
+
+    The votes of unlike models say it in a line; confident learning, as cleanlab has it, asks for one model's well-tuned
+    confidence in each class, and brings more packages than the toolkit has.
+    """
+    given = blend[np.arange(len(labels)), labels]
+    return (given < DOUBTFUL) & (votes != labels).all(axis=0)
 
 
 def hits(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

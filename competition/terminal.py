@@ -13,7 +13,8 @@ from rich.table import Table
 from competition.advice import Help, unlike
 from competition.bench import Speed
 from competition.curves import Point
-from competition.doctor import Finding
+from competition.data import Dataset
+from competition.doctor import Finding, image_name
 from competition.ensemble import Blend
 from competition.grading import Grade
 from competition.ledger import Entry
@@ -33,6 +34,7 @@ TOO_GOOD = 0.9985  # no honest model of these digits reaches it: that many label
 WIDE = 120  # columns of a log, where there is no terminal to ask
 WORTH_TRAINING = 1e-4  # of log loss
 WORTH_TELLING = 0.005  # of a weight
+EXAMPLES = 5  # of what the doctor found of a kind
 MOST_RUNNING = 4  # folds of a search that are told at a time
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
@@ -241,10 +243,11 @@ def effects(found: Sequence[Effect], classes: np.ndarray) -> Table:
     return table
 
 
-def finding(found: Finding) -> str:
+def finding(found: Finding, dataset: Dataset) -> str:
     """A line for one thing that was looked at."""
     verdict = "fine" if found.is_fine else "LOOK"
-    rows = f" (such as {', '.join(found.rows)})" if found.rows else ""
+    examples = [" and ".join(image_name(dataset, image) for image in group) for group in found.shown[:EXAMPLES]]
+    rows = f" (such as {', '.join(examples)})" if examples else ""
     return f"{verdict}  {found.what}: {found.told}{rows}"
 
 

@@ -4,13 +4,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from competition.doctor import balance, blank, copies, drift, examine, needs
+from competition.doctor import (
+    USUAL_PEAK,
+    Plan,
+    balance,
+    blank,
+    copies,
+    doubtful_labels,
+    drift,
+    examine,
+    near_copies,
+    needs,
+    told,
+)
 from competition.models import Member
+from competition.report import suspects
+from competition.store import Predictions
+
+PLAN = Plan([Member.named("knn")], 5, 2, 100.0, Path())
 
 
 def test_sound_data_are_found_sound(dataset):
-    found = {one.what: one for one in examine(dataset, [Member.named("knn")], 5, 2, Path())}
-    assert {
+    found = {one.what: one for one in examine(dataset, [], PLAN)}
+    assert list(found) == [
         "shape",
         "balance",
         "blank images",
@@ -19,7 +35,10 @@ def test_sound_data_are_found_sound(dataset):
         "copies in test",
         "drift",
         "needs",
-    } == set(found)
+        "near copies in train",
+        "near copies in test",
+        "torn near copies",
+    ]
     assert all(one.is_fine for one in found.values()), found
 
 
@@ -31,10 +50,43 @@ def test_copies_are_found_wherever_they_are(dataset):
     labels[20] = (labels[11] + 1) % 10
     test[5] = images[0]
     within, torn, across = copies(replace(dataset, images=images, labels=labels, test_images=test))
-    names = [str(dataset.train_ids[row]) for row in (3, 7, 11, 20)]
-    assert within.rows == names and "4 training rows" in within.told
-    assert torn.rows == names[2:] and not torn.is_fine
-    assert across.rows == [f"test {dataset.test_ids[5]}"] and not across.is_fine
+    assert within.shown == [(3, 7), (11, 20)] and "4 training rows" in within.told
+    assert torn.shown == [(11, 20)] and not torn.is_fine
+    assert across.shown == [(0, len(labels) + 5)] and not across.is_fine
+
+
+def test_near_copies_are_found_wherever_they_are(dataset):
+    images, labels, test = dataset.images.copy(), dataset.labels.copy(), dataset.test_images.copy()
+    images[7], labels[7] = images[3] // 2, labels[3]
+    images[20], labels[20] = images[11] // 2, (labels[11] + 1) % 10
+    test[5] = images[0] // 2
+    within, across, torn = near_copies(replace(dataset, images=images, labels=labels, test_images=test))
+    assert {(3, 7), (11, 20)} <= set(within.shown) and (0, len(labels) + 5) in across.shown
+    assert torn.shown == [(11, 20)] and not torn.is_fine
+
+
+def test_a_label_that_no_model_votes_for_is_suspected(dataset):
+    spoiled = dataset.labels.copy()
+    spoiled[[5, 9]] = (spoiled[[5, 9]] + 1) % 10
+    said = np.eye(10)[dataset.labels] * 0.98 + 0.002
+    unsure = said.copy()
+    unsure[9] = 0.1 + 0.05 * np.eye(10)[spoiled[9]] - 0.005
+    members = [Predictions(name, oof, said[None], 1.0, "") for name, oof in (("sure", said), ("unsure", unsure))]
+    found = doubtful_labels(replace(dataset, labels=spoiled), members)
+    assert found.shown == [(5,)] and "none of sure, unsure votes for" in found.told
+    assert doubtful_labels(dataset, members[:1]).shown == []
+
+
+def test_the_page_shows_what_was_found_and_the_json_names_it(dataset, tmp_path):
+    images = dataset.images.copy()
+    images[7] = images[3]
+    spoiled = replace(dataset, images=images, classes=np.array([*"012345678", "<b>"], dtype=object))
+    found = list(copies(spoiled))
+    text = suspects.write(tmp_path / "doctor.html", "digits8", spoiled, found).read_text()
+    names = [str(dataset.train_ids[row]) for row in (3, 7)]
+    assert text.count("<img ") == 2 and all(f"row {name}, labelled" in text for name in names)
+    assert "<b>" not in text and "http" not in text
+    assert told(spoiled, found)[0]["rows"] == [names]
 
 
 def test_other_light_in_the_test_images_is_drift(dataset):
@@ -49,11 +101,12 @@ def test_a_rare_class_and_an_empty_image_are_told(dataset):
     images = dataset.images.copy()
     images[9] = 0
     found = blank(replace(dataset, images=images))
-    assert not found.is_fine and found.rows == [str(dataset.train_ids[9])]
+    assert not found.is_fine and found.shown == [(9,)]
 
 
 @pytest.mark.parametrize("jobs", [1, 4])
 def test_the_time_is_shared_by_the_workers(jobs, dataset):
     large = replace(dataset, labels=np.zeros(42_000, dtype=int))
-    minutes = float(needs(large, [Member.named("quick")], 5, jobs, Path()).told.split("about ")[1].split()[0])
-    assert minutes == round(5 * Member.named("quick").spec.seconds / jobs / 60)
+    plan = replace(PLAN, members=[Member.named("quick")], jobs=jobs, peak=USUAL_PEAK / 2)
+    minutes = float(needs(large, plan).told.split("about ")[1].split()[0])
+    assert minutes == round(2 * 5 * Member.named("quick").spec.seconds / jobs / 60)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from competition.problem import Problem
 from competition.session import FOLDS, member_of, members_of, open_dataset, open_store
 
 
@@ -45,18 +46,26 @@ def bench(options: argparse.Namespace) -> None:
 def doctor(options: argparse.Namespace) -> None:
     """Look at a competition before a night is spent on it: classes, copies, drift, memory, disk, time."""
     import json
-    from dataclasses import asdict
+    from contextlib import suppress
 
     from competition import doctor, terminal
+    from competition.bench import peaks
     from competition.compute import LocalWorkers
     from competition.files import write_whole
+    from competition.folds import split
+    from competition.report import suspects
+    from competition.store import Store
 
-    dataset = open_dataset(options)
-    jobs = LocalWorkers(options.jobs).jobs
+    dataset, members, folder = open_dataset(options), members_of(options), FOLDS / options.competition
+    complete = []
+    with suppress(Problem):  # a competition that cannot be split has no predictions either
+        store = Store(folder, dataset, split(dataset, options.folds, options.seed))
+        complete = [known for known in map(store.predictions, members) if known.complete]
+    plan = doctor.Plan(members, options.folds, LocalWorkers(options.jobs).jobs, peaks()["float32"], FOLDS.parent)
     found = []
-    for finding in doctor.examine(dataset, members_of(options), options.folds, jobs, FOLDS.parent):
-        terminal.console.print(terminal.finding(finding))
-        found.append(asdict(finding))
-    report = FOLDS / options.competition / "doctor.json"
-    write_whole(report, json.dumps(found, indent=1).encode())
-    print(f"{report} has the same as JSON")
+    for finding in doctor.examine(dataset, complete, plan):
+        terminal.console.print(terminal.finding(finding, dataset))
+        found.append(finding)
+    write_whole(folder / "doctor.json", json.dumps(doctor.told(dataset, found), indent=1).encode())
+    page = suspects.write(folder / "doctor.html", options.competition, dataset, found)
+    print(f"{page} shows the images, {folder / 'doctor.json'} has all of it as JSON")

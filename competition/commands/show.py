@@ -84,7 +84,7 @@ def demo(options: argparse.Namespace) -> None:
     from competition.compute import FRUGAL
     from competition.demo.judge import Judge
     from competition.demo.server import application
-    from competition.report.gallery import picture
+    from competition.pages import picture
 
     os.environ.update(FRUGAL)
     entry, store, members = open_submission(options)

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse
 from PIL import Image, UnidentifiedImageError
 
+from competition import pages
 from competition.demo.judge import Judge
 
 PAGE = Path(__file__).parent / "page.html"
@@ -37,7 +39,7 @@ def application(judge: Judge, examples: list[str], title: str) -> FastAPI:
 
     @app.get("/", response_class=HTMLResponse)
     async def page() -> str:
-        return PAGE.read_text(encoding="utf-8").replace("$title", title)
+        return pages.page(PAGE, escape(title))
 
     @app.get("/examples")
     async def offered() -> list[str]:

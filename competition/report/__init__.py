@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from string import Template
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from competition.advice import Help
 from competition.ensemble import Blend
 from competition.files import write_whole
 from competition.metrics import accuracy, log_loss, percent, plain
+from competition.pages import page
 from competition.progress import clock
 from competition.report import charts, gallery
 from competition.store import Predictions, Store
@@ -47,8 +47,9 @@ def write(
         "machine": f"{platform.system()} {platform.machine()}",
         **{library: version(library) for library in LIBRARIES},
     }
-    page = Template(PAGE.read_text(encoding="utf-8")).substitute(
-        title=escape(f"{store.folder.name}: {percent(blend.accuracy)} out of fold"),
+    text = page(
+        PAGE,
+        escape(f"{store.folder.name}: {percent(blend.accuracy)} out of fold"),
         blender=blend.blender,
         leaderboard=_leaderboard(members, blend, helps, labels),
         confusion=_confusion(labels, blend.oof, names),
@@ -64,7 +65,7 @@ def write(
         ),
         plotly=get_plotlyjs(),
     )
-    write_whole(path, page.encode())
+    write_whole(path, text.encode())
     return path
 
 

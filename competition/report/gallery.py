@@ -1,20 +1,17 @@
 """The hard rows: wrong, nearly wrong, perhaps labelled wrong; each with its picture and every model's vote."""
 
-import base64
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from competition.data import Dataset
 from competition.ensemble import Blend
-from competition.metrics import row_log_loss
+from competition.metrics import row_log_loss, suspected
+from competition.pages import picture
 from competition.store import Predictions
 
 MOST = 400  # rows on the page
-DOUBTFUL = 0.02  # a label that the blend gives less than this, and no member votes for, is suspected
 
 
 def hard_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset) -> list[dict[str, Any]]:
@@ -22,6 +19,7 @@ def hard_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset) ->
     labels = dataset.labels
     chosen = np.argsort(-row_log_loss(labels, blend.oof), kind="stable")[:MOST]
     votes = np.stack([member.oof.argmax(axis=1) for member in members])
+    suspects = suspected(labels, blend.oof, votes)
     found = []
     for row in chosen.tolist():
         label, said = int(labels[row]), blend.oof[row]
@@ -37,15 +35,8 @@ def hard_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset) ->
                 "sure": round(float(said.max()), 4),
                 "label_sure": round(float(said[label]), 5),
                 "votes": by_model,
-                "suspect": bool(said[label] < DOUBTFUL and (votes[:, row] != label).all()),
+                "suspect": bool(suspects[row]),
                 "image": picture(dataset.images[row]),
             }
         )
     return found
-
-
-def picture(image: np.ndarray) -> str:
-    """An image as a PNG within a data address."""
-    buffer = BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
