@@ -99,3 +99,37 @@ def command(tmp_path, own_competition):
         )
 
     return run
+
+
+@pytest.fixture
+def browser():
+    """Debian's Chromium, driven by Playwright."""
+    chromium = shutil.which("chromium") or pytest.skip("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def faultless(browser):
+    """Opens an address in a window of a width and in light or dark; complains of what axe or the console find."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    complaints: list[str] = []
+
+    def opened(address: str, width: int, scheme: str):
+        tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        tab.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.goto(address)
+        return tab
+
+    yield opened
+    for tab in [page for context in browser.contexts for page in context.pages]:
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it is wider than the window"
+        found = Axe().run(tab)
+        assert found.violations_count == 0, found.generate_report()
+    assert complaints == []

@@ -110,3 +110,14 @@ def test_the_time_is_shared_by_the_workers(jobs, dataset):
     plan = replace(PLAN, members=[Member.named("quick")], jobs=jobs, peak=USUAL_PEAK / 2)
     minutes = float(needs(large, plan).told.split("about ")[1].split()[0])
     assert minutes == round(2 * 5 * Member.named("quick").spec.seconds / jobs / 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])
+def test_the_page_of_suspects_in_a_browser(width, scheme, dataset, tmp_path, faultless):
+    images = dataset.images.copy()
+    images[7] = images[3]
+    spoiled = replace(dataset, images=images)
+    page = suspects.write(tmp_path / "doctor.html", "digits8", spoiled, list(copies(spoiled)))
+    tab = faultless(page.as_uri(), width, scheme)
+    assert tab.locator("h2").count() == 3 and tab.locator("figure").count() == 2

@@ -40,5 +40,7 @@ def _image(dataset: Dataset, image: int) -> str:
     rows = len(dataset.labels)
     pixels = dataset.images[image] if image < rows else dataset.test_images[image - rows]
     label = f", labelled {dataset.classes[dataset.labels[image]]}" if image < rows else ""
-    told = escape(f"row {image_name(dataset, image)}{label}")
-    return f'<figure><img src="{picture(pixels)}" alt="{told}" loading="lazy"><figcaption>{told}</figcaption></figure>'
+    number = escape(image_name(dataset, image))
+    told = f"row {number}{escape(label)}"
+    shown = f'<img src="{picture(pixels)}" alt="image {number}" loading="lazy">'
+    return f"<figure>{shown}<figcaption>{told}</figcaption></figure>"
