@@ -57,7 +57,10 @@ def _table(path: Path, ids: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray
         raise Problem(f"{path} is missing")
     fold = None
     if path.suffix == ".npy":
-        rows = np.load(path, allow_pickle=False)
+        try:
+            rows = np.load(path, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise Problem(f"{path} is no array of numbers ({error}); write it by numpy.save") from None
         if rows.shape != (len(ids), len(classes)):
             raise Problem(
                 f"{path} has the shape {rows.shape}; asked for is ({len(ids)}, {len(classes)}), rows by classes"

@@ -49,6 +49,13 @@ def test_arrays_come_with_their_split(store, files, tmp_path):
         list(read(tmp_path / "few.npy", test, split, store.dataset, store.folds))
 
 
+def test_arrays_that_could_run_code_are_refused(store, files, tmp_path):
+    _, _, test = files
+    np.save(tmp_path / "oof.npy", np.array([print], dtype=object))
+    with pytest.raises(Problem, match=r"is no array of numbers .*allow_pickle=False"):
+        list(read(tmp_path / "oof.npy", test, None, store.dataset, store.folds))
+
+
 def test_other_predictions_of_the_same_name_have_another_fingerprint(store, files):
     _, oof, test = files
     member = Member.named("@theirs")

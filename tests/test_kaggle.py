@@ -136,6 +136,17 @@ def test_wrong_credentials_are_told_with_the_command_that_mends_them(kaggle, sub
     assert done.returncode == 2 and "Authentication required" in done.stderr and "auth login" in done.stderr
 
 
+def test_credentials_stand_in_nothing_that_is_told_or_left(kaggle, submitted, tmp_path, monkeypatch):
+    monkeypatch.setenv("KAGGLE_KEY", "a-key-of-someone")
+    for token in ("", "another"):  # a success, and a failure
+        kaggle.token = token
+        done = submitted()
+        assert "a-key-of-someone" not in done.stdout + done.stderr
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.name == "ledger.csv" for path in files)
+    assert not [path for path in files if b"a-key-of-someone" in path.read_bytes()]
+
+
 def test_a_score_that_does_not_come_in_time_is_told_with_what_to_do_later(kaggle, submitted, tmp_path):
     kaggle.outcome = {"status": "PENDING"}
     done = submitted("--wait", "2s")

@@ -78,6 +78,13 @@ def test_other_ingredients_are_named_and_never_mixed_in(store, dataset):
     assert store.changed(replace(MEMBER, seed=7), 0) == "made with another seed"
 
 
+def test_predictions_that_could_run_code_are_not_read(store, tmp_path):
+    store.save(MEMBER, 0, result(store, 0))
+    path = tmp_path / store.folds.name / "knn" / "fold-0.npz"
+    np.savez(path, held_out=np.array([print], dtype=object), test=np.zeros(1), made_of="{}", checksum="")
+    assert "allow_pickle=False" in store.changed(MEMBER, 0)
+
+
 def test_a_damaged_file_is_noticed(store, tmp_path):
     path = tmp_path / store.folds.name / "knn" / "fold-0.npz"
     store.save(MEMBER, 0, result(store, 0))

@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from importlib.metadata import version
 
+import keras
 import numpy as np
 import pytest
 from conftest import ROOT, TRAIN_ROWS, small_digits
@@ -55,6 +56,13 @@ def test_a_kept_network_predicts_the_same_and_holds_no_foreign_code(dataset, tmp
     network.save(tmp_path / "network.keras")
     kept = load(tmp_path / "network.keras").predict_proba(dataset.test_images)
     assert (kept == network.predict_proba(dataset.test_images)).all()
+
+
+def test_a_kept_network_that_could_run_code_is_refused(tmp_path):
+    images = keras.Input((4, 4, 1))
+    keras.Model(images, layers.Lambda(lambda x: x + 1)(images)).save(tmp_path / "network.keras")
+    with pytest.raises(ValueError, match="lambda"):
+        load(tmp_path / "network.keras")
 
 
 BOTH_BACKENDS = """
