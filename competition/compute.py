@@ -4,11 +4,15 @@ Each worker is a pool of one process, spawned by joblib's loky with its thread l
 death then names its task and takes no other task along. A worker has one thread, however many workers there are, since
 two workers of one thread train twice as fast as one of two, and results do not depend on the number of workers.
 
+What a worker found it leaves in a file. Were it sent through loky's pipe, and the worker killed before all of it was,
+the driver would wait for the rest for ever.
+
 Where there are GPUs, each has one worker that nobody else's kernels delay. Tasks that want one go there, and the others
 keep the cores.
 """
 
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -73,6 +77,7 @@ class _Worker:
 
     pool: ProcessPoolExecutor
     last_words: Path  # what the process wrote to its standard error
+    result: Path  # of its latest task
     gpu: str | None  # the only one that it sees
 
 
@@ -146,7 +151,7 @@ class LocalWorkers:
                     for future in finished:
                         worker, attempt = busy.pop(future)
                         try:
-                            outcomes.append((attempt.task, future.result()))
+                            outcomes.append((attempt.task, future.result() or _read(worker.result)))
                         except TerminatedWorkerError as error:
                             failure = _death(error, worker)
                             worker = _replaced(line, worker)
@@ -190,7 +195,7 @@ def _spawned(line: Line, last_words: Path, gpu: str | None) -> _Worker:
     """A worker whose process starts with its first task."""
     environment = ONE_THREAD | FRUGAL | {"CUDA_VISIBLE_DEVICES": gpu or "-1"}
     pool = ProcessPoolExecutor(1, env=environment, initializer=_begin, initargs=(*line.number, str(last_words)))
-    return _Worker(pool, last_words, gpu)
+    return _Worker(pool, last_words, last_words.with_suffix(".result"), gpu)
 
 
 def _replaced(line: Line, worker: _Worker) -> _Worker:
@@ -202,10 +207,10 @@ def _replaced(line: Line, worker: _Worker) -> _Worker:
 def _submitted(line: Line, worker: _Worker, work: Work, task: Any) -> tuple[Future, _Worker]:
     """The task, begun by this worker or, should it have died while it was idle, by a fresh one."""
     try:
-        return worker.pool.submit(_work, work, task), worker
+        return worker.pool.submit(_work, work, task, worker.result), worker
     except TerminatedWorkerError:
         worker = _replaced(line, worker)
-        return worker.pool.submit(_work, work, task), worker
+        return worker.pool.submit(_work, work, task, worker.result), worker
 
 
 def _death(error: TerminatedWorkerError, worker: _Worker) -> Failure:
@@ -224,11 +229,20 @@ def _begin(address: Any, key: bytes, last_words: str) -> None:
     call(address, key)
 
 
-def _work(work: Work, task: Any) -> Any:
-    """In the worker: the result, or as a Failure what went wrong, so that a task fails alone."""
+def _work(work: Work, task: Any, result: Path) -> Failure | None:
+    """In the worker: leave the result in a file, or return as a Failure what went wrong, so that a task fails alone."""
     try:
-        return work(task, lambda *said: say(task, *said))
+        result.write_bytes(pickle.dumps(work(task, lambda *said: say(task, *said))))
     except Exception as error:
         return Failure(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
+    else:
+        return None
     finally:
         be_heard()
+
+
+def _read(result: Path) -> Any:
+    """What the worker left there, which is then gone."""
+    found = pickle.loads(result.read_bytes())
+    result.unlink()
+    return found

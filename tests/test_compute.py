@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,19 @@ def chatter(task, say):
     for number in range(200):
         say(number)
     return task
+
+
+def weigh(task, say):
+    """Die once the half of a message is sent that fills a pipe."""
+
+    def send(connection, message, write=os.write):
+        while len(message) > 100_000:
+            write(connection.fileno(), bytes(message)[:1000])
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.write(connection.fileno(), message)
+
+    Connection._send = send
+    return bytes(1_000_000)
 
 
 def deaf(*said):
@@ -108,6 +122,13 @@ def test_a_task_that_kills_its_worker_is_named_and_the_others_go_on():
 def test_a_worker_that_dies_once_costs_nothing_but_time(tmp_path):
     work = partial(die_once, marker=str(tmp_path / "died"))
     assert dict(LocalWorkers(1).run(work, range(4), deaf)) == {0: 0, 1: 1, 2: 2, 3: 3}
+
+
+def test_a_worker_that_dies_while_it_sends_much_holds_up_nobody():
+    """Its driver would wait for the rest of the message."""
+    ballast = bytes(1_000_000)
+    results = dict(LocalWorkers(1).run(weigh, range(2), deaf))
+    assert all(result == ballast or "its worker died" in result.reason for result in results.values())
 
 
 def test_a_worker_has_one_thread():
