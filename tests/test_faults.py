@@ -24,7 +24,7 @@ SPLIT = ("--competition", "digits8", "--folds", "3")
 TRAINING = (*SPLIT, "--jobs", "2", "--models")
 COMMANDS = {
     "data": ("data", *SPLIT[:2]),
-    "cv": ("cv", *TRAINING, "knn"),
+    "cv": ("cv", *TRAINING, "knn", "knn.1"),
     "networks": ("cv", *TRAINING, "mlp"),
     "submit": ("submit", *TRAINING, "knn", "linear"),
     "report": ("report", *SPLIT, "--models", "knn", "linear"),
@@ -138,7 +138,9 @@ class Run:
 
 def files_of(folder: Path) -> dict[str, Path]:
     """Everything that lies there, what was left half-written included."""
-    return {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    # Unlike a glob, a walk does not mind folders that get another name meanwhile.
+    found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+    return {str(path.relative_to(folder)): path for path in found}
 
 
 def certain_names(folder: Path) -> set[str]:
