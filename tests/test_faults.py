@@ -442,7 +442,7 @@ def test_a_full_disk_is_named_and_with_room_the_run_goes_on(verb, where, size, n
     again = Run(folder, verb)
     assert again.end() == 0, again.words
     assert finished_folds(folder).items() >= folds.items() and finished_trials(folder).items() >= trials.items()
-    assert verb == "tune" or same_bytes(folder).items() <= same_bytes(undisturbed.after("submit")).items()
+    assert verb == "tune" or same_bytes(folder).items() <= same_bytes(undisturbed.after(verb)).items()
     faults()
 
 
