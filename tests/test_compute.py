@@ -40,8 +40,9 @@ def die_once(task, say, marker):
     return task
 
 
-def own_pid(task, say):
-    time.sleep(0.3 if task == 2 else 0)
+def own_pid(task, say, marker):
+    while task == 2 and not Path(marker).exists():
+        time.sleep(0.01)
     return os.getpid()
 
 
@@ -86,13 +87,14 @@ def test_there_are_never_more_workers_than_cores():
     assert LocalWorkers(10_000).jobs == LocalWorkers().jobs == cpu_count()
 
 
-def test_a_worker_that_dies_while_it_idles_is_replaced():
+def test_a_worker_that_dies_while_it_idles_is_replaced(tmp_path):
     workers = LocalWorkers(1)
     seen = []
-    for task, pid in workers.run(own_pid, range(3), deaf):
+    for task, pid in workers.run(partial(own_pid, marker=tmp_path / "killed"), range(3), deaf):
         seen.append(pid)
         if task == 1:  # by now the worker has task 2, or is about to; either way that one has to come back
             os.kill(pid, signal.SIGKILL)
+            (tmp_path / "killed").touch()
     assert len(seen) == 3 and seen[0] == seen[1] != seen[2]
 
 
