@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from competition import models
-from competition.compute import LocalWorkers, Say, succeeded
+from competition.compute import LocalWorkers, Say, in_turn, succeeded
 from competition.data import Dataset
 from competition.models import Member
 
@@ -43,7 +43,7 @@ def networks() -> list[Member]:
 def peaks() -> dict[str, float]:
     """GFLOP/s of a matrix product on one worker, by precision."""
     precisions = ("float32", "mixed_bfloat16")
-    ((_, found),) = LocalWorkers(1).run(_peaks, [precisions], _deaf)
+    ((_, found),) = LocalWorkers(1).run(_peaks, in_turn([precisions]), _deaf)
     return dict(zip(precisions, succeeded("the matrix product", found), strict=True))
 
 
@@ -52,7 +52,7 @@ def speeds(members: Sequence[Member], dataset: Dataset, peaks: dict[str, float])
     for member in members:
         for workers in sorted({1, LocalWorkers().jobs}):
             work = partial(_train, member=member, dataset=dataset)
-            outcomes = LocalWorkers(workers).run(work, range(workers), _deaf)
+            outcomes = LocalWorkers(workers).run(work, in_turn(range(workers)), _deaf)
             found = [succeeded(member.name, outcome) for _, outcome in outcomes]
             parameters, operations, _ = found[0]
             together = sum(images for _, _, images in found)

@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from competition.adoption import Verdict, judged
-from competition.compute import LocalWorkers, Say
+from competition.compute import Say, Workers
 from competition.data import Dataset
 from competition.folds import Folds
 from competition.models import Member
@@ -36,7 +36,7 @@ class Place:
     dataset: Dataset
     folds: Folds
     other_folds: Folds
-    workers: LocalWorkers
+    workers: Workers
     storage: BaseStorage
 
 

@@ -20,12 +20,14 @@ import subprocess
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from joblib import cpu_count
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
@@ -54,6 +56,8 @@ LOOK_AROUND = 0.2  # seconds between looks at what the workers said
 
 Say = Callable[..., None]
 Work = Callable[[Any, Say], Any]
+Take = Callable[[Callable[[Any], bool]], Any | None]
+AnyWorker = TypeVar("AnyWorker", bound="Worker")
 
 
 @dataclass(frozen=True)
@@ -72,99 +76,188 @@ def succeeded(name: str, outcome: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class _Worker:
+class Death:
+    """A worker ended without an answer; its task may be tried again."""
+
+    failure: Failure
+
+
+class Worker(Protocol):
+    """One process that works on one task at a time."""
+
+    def fits(self, task: Any) -> bool:
+        """Whether the task may be done here."""
+
+
+class Crew(Protocol[AnyWorker]):
+    """Workers that are ready for one kind of work."""
+
+    def idle(self) -> list[AnyWorker]:
+        """Those that have nothing to do."""
+
+    def begin(self, worker: AnyWorker, task: Any) -> None:
+        """Give an idle worker a task."""
+
+    def ended(self) -> list[tuple[Any, Any]]:
+        """(task, result or Failure or Death) of what has ended since the last time, or after waiting for a moment."""
+
+    def heard(self) -> Iterable[tuple]:
+        """(task, what was said) since the last time, all that led to what has ended included."""
+
+
+class Workers(ABC):
+    """Where tasks run; how they are handed out is the same everywhere."""
+
+    @property
+    @abstractmethod
+    def jobs(self) -> int:
+        """How many tasks run at a time."""
+
+    @abstractmethod
+    def crew(self, work: Work) -> AbstractContextManager[Crew]:
+        """Workers that do work(task, say) for each of their tasks."""
+
+    def run(self, work: Work, take: Take, hear: Say) -> Iterator[tuple[Any, Any]]:
+        """Yield (task, result or Failure) as tasks finish.
+
+        `take` is asked for the next task whenever a worker is idle, and given what tells whether a task fits that
+        worker. The run ends when nobody works and there is none. `hear` gets (task, what its worker said). Both are
+        called in the driver's thread.
+        """
+        tried: dict[Any, int] = {}
+        again: list[Any] = []
+        with self.crew(work) as crew:
+            while True:
+                for worker in crew.idle():
+                    first = next((task for task in again if worker.fits(task)), None)
+                    if first is not None:
+                        again.remove(first)
+                    elif (first := take(worker.fits)) is None:
+                        continue
+                    tried[first] = tried.get(first, 0) + 1
+                    crew.begin(worker, first)
+                    hear(first, "started")
+                if not tried:
+                    return
+                outcomes = crew.ended()
+                for said in crew.heard():
+                    hear(*said)
+                for task, outcome in outcomes:
+                    if isinstance(outcome, Death) and tried[task] < ATTEMPTS:
+                        again.append(task)
+                        hear(task, "again", outcome.failure)
+                        continue
+                    del tried[task]
+                    yield task, outcome.failure if isinstance(outcome, Death) else outcome
+
+
+def in_turn(tasks: Iterable[Any]) -> Take:
+    """The tasks in the order given, each as soon as a worker asks that it fits."""
+    waiting = list(tasks)
+
+    def take(fits: Callable[[Any], bool]) -> Any | None:
+        first = next((task for task in waiting if fits(task)), None)
+        if first is not None:
+            waiting.remove(first)
+        return first
+
+    return take
+
+
+def wants_gpu(task: Any) -> bool:
+    """Whether the task says so; most say nothing."""
+    return getattr(task, "wants_gpu", False)
+
+
+class LocalWorkers(Workers):
+    """One worker for each GPU, and others up to the number asked for, at most one a core that is left to us."""
+
+    def __init__(self, jobs: int | None = None, gpus: Sequence[str] | None = None) -> None:
+        self._jobs = min(jobs or cpu_count(), cpu_count())
+        self.gpus = usable_gpus() if gpus is None else gpus
+
+    @property
+    def jobs(self) -> int:
+        """As many as were asked for."""
+        return self._jobs
+
+    @contextmanager
+    def crew(self, work: Work) -> "Iterator[_LocalCrew]":
+        """Processes that start with their first task and end with the crew."""
+        with Line() as line, tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+            # Loky replaces a worker that has grown by 300 MB since its first task, as networks do; that is welcome.
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+            owners = [*self.gpus, *[None] * max(self.jobs - len(self.gpus), 1)]
+            workers = [
+                _spawned(line, Path(scratch) / f"{number}", gpu, bool(self.gpus)) for number, gpu in enumerate(owners)
+            ]
+            crew = _LocalCrew(work, line, workers)
+            try:
+                yield crew
+            finally:
+                line.hang_up()
+                for worker in crew.workers:
+                    worker.pool.shutdown(kill_workers=True)
+
+
+@dataclass(frozen=True)
+class _LocalWorker:
     """A pool of one process."""
 
     pool: ProcessPoolExecutor
     last_words: Path  # what the process wrote to its standard error
     result: Path  # of its latest task
     gpu: str | None  # the only one that it sees
+    among_gpus: bool  # whether any worker has one
+
+    def fits(self, task: Any) -> bool:
+        """Where there are GPUs, what wants one waits for it, and nothing else delays that."""
+        return not self.among_gpus or wants_gpu(task) == bool(self.gpu)
 
 
-@dataclass(frozen=True)
-class _Attempt:
-    """A task and how often it was tried, this time included."""
+class _LocalCrew:
+    """Processes on this machine."""
 
-    task: Any
-    number: int
-    wants_gpu: bool
+    def __init__(self, work: Work, line: Line, workers: Sequence[_LocalWorker]) -> None:
+        self._work, self._line = work, line
+        self._idle = list(workers)
+        self._busy: dict[Future, tuple[_LocalWorker, Any]] = {}
 
+    @property
+    def workers(self) -> list[_LocalWorker]:
+        """All, idle or busy."""
+        return [*self._idle, *(worker for worker, _ in self._busy.values())]
 
-class LocalWorkers:
-    """One worker for each GPU, and others up to the number asked for, at most one a core that is left to us."""
+    def idle(self) -> list[_LocalWorker]:
+        """Those that have nothing to do."""
+        return list(self._idle)
 
-    def __init__(self, jobs: int | None = None, gpus: Sequence[str] | None = None) -> None:
-        self.jobs = min(jobs or cpu_count(), cpu_count())
-        self.gpus = usable_gpus() if gpus is None else gpus
+    def begin(self, worker: _LocalWorker, task: Any) -> None:
+        """Give the task to this worker or, should it have died while it was idle, to a fresh one."""
+        self._idle.remove(worker)
+        try:
+            future = worker.pool.submit(_work, self._work, task, worker.result)
+        except TerminatedWorkerError:
+            worker = _replaced(self._line, worker)
+            future = worker.pool.submit(_work, self._work, task, worker.result)
+        self._busy[future] = worker, task
 
-    def run(
-        self,
-        work: Work,
-        tasks: Sequence[Any],
-        hear: Say,
-        wants_gpu: Callable[[Any], bool] = lambda task: False,
-        admits: Callable[[Any], bool] = lambda task: True,
-        more: Callable[[int], Sequence[Any]] = lambda idle: (),
-        rank: Callable[[Any], float] = lambda task: 0.0,
-    ) -> Iterator[tuple[Any, Any]]:
-        """Yield (task, result or Failure) of work(task, say) as tasks finish.
-
-        They start in the order given, by their `rank` among those that wait, which is asked again whenever some have
-        finished. `hear` gets (task, what its worker said), in the driver's thread. `admits` is asked when a task's turn
-        has come; one that is not admitted is dropped. `more` is asked for further tasks, at most so many, when workers
-        are idle.
-        """
-        with Line() as line, tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-            # Loky replaces a worker that has grown by 300 MB since its first task, as networks do; that is welcome.
-            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-
-            def first_attempts(tasks: Sequence[Any]) -> list[_Attempt]:
-                return [_Attempt(task, 1, bool(self.gpus) and wants_gpu(task)) for task in tasks]
-
-            owners = [*self.gpus, *[None] * max(self.jobs - len(self.gpus), 1)]
-            idle = [_spawned(line, Path(scratch) / f"{number}", gpu) for number, gpu in enumerate(owners)]
-            busy: dict[Future, tuple[_Worker, _Attempt]] = {}
-            outcomes: list[tuple[Any, Any]] = []
-            attempts = first_attempts(tasks) or first_attempts(more(len(idle)))
+    def ended(self) -> list[tuple[Any, Any]]:
+        """What has ended; a dead worker's place is taken by a fresh one."""
+        outcomes: list[tuple[Any, Any]] = []
+        for future in wait(self._busy, LOOK_AROUND, FIRST_COMPLETED).done:
+            worker, task = self._busy.pop(future)
             try:
-                while attempts or busy or outcomes:
-                    while match := _matched(attempts, idle):
-                        attempt, worker = match
-                        attempts.remove(attempt)
-                        if not admits(attempt.task):
-                            hear(attempt.task, "dropped")
-                            continue
-                        idle.remove(worker)
-                        future, worker = _submitted(line, worker, work, attempt.task)
-                        busy[future] = worker, attempt
-                        hear(attempt.task, "started")
-                    # Only now, so that no worker waits while the outcomes are looked at.
-                    yield from outcomes
-                    if outcomes:
-                        attempts.sort(key=lambda attempt: rank(attempt.task))
-                    outcomes = []
-                    if idle and not attempts and (attempts := first_attempts(more(len(idle)))):
-                        continue
-                    finished = wait(busy, LOOK_AROUND, FIRST_COMPLETED).done if busy else set()
-                    for said in line.heard():
-                        hear(*said)
-                    for future in finished:
-                        worker, attempt = busy.pop(future)
-                        try:
-                            outcomes.append((attempt.task, future.result() or _read(worker.result)))
-                        except TerminatedWorkerError as error:
-                            failure = _death(error, worker)
-                            worker = _replaced(line, worker)
-                            if attempt.number < ATTEMPTS:
-                                attempts.insert(0, replace(attempt, number=attempt.number + 1))
-                                hear(attempt.task, "again", failure)
-                            else:
-                                outcomes.append((attempt.task, failure))
-                        idle.append(worker)
-            finally:
-                line.hang_up()
-                for worker in [*idle, *(worker for worker, _ in busy.values())]:
-                    worker.pool.shutdown(kill_workers=True)
+                outcomes.append((task, future.result() or _read(worker.result)))
+            except TerminatedWorkerError as error:
+                outcomes.append((task, Death(_death(error, worker))))
+                worker = _replaced(self._line, worker)
+            self._idle.append(worker)
+        return outcomes
+
+    def heard(self) -> Iterator[tuple]:
+        """What the workers said."""
+        return self._line.heard()
 
 
 def usable_gpus() -> list[str]:
@@ -185,35 +278,20 @@ def _installed(library: str) -> bool:
         return False
 
 
-def _matched(attempts: Sequence[_Attempt], idle: Sequence[_Worker]) -> tuple[_Attempt, _Worker] | None:
-    """The first task that an idle worker may do, and that worker."""
-    pairs = ((attempt, worker) for attempt in attempts for worker in idle)
-    return next((pair for pair in pairs if pair[0].wants_gpu == bool(pair[1].gpu)), None)
-
-
-def _spawned(line: Line, last_words: Path, gpu: str | None) -> _Worker:
+def _spawned(line: Line, last_words: Path, gpu: str | None, among_gpus: bool) -> _LocalWorker:
     """A worker whose process starts with its first task."""
     environment = ONE_THREAD | FRUGAL | {"CUDA_VISIBLE_DEVICES": gpu or "-1"}
     pool = ProcessPoolExecutor(1, env=environment, initializer=_begin, initargs=(*line.number, str(last_words)))
-    return _Worker(pool, last_words, last_words.with_suffix(".result"), gpu)
+    return _LocalWorker(pool, last_words, last_words.with_suffix(".result"), gpu, among_gpus)
 
 
-def _replaced(line: Line, worker: _Worker) -> _Worker:
+def _replaced(line: Line, worker: _LocalWorker) -> _LocalWorker:
     """A fresh worker in the place of a dead one."""
     worker.pool.shutdown(kill_workers=True)
-    return _spawned(line, worker.last_words, worker.gpu)
+    return _spawned(line, worker.last_words, worker.gpu, worker.among_gpus)
 
 
-def _submitted(line: Line, worker: _Worker, work: Work, task: Any) -> tuple[Future, _Worker]:
-    """The task, begun by this worker or, should it have died while it was idle, by a fresh one."""
-    try:
-        return worker.pool.submit(_work, work, task, worker.result), worker
-    except TerminatedWorkerError:
-        worker = _replaced(line, worker)
-        return worker.pool.submit(_work, work, task, worker.result), worker
-
-
-def _death(error: TerminatedWorkerError, worker: _Worker) -> Failure:
+def _death(error: TerminatedWorkerError, worker: _LocalWorker) -> Failure:
     """What can be told of a worker that ended without an answer."""
     codes = re.search(r"\{(.*?)\}", str(error))
     how = codes[1] if codes else "for no known reason"

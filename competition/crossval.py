@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 
-from competition.compute import Failure, LocalWorkers, Say
+from competition.compute import Failure, Say, Workers
 from competition.curves import Point, Watch
 from competition.data import Dataset
 from competition.folds import Folds
@@ -36,7 +36,7 @@ def unfinished(store: Store, members: Sequence[Member]) -> dict[Task, str]:
 def cross_validate(
     store: Store,
     members: Sequence[Member],
-    workers: LocalWorkers,
+    workers: Workers,
     hear: Say,
     admits: Callable[[Task], bool] = lambda task: True,
     promises: Promises = lambda complete, waiting: {},
@@ -56,17 +56,20 @@ def cross_validate(
     begun: set[Member] = set()
     promised = promises(list(complete.values()), [member for member in left if left[member]]) if complete else {}
 
-    def begins(task: Task) -> bool:
-        if admitted := admits(task):
-            begun.add(task.member)
-        return admitted
-
     def rank(task: Task) -> float:
         return -math.inf if task.member in begun else -promised.get(task.member, 0.0)
 
+    def take(fits: Callable[[Task], bool]) -> Task | None:
+        for task in sorted(filter(fits, tasks), key=rank):
+            tasks.remove(task)
+            if admits(task):
+                begun.add(task.member)
+                return task
+            hear(task, "dropped")
+        return None
+
     work = partial(_perform, dataset=store.dataset, folds=store.folds)
-    tasks.sort(key=rank)
-    for task, outcome in workers.run(work, tasks, hear, lambda task: task.wants_gpu, begins, rank=rank):
+    for task, outcome in workers.run(work, take, hear):
         if failure := _failure(store, task, outcome):
             failed.append(task.name)
             hear(task, "failed", failure)

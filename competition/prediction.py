@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from competition.blenders import Combination
-from competition.compute import LocalWorkers, Say, succeeded
+from competition.compute import Say, Workers, in_turn, succeeded
 from competition.ensemble import Blending
 from competition.models import Member
 from competition.problem import Problem
@@ -22,9 +22,7 @@ def learned(store: Store, members: Sequence[Member], blender: str) -> Combinatio
     return Blending(complete, store.dataset.labels, store.folds.held_out).learned(blender, frozenset())
 
 
-def blended(
-    store: Store, members: Sequence[Member], blender: str, images: np.ndarray, workers: LocalWorkers
-) -> np.ndarray:
+def blended(store: Store, members: Sequence[Member], blender: str, images: np.ndarray, workers: Workers) -> np.ndarray:
     """Probabilities (images, classes): each fold's models are blended as in the submission, and the mean is taken."""
     combination = learned(store, members, blender)
     classes, folds = len(store.dataset.classes), store.folds.count
@@ -33,7 +31,7 @@ def blended(
     places = {member: place for place, member in enumerate(members) if combination.weights[place]}
     tasks = [Task(member, fold) for member in places for fold in range(folds)]
     work = partial(_predicted, store=store, images=images)
-    for task, outcome in workers.run(work, tasks, _deaf, lambda task: task.wants_gpu):
+    for task, outcome in workers.run(work, in_turn(tasks), _deaf):
         said[task.fold, places[task.member]] = succeeded(task.name, outcome)
     return np.mean([combination.combine(fold) for fold in said], axis=0)
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from competition.compute import LocalWorkers, Say, succeeded
+from competition.compute import LocalWorkers, Say, in_turn, succeeded
 from competition.data import Dataset
 from competition.folds import Folds
 from competition.metrics import Score, accuracy
 from competition.models import Member
 from competition.spec import Epoch
+from competition.task import Task
 
 RUNNERS = ("vgg:tutorial", "strided:author", "quick")  # the longest first, so that no worker waits long for another
 GOAL = 0.995
@@ -41,18 +42,14 @@ class Run:
 def race(dataset: Dataset, folds: Folds, hear: Say) -> Iterator[Run]:
     """Each recipe on the same rows of one fold, on all cores, one thread each."""
     work = partial(_run, dataset=dataset, folds=folds)
-    for name, outcome in LocalWorkers().run(work, RUNNERS, hear, wants_gpu=_is_network):
-        yield succeeded(name, outcome)
+    runners = [Task(Member.named(name), FOLD) for name in RUNNERS]
+    for task, outcome in LocalWorkers().run(work, in_turn(runners), hear):
+        yield succeeded(task.name, outcome)
 
 
-def _is_network(name: str) -> bool:
-    return Member.named(name).spec.is_network
-
-
-def _run(name: str, say: Say, dataset: Dataset, folds: Folds) -> Run:
+def _run(task: Task, say: Say, dataset: Dataset, folds: Folds) -> Run:
     """In a worker: train, and look at the held-out rows after each epoch."""
-    member = Member.named(name)
-    held_out = folds.held_out == FOLD
+    member, held_out = task.member, folds.held_out == task.fold
     images, labels = dataset.images[held_out], dataset.labels[held_out]
     network: Any = member.spec.build(member.recipe, 0, dataset.images.shape[1:], len(dataset.classes))
     scores: list[Score] = []
@@ -67,4 +64,4 @@ def _run(name: str, say: Say, dataset: Dataset, folds: Folds) -> Run:
         since = time.perf_counter()
 
     network.fit(dataset.images[~held_out], dataset.labels[~held_out], look)
-    return Run(name, tuple(np.cumsum(seconds).tolist()), tuple(score.value for score in scores), scores[-1])
+    return Run(member.name, tuple(np.cumsum(seconds).tolist()), tuple(score.value for score in scores), scores[-1])

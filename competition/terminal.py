@@ -23,6 +23,7 @@ from competition.progress import Progress, clock
 from competition.race import GOAL, Run
 from competition.safety import Effect
 from competition.store import Predictions
+from competition.task import Task
 
 if TYPE_CHECKING:  # tuning brings Optuna, which other commands need not wait for
     from optuna.trial import FrozenTrial
@@ -263,11 +264,11 @@ def speeds(found: Sequence[Speed]) -> Table:
     return table
 
 
-def tell_of_race(name: str, what: str, said: Any = None) -> None:
+def tell_of_race(task: Task, what: str, said: Any = None) -> None:
     """A line for each epoch of a race."""
     if what == "epoch":
         done, of, seconds, score = said
-        console.print(f"{name} epoch {done}/{of}: {percent(score)} after {clock(seconds)}")
+        console.print(f"{task.member.name} epoch {done}/{of}: {percent(score)} after {clock(seconds)}")
 
 
 def raced(runs: Sequence[Run]) -> Table:

@@ -32,6 +32,11 @@ class Examination:
         """How messages call it."""
         return f"{self.task.member.name} trial {self.trial} fold {self.task.fold}"
 
+    @property
+    def wants_gpu(self) -> bool:
+        """As its task does."""
+        return self.task.wants_gpu
+
 
 @dataclass(frozen=True)
 class Evidence:

@@ -25,7 +25,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 
-from competition.compute import Failure, LocalWorkers, Say
+from competition.compute import Failure, Say, Workers
 from competition.data import Dataset
 from competition.folds import Folds
 from competition.models import Member
@@ -134,16 +134,14 @@ class Study:
         return total - sum(trial.state != TrialState.WAITING for trial in self.trials)
 
     def run(
-        self, workers: LocalWorkers, total: int, hear: Say, admits: Callable[[float], bool] = lambda seconds: True
+        self, workers: Workers, total: int, hear: Say, admits: Callable[[float], bool] = lambda seconds: True
     ) -> Iterator[FrozenTrial]:
         """Yield trials as they finish until there are so many, others' counted; `admits` is told what a trial takes."""
         work = partial(examine, dataset=self.dataset, folds=self.folds)
         with _Driver(self, total, admits) as driver:
             while True:
-                for examination, outcome in workers.run(
-                    work, (), hear, lambda one: one.task.wants_gpu, more=driver.more
-                ):
-                    if finished := driver.take(examination, outcome):
+                for examination, outcome in workers.run(work, driver.take, hear):
+                    if finished := driver.learn(examination, outcome):
                         yield finished
                 if driver.take_over():
                     continue
@@ -195,19 +193,18 @@ class _Driver:
             if trial.number in self.open:
                 self.study.give_back(trial)
 
-    def more(self, idle: int) -> list[Examination]:
-        """What idle workers may do: go on with a trial, begin one, or run ahead of what a trial's last fold says."""
-        found: list[Examination] = []
-        while len(found) < idle:
-            one = self._first(lambda one: not one.running) or self._asked() or self._first(lambda one: True)
-            if one is None:
-                break
-            fold = one.left.pop(0)
-            one.running.add(fold)
-            found.append(Examination(Task(one.member, fold), one.trial.number, self.study.share))
-        return found
+    def take(self, fits: Callable[[Task], bool]) -> Examination | None:
+        """What an idle worker may do: go on with a trial, begin one, or run ahead of what a trial's last fold says."""
+        if not fits(Task(self.study.member, 0)):
+            return None
+        one = self._first(lambda one: not one.running) or self._asked() or self._first(lambda one: True)
+        if one is None:
+            return None
+        fold = one.left.pop(0)
+        one.running.add(fold)
+        return Examination(Task(one.member, fold), one.trial.number, self.study.share)
 
-    def take(self, examination: Examination, outcome: Evidence | Failure) -> FrozenTrial | None:
+    def learn(self, examination: Examination, outcome: Evidence | Failure) -> FrozenTrial | None:
         """Report a fold; the trial, if it ended with it."""
         one, fold = self.open.get(examination.trial), examination.task.fold
         if one is None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from conftest import ROOT
 from joblib import cpu_count
 
-from competition.compute import Failure, LocalWorkers
+from competition.compute import Failure, LocalWorkers, in_turn
 
 
 def square(task, say):
@@ -78,7 +79,7 @@ def deaf(*said):
 
 def test_all_that_a_worker_said_is_heard_before_its_result():
     heard = {task: [] for task in range(20)}
-    outcomes = LocalWorkers(2).run(chatter, list(heard), lambda task, what: heard[task].append(what))
+    outcomes = LocalWorkers(2).run(chatter, in_turn(list(heard)), lambda task, what: heard[task].append(what))
     for task, _ in outcomes:
         assert heard[task] == ["started", *range(200)]
 
@@ -90,7 +91,7 @@ def test_there_are_never_more_workers_than_cores():
 def test_a_worker_that_dies_while_it_idles_is_replaced(tmp_path):
     workers = LocalWorkers(1)
     seen = []
-    for task, pid in workers.run(partial(own_pid, marker=tmp_path / "killed"), range(3), deaf):
+    for task, pid in workers.run(partial(own_pid, marker=tmp_path / "killed"), in_turn(range(3)), deaf):
         seen.append(pid)
         if task == 1:  # by now the worker has task 2, or is about to; either way that one has to come back
             os.kill(pid, signal.SIGKILL)
@@ -100,14 +101,14 @@ def test_a_worker_that_dies_while_it_idles_is_replaced(tmp_path):
 
 def test_every_task_gives_its_result_and_the_driver_hears():
     heard = []
-    results = dict(LocalWorkers(2).run(square, range(6), lambda *said: heard.append(said)))
+    results = dict(LocalWorkers(2).run(square, in_turn(range(6)), lambda *said: heard.append(said)))
     assert results == {task: task * task for task in range(6)}
     assert {said[0] for said in heard if said[1] == "started"} == set(range(6))
     assert any(said[1] == "epoch" for said in heard)
 
 
 def test_a_task_that_raises_fails_alone_and_tells_why():
-    results = dict(LocalWorkers(2).run(raise_on_two, range(4), deaf))
+    results = dict(LocalWorkers(2).run(raise_on_two, in_turn(range(4)), deaf))
     failure = results.pop(2)
     assert isinstance(failure, Failure) and failure.reason == "ValueError: no twos" and "and more" in failure.details
     assert results == {0: 0, 1: 1, 3: 3}
@@ -115,7 +116,7 @@ def test_a_task_that_raises_fails_alone_and_tells_why():
 
 def test_a_task_that_kills_its_worker_is_named_and_the_others_go_on():
     heard = []
-    results = dict(LocalWorkers(2).run(die_on_two, range(5), lambda *said: heard.append(said[:2])))
+    results = dict(LocalWorkers(2).run(die_on_two, in_turn(range(5)), lambda *said: heard.append(said[:2])))
     assert "its worker died" in results[2].reason and "SIGKILL" in results[2].reason
     assert heard.count((2, "started")) == 2 and heard.count((2, "again")) == 1
     assert {task: results[task] for task in (0, 1, 3, 4)} == {0: 0, 1: 1, 3: 3, 4: 4}
@@ -123,19 +124,27 @@ def test_a_task_that_kills_its_worker_is_named_and_the_others_go_on():
 
 def test_a_worker_that_dies_once_costs_nothing_but_time(tmp_path):
     work = partial(die_once, marker=str(tmp_path / "died"))
-    assert dict(LocalWorkers(1).run(work, range(4), deaf)) == {0: 0, 1: 1, 2: 2, 3: 3}
+    assert dict(LocalWorkers(1).run(work, in_turn(range(4)), deaf)) == {0: 0, 1: 1, 2: 2, 3: 3}
 
 
 def test_a_worker_that_dies_while_it_sends_much_holds_up_nobody():
     """Its driver would wait for the rest of the message."""
     ballast = bytes(1_000_000)
-    results = dict(LocalWorkers(1).run(weigh, range(2), deaf))
+    results = dict(LocalWorkers(1).run(weigh, in_turn(range(2)), deaf))
     assert all(result == ballast or "its worker died" in result.reason for result in results.values())
 
 
 def test_a_worker_has_one_thread():
-    ((_, (tensorflow, pools)),) = LocalWorkers(1).run(limits, [0], deaf)
+    ((_, (tensorflow, pools)),) = LocalWorkers(1).run(limits, in_turn([0]), deaf)
     assert tensorflow == "1" and set(pools) == {1}
+
+
+@dataclass(frozen=True)
+class Image:
+    """A task that may want a GPU."""
+
+    number: int
+    wants_gpu: bool
 
 
 def visible_gpu(task, say):
@@ -143,23 +152,24 @@ def visible_gpu(task, say):
 
 
 def test_a_gpu_has_one_worker_and_only_tasks_that_want_it():
-    workers = LocalWorkers(2, gpus=["3"])
-    seen = dict(workers.run(visible_gpu, range(6), deaf, wants_gpu=lambda task: task % 2 == 0))
-    assert seen == {0: "3", 1: "-1", 2: "3", 3: "-1", 4: "3", 5: "-1"}
+    tasks = [Image(number, wants_gpu=number % 2 == 0) for number in range(6)]
+    seen = dict(LocalWorkers(2, gpus=["3"]).run(visible_gpu, in_turn(tasks), deaf))
+    assert [seen[task] for task in tasks] == ["3", "-1", "3", "-1", "3", "-1"]
 
 
 def test_without_a_gpu_all_workers_take_everything():
-    seen = dict(LocalWorkers(2, gpus=[]).run(visible_gpu, range(4), deaf, wants_gpu=lambda task: True))
+    tasks = [Image(number, wants_gpu=True) for number in range(4)]
+    seen = dict(LocalWorkers(2, gpus=[]).run(visible_gpu, in_turn(tasks), deaf))
     assert set(seen.values()) == {"-1"} and len(seen) == 4
 
 
 def test_no_tasks_need_no_workers():
-    assert list(LocalWorkers(2).run(square, [], deaf)) == []
+    assert list(LocalWorkers(2).run(square, in_turn([]), deaf)) == []
 
 
 DRIVER = """
 import os, time
-from competition.compute import LocalWorkers
+from competition.compute import LocalWorkers, in_turn
 
 def work(task, say):
     say("here", os.getpid())
@@ -169,7 +179,7 @@ def hear(task, what, pid=None):
     if what == "here":
         print(pid, flush=True)
 
-for _ in LocalWorkers(2).run(work, [1, 2], hear):
+for _ in LocalWorkers(2).run(work, in_turn([1, 2]), hear):
     pass
 """
 
@@ -197,22 +207,10 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_task_that_is_not_admitted_is_dropped_and_the_others_go_on():
-    heard = []
-    workers = LocalWorkers(2)
-    results = dict(workers.run(square, range(5), lambda *said: heard.append(said[:2]), admits=lambda task: task != 3))
-    assert results == {0: 0, 1: 1, 2: 4, 4: 16}
-    assert (3, "dropped") in heard and (3, "started") not in heard
-
-
 def test_further_tasks_may_follow_from_results():
     to_do = [2]
     seen = []
-
-    def more(idle):
-        return [to_do.pop()] if to_do else []
-
-    for task, squared in LocalWorkers(2).run(square, (), deaf, more=more):
+    for task, squared in LocalWorkers(2).run(square, lambda fits: to_do.pop() if to_do else None, deaf):
         seen.append(task)
         if squared < 1000:
             to_do.append(squared)

@@ -116,3 +116,14 @@ def test_what_promises_most_goes_first_once_something_is_complete(dataset, tmp_p
     assert [name for name in started[3:] if name != started[2]] == [
         name for name in worth for _ in (0, 1) if name != started[2]
     ]
+
+
+def test_a_fold_that_is_not_admitted_is_dropped_and_the_others_go_on(dataset, tmp_path):
+    store, heard = store_in(tmp_path, dataset), []
+    run = cross_validate(
+        store, [KNN], LocalWorkers(2), lambda *said: heard.append(said[:2]), admits=lambda task: task.fold != 1
+    )
+    assert list(run) == []
+    assert sorted(task.fold for task, what in heard if what == "finished") == [0, 2]
+    assert [task.fold for task, what in heard if what == "dropped"] == [1]
+    assert [task.name for task in unfinished(store, [KNN])] == ["knn fold 1"]
