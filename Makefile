@@ -8,14 +8,16 @@ COMPETITION ?= digits
 NUMBER ?= $(SUBMISSION)
 options = --competition "$(COMPETITION)"
 training = $(options) $(if $(MODELS),--models $(MODELS)) $(if $(FOLDS),--folds $(FOLDS)) \
-	$(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(if $(BUDGET),--budget $(BUDGET))
+	$(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(if $(BUDGET),--budget $(BUDGET)) \
+	$(if $(CLUSTER),--cluster "$(CLUSTER)")
+trains = .venv/.ready $(if $(CLUSTER),.venv/.ready-cluster)
 
 python = .venv/bin/python
 run = $(python) -m competition
 
 .PHONY: help
 help: ## list the verbs
-	@echo "make VERB [COMPETITION=digits] [MODELS=\"quick quick.1 svm\"] [FOLDS=5] [SEED=0] [JOBS=cores] [BUDGET=20m] [BLEND=auto]"
+	@echo "make VERB [COMPETITION=digits] [MODELS=\"quick quick.1 svm\"] [FOLDS=5] [SEED=0] [JOBS=cores] [BUDGET=20m] [BLEND=auto] [CLUSTER=tcp://host:8786]"
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 .PHONY: setup
@@ -31,15 +33,15 @@ doctor: .venv/.ready ## look at a competition before a night is spent on it: cop
 		$(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 
 .PHONY: cv
-cv: .venv/.ready ## train every model on every fold, print the leaderboard
+cv: $(trains) ## train every model on every fold, print the leaderboard
 	@$(run) cv $(training)
 
 .PHONY: submit
-submit: .venv/.ready ## cross-validate, blend, write submissions/submission.csv
+submit: $(trains) ## cross-validate, blend, write submissions/submission.csv
 	@$(run) submit $(training) $(if $(BLEND),--blend $(BLEND))
 
 .PHONY: tune
-tune: $(if $(STORAGE),.venv/.ready-tune,.venv/.ready) ## search better settings, adopt what is proved (TRIALS=30, STORAGE=URL of a database)
+tune: $(trains) $(if $(STORAGE),.venv/.ready-tune) ## search better settings, adopt what is proved (TRIALS=30, STORAGE=URL of a database)
 	@$(run) tune $(training) $(if $(TRIALS),--trials $(TRIALS)) $(if $(STORAGE),--storage "$(STORAGE)")
 
 .PHONY: dashboard
@@ -76,8 +78,22 @@ onnx: .venv/.ready-onnx ## write the networks of submission NUMBER= as one ONNX 
 	@$(run) export-onnx $(options) $(if $(NUMBER),--number $(NUMBER))
 
 .PHONY: reproduce
-reproduce: .venv/.ready ## make submission NUMBER= anew and compare its bytes
-	@$(run) reproduce $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(JOBS),--jobs $(JOBS))
+reproduce: $(trains) ## make submission NUMBER= anew and compare its bytes
+	@$(run) reproduce $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(CLUSTER),--cluster "$(CLUSTER)")
+
+.PHONY: scheduler
+scheduler: .venv/.ready-cluster ## start a Dask scheduler, which hands tasks to workers on any machines
+	@$(python) -m dask scheduler
+
+.PHONY: worker
+worker: .venv/.ready-cluster ## let this machine train for CLUSTER=tcp://host:8786 (JOBS=cores)
+	@$(run) worker $(if $(CLUSTER),--cluster "$(CLUSTER)") $(if $(JOBS),--jobs $(JOBS))
+
+.PHONY: rehearse
+rehearse: $(trains) ## hand out TASKS=200 that sleep ASLEEP=1s: what a cluster's driver can serve
+	@$(run) rehearse $(options) $(if $(FOLDS),--folds $(FOLDS)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(CLUSTER),--cluster "$(CLUSTER)") $(if $(TASKS),--tasks $(TASKS)) $(if $(ASLEEP),--asleep $(ASLEEP))
 
 .PHONY: safety
 safety: .venv/.ready ## which changes of images change their class, by the first of MODELS

@@ -10,6 +10,7 @@ from typing import Any
 
 from competition.commands.improve import dashboard, tune
 from competition.commands.measure import bench, doctor, safety
+from competition.commands.scale import rehearse, worker
 from competition.commands.share import export, export_onnx, take_in
 from competition.commands.show import demo, report, tensorboard
 from competition.commands.submissions import grade, predict, reproduce, score, upload
@@ -103,6 +104,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "auto (the mean, unless something beats it beyond noise), mean, geometric, tempered, convex, "
         "hill-climbing or stacked; default: %(default)s",
     },
+    "cluster": {
+        "metavar": "ADDRESS",
+        "help": "of a Dask scheduler, such as tcp://host:8786, whose workers train; default: this machine's cores",
+    },
+    "tasks": {"type": _natural, "default": 200, "metavar": "N", "help": "how many; default: %(default)s"},
+    "asleep": {"type": _duration, "default": 1.0, "metavar": "TIME", "help": "how long each sleeps; default: 1s"},
     "trials": {
         "type": _natural,
         "default": 30,
@@ -135,16 +142,16 @@ POSITIONAL = ("files",)
 COMMANDS: tuple[tuple[Command, str], ...] = (
     (data, "competition"),
     (doctor, "competition models folds seed jobs"),
-    (cv, "competition models folds seed jobs budget"),
-    (submit, "competition models folds seed jobs budget blend"),
+    (cv, "competition models folds seed jobs budget cluster"),
+    (submit, "competition models folds seed jobs budget cluster blend"),
     (report, "competition models folds seed blend"),
     (tensorboard, "competition folds seed port"),
-    (tune, "competition models folds seed jobs trials budget storage"),
+    (tune, "competition models folds seed jobs budget cluster trials storage"),
     (dashboard, "competition storage"),
     (grade, "competition file"),
     (predict, "files competition number jobs json"),
     (demo, "competition number port"),
-    (reproduce, "competition number jobs"),
+    (reproduce, "competition number jobs cluster"),
     (take_in, "competition folds seed name oof test split"),
     (export, "competition models folds seed"),
     (export_onnx, "competition number"),
@@ -152,6 +159,8 @@ COMMANDS: tuple[tuple[Command, str], ...] = (
     (score, "competition number value"),
     (safety, "competition models folds seed"),
     (bench, "competition folds seed full"),
+    (worker, "cluster jobs"),
+    (rehearse, "competition folds seed cluster jobs tasks asleep"),
 )
 
 

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -51,7 +52,7 @@ FRUGAL = {  # no chatter, no GPU memory in advance
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
 CUDA_LIBRARIES = ("nvidia.cudnn", "jax_cuda12_plugin", "jax_cuda13_plugin")  # with them networks can use a GPU
-ATTEMPTS = 2  # a worker can die of its neighbours' hunger for memory, so its task gets a second one
+MEMORY = 1.5e9  # bytes that a worker may take
 LOOK_AROUND = 0.2  # seconds between looks at what the workers said
 
 Say = Callable[..., None]
@@ -108,6 +109,8 @@ class Crew(Protocol[AnyWorker]):
 class Workers(ABC):
     """Where tasks run; how they are handed out is the same everywhere."""
 
+    attempts = 2  # a worker can die of its neighbours' hunger for memory, so its task gets a second one
+
     @property
     @abstractmethod
     def jobs(self) -> int:
@@ -143,7 +146,7 @@ class Workers(ABC):
                 for said in crew.heard():
                     hear(*said)
                 for task, outcome in outcomes:
-                    if isinstance(outcome, Death) and tried[task] < ATTEMPTS:
+                    if isinstance(outcome, Death) and tried[task] < self.attempts:
                         again.append(task)
                         hear(task, "again", outcome.failure)
                         continue
@@ -162,6 +165,14 @@ def in_turn(tasks: Iterable[Any]) -> Take:
         return first
 
     return take
+
+
+def attempted(work: Work, task: Any, say: Say) -> Any:
+    """In a worker: the result of work(task, say), or as a Failure what went wrong, so that a task fails alone."""
+    try:
+        return work(task, say)
+    except Exception as error:
+        return Failure(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
 
 
 def wants_gpu(task: Any) -> bool:
@@ -308,15 +319,14 @@ def _begin(address: Any, key: bytes, last_words: str) -> None:
 
 
 def _work(work: Work, task: Any, result: Path) -> Failure | None:
-    """In the worker: leave the result in a file, or return as a Failure what went wrong, so that a task fails alone."""
-    try:
-        result.write_bytes(pickle.dumps(work(task, lambda *said: say(task, *said))))
-    except Exception as error:
-        return Failure(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
-    else:
-        return None
-    finally:
-        be_heard()
+    """In the worker: leave the result in a file, or return a Failure."""
+
+    def keep(task: Any, say: Say) -> None:
+        result.write_bytes(pickle.dumps(work(task, say)))
+
+    outcome = attempted(keep, task, partial(say, task))
+    be_heard()
+    return outcome
 
 
 def _read(result: Path) -> Any:

@@ -4,10 +4,12 @@ The files are parsed once; later reads map a cache that is named after their dig
 """
 
 import hashlib
+import io
 import os
 import shlex
 import shutil
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +60,23 @@ def load(folder: Path) -> Dataset:
         print(f"{damage}; {folder} is parsed anew", file=sys.stderr, flush=True)
     if damage:
         _write_cache(cache, tables.read(folder), digest)
+    return _map_cache(cache)
+
+
+def packed(dataset: Dataset) -> bytes:
+    """The data set as a zip file, for a machine that does not have it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(dataset.cache.iterdir()):
+            archive.write(path, path.name)
+    return buffer.getvalue()
+
+
+def unpacked(path: Path) -> Dataset:
+    """The data set that was packed into this file, unpacked beside it."""
+    cache = path.with_suffix("")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(cache)
     return _map_cache(cache)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from competition.compute import MEMORY
 from competition.data import Dataset
 from competition.likeness import near_pairs
 from competition.metrics import suspected
@@ -19,7 +20,6 @@ SAMPLE = 4_000  # rows each of train and test, when they are told apart
 NEWS = 0.01  # p-value
 UNEVEN = 10  # times as many rows in the largest class as in the smallest
 FEW = 50  # rows of a class
-WORKER = 1.5e9  # bytes that a worker may take
 MODEL = 6e6  # bytes that a fold leaves on disk
 USUAL_PEAK = 200.0  # GFLOP/s of the machine that the models' usual seconds are of
 USUAL_ROWS = 42_000  # of which all folds of a model take five times its usual seconds
@@ -173,7 +173,7 @@ def needs(dataset: Dataset, plan: Plan) -> Finding:
     """Memory and disk against what is there, and the time by the speed of this machine."""
     memory, disk = psutil.virtual_memory().available, shutil.disk_usage(plan.place.resolve()).free
     folds, jobs = plan.folds, plan.jobs
-    asked = jobs * WORKER + 2 * dataset.images.nbytes
+    asked = jobs * MEMORY + 2 * dataset.images.nbytes
     predictions = 4 * len(dataset.classes) * (len(dataset.labels) + folds * len(dataset.test_ids))
     written = len(plan.members) * (predictions + folds * MODEL)
     share = len(dataset.labels) * (1 - 1 / folds) * folds / (0.8 * USUAL_ROWS)

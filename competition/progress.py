@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from competition.compute import Workers
 from competition.crossval import in_order
 from competition.curves import Point
 from competition.metrics import Score, hits, percent
@@ -40,10 +41,10 @@ class Running:
 class Progress:
     """Which folds are done, which run, and how long the rest will take."""
 
-    def __init__(self, store: Store, members: Sequence[Member], jobs: int) -> None:
+    def __init__(self, store: Store, members: Sequence[Member], workers: Workers) -> None:
         self.store = store
         self.members = in_order(members)
-        self.jobs = jobs
+        self.workers = workers
         self.running: dict[Task, Running] = {}
         self.seconds: dict[str, dict[int, float]] = {member.name: {} for member in members}
         self.hits: dict[str, np.ndarray] = {}
@@ -67,7 +68,7 @@ class Progress:
             if task.member in self.dropped:
                 return None
             self.dropped.append(task.member)
-            return f"{task.member.name} is left out: it needs {clock(self.left_for(task.member) / self.jobs)}"
+            return f"{task.member.name} is left out: it needs {clock(self.left_for(task.member) / self.workers.jobs)}"
         elif what == "again":
             self.running.pop(task, None)
             return f"{task.name} is tried again: {detail.reason}"
@@ -91,11 +92,11 @@ class Progress:
 
     def left(self) -> float:
         """Seconds to go, all workers together."""
-        return sum(self.left_for(member) for member in self.members if member not in self.dropped) / self.jobs
+        return sum(self.left_for(member) for member in self.members if member not in self.dropped) / self.workers.jobs
 
     def fits(self, member: Member, seconds: float) -> bool:
         """Whether all that the member still needs can be done in so many seconds, all workers together."""
-        return self.left_for(member) / self.jobs <= seconds
+        return self.left_for(member) / self.workers.jobs <= seconds
 
     def left_for(self, member: Member) -> float:
         """Seconds of work that the member still has."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from competition.data import Dataset
 from competition.folds import Folds
-from competition.models import Member
+from competition.models import Member, available
 
 PACKAGE = Path(__file__).parent
 Ingredients = dict[str, str]
@@ -45,6 +45,12 @@ def source_digest(module: str) -> str:
     trees = {"competition.task": _syntax(PACKAGE / "task.py")[1]}
     _collect(module, trees)
     return hashlib.sha256(json.dumps(trees, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def sources() -> dict[str, str]:
+    """Digest of each model's source, by the model's name."""
+    return {name: source_digest(f"competition.models.{name}") for name in available()}
 
 
 def _collect(module: str, trees: dict[str, str]) -> None:

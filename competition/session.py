@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from competition.problem import Problem
 
 if TYPE_CHECKING:
+    from competition.compute import Workers
     from competition.data import Dataset
     from competition.ledger import Entry, Origin
     from competition.models import Member
@@ -89,11 +90,24 @@ def member_of(options: argparse.Namespace, name: str) -> "Member":
     return adopted(FOLDS / options.competition, Member.named(name))
 
 
+def workers_of(options: argparse.Namespace) -> "Workers":
+    """This machine's cores, or a cluster."""
+    if not options.cluster:
+        from competition.compute import LocalWorkers
+
+        return LocalWorkers(options.jobs)
+    try:
+        from competition.cluster import ClusterWorkers
+    except ModuleNotFoundError:
+        remedy = "use make's verbs, or: pip install -r requirements-cluster.txt"
+        raise Problem(f"a cluster needs Dask; {remedy}") from None
+    return ClusterWorkers(options.cluster, options.jobs)
+
+
 def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[list[Predictions]]":
     """All complete members whenever there are more, with progress on the terminal."""
     from competition import terminal
     from competition.advice import expected
-    from competition.compute import LocalWorkers
     from competition.crossval import cross_validate, unfinished
     from competition.files import alone
     from competition.logs import folder_of, logged
@@ -102,14 +116,14 @@ def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[l
 
     members = members_of(options)
     _require_rows(store, members)
-    workers = LocalWorkers(options.jobs)
+    workers = workers_of(options)
     if tasks := unfinished(store, members):
         reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
         print(f"{len(tasks)} folds to train with {workers.jobs} workers", *reasons, sep="\n  ", flush=True)
     for path in sorted({path_of(store.folder, member) for member in members}):
         if path.exists():
             print(f"{path.stem} has the settings of {path}", flush=True)
-    progress = Progress(store, members, workers.jobs)
+    progress = Progress(store, members, workers)
     end = time.monotonic() + (options.budget or math.inf)
 
     def admits(task: "Task") -> bool:

@@ -66,7 +66,7 @@ def table(progress: Progress) -> Table:
     count = progress.store.folds.count
     for member in progress.members:
         done = len(progress.seconds[member.name])
-        left = "" if done == count else clock(progress.left_for(member) / progress.jobs)
+        left = "" if done == count else clock(progress.left_for(member) / progress.workers.jobs)
         rows.add_row(member.name, f"{done}/{count}", percent(progress.score(member.name)), "", "", "", left)
         for task, run in list(progress.running.items()):
             if task.member == member:

@@ -1,15 +1,20 @@
 """Small real data: the 8x8 digits that scikit-learn ships, enlarged, as a competition with sealed answers."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -133,3 +138,78 @@ def faultless(browser):
         found = Axe().run(tab)
         assert found.violations_count == 0, found.generate_report()
     assert complaints == []
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
+    """Until something is so, which it has to be soon."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+class Cluster:
+    """A scheduler and the workers that a test asks for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.processes: list[subprocess.Popen] = []
+        self.clients = []
+        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+                                     "--scheduler-file", str(folder / "scheduler.json"))  # fmt: skip
+        wait_until((folder / "scheduler.json").exists)
+        self.address = json.loads((folder / "scheduler.json").read_text())["address"]
+
+    def start(self, *arguments: str, path: tuple[Path, ...] = ()) -> subprocess.Popen:
+        """A nanny with a worker of one thread, or as the arguments say; `path` comes before ours."""
+        shape = arguments or ("--nthreads", "1")
+        return self._start("worker", self.address, *shape, "--local-directory", str(self.folder), path=path)
+
+    def workers(self, jobs: int | None = None):
+        """As a driver has them."""
+        from competition.cluster import ClusterWorkers
+
+        found = ClusterWorkers(self.address, jobs)
+        self.clients.append(found.client)
+        return found
+
+    def end(self) -> None:
+        """Everything that was started, and what it started."""
+        for client in self.clients:
+            client.close()
+        for process in self.processes:
+            with suppress(psutil.NoSuchProcess):
+                for child in [*psutil.Process(process.pid).children(recursive=True), process]:
+                    child.kill()
+            process.wait()
+
+    def _start(self, *arguments: str, path: tuple[Path, ...] = ()) -> subprocess.Popen:
+        folders = [*map(str, path), str(ROOT), str(ROOT / "tests")]
+        with (self.folder / "log").open("ab") as log:
+            self.processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "dask", *arguments],
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.folder,
+                    env=os.environ | {"PYTHONPATH": os.pathsep.join(folders)},
+                )
+            )
+        return self.processes[-1]
+
+
+@pytest.fixture
+def empty_cluster(tmp_path_factory):
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield cluster
+    cluster.end()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Two workers, which the tests that share it leave in good health."""
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    for _ in range(2):
+        cluster.start()
+    yield cluster
+    cluster.end()

@@ -146,9 +146,14 @@ def postgresql(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_drivers_share_a_study_and_no_work(postgresql, tmp_path, own_competition, place):
+@pytest.mark.parametrize("where", ["here", "on a cluster"])
+def test_two_drivers_share_a_study_and_no_work(where, postgresql, empty_cluster, tmp_path, own_competition, place):
     arguments = [sys.executable, "-m", "competition", "tune", "--competition", "digits8", "--folds", "5", "--jobs", "1"]
     arguments += ["--models", "knn", "--trials", "12", "--storage", postgresql]
+    if where == "on a cluster":
+        for _ in range(2):
+            empty_cluster.start()
+        arguments += ["--cluster", empty_cluster.address]
     drivers = []
     for name in ("one", "two"):  # as on two machines, each with its own folders
         (tmp_path / name).mkdir()

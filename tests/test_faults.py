@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ import optuna
 import pandas as pd
 import psutil
 import pytest
-from conftest import ROOT, TEST_ROWS
+from conftest import ROOT, TEST_ROWS, wait_until
 
 from competition.studies import open_storage
 
@@ -54,13 +53,6 @@ SOON = 5  # seconds in which a run that is asked to end has to
 def faults(record_property):
     """Counts the faults that a test tried, for the suite's last line."""
     return lambda number=1: record_property("faults", number)
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from urllib.request import urlopen
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, wait_until
 
 SMALL = ("--competition", "digits8", "--folds", "2", "--jobs", "2")
 
@@ -76,13 +76,6 @@ def test_submit_again_trains_nothing_and_changes_nothing(command, tmp_path):
     done = command("submit", *SMALL, "--models", "knn", "svm")
     assert done.returncode == 0 and "folds to train" not in done.stdout
     assert stored(tmp_path) == before and (tmp_path / "submissions" / "ledger.csv").read_bytes() == ledger
-
-
-def wait_until(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_users_mistake_is_one_line_and_status_2(command, own_competition):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from competition.compute import Failure
+from competition.compute import Failure, LocalWorkers
 from competition.curves import Point
 from competition.folds import split
 from competition.models import Member
@@ -14,7 +14,7 @@ MEMBERS = [Member.named("knn"), Member.named("mlp")]
 
 @pytest.fixture
 def progress(dataset, tmp_path):
-    return Progress(Store(tmp_path, dataset, split(dataset, 2, 0)), MEMBERS, jobs=2)
+    return Progress(Store(tmp_path, dataset, split(dataset, 2, 0)), MEMBERS, LocalWorkers(2))
 
 
 def finished(progress, fold, seconds=10.0, right=True):

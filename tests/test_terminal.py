@@ -2,6 +2,7 @@ import numpy as np
 from rich.console import Console
 
 from competition import terminal
+from competition.compute import LocalWorkers
 from competition.curves import Point
 from competition.folds import split
 from competition.models import Member
@@ -19,7 +20,7 @@ def printed(renderable) -> str:
 
 def test_the_table_shows_each_model(dataset, tmp_path):
     members = [Member.named("knn"), Member.named("mlp")]
-    progress = Progress(Store(tmp_path, dataset, split(dataset, 2, 0)), members, jobs=2)
+    progress = Progress(Store(tmp_path, dataset, split(dataset, 2, 0)), members, LocalWorkers(2))
     progress.hear(Task(members[1], 1), "started")
     point = Point(2, 5, 0.25, 1234.5, 3 * 2**29, 0.99, 0.1, 0.975, 0.2)
     progress.hear(Task(members[1], 1), "epoch", point)

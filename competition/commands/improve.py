@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from competition.problem import Problem
-from competition.session import FOLDS, alarm, members_of, open_store
+from competition.session import FOLDS, alarm, members_of, open_store, workers_of
 
 if TYPE_CHECKING:
     from competition.campaign import Search
@@ -21,14 +21,13 @@ def tune(options: argparse.Namespace) -> None:
     """Search for better settings of each model, and adopt what is proved on another split."""
     from competition import terminal
     from competition.campaign import Place, Search, turns
-    from competition.compute import LocalWorkers
     from competition.folds import frozen
     from competition.studies import open_storage, stored
 
     store = open_store(options)
     other = frozen(store.dataset, store.folder, options.folds, options.seed + 1)
     storage = open_storage(options.storage, store.folder)
-    workers = LocalWorkers(options.jobs)
+    workers = workers_of(options)
     place = Place(options.competition, store.dataset, store.folds, other, workers, storage)
     kinds = {member.kind: member for member in members_of(options) if not member.imported and member.seed == 0}
     if not kinds:

@@ -1,0 +1,309 @@
+"""Where tasks run instead of here: the workers of a Dask scheduler, on any number of machines.
+
+A worker needs this package and nothing else: what is to be done and on which pixels is sent to each once, as files, and
+results come back as predictions. The scheduler needs Dask alone, so that what passes through it is bytes. Each task is
+given to one worker by name, as on one machine; Dask carries it there, tells who comes and who goes, and starts workers
+again that died.
+"""
+
+import hashlib
+import io
+import logging
+import pickle
+import queue
+import sys
+import tempfile
+import time
+import uuid
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from distributed import Client, Future
+from distributed.comm import CommClosedError
+from distributed.diagnostics.plugin import UploadFile
+
+from competition.compute import (
+    MEMORY,
+    Death,
+    Failure,
+    Work,
+    Workers,
+    wants_gpu,
+)
+from competition.data import packed
+from competition.errand import Packer
+from competition.problem import Problem
+from competition.provenance import keras_backend, sources
+
+PATIENCE = 10.0  # seconds for a scheduler or a worker to answer
+LOOK_AROUND = 0.5  # seconds between looks at who is there
+SENT_ALIKE = ("python", "dask", "distributed")  # or what is sent cannot be read
+
+
+@dataclass(frozen=True)
+class _ClusterWorker:
+    """A place for one task, with a worker that Dask knows by its address."""
+
+    address: str
+    has_gpu: bool
+    among_both: bool  # whether there are workers with a GPU and others
+
+    def fits(self, task: Any) -> bool:
+        """Where there are both, networks wait for the GPUs, and the rest leaves them to these."""
+        return not self.among_both or wants_gpu(task) == self.has_gpu
+
+
+class ClusterWorkers(Workers):
+    """All workers of a scheduler that are like us, or as many as are asked for; they may come and go."""
+
+    attempts = 3
+
+    def __init__(self, address: str, jobs: int | None = None) -> None:
+        # What goes wrong is told by us; versions are compared below.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+        self.client = _connected(address)
+        self.address, self._most = address, jobs or sys.maxsize
+        self._unfit: dict[str, str | None] = {}  # address: why it gets no tasks, or None
+        self._fit: dict[str, dict[str, Any]] = {}  # what is told of those that are there and fit
+        self.there: set[str] = set()  # at the last look, fit or not
+        self._sent: set[str] = set()
+        self.look()
+
+    @property
+    def jobs(self) -> int:
+        """Those that were there at the last look, one at the least, who may yet come."""
+        return max(1, min(self._most, sum(told["nthreads"] for told in self._fit.values())))
+
+    @contextmanager
+    def crew(self, work: Work) -> "Iterator[_ClusterCrew]":
+        """The workers as they come and go, each told what the work is."""
+        crew = _ClusterCrew(self, self._send(work))
+        try:
+            yield crew
+        finally:
+            crew.dismiss()
+
+    def look(self) -> None:
+        """See who is there and fit to be used; why others are not is told once."""
+        try:
+            if self.client.status != "running":
+                raise CommClosedError
+            there = self.client.scheduler_info()["workers"]
+            if new := {address: told for address, told in there.items() if address not in self._unfit}:
+                self._unfit |= self._examined(new)
+        except (OSError, TimeoutError):
+            self._raise_gone()
+        self.there = set(there)
+        running = {address: told for address, told in there.items() if told["status"] == "running"}
+        fit = {address: told for address, told in running.items() if not self._unfit[address]}
+        if running and not fit:
+            raise Problem(f"no worker of {self.address} can be used; mend that, and run again")
+        self._fit = fit
+
+    def idle(self, busy: Counter[str]) -> list[_ClusterWorker]:
+        """Places where nobody's task is; if there are none and none of ours is at work, one is waited for."""
+        self.look()
+        if not (places := self._places(busy)) and not busy:
+            whom = "workers, all of which are at work for others" if self._fit else "workers"
+            start = f"make worker CLUSTER={self.address}"
+            print(f"waiting for {whom}; more are started by: {start}", file=sys.stderr, flush=True)
+            while not places:
+                time.sleep(LOOK_AROUND)
+                self.look()
+                places = self._places(busy)
+        return places[: max(0, self._most - busy.total())]
+
+    def _places(self, busy: Counter[str]) -> list[_ClusterWorker]:
+        """Where the scheduler knows of no task, and we neither, who may know earlier."""
+        has_gpu = {address: bool(told["resources"].get("GPU")) for address, told in self._fit.items()}
+        both = len(set(has_gpu.values())) == 2
+        try:
+            tasks = self.client.processing()
+        except (OSError, TimeoutError):
+            self._raise_gone()
+        taken = {address: max(busy[address], len(tasks.get(address, ()))) for address in self._fit}
+        return [
+            _ClusterWorker(address, has_gpu[address], both)
+            for address, told in self._fit.items()
+            for _ in range(told["nthreads"] - taken[address])
+        ]
+
+    def _raise_gone(self) -> NoReturn:
+        raise Problem(
+            f"the scheduler at {self.address} is gone; what is finished is kept: start it and its workers, or leave "
+            "CLUSTER out, and run again"
+        ) from None
+
+    def _examined(self, new: dict[str, dict]) -> dict[str, str | None]:
+        """Why each worker cannot be used, or None."""
+        found: Any = self.client.get_versions(packages=("numpy", "scipy", "scikit-learn", "keras", keras_backend()))
+        ours, scheduler = found["client"]["packages"], found["scheduler"]["packages"]
+        if wrong := _difference({name: ours[name] for name in SENT_ALIKE}, scheduler):
+            raise Problem(f"the scheduler at {self.address} has {wrong}; install what we have, and start it again")
+        reasons: dict[str, str | None] = {}
+        for address, told in new.items():
+            versions = found["workers"].get(address, {}).get("packages", {})
+            reasons[address] = _difference({name: ours[name] for name in versions}, versions) or _shape(told)
+        alike = [address for address, reason in reasons.items() if not reason]
+        answers = self.client.run(_asking_for_sources(), workers=alike, on_error="return") if alike else {}
+        for address, theirs in answers.items():
+            if isinstance(theirs, Exception):
+                reasons[address] = f"no package `competition` ({theirs}); start it with `make worker` in a clone"
+            elif differing := sorted(name for name, digest in sources().items() if theirs.get(name) != digest):
+                reasons[address] = f"another source of {', '.join(differing)}; bring it up to date, and start it again"
+        for address, reason in reasons.items():
+            if reason:
+                print(f"worker {new[address]['name']} at {address} gets no tasks: it has {reason}", file=sys.stderr)
+        return reasons
+
+    def _send(self, work: Work) -> str:
+        """Leave the work with every worker that is there or comes, its data beside it; the name of its file."""
+        buffer = io.BytesIO()
+        packer = Packer(buffer)
+        packer.dump(work)
+        for dataset in packer.datasets:
+            self._send_file(f"{dataset.digest}.zip", partial(packed, dataset))
+        name = f"{hashlib.sha256(buffer.getvalue()).hexdigest()}.work"
+        self._send_file(name, buffer.getvalue)
+        return name
+
+    def _send_file(self, name: str, content: Callable[[], bytes]) -> None:
+        """Dask keeps it for workers that come later."""
+        if name in self._sent:
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_bytes(content())
+            plugin = UploadFile(str(path), load=False)
+        plugin.idempotent = True  # another driver may have sent it
+        self.client.register_plugin(plugin, name=name)
+        self._sent.add(name)
+
+
+class _ClusterCrew:
+    """The workers of a cluster, while one kind of work is done."""
+
+    def __init__(self, workers: ClusterWorkers, work: str) -> None:
+        self._workers, self._client, self._work = workers, workers.client, work
+        self._topic = f"competition-{uuid.uuid4()}"
+        self._busy: dict[str, tuple[Future, str]] = {}  # key: (future, its worker's address)
+        self._tasks: dict[str, Any] = {}  # by key, those that are done included, as words may yet come
+        self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._said: queue.SimpleQueue[tuple[str, tuple]] = queue.SimpleQueue()
+        self._client.subscribe_topic(self._topic, lambda event: self._said.put(pickle.loads(event[1])))
+
+    def idle(self) -> list[_ClusterWorker]:
+        """Places for a task, newcomers' included."""
+        return self._workers.idle(Counter(address for _, address in self._busy.values()))
+
+    def begin(self, worker: _ClusterWorker, task: Any) -> None:
+        """Send it there, and nowhere else."""
+        key = f"competition-{uuid.uuid4()}"
+        errand = pickle.dumps((self._work, self._topic, key, task))
+        future = self._client.submit(_performing(), errand, key=key, workers=[worker.address], pure=False)
+        self._busy[key], self._tasks[key] = (future, worker.address), task
+        future.add_done_callback(lambda done: self._done.put(done.key))
+
+    def ended(self) -> list[tuple[Any, Any]]:
+        """What has ended; a task whose worker is gone has, too."""
+        outcomes = []
+        with suppress(queue.Empty):
+            key = self._done.get(timeout=LOOK_AROUND)
+            while True:
+                if key in self._busy:
+                    outcomes.append((self._tasks[key], self._outcome(self._busy.pop(key)[0])))
+                key = self._done.get_nowait()
+        if self._busy:
+            self._workers.look()
+            for key, (future, address) in list(self._busy.items()):
+                if address not in self._workers.there:
+                    del self._busy[key]
+                    future.cancel()
+                    outcomes.append((self._tasks[key], Death(Failure(f"its worker at {address} is gone", ""))))
+        return outcomes
+
+    def heard(self) -> Iterator[tuple]:
+        """What the workers said; it comes the same way as that they are done, and earlier."""
+        while not self._said.empty():
+            key, said = self._said.get()
+            if key in self._tasks:
+                yield self._tasks[key], *said
+
+    def dismiss(self) -> None:
+        """Let go of what runs; its workers look whether it is still wanted."""
+        with suppress(OSError, TimeoutError, CommClosedError):
+            if self._client.status == "running":
+                self._client.unsubscribe_topic(self._topic)
+                self._client.cancel([future for future, _ in self._busy.values()])
+
+    def _outcome(self, future: Future) -> Any:
+        """The result, a Failure, or the Death of who should have told it."""
+        try:
+            return future.result(timeout=PATIENCE)
+        except Exception as error:  # of Dask's: what a task raises is a Failure
+            self._workers.look()
+            return Death(Failure(f"its worker gave no answer ({type(error).__name__}: {error})".splitlines()[0], ""))
+
+
+def _connected(address: str) -> Client:
+    """The scheduler's client; Dask asserts that a new one is sent nothing but a greeting at first, which is not so."""
+    for _ in range(3):
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                return Client(address, timeout=PATIENCE, set_as_default=False)
+        except AssertionError:
+            continue
+        except (OSError, TimeoutError, ValueError) as error:
+            told = str(error)
+            break
+    else:
+        told = "it greets us wrongly"
+    remedy = "start one with `make scheduler`, or look whether the address is right"
+    raise Problem(f"no Dask scheduler answers at {address} ({told}); {remedy}") from None
+
+
+def _difference(ours: dict[str, str], theirs: dict[str, str]) -> str | None:
+    """The first package whose version is another, in words; of Python, the first two numbers have to agree."""
+    for name, version in ours.items():
+        wanted, found = (
+            told and ".".join(told.split(".")[:2]) if name == "python" else told for told in (version, theirs.get(name))
+        )
+        if wanted != found:
+            return f"{name} {found or 'not at all'}, not {wanted} as here"
+    return None
+
+
+def _shape(told: dict[str, Any]) -> str | None:
+    """What is wrong with how a worker was started, in words."""
+    least = MEMORY * told["nthreads"]
+    if told["memory_limit"] and told["memory_limit"] < least:
+        has = f"{told['memory_limit'] / 1e9:.1f} GB"
+        return f"{has} of memory, of which its tasks may take {least / 1e9:.1f}; start fewer on its machine, with JOBS="
+    return None
+
+
+# What goes through the scheduler names nothing of ours, which it need not have: functions inside of functions are sent
+# as what they do.
+def _asking_for_sources() -> Callable[[], dict[str, str]]:
+    def ask() -> dict[str, str]:
+        from competition.provenance import sources
+
+        return sources()
+
+    return ask
+
+
+def _performing() -> Callable[[bytes], Any]:
+    def begin(errand: bytes) -> Any:
+        from competition.errand import perform
+
+        return perform(errand)
+
+    return begin
