@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,7 +43,8 @@ from competition.problem import Problem
 from competition.provenance import keras_backend, sources
 
 PATIENCE = 10.0  # seconds for a scheduler or a worker to answer
-LOOK_AROUND = 0.5  # seconds between looks at who is there
+LOOK_AROUND = 0.5  # seconds to wait for something to end, or for somebody to come
+LOOKING = 0.1  # of the time at most; a look at thousands of workers takes a while
 SENT_ALIKE = ("python", "dask", "distributed")  # or what is sent cannot be read
 
 
@@ -73,6 +75,8 @@ class ClusterWorkers(Workers):
         self._unfit: dict[str, str | None] = {}  # address: why it gets no tasks, or None
         self._fit: dict[str, dict[str, Any]] = {}  # what is told of those that are there and fit
         self.there: set[str] = set()  # at the last look, fit or not
+        self._processing: dict[str, tuple[str, ...]] = {}  # at the last look: the keys of the tasks of each
+        self._next_look = 0.0
         self._sent: set[str] = set()
         self.look()
 
@@ -91,11 +95,15 @@ class ClusterWorkers(Workers):
             crew.dismiss()
 
     def look(self) -> None:
-        """See who is there and fit to be used; why others are not is told once."""
+        """See who is there, fit to be used, and at work; why others are not fit is told once."""
         try:
             if self.client.status != "running":
                 raise CommClosedError
+            if (began := time.monotonic()) < self._next_look:
+                return
             there = self.client.scheduler_info()["workers"]
+            self._processing = self.client.processing()
+            self._next_look = time.monotonic() + (time.monotonic() - began) * (1 / LOOKING - 1)
             if new := {address: told for address, told in there.items() if address not in self._unfit}:
                 self._unfit |= self._examined(new)
         except (OSError, TimeoutError):
@@ -107,32 +115,33 @@ class ClusterWorkers(Workers):
             raise Problem(f"no worker of {self.address} can be used; mend that, and run again")
         self._fit = fit
 
-    def idle(self, busy: Counter[str]) -> list[_ClusterWorker]:
-        """Places where nobody's task is; if there are none and none of ours is at work, one is waited for."""
+    def idle(self, busy: Counter[str], ours: str) -> list[_ClusterWorker]:
+        """Places where nobody's task is; if there are none and none of ours is at work, one is waited for.
+
+        `busy` says how many of our tasks each worker has, `ours` how their keys begin: what the scheduler told of them
+        at the last look is not true any more.
+        """
         self.look()
-        if not (places := self._places(busy)) and not busy:
+        if not (places := self._places(busy, ours)) and not busy:
             whom = "workers, all of which are at work for others" if self._fit else "workers"
             start = f"make worker CLUSTER={self.address}"
             print(f"waiting for {whom}; more are started by: {start}", file=sys.stderr, flush=True)
             while not places:
                 time.sleep(LOOK_AROUND)
                 self.look()
-                places = self._places(busy)
+                places = self._places(busy, ours)
         return places[: max(0, self._most - busy.total())]
 
-    def _places(self, busy: Counter[str]) -> list[_ClusterWorker]:
-        """Where the scheduler knows of no task, and we neither, who may know earlier."""
+    def _places(self, busy: Counter[str], ours: str) -> list[_ClusterWorker]:
         has_gpu = {address: bool(told["resources"].get("GPU")) for address, told in self._fit.items()}
         both = len(set(has_gpu.values())) == 2
-        try:
-            tasks = self.client.processing()
-        except (OSError, TimeoutError):
-            self._raise_gone()
-        taken = {address: max(busy[address], len(tasks.get(address, ()))) for address in self._fit}
+        others = Counter(
+            address for address, keys in self._processing.items() for key in keys if not str(key).startswith(ours)
+        )
         return [
             _ClusterWorker(address, has_gpu[address], both)
             for address, told in self._fit.items()
-            for _ in range(told["nthreads"] - taken[address])
+            for _ in range(told["nthreads"] - busy[address] - others[address])
         ]
 
     def _raise_gone(self) -> NoReturn:
@@ -192,21 +201,22 @@ class _ClusterCrew:
 
     def __init__(self, workers: ClusterWorkers, work: str) -> None:
         self._workers, self._client, self._work = workers, workers.client, work
-        self._topic = f"competition-{uuid.uuid4()}"
+        self._name = f"competition-{uuid.uuid4()}"  # its topic, and how its tasks' keys begin
+        self._numbers = count()
         self._busy: dict[str, tuple[Future, str]] = {}  # key: (future, its worker's address)
         self._tasks: dict[str, Any] = {}  # by key, those that are done included, as words may yet come
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._said: queue.SimpleQueue[tuple[str, tuple]] = queue.SimpleQueue()
-        self._client.subscribe_topic(self._topic, lambda event: self._said.put(pickle.loads(event[1])))
+        self._client.subscribe_topic(self._name, lambda event: self._said.put(pickle.loads(event[1])))
 
     def idle(self) -> list[_ClusterWorker]:
         """Places for a task, newcomers' included."""
-        return self._workers.idle(Counter(address for _, address in self._busy.values()))
+        return self._workers.idle(Counter(address for _, address in self._busy.values()), self._name)
 
     def begin(self, worker: _ClusterWorker, task: Any) -> None:
         """Send it there, and nowhere else."""
-        key = f"competition-{uuid.uuid4()}"
-        errand = pickle.dumps((self._work, self._topic, key, task))
+        key = f"{self._name}-{next(self._numbers)}"
+        errand = pickle.dumps((self._work, self._name, key, task))
         future = self._client.submit(_performing(), errand, key=key, workers=[worker.address], pure=False)
         self._busy[key], self._tasks[key] = (future, worker.address), task
         future.add_done_callback(lambda done: self._done.put(done.key))
@@ -240,7 +250,7 @@ class _ClusterCrew:
         """Let go of what runs; its workers look whether it is still wanted."""
         with suppress(OSError, TimeoutError, CommClosedError):
             if self._client.status == "running":
-                self._client.unsubscribe_topic(self._topic)
+                self._client.unsubscribe_topic(self._name)
                 self._client.cancel([future for future, _ in self._busy.values()])
 
     def _outcome(self, future: Future) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from distributed import get_worker
+from distributed import Status, get_worker
 
 from competition.compute import Crew, LocalWorkers, Work
 from competition.data import Dataset, unpacked
@@ -53,7 +53,8 @@ def perform(errand: bytes) -> Any:
     name, topic, key, task = pickle.loads(errand)
 
     def is_wanted() -> bool:
-        return worker.state.tasks[key].state == "executing"
+        is_ending = worker.status in (Status.closing, Status.closed)
+        return not is_ending and worker.state.tasks[key].state == "executing"
 
     def pass_on(crew: Crew) -> None:
         for _, *said in crew.heard():
@@ -83,9 +84,7 @@ def _crew_of_one(work: Path) -> Iterator[Crew]:
     if kept := _kept.get(work):
         stack, crew = kept.pop()
     else:
-        current_process().daemon = (
-            False  # who is a daemon, as Dask's nannies make their workers, may start no processes
-        )
+        current_process().daemon = False  # a daemon, as Dask's nannies make their workers, may start no processes
         stack = ExitStack()
         crew = stack.enter_context(LocalWorkers(1).crew(_opened(work)))
     try:

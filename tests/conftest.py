@@ -155,7 +155,7 @@ class Cluster:
         self.folder = folder
         self.processes: list[subprocess.Popen] = []
         self.clients = []
-        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
+        self.scheduler = self._start("dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
                                      "--scheduler-file", str(folder / "scheduler.json"))  # fmt: skip
         wait_until((folder / "scheduler.json").exists)
         self.address = json.loads((folder / "scheduler.json").read_text())["address"]
@@ -163,7 +163,11 @@ class Cluster:
     def start(self, *arguments: str, path: tuple[Path, ...] = ()) -> subprocess.Popen:
         """A nanny with a worker of one thread, or as the arguments say; `path` comes before ours."""
         shape = arguments or ("--nthreads", "1")
-        return self._start("worker", self.address, *shape, "--local-directory", str(self.folder), path=path)
+        return self._start("dask", "worker", self.address, *shape, path=path)
+
+    def start_ours(self) -> subprocess.Popen:
+        """What `make worker` starts."""
+        return self._start("competition", "worker", "--cluster", self.address, "--jobs", "1")
 
     def workers(self, jobs: int | None = None):
         """As a driver has them."""
@@ -183,16 +187,17 @@ class Cluster:
                     child.kill()
             process.wait()
 
-    def _start(self, *arguments: str, path: tuple[Path, ...] = ()) -> subprocess.Popen:
+    def _start(self, module: str, *arguments: str, path: tuple[Path, ...] = ()) -> subprocess.Popen:
         folders = [*map(str, path), str(ROOT), str(ROOT / "tests")]
         with (self.folder / "log").open("ab") as log:
             self.processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "dask", *arguments],
+                    [sys.executable, "-m", module, *arguments],
                     stdout=log,
                     stderr=log,
                     cwd=self.folder,
-                    env=os.environ | {"PYTHONPATH": os.pathsep.join(folders)},
+                    env=os.environ
+                    | {"PYTHONPATH": os.pathsep.join(folders), "DASK_TEMPORARY_DIRECTORY": str(self.folder)},
                 )
             )
         return self.processes[-1]

@@ -193,6 +193,26 @@ def test_a_worker_that_is_killed_in_the_middle_costs_nothing_but_time(empty_clus
 
 
 @pytest.mark.slow
+def test_a_machine_that_stops_serving_ends_at_once_and_its_task_is_done_elsewhere(empty_cluster, tmp_path):
+    serving = empty_cluster.start_ours()
+    heard, pids = [], []
+
+    def hear(task, what, *details):
+        heard.append((task, what))
+        if not pids and (tmp_path / "0").exists():
+            pids.append(int((tmp_path / "0").read_text()))
+            serving.send_signal(signal.SIGINT)
+            assert serving.wait(5) == 0 and not psutil.pid_exists(pids[0])
+            (tmp_path / "0").unlink()
+            empty_cluster.start()
+        if (0, "again") in heard and (tmp_path / "0").exists():
+            (tmp_path / "enough").touch()
+
+    results = dict(empty_cluster.workers().run(partial(last, folder=tmp_path), in_turn([0]), hear))
+    assert results == {0: 0} and pids and heard.count((0, "started")) == 2
+
+
+@pytest.mark.slow
 def test_a_run_without_workers_waits_and_a_worker_that_comes_late_takes_part(empty_cluster, tmp_path, capsys):
     empty_cluster.start()
     seen = []
