@@ -120,6 +120,7 @@ def test_a_worker_has_one_thread_and_no_more_tasks_than_asked_for_run(cluster):
     assert one.jobs == 1 and [task for task, _ in one.run(own_pid, in_turn(range(5)), deaf)] == list(range(5))
 
 
+@pytest.mark.slow
 def test_the_data_are_sent_once(cluster, dataset):
     for number in range(3):
         work = partial(whole_sum, dataset=dataset, number=number)
@@ -172,6 +173,7 @@ def test_a_task_that_kills_its_worker_is_given_up_and_the_others_go_on(empty_clu
     assert heard.count((2, "started")) == ClusterWorkers.attempts
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_in_the_middle_costs_nothing_but_time(empty_cluster, tmp_path):
     for _ in range(2):
         empty_cluster.start()
@@ -298,6 +300,7 @@ def test_a_worker_that_is_not_like_us_is_named_and_gets_no_tasks(empty_cluster, 
     assert dict(workers.run(own_pid, in_turn(range(3)), deaf)).keys() == {0, 1, 2} and workers.jobs == 1
 
 
+@pytest.mark.slow
 def test_an_address_where_nobody_answers_is_told(command):
     done = command("cv", "--competition", "digits8", "--cluster", "tcp://127.0.0.1:1", timeout=120)
     assert done.returncode == 2 and "Traceback" not in done.stderr

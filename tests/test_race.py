@@ -1,7 +1,10 @@
+import pytest
+
 from competition import race
 from competition.folds import split
 
 
+@pytest.mark.slow
 def test_each_runner_goes_to_its_own_end_and_is_watched_epoch_by_epoch(dataset, monkeypatch):
     monkeypatch.setattr(race, "RUNNERS", ("mlp", "lenet"))
     heard = []
