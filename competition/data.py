@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from competition import tables
+from competition import rules, tables
 from competition.files import sha256, whole_folder
 from competition.problem import Problem
 from competition.sources import FILES
 
 CACHE_FORMAT = 1  # raise it when what the cache holds changes
 CHECKSUMS = "SHA256SUMS"
-ARRAYS = ("images", "labels", "classes", "train_ids", "test_images", "test_ids")
+ARRAYS = ("images", "labels", "classes", "train_ids", "groups", "test_images", "test_ids")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Dataset:
     labels: np.ndarray  # positions in `classes`
     classes: np.ndarray  # the labels as the competition writes them, sorted
     train_ids: np.ndarray  # the id column, or the row's number from 1 where there is none
+    groups: np.ndarray  # rows of one number are held out together; mostly each row has its own
     test_images: np.ndarray
     test_ids: np.ndarray  # in the order of the sample submission
     digest: str
@@ -52,14 +53,15 @@ def load(folder: Path) -> Dataset:
             raise Problem(f"{path} is no file; move it away and put the competition's {path.name} there")
         if not os.access(path, os.R_OK):
             raise Problem(f"{path} may not be read; allow it: {shlex.join(['chmod', 'u+r', str(path)])}")
-    parts = [f"{CACHE_FORMAT}"] + [sha256(folder / file) for file in FILES]
+    told = rules.read(folder)
+    parts = [f"{CACHE_FORMAT}", *(sha256(folder / file) for file in FILES), told.text]
     digest = hashlib.sha256("".join(parts).encode()).hexdigest()
     cache = folder.absolute() / "cache" / digest[:16]
     damage = _damage(cache, digest)
     if damage and cache.exists():
         print(f"{damage}; {folder} is parsed anew", file=sys.stderr, flush=True)
     if damage:
-        _write_cache(cache, tables.read(folder), digest)
+        _write_cache(cache, tables.read(folder, told), digest)
     return _map_cache(cache)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,9 +43,7 @@ def frozen(dataset: Dataset, folder: Path, count: int, seed: int) -> Folds:
 
 
 def split(dataset: Dataset, count: int, seed: int) -> Folds:
-    """Stratified folds in which exact duplicates of an image are held out together."""
-    from sklearn.model_selection import StratifiedKFold
-
+    """Stratified folds in which exact duplicates of an image are held out together, and so are groups."""
     if count < 2:
         raise Problem(f"{count} folds leave nothing to train on; FOLDS=2 is the least")
     flat = np.ascontiguousarray(dataset.images).reshape(len(dataset.images), -1)
@@ -57,11 +56,39 @@ def split(dataset: Dataset, count: int, seed: int) -> Folds:
     # Distinct images are dealt out in the order of their first row, so that the split follows from the rows alone.
     order = np.argsort(first)
     fold_of_image = np.empty(len(first), dtype=np.int32)
-    dealer = StratifiedKFold(count, shuffle=True, random_state=seed)
-    for fold, (_, dealt) in enumerate(dealer.split(order, dataset.labels[first[order]])):
+    groups = _groups(dataset, image)
+    if (number := len(np.unique(groups))) < count:
+        raise Problem(f"{number} groups are too few for FOLDS={count}; FOLDS={number} is the most")
+    for fold, dealt in enumerate(_dealt(dataset.labels[first[order]], groups[order], count, seed)):
         fold_of_image[order[dealt]] = fold
     held_out = fold_of_image[image]
+    for fold in range(count):
+        if len(untaught := np.setdiff1d(dataset.labels, dataset.labels[held_out != fold])):
+            name = dataset.classes[untaught[0]]
+            raise Problem(f"class {name} has too few groups: fold {fold} holds all of them out; try fewer FOLDS")
     return Folds(held_out, count, seed, _digest(dataset.train_ids, held_out))
+
+
+def _groups(dataset: Dataset, image: np.ndarray) -> np.ndarray:
+    """The group of each distinct image; groups that share an image are one."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    _, group = np.unique(dataset.groups, return_inverse=True)
+    images, groups = image.max() + 1, group.max() + 1
+    links = coo_array((np.ones(len(image), dtype=bool), (image, images + group)), shape=(images + groups,) * 2)
+    return connected_components(links, directed=False)[1][:images]
+
+
+def _dealt(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
+    """What each fold holds out."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    if len(np.unique(groups)) == len(groups):
+        parts = StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels)
+    else:
+        parts = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(labels, labels, groups)
+    return (dealt for _, dealt in parts)
 
 
 def _read(dataset: Dataset, path: Path, count: int, seed: int) -> Folds:

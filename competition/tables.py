@@ -1,11 +1,12 @@
 """Read a competition's three files, and check every value of them.
 
-Everything is inferred: the label column is the one that only `train.csv` has, the id column is the sample's first, the
-rest are pixels, in order, of a square image.
+What the rules do not tell is inferred: the label column is the one that only `train.csv` has, the id column is the
+sample's first, the rest are pixels, in order, of a square image of one channel or three.
 """
 
 import re
-from math import isqrt
+from dataclasses import dataclass
+from math import isqrt, prod
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 
 from competition.cells import bad_value, header, numbers
 from competition.problem import Problem
+from competition.rules import FILE, Rules
 from competition.sources import FILES
 
 BRIGHTEST = 255
@@ -20,33 +22,59 @@ LEAST = 4  # pixels: one alone has no neighbours, and so no shape
 LARGEST = 2.0**53  # the whole numbers below are exact
 NOTHING = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")  # what programs write for a missing number
 THOUSANDS = r"[+-]?\d{1,3}(,\d{3})+"
+NUMBERED = r"(\D*)(\d+)"
 PADDED = r"[+-]?0\d.*"
 
 
-def read(folder: Path) -> dict[str, np.ndarray]:
-    """The arrays of a Dataset out of the three files, or a Problem that names the first defect."""
+@dataclass(frozen=True)
+class Layout:
+    """Which column is what, and what image the pixels make."""
+
+    id: str
+    label: str
+    group: str  # or nothing
+    pixels: list[str]
+    shape: tuple[int, ...]
+
+
+def layout(folder: Path, rules: Rules) -> Layout:
+    """How the three files are to be read."""
     train, test, sample = (folder / file for file in FILES)
     headers = {path: header(path) for path in (train, test, sample)}
+    for name, column in (("label", rules.label), ("group", rules.group)):
+        if column and column not in headers[train]:
+            raise Problem(f"{train} has no column {column}, which {FILE} names as the {name}")
     if len(headers[sample]) != 2:
         raise Problem(f"{sample} has {len(headers[sample])} columns; an id and a label column were expected")
-    id_column = headers[sample][0]
-    label = _label_column(headers, train, test, sample)
+    id_column = rules.id or headers[sample][0]
+    if id_column not in headers[sample]:
+        raise Problem(f"{sample} has no column {id_column}, which {FILE} names as the id")
+    for path in (train, test):
+        headers[path] = [column for column in headers[path] if column != rules.group]
+    label = rules.label or _label_column(headers, train, test, sample)
     pixels = [column for column in headers[train] if column.lower() not in (label.lower(), id_column.lower())]
     in_test = [column for column in headers[test] if column.lower() != id_column.lower()]
     _check_pixel_columns(pixels, in_test, train, test)
-    side = isqrt(len(pixels))
+    return Layout(id_column, label, rules.group, pixels, _shape(rules, len(pixels), train))
+
+
+def read(folder: Path, rules: Rules) -> dict[str, np.ndarray]:
+    """The arrays of a Dataset out of the three files, or a Problem that names the first defect."""
+    train, test, sample = (folder / file for file in FILES)
+    columns = layout(folder, rules)
+    pixels, shape, label = columns.pixels, columns.shape, columns.label
     tables = {path: numbers(path, set(pixels)) for path in (train, test, sample)}
-    shape = (-1, side, side, 1)
     classes, labels = np.unique(_labels(train, tables[train][label]), return_inverse=True)
     if len(classes) < 2:
         raise Problem(f"{train}: every label in column {label} is {classes[0]}; at least two classes are needed")
     return {
-        "images": _pixel_values(train, tables[train][pixels]).reshape(shape),
+        "images": _pixel_values(train, tables[train][pixels]).reshape(-1, *shape),
         "labels": labels.astype(np.int64),
         "classes": classes,
-        "train_ids": _ids(train, tables[train], id_column),
-        "test_images": _pixel_values(test, tables[test][pixels]).reshape(shape),
-        "test_ids": _matching_ids(test, tables[test], sample, tables[sample], id_column),
+        "train_ids": _ids(train, tables[train], columns.id),
+        "groups": _groups(train, tables[train], columns.group),
+        "test_images": _pixel_values(test, tables[test][pixels]).reshape(-1, *shape),
+        "test_ids": _matching_ids(test, tables[test], sample, tables[sample], columns.id),
     }
 
 
@@ -74,20 +102,25 @@ def _label_column(headers: dict[Path, list[str]], train: Path, test: Path, sampl
         raise Problem(f"{sample}: its first column, {headers[sample][0]}, is the label; the id was expected there")
     if in_test > in_train:
         raise Problem(f"{train} lacks the label, and {test.name} has more columns; are the two exchanged?")
-    what = f"columns {', '.join(extra[:3])} ... that {test.name} lacks" if extra else f"the same columns as {test.name}"
-    raise Problem(f"{train} has {what}; exactly one, the label, was expected")
+    if not extra:
+        raise Problem(f"{train} has the same columns as {test.name}; exactly one more, the label, was expected")
+    remedy = f'tell which is the label, and which the group, in {train.parent / FILE}: label = "{labels[0]}"'
+    raise Problem(f"{train} has columns {', '.join(labels[:3])} ... that {test.name} lacks; {remedy}")
 
 
 def _check_pixel_columns(pixels: list[str], in_test: list[str], train: Path, test: Path) -> None:
-    """Both files hold the same pixels, numbered without gaps, of a square image."""
+    """Both files hold the same pixels, numbered without gaps."""
     for ours, theirs, path, other in ((pixels, in_test, test, train), (in_test, pixels, train, test)):
         there = set(theirs)
         if missing := [column for column in ours if column not in there]:
-            raise Problem(f"{path} lacks column {missing[0]}, which {other.name} has")
+            is_pixel = re.fullmatch(NUMBERED, missing[0])
+            remedy = f'leave it out, or, if it names groups, tell so in {train.parent / FILE}: group = "{missing[0]}"'
+            hint = "" if path == train or is_pixel else f"; {remedy}"
+            raise Problem(f"{path} lacks column {missing[0]}, which {other.name} has{hint}")
     for column, wanted in zip(in_test, pixels, strict=True):
         if column != wanted:
             raise Problem(f"{test}: column {column} stands where {train.name} has {wanted}")
-    numbered = [match for column in pixels if (match := re.fullmatch(r"(\D*)(\d+)", column))]
+    numbered = [match for column in pixels if (match := re.fullmatch(NUMBERED, column))]
     if len(numbered) == len(pixels) and len({match[1] for match in numbered}) == 1:
         name, found = numbered[0][1], [int(match[2]) for match in numbered]
         due = range(min(1, *found), min(1, *found) + len(found))
@@ -96,10 +129,23 @@ def _check_pixel_columns(pixels: list[str], in_test: list[str], train: Path, tes
         for column, number, place in zip(pixels, found, due, strict=True):
             if number != place:
                 raise Problem(f"{train} and {test.name}: column {column} stands where {name}{place} is due")
-    if isqrt(len(pixels)) ** 2 != len(pixels):
-        raise Problem(f"{train} has {len(pixels)} pixel columns, which make no square image")
     if len(pixels) < LEAST:
         raise Problem(f"{train} has {len(pixels)} pixel columns; images of 2x2 pixels, {LEAST} columns, are the least")
+
+
+def _shape(rules: Rules, count: int, train: Path) -> tuple[int, ...]:
+    """What the rules tell, else a square of one channel or of three; no number of pixels makes both."""
+    if rules.shape:
+        if prod(rules.shape) == count:
+            return rules.shape
+        images = f"images of {'x'.join(map(str, rules.shape))}, as {FILE} has it, have {prod(rules.shape)}"
+        raise Problem(f"{train} has {count} pixel columns; {images}")
+    for channels in (1, 3):
+        side = isqrt(count // channels)
+        if side * side * channels == count:
+            return side, side, channels
+    remedy = f"tell their shape in {train.parent / FILE}: shape = [height, width, channels]"
+    raise Problem(f"{train} has {count} pixel columns, which make no square image of one channel or three; {remedy}")
 
 
 def _pixel_values(path: Path, table: pd.DataFrame) -> np.ndarray:
@@ -155,6 +201,17 @@ def _ids(path: Path, table: pd.DataFrame, id_column: str) -> np.ndarray:
             row = int(bad.to_numpy().argmax())
             raise bad_value(path, row, columns[0], ids.iat[row], wanted)
     return _numbers_or_text(ids)
+
+
+def _groups(path: Path, table: pd.DataFrame, column: str) -> np.ndarray:
+    """The number of each row's group; a group of its own for each where nothing is told."""
+    if not column:
+        return np.arange(len(table))
+    names = table[column].astype(str).where(table[column].notna(), "").str.strip()
+    if (bad := names.eq("").to_numpy()).any():
+        row = int(bad.argmax())
+        raise bad_value(path, row, column, "", "a group")
+    return np.unique(names.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
 
 
 def _numbers_or_text(column: pd.Series) -> np.ndarray:

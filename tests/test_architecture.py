@@ -11,6 +11,7 @@ from conftest import ROOT
 # Imports go only up this list; `__main__` may import all.
 ROOMS = (
     "problem",
+    "rules",
     "files",
     "mnist",
     "kaggle",

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_whatever_the_rows_each_is_held_out_once_and_copies_together(shown, coun
     which = np.array(shown)
     labels = np.random.default_rng(seed).integers(0, 2, len(which))  # copies may contradict each other
     few = replace(dataset, images=dataset.images[which], labels=labels, classes=dataset.classes[:2])
-    few = replace(few, train_ids=np.arange(len(which)))
+    few = replace(few, train_ids=np.arange(len(which)), groups=np.arange(len(which)))
     try:
         held_out = folds.split(few, count, seed).held_out
     except Problem as problem:
@@ -100,6 +101,35 @@ def test_whatever_the_rows_each_is_held_out_once_and_copies_together(shown, coun
         return
     assert len(held_out) == len(which) and set(held_out) == set(range(count))
     assert all(len(set(held_out[which == picture])) == 1 for picture in which)
+
+
+@given(
+    shown=st.lists(st.integers(0, 300), min_size=40, max_size=120),  # which picture each row shows
+    groups=st.integers(1, 30),
+    count=st.integers(2, 5),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_whatever_the_groups_each_is_held_out_as_a_whole(shown, groups, count, seed, dataset):
+    which, random = np.array(shown), np.random.default_rng(seed)
+    group, labels = random.integers(0, groups, len(which)), random.integers(0, 2, len(which))
+    few = replace(dataset, images=dataset.images[which], labels=labels, classes=dataset.classes[:2])
+    few = replace(few, train_ids=np.arange(len(which)), groups=group)
+    try:
+        held_out = folds.split(few, count, seed).held_out
+    except Problem as problem:
+        assert re.search("(groups are|images,) too few for FOLDS|has too few groups: fold", str(problem))
+        return
+    assert set(held_out) == set(range(count))
+    assert all(len(set(held_out[group == one])) == 1 for one in group)
+    assert all(len(set(held_out[which == picture])) == 1 for picture in which)
+    assert all(set(labels[held_out != fold]) == set(labels) for fold in range(count))
+
+
+def test_groups_are_spread_over_the_folds_with_their_classes(dataset):
+    group = np.arange(len(dataset.labels)) // 10
+    held_out = folds.split(replace(dataset, groups=group), 5, 0).held_out
+    counts = np.array([np.bincount(dataset.labels[held_out == fold], minlength=10) for fold in range(5)])
+    assert (np.abs(counts / counts.mean(axis=0) - 1) < 0.35).all()
 
 
 @given(

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from competition import mnist, sources
+from competition.data import load
 from competition.problem import Problem
 
 
@@ -13,6 +14,14 @@ def test_files_that_are_there_are_never_touched(competition_folder):
     before = {path: path.stat().st_mtime_ns for path in competition_folder.glob("*.csv")}
     sources.ensure("digits", competition_folder)
     assert {path: path.stat().st_mtime_ns for path in competition_folder.glob("*.csv")} == before
+
+
+def test_the_small_digits_are_made_here(tmp_path):
+    folder = tmp_path / "digits8"
+    sources.ensure("digits8", folder)
+    dataset = load(folder)
+    assert dataset.images.shape == (1198, 8, 8, 1) and len(dataset.test_ids) == 599 and sources.is_embedded(folder)
+    assert dataset.images.max() == 255 and len(dataset.classes) == 10
 
 
 def test_an_unknown_competition_says_what_to_put_where(tmp_path):

@@ -22,12 +22,18 @@ if TYPE_CHECKING:
 
 def data(options: argparse.Namespace) -> None:
     """Bring the competition's files and check them."""
+    from competition import rules, tables
+
     dataset = open_dataset(options)
-    rows, height, width, _ = dataset.images.shape
+    folder = DATA / options.competition
+    found = tables.layout(folder, rules.read(folder))
+    sides = "x".join(map(str, found.shape))
+    print(f"{folder}: {len(dataset.images):,} training and {len(dataset.test_ids):,} test images of {sides}")
     classes = ", ".join(map(str, dataset.classes[:12])) + (" ..." if len(dataset.classes) > 12 else "")
-    counts = f"{rows:,} training and {len(dataset.test_ids):,} test images"
-    print(f"{DATA / options.competition}: {counts} of {height}x{width} pixels")
-    print(f"{len(dataset.classes)} classes: {classes}")
+    print(f"{len(dataset.classes)} classes in column {found.label}: {classes}")
+    if found.group:
+        print(f"{len(set(dataset.groups)):,} groups in column {found.group}, each held out as a whole")
+    print(f"if that is not so, tell it in {folder / rules.FILE}")
 
 
 def cv(options: argparse.Namespace) -> None:
