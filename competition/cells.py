@@ -9,7 +9,7 @@ import re
 import shlex
 import warnings
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -28,16 +28,16 @@ def header(path: Path) -> list[str]:
     return [name.strip() for name in _names(path)]
 
 
-def numbers(path: Path, columns: Container[str]) -> pd.DataFrame:
-    """The table with these columns parsed as numbers where they are some; the others stay as they are written."""
+def numbers(path: Path, columns: Container[str], rows: int | None = None) -> Iterator[pd.DataFrame]:
+    """The table, in parts of so many rows, these columns parsed as numbers where they are some; others stay text."""
     names = header(path)
-    return _rows(path, names, tuple(name for name in names if name not in columns), na_values=[""])
+    return _parts(path, names, tuple(name for name in names if name not in columns), chunksize=rows, na_values=[""])
 
 
 def text(path: Path, comment: str | None = None) -> pd.DataFrame:
     """A table as it is written: an id of 0001 stays one, and a name its blanks."""
     names = _names(path, comment)
-    return _rows(path, names, tuple(names), comment=comment)
+    return next(_parts(path, names, tuple(names), comment=comment))
 
 
 def place(row: int, column: object) -> str:
@@ -98,12 +98,25 @@ def _check_kind(path: Path) -> None:
         raise Problem(f"{path} is a page or message of a server, not a CSV file; sign in there and bring it again")
 
 
-def _rows(path: Path, names: list[str], written: tuple[str, ...], **how: object) -> pd.DataFrame:
-    """The table under these names, the columns of text as they are written."""
+def _parts(path: Path, names: list[str], written: tuple[str, ...], **how: object) -> Iterator[pd.DataFrame]:
+    """The table under these names, the columns of text as they are written; its index counts all rows from 0."""
+    for table in _parsed(path, names, written, **how):
+        if table.empty:
+            raise Problem(f"{path} has a header and no rows")
+        for name in written:
+            broken = table[name].str.contains(r"[\r\n]", na=False).to_numpy()
+            if broken.any():
+                row = int(broken.argmax())
+                wanted = "a value of one line (is a quote open?)"
+                raise bad_value(path, int(table.index[row]), name, table[name].iat[row], wanted)
+        yield table
+
+
+def _parsed(path: Path, names: list[str], written: tuple[str, ...], **how: object) -> Iterator[pd.DataFrame]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
+            found = pd.read_csv(
                 path,
                 engine="c",
                 header=0,
@@ -115,19 +128,11 @@ def _rows(path: Path, names: list[str], written: tuple[str, ...], **how: object)
                 encoding="utf-8-sig",
                 **how,
             )
+            yield from [found] if isinstance(found, pd.DataFrame) else found
     except pd.errors.ParserWarning:
         raise Problem(f"{path} has rows with more values than its header has columns") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise _no_table(path, error) from None
-    if table.empty:
-        raise Problem(f"{path} has a header and no rows")
-    for name in written:
-        broken = table[name].str.contains(r"[\r\n]", na=False).to_numpy()
-        if broken.any():
-            row = int(broken.argmax())
-            wanted = "a value of one line (is a quote open?)"
-            raise bad_value(path, row, name, table[name].iat[row], wanted)
-    return table
 
 
 def _printable(text: str) -> str:

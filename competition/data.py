@@ -10,7 +10,10 @@ import shlex
 import shutil
 import sys
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +64,7 @@ def load(folder: Path) -> Dataset:
     if damage and cache.exists():
         print(f"{damage}; {folder} is parsed anew", file=sys.stderr, flush=True)
     if damage:
-        _write_cache(cache, tables.read(folder, told), digest)
+        _write_cache(cache, partial(tables.read, folder, told), digest)
     return _map_cache(cache)
 
 
@@ -82,15 +85,36 @@ def unpacked(path: Path) -> Dataset:
     return _map_cache(cache)
 
 
-def _write_cache(cache: Path, arrays: dict[str, np.ndarray], digest: str) -> None:
+def _write_cache(cache: Path, read: Callable[[tables.Growing], dict[str, np.ndarray]], digest: str) -> None:
     """Write the arrays beside each other, with their checksums in the form of sha256sum."""
     with whole_folder(cache) as temporary:
-        for name in ARRAYS:
-            np.save(temporary / f"{name}.npy", arrays[name], allow_pickle=False)
+        for name, array in read(partial(_growing, temporary)).items():
+            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
         (temporary / "digest").write_text(digest)
         (temporary / CHECKSUMS).write_text(_checksums(temporary))
         if cache.exists() and _damage(cache, digest):
             shutil.rmtree(cache)  # not before another is there, lest a run that maps it miss it
+
+
+@contextmanager
+def _growing(folder: Path, name: str, shape: tuple[int, ...]) -> Iterator[Callable[[np.ndarray], None]]:
+    """An array of bytes in a file, to which rows are added; its header leaves room for their number."""
+    rows = 0
+
+    def write_header() -> None:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (rows, *shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+
+    def add(images: np.ndarray) -> None:
+        nonlocal rows
+        rows += len(images)
+        file.write(np.ascontiguousarray(images).data)
+
+    with (folder / f"{name}.npy").open("wb") as file:
+        write_header()
+        yield add
+        file.seek(0)
+        write_header()
 
 
 def _damage(cache: Path, digest: str) -> str | None:

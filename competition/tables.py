@@ -5,6 +5,8 @@ sample's first, the rest are pixels, in order, of a square image of one channel 
 """
 
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import isqrt, prod
 from pathlib import Path
@@ -17,6 +19,9 @@ from competition.problem import Problem
 from competition.rules import FILE, Rules
 from competition.sources import FILES
 
+Growing = Callable[[str, tuple[int, ...]], AbstractContextManager[Callable[[np.ndarray], None]]]
+
+AT_A_TIME = 2**25  # pixels that are parsed; eight bytes each
 BRIGHTEST = 255
 LEAST = 4  # pixels: one alone has no neighbours, and so no shape
 LARGEST = 2.0**53  # the whole numbers below are exact
@@ -58,24 +63,36 @@ def layout(folder: Path, rules: Rules) -> Layout:
     return Layout(id_column, label, rules.group, pixels, _shape(rules, len(pixels), train))
 
 
-def read(folder: Path, rules: Rules) -> dict[str, np.ndarray]:
-    """The arrays of a Dataset out of the three files, or a Problem that names the first defect."""
+def read(folder: Path, rules: Rules, growing: Growing) -> dict[str, np.ndarray]:
+    """The arrays of a Dataset out of the three files, or a Problem that names the first defect.
+
+    The images go where `growing` has them added, some at a time, as they may be more than the memory holds.
+    """
     train, test, sample = (folder / file for file in FILES)
     columns = layout(folder, rules)
-    pixels, shape, label = columns.pixels, columns.shape, columns.label
-    tables = {path: numbers(path, set(pixels)) for path in (train, test, sample)}
-    classes, labels = np.unique(_labels(train, tables[train][label]), return_inverse=True)
+    label = columns.label
+    taught = _without_pixels(train, columns, "images", growing)
+    asked = _without_pixels(test, columns, "test_images", growing)
+    classes, labels = np.unique(_labels(train, taught[label]), return_inverse=True)
     if len(classes) < 2:
         raise Problem(f"{train}: every label in column {label} is {classes[0]}; at least two classes are needed")
     return {
-        "images": _pixel_values(train, tables[train][pixels]).reshape(-1, *shape),
         "labels": labels.astype(np.int64),
         "classes": classes,
-        "train_ids": _ids(train, tables[train], columns.id),
-        "groups": _groups(train, tables[train], columns.group),
-        "test_images": _pixel_values(test, tables[test][pixels]).reshape(-1, *shape),
-        "test_ids": _matching_ids(test, tables[test], sample, tables[sample], columns.id),
+        "train_ids": _ids(train, taught, columns.id),
+        "groups": _groups(train, taught, columns.group),
+        "test_ids": _matching_ids(test, asked, sample, next(numbers(sample, ())), columns.id),
     }
+
+
+def _without_pixels(path: Path, columns: Layout, images: str, growing: Growing) -> pd.DataFrame:
+    """The other columns of a table whose pixels are added to the images of this name."""
+    pixels, others = columns.pixels, []
+    with growing(images, columns.shape) as add:
+        for part in numbers(path, set(pixels), max(1, AT_A_TIME // len(pixels))):
+            add(_pixel_values(path, part[pixels]).reshape(-1, *columns.shape))
+            others.append(part.drop(columns=pixels))
+    return pd.concat(others)
 
 
 def pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -86,7 +103,9 @@ def pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     chosen = columns if len(columns) == count else numbered
     if len(chosen) != count:
         raise Problem(f"{path} has {len(chosen)} columns of pixels; images of {'x'.join(map(str, shape))} have {count}")
-    return _pixel_values(path, numbers(path, set(chosen))[chosen]).reshape(-1, *shape)
+    return np.concatenate([_pixel_values(path, part[chosen]) for part in numbers(path, set(chosen))]).reshape(
+        -1, *shape
+    )
 
 
 def _label_column(headers: dict[Path, list[str]], train: Path, test: Path, sample: Path) -> str:
@@ -162,7 +181,7 @@ def _pixel_values(path: Path, table: pd.DataFrame) -> np.ndarray:
         row = int(bad.any(axis=1).argmax())
         column = int(bad[row].argmax())
         wanted = f"a whole number from 0 to {BRIGHTEST}"
-        raise bad_value(path, row, table.columns[column], table.iat[row, column], wanted)
+        raise bad_value(path, int(table.index[row]), table.columns[column], table.iat[row, column], wanted)
     # pandas hands over columns; rows that lie together are written, mapped and read many times faster.
     return np.ascontiguousarray(values.astype(np.uint8))
 

@@ -27,10 +27,10 @@ def test_a_dataset_travels_as_the_place_of_its_cache(dataset):
 def test_two_processes_may_parse_the_same_files_at_once(own_competition, monkeypatch):
     read = data.tables.read
 
-    def read_slowly(folder, told):
-        arrays = read(folder, told)
+    def read_slowly(*where):
+        arrays = read(*where)
         monkeypatch.setattr(data.tables, "read", read)
-        load(folder)  # the other process, faster
+        load(own_competition)  # the other process, faster
         return arrays
 
     monkeypatch.setattr(data.tables, "read", read_slowly)
