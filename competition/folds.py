@@ -46,8 +46,8 @@ def split(dataset: Dataset, count: int, seed: int) -> Folds:
     """Stratified folds in which exact duplicates of an image are held out together, and so are groups."""
     if count < 2:
         raise Problem(f"{count} folds leave nothing to train on; FOLDS=2 is the least")
-    flat = np.ascontiguousarray(dataset.images).reshape(len(dataset.images), -1)
-    _, first, image = np.unique(flat.view(f"V{flat.shape[1]}").ravel(), return_index=True, return_inverse=True)
+    digests = [hashlib.blake2b(image, digest_size=16).hexdigest() for image in dataset.images]
+    _, first, image = np.unique(digests, return_index=True, return_inverse=True)
     fewest = np.bincount(dataset.labels[first], minlength=len(dataset.classes)).argmin()
     if (members := int((dataset.labels[first] == fewest).sum())) < count:
         most = f"FOLDS={members} is the most" if members > 1 else "add images of it, or leave it out"
