@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from competition import rules, tables
+from competition import albums, rules, tables
 from competition.files import sha256, whole_folder
 from competition.problem import Problem
-from competition.sources import FILES
+from competition.sources import files_of, has_pictures
 
 CACHE_FORMAT = 1  # raise it when what the cache holds changes
 CHECKSUMS = "SHA256SUMS"
@@ -49,7 +49,8 @@ class Dataset:
 
 def load(folder: Path) -> Dataset:
     """The checked competition in `folder`, mapped from its cache or parsed into it."""
-    for path in (folder / file for file in FILES):
+    files = files_of(folder)
+    for path in (folder / file for file in files):
         if not path.exists():
             raise Problem(f"{path} is missing; run `make data COMPETITION={shlex.quote(folder.name)}`")
         if not path.is_file():
@@ -57,15 +58,22 @@ def load(folder: Path) -> Dataset:
         if not os.access(path, os.R_OK):
             raise Problem(f"{path} may not be read; allow it: {shlex.join(['chmod', 'u+r', str(path)])}")
     told = rules.read(folder)
-    parts = [f"{CACHE_FORMAT}", *(sha256(folder / file) for file in FILES), told.text]
+    parts = [f"{CACHE_FORMAT}", *(sha256(folder / file) for file in files), told.text]
+    if has_pictures(folder):
+        parts.append(albums.content(folder))
     digest = hashlib.sha256("".join(parts).encode()).hexdigest()
     cache = folder.absolute() / "cache" / digest[:16]
     damage = _damage(cache, digest)
     if damage and cache.exists():
         print(f"{damage}; {folder} is parsed anew", file=sys.stderr, flush=True)
     if damage:
-        _write_cache(cache, partial(tables.read, folder, told), digest)
+        _write_cache(cache, partial((albums if has_pictures(folder) else tables).read, folder, told), digest)
     return _map_cache(cache)
+
+
+def layout(folder: Path) -> tables.Layout:
+    """Which column is what, and what the images are."""
+    return (albums if has_pictures(folder) else tables).layout(folder, rules.read(folder))
 
 
 def packed(dataset: Dataset) -> bytes:

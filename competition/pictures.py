@@ -69,12 +69,13 @@ def read(paths: Sequence[Path], images: np.ndarray) -> Iterator[tuple[Path, np.n
             if not file.exists():
                 raise Problem(f"{file} is missing")
             if file.suffix.lower() in SUFFIXES:
-                yield file, form.take(_opened(file))[None]
+                yield file, form.take(opened(file))[None]
             else:
                 yield file, tables.pixels(file, form.shape)
 
 
-def _opened(path: Path) -> Image.Image:
+def opened(path: Path) -> Image.Image:
+    """The picture in a file, decoded."""
     try:
         picture = Image.open(path)
         if max(picture.size) > LARGEST:

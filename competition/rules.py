@@ -54,5 +54,7 @@ def _checked(path: Path, name: str, value: Any) -> Any:
             return value
         raise Problem(f'{path}: {name} is {value!r}; a column was expected, such as {name} = "name"')
     if isinstance(value, list) and all(type(side) is int and side > 0 for side in value) and len(value) in (2, 3):
-        return (*value, 1)[:3]
+        shape = (*value, 1)[:3]
+        if shape[2] in (1, 3):
+            return shape
     raise Problem(f"{path}: shape is {value!r}; height, width and channels were expected, such as shape = [32, 24, 3]")

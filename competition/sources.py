@@ -24,6 +24,7 @@ from competition.mnist import TRAIN_ROWS, all_digits
 from competition.problem import Problem
 
 FILES = ("train.csv", "test.csv", "sample_submission.csv")
+FOLDERS = ("train", "test")  # of pictures, where the images are files
 SEALED = "sealed/answers.csv"
 KAGGLE_TRAIN_ROWS = 42_000
 SMALL_TRAIN_ROWS = 1_198  # of 1,797
@@ -35,18 +36,29 @@ def is_embedded(folder: Path) -> bool:
     return (folder / SEALED).exists()
 
 
+def has_pictures(folder: Path) -> bool:
+    """Whether the competition's images are files."""
+    return all((folder / name).is_dir() for name in FOLDERS)
+
+
+def files_of(folder: Path) -> tuple[str, ...]:
+    """The tables that the competition needs."""
+    return (FILES[0], FILES[2]) if has_pictures(folder) else FILES
+
+
 def ensure(name: str, folder: Path) -> None:
     """Make sure that the competition's three files lie in `folder`; files that are there are never touched.
 
     What is missing is first looked for in what browsers leave: `train.csv.gz`, `train.csv.zip` or a whole archive.
     """
-    for file in FILES:
+    files = files_of(folder)
+    for file in files:
         if not (folder / file).exists():
             _unpack_beside(folder, file)
-    missing = [file for file in FILES if not (folder / file).exists()]
+    missing = [file for file in files if not (folder / file).exists()]
     if not missing:
         return
-    if len(missing) < len(FILES) and not is_embedded(folder):
+    if len(missing) < len(files) and not is_embedded(folder):
         raise Problem(f"{folder} lacks {', '.join(missing)}; put it beside the other files of {name}")
     if name not in KNOWN:
         raise Problem(

@@ -46,9 +46,7 @@ def layout(folder: Path, rules: Rules) -> Layout:
     """How the three files are to be read."""
     train, test, sample = (folder / file for file in FILES)
     headers = {path: header(path) for path in (train, test, sample)}
-    for name, column in (("label", rules.label), ("group", rules.group)):
-        if column and column not in headers[train]:
-            raise Problem(f"{train} has no column {column}, which {FILE} names as the {name}")
+    require_columns(train, headers[train], rules)
     if len(headers[sample]) != 2:
         raise Problem(f"{sample} has {len(headers[sample])} columns; an id and a label column were expected")
     id_column = rules.id or headers[sample][0]
@@ -70,19 +68,32 @@ def read(folder: Path, rules: Rules, growing: Growing) -> dict[str, np.ndarray]:
     """
     train, test, sample = (folder / file for file in FILES)
     columns = layout(folder, rules)
-    label = columns.label
     taught = _without_pixels(train, columns, "images", growing)
     asked = _without_pixels(test, columns, "test_images", growing)
-    classes, labels = np.unique(_labels(train, taught[label]), return_inverse=True)
+    return {
+        **described(train, taught, columns),
+        "test_ids": _matching_ids(test, asked, sample, next(numbers(sample, ())), columns.id),
+    }
+
+
+def described(path: Path, table: pd.DataFrame, columns: Layout) -> dict[str, np.ndarray]:
+    """What the columns beside the images tell of the training rows."""
+    classes, labels = np.unique(_labels(path, table[columns.label]), return_inverse=True)
     if len(classes) < 2:
-        raise Problem(f"{train}: every label in column {label} is {classes[0]}; at least two classes are needed")
+        raise Problem(f"{path}: every label in column {columns.label} is {classes[0]}; at least two classes are needed")
     return {
         "labels": labels.astype(np.int64),
         "classes": classes,
-        "train_ids": _ids(train, taught, columns.id),
-        "groups": _groups(train, taught, columns.group),
-        "test_ids": _matching_ids(test, asked, sample, next(numbers(sample, ())), columns.id),
+        "train_ids": ids(path, table, columns.id),
+        "groups": _groups(path, table, columns.group),
     }
+
+
+def require_columns(path: Path, columns: list[str], rules: Rules) -> None:
+    """A Problem where the rules name a column that is not there."""
+    for name, column in (("label", rules.label), ("group", rules.group)):
+        if column and column not in columns:
+            raise Problem(f"{path} has no column {column}, which {FILE} names as the {name}")
 
 
 def _without_pixels(path: Path, columns: Layout, images: str, growing: Growing) -> pd.DataFrame:
@@ -209,7 +220,7 @@ def _labels(path: Path, column: pd.Series) -> np.ndarray:
     return text.to_numpy().astype(str)
 
 
-def _ids(path: Path, table: pd.DataFrame, id_column: str) -> np.ndarray:
+def ids(path: Path, table: pd.DataFrame, id_column: str) -> np.ndarray:
     """The id column, unique and whole, or the row numbers from 1 where there is none."""
     columns = [column for column in table.columns if column.lower() == id_column.lower()]
     if not columns:
@@ -248,7 +259,7 @@ def _matching_ids(
     test: Path, test_table: pd.DataFrame, sample: Path, sample_table: pd.DataFrame, id_column: str
 ) -> np.ndarray:
     """The test rows' ids, which have to be the sample's."""
-    wanted = _ids(sample, sample_table, id_column)
+    wanted = ids(sample, sample_table, id_column)
     if len(wanted) != len(test_table):
         raise Problem(
             f"{test} has {len(test_table)} rows and {sample.name} {len(wanted)}; "
@@ -262,9 +273,9 @@ def _matching_ids(
             rising = f"an id above the row's before, {test.name} having none,"
             raise bad_value(sample, row, id_column, wanted[row], rising)
         return wanted
-    ids = _ids(test, test_table, id_column)
-    unknown = ~np.isin(ids, wanted)
+    found = ids(test, test_table, id_column)
+    unknown = ~np.isin(found, wanted)
     if unknown.any():
         row = int(unknown.argmax())
-        raise bad_value(test, row, id_column, ids[row], f"an id that {sample.name} has")
-    return ids
+        raise bad_value(test, row, id_column, found[row], f"an id that {sample.name} has")
+    return found

@@ -19,6 +19,7 @@ ROOMS = (
     "cells",
     "tables",
     "pictures",
+    "albums",
     "data",
     "likeness",
     "metrics",

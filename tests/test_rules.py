@@ -32,6 +32,7 @@ def test_the_columns_and_the_shape_may_be_told(tmp_path):
         ('group = ""', "group is ''; a column was expected"),
         ("shape = 28", "shape is 28; height, width and channels were expected, such as shape = "),
         ("shape = [28]", r"shape is \[28\]; height, width"),
+        ("shape = [28, 28, 2]", r"shape is \[28, 28, 2\]; height, width"),
         ("shape = [28, 0]", r"shape is \[28, 0\]; height, width"),
         ("shape = [28, true]", r"shape is \[28, True\]; height, width"),
     ],

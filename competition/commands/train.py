@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 def data(options: argparse.Namespace) -> None:
     """Bring the competition's files and check them."""
-    from competition import rules, tables
+    from competition import rules
+    from competition.data import layout
 
     dataset = open_dataset(options)
     folder = DATA / options.competition
-    found = tables.layout(folder, rules.read(folder))
+    found = layout(folder)
     sides = "x".join(map(str, found.shape))
     print(f"{folder}: {len(dataset.images):,} training and {len(dataset.test_ids):,} test images of {sides}")
     classes = ", ".join(map(str, dataset.classes[:12])) + (" ..." if len(dataset.classes) > 12 else "")
