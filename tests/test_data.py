@@ -1,7 +1,11 @@
 import pickle
+import subprocess
+import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+from conftest import ROOT
 
 from competition import data
 from competition.data import load
@@ -46,3 +50,32 @@ def test_a_cache_that_cannot_be_finished_leaves_nothing(own_competition, monkeyp
     with pytest.raises(Problem, match=r"cannot be written \(No space left.*make room"):
         load(own_competition)
     assert not list((own_competition / "cache").iterdir())
+
+
+READING = """
+import resource, sys
+from pathlib import Path
+from competition import data, tables
+
+tables.AT_A_TIME = 2**22
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+images = data.load(Path(sys.argv[1])).images
+print(*images.shape, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_competition_need_not_fit_the_memory(tmp_path):
+    rows, pixels = 8_000, 64 * 64 * 3
+    names = ",".join(f"pixel{number}" for number in range(pixels))
+    values = ",".join(str(number % 256) for number in range(pixels))
+    for file, first, count in (("train.csv", "label,", rows), ("test.csv", "", 10)):
+        with (tmp_path / file).open("w") as table:
+            table.write(f"{first}{names}\n")
+            table.writelines(f"{row % 2},{values}\n" if first else f"{values}\n" for row in range(count))
+    pd.DataFrame({"id": range(1, 11), "label": 0}).to_csv(tmp_path / "sample_submission.csv", index=False)
+    done = subprocess.run(
+        [sys.executable, "-c", READING, tmp_path], cwd=ROOT, text=True, capture_output=True, check=True
+    )
+    *shape, grown = map(int, done.stdout.split())
+    assert shape == [rows, 64, 64, 3] and grown < 200  # MB; as a whole the table has 790, the images 98
