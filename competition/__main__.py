@@ -121,7 +121,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "help": "any that Optuna takes, such as postgresql+psycopg://HOST/NAME; default: folds/COMPETITION/studies.db",
     },
     "file": {"type": Path, "metavar": "FILE", "help": "a submission; default: the competition's latest"},
-    "name": {"required": True, "metavar": "NAME", "help": "what the member is to be called, behind an @"},
+    "name": {"metavar": "NAME", "help": "what the member is to be called, behind an @"},
     "oof": {"type": Path, "required": True, "metavar": "FILE", "help": "a CSV (id, fold, a column a class) or .npy"},
     "test": {"type": Path, "required": True, "metavar": "FILE", "help": "a CSV (id, a column a class) or .npy"},
     "split": {"type": Path, "metavar": "FILE", "help": "where --oof does not tell it: the split.csv of its training"},
@@ -138,7 +138,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "json": {"action": "store_true", "help": "all probabilities, as JSON"},
     "full": {"action": "store_true", "help": "race recipes to 99.5 %% on a fold, an hour or more"},
 }
-POSITIONAL = ("files",)
+POSITIONAL = ("files", "name")
 COMMANDS: tuple[tuple[Command, str], ...] = (
     (data, "competition"),
     (doctor, "competition models folds seed jobs"),

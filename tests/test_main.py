@@ -70,6 +70,17 @@ def test_a_submission_is_numbered_reproduced_and_scored(command, tmp_path):
     assert done.returncode == 2 and "was made from other data, recipes or code; go back to it: git" in done.stderr
 
 
+def test_what_was_exported_comes_back_as_a_member(command, tmp_path):
+    done = command("export", *SMALL[:4], "--models", "knn")
+    assert done.returncode == 2 and "knn is not complete; run `make cv MODELS=knn`" in done.stderr
+    assert command("cv", *SMALL, "--models", "knn").returncode == 0
+    oof, test = command("export", *SMALL[:4], "--models", "knn").stdout.split()[:2]
+    done = command("import", "theirs", *SMALL[:4], "--oof", oof, "--test", test)
+    assert done.returncode == 0 and "@theirs: " in done.stdout, done.stderr
+    done = command("submit", *SMALL, "--models", "knn", "@theirs", "--blend", "mean")
+    assert done.returncode == 0 and "weights: knn 0.50, @theirs 0.50" in done.stdout, done.stderr
+
+
 def test_submit_again_trains_nothing_and_changes_nothing(command, tmp_path):
     assert command("submit", *SMALL, "--models", "knn", "svm").returncode == 0
     before, ledger = stored(tmp_path), (tmp_path / "submissions" / "ledger.csv").read_bytes()
