@@ -112,10 +112,11 @@ test-all: .venv/.ready-dev ## run the tests, the slow ones too
 	@$(python) -m pytest -m "slow or not slow"
 
 .PHONY: lint
-lint: .venv/.ready-dev ## check style and types
+lint: .venv/.ready-dev ## check style, types and spelling
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
+	@$(python) -m codespell_lib *.md docs folds/README.md submissions/README.md competition tests Makefile requirements*.txt
 
 .PHONY: format
 format: .venv/.ready-dev ## mend the style

@@ -84,9 +84,11 @@ def room(module: str) -> str:
 
 def imported(path) -> set[str]:
     tree = ast.parse(path.read_text())
-    froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    names = {node.module for node in froms}
-    names |= {f"{node.module}.{name.name}" for node in froms if node.module == "competition" for name in node.names}
+    statements = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    names = {node.module for node in statements}
+    names |= {
+        f"{node.module}.{name.name}" for node in statements if node.module == "competition" for name in node.names
+    }
     return {name for name in names if name.startswith("competition.")}
 
 

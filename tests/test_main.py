@@ -78,7 +78,7 @@ def test_what_was_exported_comes_back_as_a_member(command, tmp_path):
     done = command("import", "theirs", *SMALL[:4], "--oof", oof, "--test", test)
     assert done.returncode == 0 and "@theirs: " in done.stdout, done.stderr
     done = command("submit", *SMALL, "--models", "knn", "@theirs", "--blend", "mean")
-    assert done.returncode == 0 and "weights: knn 0.50, @theirs 0.50" in done.stdout, done.stderr
+    assert done.returncode == 0 and "weights: @theirs 0.50, knn 0.50" in done.stdout, done.stderr
 
 
 def test_submit_again_trains_nothing_and_changes_nothing(command, tmp_path):
