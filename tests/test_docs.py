@@ -58,7 +58,7 @@ def test_verbs_are_known_with_their_variables(page, command):
         check=False,
     )
     assert planned.returncode == 0, planned.stderr
-    for arguments in OURS.findall(planned.stdout.replace("\\\n", " ")):
+    for arguments in OURS.findall(planned.stdout.replace("\\\n", " ")) if given else ():  # a verb alone may want more
         understood(arguments)
 
 
