@@ -18,6 +18,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 SAMPLE = 2_000  # images that the form is measured on
 INK = 0.15  # of the brightest pixel: less is paper
 STEADY = 0.04  # of the side: centres of mass that vary less than this were made so
+ALIKE = 0.95  # share of the images that are on the same paper, if there is any
 BRIGHT = 255
 LARGEST = 10_000  # pixels a side
 
@@ -28,14 +29,15 @@ class Form:
 
     shape: tuple[int, ...]  # (height, width, channels)
     box: int | None  # longest side of what is drawn, where all are scaled to one and centred by mass
-    is_light_on_dark: bool
+    is_light_on_dark: bool | None  # None where the images have no paper, but edges of any brightness
 
     @classmethod
     def measured(cls, images: np.ndarray) -> "Form":
         """The form of these images."""
         grey = images[:: max(1, len(images) // SAMPLE)].mean(axis=3)
-        edge = np.concatenate([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], axis=1)
-        is_light_on_dark = bool(np.median(edge) < grey.max() / 2)
+        edges = np.concatenate([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], axis=1)
+        dark = (np.median(edges, axis=1) < grey.max() / 2).mean()
+        is_light_on_dark = None if 1 - ALIKE < dark < ALIKE else bool(dark > 0.5)
         drawn = [image for image in grey if image.max()]
         if not is_light_on_dark or not drawn:
             return cls(images.shape[1:], None, is_light_on_dark)
@@ -52,7 +54,7 @@ class Form:
             return np.asarray(picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
         grey = np.asarray(_flat(picture).convert("L"), dtype=np.float32)
         is_dark = _edge(grey) < BRIGHT / 2
-        if is_dark != self.is_light_on_dark:
+        if self.is_light_on_dark is not None and is_dark != self.is_light_on_dark:
             grey = BRIGHT - grey
         placed = _placed(grey, self.shape[0], self.box) if self.box else _squared(grey, width, height)
         return placed[..., None]

@@ -69,6 +69,16 @@ def test_empty_paper_of_any_size_is_empty(size):
     assert not Form.measured(drawn()).take(Image.new("L", size, 255)).any()
 
 
+def test_pictures_without_paper_are_left_as_they_are():
+    images = np.random.default_rng(0).integers(0, 256, (200, 12, 12, 1), dtype=np.uint8)
+    images[::2, [0, -1]] = images[::2, :, [0, -1]] = 255
+    images[1::2, [0, -1]] = images[1::2, :, [0, -1]] = 0
+    form = Form.measured(images)
+    assert form.is_light_on_dark is None and form.box is None
+    for image in images[:10]:
+        assert (form.take(Image.fromarray(image[..., 0])) == image).all()
+
+
 def test_colour_is_kept_where_the_images_have_it():
     taken = Form((8, 8, 3), None, False).take(Image.new("RGB", (40, 40), (10, 200, 30)))
     assert taken.shape == (8, 8, 3) and (taken == (10, 200, 30)).all()
