@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from competition import kaggle
-from competition.files import whole
+from competition.files import whole, whole_folder
 from competition.mnist import TRAIN_ROWS, all_digits
 from competition.problem import Problem
 
@@ -49,8 +49,10 @@ def files_of(folder: Path) -> tuple[str, ...]:
 def ensure(name: str, folder: Path) -> None:
     """Make sure that the competition's three files lie in `folder`; files that are there are never touched.
 
-    What is missing is first looked for in what browsers leave: `train.csv.gz`, `train.csv.zip` or a whole archive.
+    What is missing is first looked for in what browsers leave: `train.csv.gz`, `train.csv.zip` or a whole archive,
+    which may have folders of pictures.
     """
+    _unpack_pictures(folder)
     files = files_of(folder)
     for file in files:
         if not (folder / file).exists():
@@ -102,6 +104,32 @@ def _unpack_beside(folder: Path, file: str) -> None:
     if packed.exists():
         with _unspoilt(packed), gzip.open(packed) as source, whole(folder / file) as target, target.open("wb") as copy:
             shutil.copyfileobj(source, copy)
+
+
+def _unpack_pictures(folder: Path) -> None:
+    """Take the folders of pictures out of an archive that has both, however deep inside."""
+    for archive in sorted(folder.glob("*.zip")):
+        if has_pictures(folder):
+            return
+        with _opened(archive) as members:
+            inside = {name: list(_below(name, members)) for name in FOLDERS}
+            if not all(inside.values()):
+                continue
+            for name in FOLDERS:
+                with whole_folder(folder / name) as place:
+                    for member, path in inside[name]:
+                        (place / path).parent.mkdir(parents=True, exist_ok=True)
+                        with members.open(member) as source, (place / path).open("wb") as copy:
+                            shutil.copyfileobj(source, copy)
+
+
+def _below(name: str, members: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
+    """The files below the last folder of this name, and their ways from there."""
+    for member in members.infolist():
+        parts = PurePosixPath(member.filename).parts
+        if name in parts[:-1] and ".." not in parts and not member.is_dir():
+            last = len(parts) - 1 - parts[:-1][::-1].index(name) - 1
+            yield member, PurePosixPath(*parts[last + 1 :])
 
 
 @contextmanager

@@ -1,4 +1,5 @@
 import os
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from competition import albums
 from competition.data import load
 from competition.problem import Problem
 from competition.rules import FILE
+from competition.sources import ensure
 from competition.submission import check, write
 
 ROWS, ASKED = 30, 8
@@ -39,6 +41,21 @@ def test_pictures_are_the_images_of_their_rows(album):
     write(answers, dataset, folder / "sample_submission.csv", folder / "mine.csv")
     found = check(folder / "mine.csv", folder / "sample_submission.csv", dataset.classes)
     assert found["file"][0] == "0/sign-030" and found["sign"].tolist()[:3] == ["left", "stop", "yield"]
+
+
+def test_an_archive_may_hold_all_of_it(album, tmp_path):
+    folder, pictures = album
+    there = tmp_path / "data" / "packed"
+    there.mkdir()
+    with zipfile.ZipFile(there / "signs.zip", "w") as members:
+        for path in (path for path in folder.rglob("*") if path.is_file()):
+            name = path.relative_to(folder)
+            members.write(path, f"signs/{name.parts[0]}/{name}" if len(name.parts) > 1 else f"signs/{name}")
+        members.writestr("signs/train/../../../outside.png", b"")
+    ensure("packed", there)
+    assert (load(there).images == pictures[:ROWS]).all() and not (tmp_path / "outside.png").exists()
+    tables = {"sample_submission.csv", "train.csv"}
+    assert {path.name for path in there.iterdir()} == {"cache", "signs.zip", "test", "train", *tables}
 
 
 def test_names_may_have_suffixes_and_grey_pictures_one_channel(album):
