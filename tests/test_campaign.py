@@ -70,6 +70,7 @@ def test_what_cannot_be_finished_and_judged_in_time_is_not_begun(place):
     assert search.tried == 0
 
 
+@pytest.mark.slow
 def test_the_turn_is_the_cheapest_ones_first_and_then_where_most_is_gained_for_a_minute(place, monkeypatch):
     searches = [Search(place, Member.named(name), 100) for name in ("svm", "knn", "linear")]
     order = []

@@ -97,6 +97,7 @@ def test_what_other_code_made_than_the_drivers_is_not_kept(dataset, tmp_path):
     assert not list(tmp_path.rglob("*.npz"))
 
 
+@pytest.mark.slow
 def test_what_promises_most_goes_first_once_something_is_complete(dataset, tmp_path):
     store = Store(tmp_path, dataset, split(dataset, 2, 0))
     members = [Member.named(name) for name in ("knn", "knn.1", "svm", "linear")]
@@ -118,6 +119,7 @@ def test_what_promises_most_goes_first_once_something_is_complete(dataset, tmp_p
     ]
 
 
+@pytest.mark.slow
 def test_a_fold_that_is_not_admitted_is_dropped_and_the_others_go_on(dataset, tmp_path):
     store, heard = store_in(tmp_path, dataset), []
     run = cross_validate(

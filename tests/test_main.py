@@ -70,6 +70,7 @@ def test_a_submission_is_numbered_reproduced_and_scored(command, tmp_path):
     assert done.returncode == 2 and "was made from other data, recipes or code; go back to it: git" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_was_exported_comes_back_as_a_member(command, tmp_path):
     done = command("export", *SMALL[:4], "--models", "knn")
     assert done.returncode == 2 and "knn is not complete; run `make cv MODELS=knn`" in done.stderr

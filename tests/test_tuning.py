@@ -85,6 +85,7 @@ def test_a_trial_whose_lease_ran_out_is_asked_again_with_the_folds_it_has(study)
     assert len(study.trials) == 2
 
 
+@pytest.mark.slow
 def test_a_trial_that_another_driver_holds_is_waited_for(study, monkeypatch):
     monkeypatch.setattr(tuning, "LOOK_AROUND", 0.1)
     held = left_behind(study, until=time.time() + 3)
@@ -94,6 +95,7 @@ def test_a_trial_that_another_driver_holds_is_waited_for(study, monkeypatch):
     assert sorted(trial.params == held.params for trial in trials) == [False, True]
 
 
+@pytest.mark.slow
 def test_a_trial_that_nobody_signs_is_not_waited_for_long(study, monkeypatch):
     monkeypatch.setattr(tuning, "LOOK_AROUND", 0.1)
     monkeypatch.setattr(tuning, "SIGNING", 0.5)
@@ -130,6 +132,7 @@ def test_settings_that_fail_are_told_and_count(dataset, storage):
     assert study.to_do(1) == 0
 
 
+@pytest.mark.slow
 def test_a_lease_from_a_clock_that_was_set_back_since_is_not_waited_for(study):
     lost = left_behind(study, until=time.time() + 86_400)
     begun = time.monotonic()
