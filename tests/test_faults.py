@@ -136,8 +136,9 @@ def files_of(folder: Path) -> dict[str, Path]:
 
 
 def certain_names(folder: Path) -> set[str]:
-    """All but what a search leaves if it finds something, which it may in one run and not in another."""
-    return {name for name in files_of(folder) if not name.startswith(("folds/digits8/tuning/", "folds/digits8/param"))}
+    """All but what a search leaves if it finds something, and TensorBoard's files, which are named after the time."""
+    uncertain = tuple(f"folds/digits8/{name}" for name in ("tuning/", "param", "tensorboard/"))
+    return {name for name in files_of(folder) if not name.startswith(uncertain)}
 
 
 def same_bytes(folder: Path) -> dict[str, bytes]:
