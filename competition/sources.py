@@ -52,7 +52,8 @@ def ensure(name: str, folder: Path) -> None:
     What is missing is first looked for in what browsers leave: `train.csv.gz`, `train.csv.zip` or a whole archive,
     which may have folders of pictures.
     """
-    _unpack_pictures(folder)
+    if not all((folder / file).exists() for file in files_of(folder)):
+        _unpack_pictures(folder)
     files = files_of(folder)
     for file in files:
         if not (folder / file).exists():
@@ -128,7 +129,7 @@ def _below(name: str, members: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInf
     for member in members.infolist():
         parts = PurePosixPath(member.filename).parts
         if name in parts[:-1] and ".." not in parts and not member.is_dir():
-            last = len(parts) - 1 - parts[:-1][::-1].index(name) - 1
+            last = max(place for place, part in enumerate(parts[:-1]) if part == name)
             yield member, PurePosixPath(*parts[last + 1 :])
 
 

@@ -16,6 +16,11 @@ def test_files_that_are_there_are_never_touched(competition_folder):
     assert {path: path.stat().st_mtime_ns for path in competition_folder.glob("*.csv")} == before
 
 
+def test_an_archive_is_not_opened_where_nothing_is_missing(own_competition):
+    (own_competition / "old.zip").write_bytes(b"PK\x03\x04 cut off")
+    sources.ensure("digits", own_competition)
+
+
 def test_the_small_digits_are_made_here(tmp_path):
     folder = tmp_path / "digits8"
     sources.ensure("digits8", folder)
