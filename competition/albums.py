@@ -59,9 +59,8 @@ def layout(folder: Path, rules: Rules) -> tables.Layout:
     """Which column is what; the shape is that of the first picture."""
     train, _, sample = (folder / file for file in FILES)
     columns, asked = header(train), header(sample)
-    if len(asked) != 2:
-        raise Problem(f"{sample} has {len(asked)} columns; an id and a label column were expected")
     tables.require_columns(train, columns, rules)
+    tables.require_two(sample, asked)
     rest = [column for column in columns if column != rules.group]
     named = rules.id or next((column for column in rest if column.lower() == asked[0].lower()), "")
     label = rules.label or next((column for column in rest if column.lower() == asked[1].lower()), "")

@@ -167,14 +167,6 @@ def in_turn(tasks: Iterable[Any]) -> Take:
     return take
 
 
-def attempted(work: Work, task: Any, say: Say) -> Any:
-    """In a worker: the result of work(task, say), or as a Failure what went wrong, so that a task fails alone."""
-    try:
-        return work(task, say)
-    except Exception as error:
-        return Failure(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
-
-
 def wants_gpu(task: Any) -> bool:
     """Whether the task says so; most say nothing."""
     return getattr(task, "wants_gpu", False)
@@ -319,14 +311,15 @@ def _begin(address: Any, key: bytes, last_words: str) -> None:
 
 
 def _work(work: Work, task: Any, result: Path) -> Failure | None:
-    """In the worker: leave the result in a file, or return a Failure."""
-
-    def keep(task: Any, say: Say) -> None:
-        result.write_bytes(pickle.dumps(work(task, say)))
-
-    outcome = attempted(keep, task, partial(say, task))
-    be_heard()
-    return outcome
+    """In the worker: leave the result in a file, or return as a Failure what went wrong, so that a task fails alone."""
+    try:
+        result.write_bytes(pickle.dumps(work(task, partial(say, task))))
+    except Exception as error:
+        return Failure(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
+    else:
+        return None
+    finally:
+        be_heard()
 
 
 def _read(result: Path) -> Any:

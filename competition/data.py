@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def load(folder: Path) -> Dataset:
             raise Problem(f"{path} may not be read; allow it: {shlex.join(['chmod', 'u+r', str(path)])}")
     told = rules.read(folder)
     parts = [f"{CACHE_FORMAT}", *(sha256(folder / file) for file in files), told.text]
-    if has_pictures(folder):
+    if _form(folder) is albums:
         parts.append(albums.content(folder))
     digest = hashlib.sha256("".join(parts).encode()).hexdigest()
     cache = folder.absolute() / "cache" / digest[:16]
@@ -67,13 +68,18 @@ def load(folder: Path) -> Dataset:
     if damage and cache.exists():
         print(f"{damage}; {folder} is parsed anew", file=sys.stderr, flush=True)
     if damage:
-        _write_cache(cache, partial((albums if has_pictures(folder) else tables).read, folder, told), digest)
+        _write_cache(cache, partial(_form(folder).read, folder, told), digest)
     return _map_cache(cache)
 
 
 def layout(folder: Path) -> tables.Layout:
     """Which column is what, and what the images are."""
-    return (albums if has_pictures(folder) else tables).layout(folder, rules.read(folder))
+    return _form(folder).layout(folder, rules.read(folder))
+
+
+def _form(folder: Path) -> ModuleType:
+    """What reads the competition: its images are files or columns."""
+    return albums if has_pictures(folder) else tables
 
 
 def packed(dataset: Dataset) -> bytes:

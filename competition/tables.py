@@ -47,8 +47,7 @@ def layout(folder: Path, rules: Rules) -> Layout:
     train, test, sample = (folder / file for file in FILES)
     headers = {path: header(path) for path in (train, test, sample)}
     require_columns(train, headers[train], rules)
-    if len(headers[sample]) != 2:
-        raise Problem(f"{sample} has {len(headers[sample])} columns; an id and a label column were expected")
+    require_two(sample, headers[sample])
     id_column = rules.id or headers[sample][0]
     if id_column not in headers[sample]:
         raise Problem(f"{sample} has no column {id_column}, which {FILE} names as the id")
@@ -94,6 +93,12 @@ def require_columns(path: Path, columns: list[str], rules: Rules) -> None:
     for name, column in (("label", rules.label), ("group", rules.group)):
         if column and column not in columns:
             raise Problem(f"{path} has no column {column}, which {FILE} names as the {name}")
+
+
+def require_two(sample: Path, columns: list[str]) -> None:
+    """A Problem where the sample submission has other columns than an id and a label."""
+    if len(columns) != 2:
+        raise Problem(f"{sample} has {len(columns)} columns; an id and a label column were expected")
 
 
 def _without_pixels(path: Path, columns: Layout, images: str, growing: Growing) -> pd.DataFrame:
