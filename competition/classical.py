@@ -22,6 +22,7 @@ class Classical:
     """A pipeline from images to probabilities, whatever is fitted being fitted inside it."""
 
     suffix = ".skops"
+    remark = ""
 
     def __init__(self, pipeline: Pipeline, classes: int) -> None:
         self.pipeline = pipeline

@@ -9,6 +9,7 @@ from typing import Any
 from competition.files import write_whole
 from competition.models import Member
 from competition.problem import Problem
+from competition.recipe import Symmetry
 
 Settings = dict[str, Any]
 
@@ -50,6 +51,13 @@ def adopted(folder: Path, member: Member) -> Member:
         raise Problem(
             f"{path} holds no settings of {member.kind} ({error}); remove it, or run `make tune MODELS={member.kind}`"
         ) from None
+
+
+def ruled(member: Member, symmetries: tuple[Symmetry, ...] | None) -> Member:
+    """The member, its images mirrored and turned as the competition's rules have it, if they tell."""
+    if symmetries is None or getattr(member.recipe, "warp", None) is None:
+        return member
+    return replace(member, recipe=with_settings(member.recipe, {"warp.symmetries": symmetries}))
 
 
 def adopt(folder: Path, member: Member, evidence: Mapping[str, Any]) -> Path:

@@ -82,7 +82,8 @@ class Progress:
             self.trained.append((detail.seconds, self._usual(task.member)))
             self.hits[name][held_out] = hits(self.store.dataset.labels[held_out], detail.held_out)
             took, left = clock(detail.seconds), clock(self.left())
-            return f"{task.name} took {took}; {name} has {percent(self.score(name))} so far; to go {left}"
+            remark = f", {detail.remark}" if detail.remark else ""
+            return f"{task.name} took {took}{remark}; {name} has {percent(self.score(name))} so far; to go {left}"
         return None
 
     def score(self, name: str) -> Score | None:

@@ -4,18 +4,23 @@
     id = "image"            # the column that names the rows
     group = "patient"       # a column whose rows of one value are held out together
     shape = [32, 24, 3]     # height, width and channels of an image
+    symmetries = []         # what leaves a class as it is, of "left-right", "upside-down" and "quarter turns"
 
-Each line may be left out: label and id are inferred from the columns, the shape from their number.
+Each line may be left out: label and id are inferred from the columns, the shape from their number, and which symmetries
+help is found out in each training.
 """
 
 import tomllib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from competition.problem import Problem
+from competition.recipe import SYMMETRIES, Symmetry
 
 FILE = "competition.toml"
+OF_TRAINING = ("symmetries",)  # they change no data
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,13 @@ class Rules:
     id: str = ""
     group: str = ""
     shape: tuple[int, ...] = ()
+    symmetries: tuple[Symmetry, ...] | None = None
 
     @property
     def text(self) -> str:
-        """The same for the same rules, and empty where there are none."""
-        return ", ".join(f"{name} = {value!r}" for name, value in asdict(self).items() if value)
+        """What changes the data: the same for the same rules, and empty where there are none."""
+        told = {name: value for name, value in asdict(self).items() if value and name not in OF_TRAINING}
+        return ", ".join(f"{name} = {value!r}" for name, value in told.items())
 
 
 def read(folder: Path) -> Rules:
@@ -45,16 +52,29 @@ def read(folder: Path) -> Rules:
     known = [field.name for field in fields(Rules)]
     if unknown := [name for name in told if name not in known]:
         raise Problem(f"{path}: nothing is known of {unknown[0]}; it may tell {', '.join(known)}")
-    return Rules(**{name: _checked(path, name, value) for name, value in told.items()})
+    checks: dict[str, Callable[[str, Any], Any]] = {"shape": _shape, "symmetries": _symmetries}
+    try:
+        return Rules(**{name: checks.get(name, _column)(name, value) for name, value in told.items()})
+    except ValueError as error:
+        raise Problem(f"{path}: {error}") from None
 
 
-def _checked(path: Path, name: str, value: Any) -> Any:
-    if name != "shape":
-        if isinstance(value, str) and value:
-            return value
-        raise Problem(f'{path}: {name} is {value!r}; a column was expected, such as {name} = "name"')
+def _column(name: str, value: Any) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise ValueError(f'{name} is {value!r}; a column was expected, such as {name} = "name"')
+
+
+def _shape(name: str, value: Any) -> tuple[int, ...]:
     if isinstance(value, list) and all(type(side) is int and side > 0 for side in value) and len(value) in (2, 3):
         shape = (*value, 1)[:3]
         if shape[2] in (1, 3):
             return shape
-    raise Problem(f"{path}: shape is {value!r}; height, width and channels were expected, such as shape = [32, 24, 3]")
+    raise ValueError(f"{name} is {value!r}; height, width and channels were expected, such as {name} = [32, 24, 3]")
+
+
+def _symmetries(name: str, value: Any) -> tuple[Symmetry, ...]:
+    if isinstance(value, list) and all(one in SYMMETRIES for one in value):
+        return tuple(one for one in SYMMETRIES if one in value)
+    choice = ", ".join(f'"{one}"' for one in SYMMETRIES)
+    raise ValueError(f"{name} is {value!r}; a list was expected, empty or of {choice}")

@@ -83,11 +83,13 @@ def members_of(options: argparse.Namespace) -> "list[Member]":
 
 
 def member_of(options: argparse.Namespace, name: str) -> "Member":
-    """The member of this name, with the settings that tuning adopted for the competition."""
+    """The member of this name, with the settings that tuning adopted for the competition, and those of its rules."""
     from competition.models import Member
-    from competition.parameters import adopted
+    from competition.parameters import adopted, ruled
+    from competition.rules import read
 
-    return adopted(FOLDS / options.competition, Member.named(name))
+    member = adopted(FOLDS / options.competition, Member.named(name))
+    return ruled(member, read(DATA / options.competition).symmetries)
 
 
 def workers_of(options: argparse.Namespace) -> "Workers":

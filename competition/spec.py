@@ -36,6 +36,7 @@ class Classifier(Predictor, Protocol):
     """What a model's `build` returns."""
 
     suffix: str  # of the file that `save` writes
+    remark: str  # what `fit` found out and the user should know, or nothing
 
     def fit(self, images: np.ndarray, labels: np.ndarray, observer: Observer) -> Self:
         """Learn; whatever is fitted is fitted in here."""

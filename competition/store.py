@@ -66,7 +66,11 @@ class Store:
 
     def save(self, member: Member, fold: int, result: FoldResult, curve: Sequence[Point] = ()) -> None:
         """Keep a finished fold; the predictions come last, since with them it counts as finished."""
-        went = {"seconds": round(result.seconds, 2), "curve": [asdict(point) for point in curve]}
+        went = {
+            "seconds": round(result.seconds, 2),
+            "remark": result.remark,
+            "curve": [asdict(point) for point in curve],
+        }
         path = self._path(member, fold)
         write_whole(path.with_suffix(result.suffix), result.model)
         write_whole(path.with_suffix(".json"), json.dumps(went).encode())

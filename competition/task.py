@@ -42,6 +42,7 @@ class FoldResult:
     model: bytes  # as `Classifier.save` wrote it
     suffix: str
     made_of: Ingredients  # as the worker found them
+    remark: str = ""  # the model's own
 
 
 def perform(task: Task, dataset: Dataset, folds: Folds, observer: Observer) -> FoldResult:
@@ -56,7 +57,7 @@ def perform(task: Task, dataset: Dataset, folds: Folds, observer: Observer) -> F
         path = Path(folder) / f"model{model.suffix}"
         model.save(path)
         kept = path.read_bytes()
-    return FoldResult(predicted, test, time.perf_counter() - start, kept, model.suffix, made_of)
+    return FoldResult(predicted, test, time.perf_counter() - start, kept, model.suffix, made_of, model.remark)
 
 
 def trained(task: Task, dataset: Dataset, rows: np.ndarray, observer: Observer) -> Classifier:

@@ -48,7 +48,8 @@ def shown(progress: Progress) -> Iterator[Any]:
     live = Live(get_renderable=lambda: table(progress), **settings) if console.is_terminal else None
 
     def hear(*said: Any) -> None:
-        if (line := progress.hear(*said)) and (not live or said[1] in ("again", "failed")):
+        told = said[1] in ("again", "failed") or (said[1] == "finished" and said[2].remark)
+        if (line := progress.hear(*said)) and (told or not live):
             console.print(line, markup=False)
 
     if live:

@@ -6,6 +6,7 @@ background thread, up to 5 s on one core, and the batches' order would hang on t
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,8 +16,9 @@ from keras import layers
 from scipy.special import softmax
 
 from competition.augment import RandomWarp
-from competition.recipe import Recipe
+from competition.recipe import Recipe, Warp
 from competition.spec import Epoch, Observer
+from competition.symmetry import found
 
 Layers = Callable[[Any], Any]  # features of an image in 0..1
 
@@ -27,6 +29,7 @@ class Network:
     """A network of one output per class, trained by a recipe."""
 
     suffix = ".keras"
+    remark = ""
 
     def __init__(self, body: Layers, recipe: Recipe, seed: int, shape: tuple[int, ...], classes: int) -> None:
         keras.utils.clear_session()
@@ -45,15 +48,16 @@ class Network:
 
     def fit(self, images: np.ndarray, labels: np.ndarray, observer: Observer) -> Self:
         """Train for the recipe's whole length; the observer hears of each epoch and never steers."""
-        trainer = self._trainer()
+        trainer = self._trainer(self._warp(images, labels))
         wanted = np.eye(self.classes, dtype=np.float32)[labels]
         order = np.random.default_rng(self.seed)
         batch = min(self.recipe.batch, len(images))
         starts = range(0, len(images) - batch + 1, batch)
-        steps = self.recipe.epochs * len(starts)
+        epochs = self.recipe.epochs_of(len(starts))
+        steps = epochs * len(starts)
         done = 0
         learned = Kept(self.core)  # one view is enough to see how it goes
-        for epoch in range(1, self.recipe.epochs + 1):
+        for epoch in range(1, epochs + 1):
             trainer.reset_metrics()  # Keras tells the mean loss since the last time
             begun = time.perf_counter()
             rows = order.permutation(len(images))
@@ -63,9 +67,9 @@ class Network:
                 loss = trainer.train_on_batch(images[chosen], wanted[chosen])
                 done += 1
             if not np.isfinite(loss):
-                raise FloatingPointError(f"the loss became {loss} in epoch {epoch} of {self.recipe.epochs}")
+                raise FloatingPointError(f"the loss became {loss} in epoch {epoch} of {epochs}")
             speed = batch * len(starts) / (time.perf_counter() - begun)
-            observer(Epoch(epoch, self.recipe.epochs, float(loss), speed, learned.predict_proba))
+            observer(Epoch(epoch, epochs, float(loss), speed, learned.predict_proba))
         return self
 
     def predict_proba(self, images: np.ndarray) -> np.ndarray:
@@ -76,10 +80,19 @@ class Network:
         """Keep the network and its views, without its optimiser and augmentation."""
         self.model.save(path)
 
-    def _trainer(self) -> keras.Model:
+    def _warp(self, images: np.ndarray, labels: np.ndarray) -> Warp | None:
+        """The recipe's warp, with the symmetries that these images have."""
+        warp = self.recipe.warp
+        if warp and warp.symmetries is None:
+            symmetries = found(images, labels, self.seed)
+            self.remark = f"augmented by {', '.join(symmetries)}" if symmetries else ""
+            warp = replace(warp, symmetries=symmetries)
+        return warp
+
+    def _trainer(self, warp: Warp | None) -> keras.Model:
         """The network behind its augmentation, with its optimiser."""
         images = keras.Input(self.core.input_shape[1:], dtype="uint8")
-        changed = RandomWarp(self.recipe.warp, self.seed)(images) if self.recipe.warp else images
+        changed = RandomWarp(warp, self.seed)(images) if warp else images
         trainer = keras.Model(images, self.core(changed))
         settings = {"learning_rate": self.recipe.peak, "weight_decay": self.recipe.weight_decay}
         trainer.compile(

@@ -11,6 +11,7 @@ from conftest import ROOT
 # Imports go only up this list; `__main__` may import all.
 ROOMS = (
     "problem",
+    "recipe",
     "rules",
     "files",
     "mnist",
@@ -26,11 +27,11 @@ ROOMS = (
     "calibration",
     "folds",
     "spec",
-    "recipe",
     "augment",
     "blocks",
     "copies",
     "features",
+    "symmetry",
     "classical",
     "training",
     "networks",

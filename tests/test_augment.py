@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -51,3 +53,26 @@ def test_rotation_turns_about_the_centre_by_no_more_than_asked(blobs):
 def test_the_seed_decides(blobs):
     assert (warped(blobs, Warp(), seed=1) == warped(blobs, Warp(), seed=1)).all()
     assert (warped(blobs, Warp(), seed=1) != warped(blobs, Warp(), seed=2)).any()
+
+
+def places(blobs, *symmetries):
+    """Where the blob's centre is found, and how often."""
+    y, x = centre(warped(blobs, replace(STILL, symmetries=symmetries)))
+    found, counts = np.unique(np.round([y, x], 2), axis=1, return_counts=True)
+    return dict(zip(map(tuple, found.T), counts, strict=True))
+
+
+def test_every_other_image_is_mirrored(blobs):
+    assert places(blobs) == {(9, 12): 200}
+    across, down = places(blobs, "left-right"), places(blobs, "upside-down")
+    assert set(across) == {(9, 12), (9, 7)} and 70 < across[9, 7] < 130
+    assert set(down) == {(9, 12), (10, 12)} and 70 < down[10, 12] < 130
+
+
+def test_a_quarter_of_the_images_each_is_turned_into_a_quarter(blobs):
+    found = places(blobs, "quarter turns")
+    assert set(found) == {(9, 12), (12, 10), (10, 7), (7, 9)} and min(found.values()) > 30
+
+
+def test_symmetries_that_do_not_hold_leave_all_other_changes_as_they_were(blobs):
+    assert (warped(blobs, replace(Warp(), symmetries=())) == warped(blobs, Warp())).all()

@@ -1,14 +1,21 @@
 """Competitions of other kinds, through the whole road; what is promised for them is seen to be true."""
 
 import re
+import string
 
+import font_caladea
+import font_fredoka_one
+import font_manrope
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 
 from competition.rules import FILE
 from competition.sources import write_competition
 
+FONTS = [path for fonts in (font_caladea, font_fredoka_one, font_manrope) for path in fonts.font_files.values()]
+J = string.ascii_lowercase.index("j")
 SIDE, SITTERS, PICTURES = 12, 60, 8
 
 
@@ -19,6 +26,84 @@ def sitters(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.nda
     images[..., 8, 2:10] += (55 * smiles)[:, None, None]
     rows = images.clip(0, 255).astype(np.uint8).reshape(-1, SIDE * SIDE)
     return rows, np.repeat(smiles, PICTURES), np.repeat(np.arange(SITTERS), PICTURES)
+
+
+def letters(random: np.random.Generator, rows: int, side: int = 28) -> tuple[np.ndarray, np.ndarray]:
+    """Small letters of many fonts, a little turned and noisy; there is no j, whose number stays unused."""
+    labels = random.choice(np.delete(np.arange(26), J), rows)
+    images = np.empty((rows, side, side))
+    for image, label in zip(images, labels, strict=True):
+        page = Image.new("L", (side, side))
+        font = ImageFont.truetype(FONTS[random.integers(len(FONTS))], random.integers(15, 23))
+        place = side * np.array([0.5, 0.7]) + random.uniform(-2, 2, 2)
+        ImageDraw.Draw(page).text(tuple(place), string.ascii_lowercase[label], 255, font, anchor="ms")
+        image[:] = page.rotate(random.uniform(-12, 12), Image.Resampling.BILINEAR)
+    images += random.normal(0, 25, images.shape)
+    return images.clip(0, 255).astype(np.uint8).reshape(rows, -1), labels
+
+
+def textures(random: np.random.Generator, rows: int, side: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """Lying, standing and waving stripes, checks, dots and rings, in two colours and noise; mirrored they stay so."""
+    y, x = np.mgrid[:side, :side].astype(float)
+    labels = np.arange(rows) % 6
+    images = np.empty((rows, side, side, 3))
+    for image, label in zip(images, labels, strict=True):
+        pace, bend = random.uniform(0.5, 1.1), random.uniform(-0.25, 0.25)
+        one, other = random.uniform(0, 2 * np.pi, 2)
+        centre = random.uniform(0, side, 2)
+        patterns = (
+            _steep(pace * y + bend * x + one),
+            _steep(pace * x + bend * y + one),
+            _steep(pace * y + 1.5 * np.sin(pace * x / 2 + other) + one),
+            (np.sin(pace * x / 1.5 + one) > 0) ^ (np.sin(pace * y / 1.5 + other) > 0),
+            np.clip(np.sin(pace * x + one) * np.sin(pace * y + other), 0, 1),
+            _steep(pace * np.hypot(y - centre[0], x - centre[1]) + one),
+        )
+        dark, light = random.integers(0, 256, (2, 3))
+        image[:] = dark + (light - dark) * patterns[label][..., None]
+    images += random.normal(0, 40, images.shape)
+    return images.clip(0, 255).astype(np.uint8).reshape(rows, -1), labels
+
+
+def _steep(way: np.ndarray) -> np.ndarray:
+    """A wave that rises slowly and falls at once."""
+    return way / (2 * np.pi) % 1
+
+
+def scores(command, *words: str, name: str) -> tuple[str, float, float]:
+    """What a submission told, and its accuracy out of fold and under seal."""
+    done = command("submit", "--competition", name, *words)
+    assert done.returncode == 0, done.stderr
+    promised = float(re.search(r"now blends .*: ([\d.]+) ±", done.stdout)[1])
+    graded = command("grade", "--competition", name).stdout
+    return done.stdout, promised, float(re.search(r"all\s+\d+\s+\d+\s+([\d.]+) ±", graded)[1])
+
+
+@pytest.mark.slow
+def test_letters_are_told_apart_and_not_mirrored(command, tmp_path):
+    random = np.random.default_rng(0)
+    write_competition(tmp_path / "data" / "letters", *letters(random, 3000), *letters(random, 2000))
+    told, promised, truth = scores(command, "--models", "quick", "svm", name="letters")
+    assert "augmented" not in told
+    submitted = pd.read_csv(tmp_path / "submissions" / "submission.csv")["Label"]
+    assert J not in set(submitted) and set(submitted) == set(range(26)) - {J}
+    assert promised > 96 and promised - truth < 1, (promised, truth)
+    print(f"letters: {promised} % out of fold, {truth} % under seal")
+
+
+@pytest.mark.slow
+def test_textures_are_mirrored_which_helps(command, tmp_path):
+    random = np.random.default_rng(0)
+    folder = tmp_path / "data" / "textures"
+    write_competition(folder, *textures(random, 4000), *textures(random, 2000))
+    told, promised, truth = scores(command, "--models", "quick", "--folds", "2", name="textures")
+    assert told.count("augmented by left-right") == 2 and "turns" not in told
+    assert promised - truth < 2, (promised, truth)
+    (folder / FILE).write_text("symmetries = []")
+    plain, *without = scores(command, "--models", "quick", "--folds", "2", name="textures")
+    assert "augmented" not in plain and "made with another recipe" in plain
+    assert promised + truth > sum(without), (promised, truth, without)
+    print(f"textures: {promised} % out of fold, {truth} % under seal; not mirrored {without[0]} and {without[1]} %")
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ def test_every_model_fits_other_shapes_and_keeps_itself(name, side, channels, cl
     images = random.integers(0, 256, (150, side, side, channels), dtype=np.uint8)
     labels = np.arange(150) % classes
     spec = models.load(name)
-    recipe = replace(spec.recipe, epochs=1) if spec.is_network else spec.recipe
+    recipe = replace(spec.recipe, epochs=1, least_steps=0) if spec.is_network else spec.recipe
     model = spec.build(recipe, 1, images.shape[1:], classes).fit(images, labels, lambda epoch: None)
     probabilities = model.predict_proba(images)
     assert probabilities.shape == (150, classes) and np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
@@ -42,7 +42,7 @@ def test_the_model_that_the_readme_adds_works(dataset):
     example: dict = {}
     exec(source[1], example)
     spec = example["SPEC"]
-    model = spec.build(replace(spec.recipe, epochs=1), 0, dataset.images.shape[1:], 10)
+    model = spec.build(replace(spec.recipe, epochs=1, least_steps=0), 0, dataset.images.shape[1:], 10)
     model.fit(dataset.images, dataset.labels, lambda epoch: None)
     assert model.predict_proba(dataset.test_images).shape == (len(dataset.test_ids), 10)
 

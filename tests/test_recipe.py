@@ -1,6 +1,6 @@
 import pytest
 
-from competition.recipe import constant, halving, native_precision, one_cycle
+from competition.recipe import ANNEALED, CUSTOMARY, constant, halving, native_precision, one_cycle
 
 
 def test_one_cycle_rises_to_the_peak_and_anneals_to_zero():
@@ -12,6 +12,12 @@ def test_one_cycle_rises_to_the_peak_and_anneals_to_zero():
 
 def test_constant_is_constant():
     assert {constant(done / 10) for done in range(11)} == {1.0}
+
+
+def test_few_rows_are_shown_more_often():
+    assert ANNEALED.epochs_of(33_600 // 128) == ANNEALED.epochs_of(11_200 // 128) == ANNEALED.epochs
+    assert ANNEALED.epochs_of(10) == 100 and ANNEALED.epochs_of(1) == ANNEALED.least_steps
+    assert CUSTOMARY.epochs_of(10) == CUSTOMARY.epochs
 
 
 def test_the_precision_is_one_that_keras_knows():

@@ -51,6 +51,13 @@ def test_the_observer_sees_every_epoch_and_never_steers(dataset):
     assert (watched == trained(dataset).predict_proba(dataset.test_images)).all()
 
 
+def test_few_rows_are_trained_on_for_as_many_steps(dataset):
+    seen = []
+    trained(dataset, replace(RECIPE, epochs=1, least_steps=20), observer=seen.append)
+    steps = len(dataset.images) // RECIPE.batch
+    assert 20 <= len(seen) * steps < 20 + steps and seen[-1].done == seen[-1].of
+
+
 def test_a_kept_network_predicts_the_same_and_holds_no_foreign_code(dataset, tmp_path):
     network = trained(dataset)
     network.save(tmp_path / "network.keras")

@@ -6,7 +6,7 @@
 from typing import Any
 
 from competition.networks import network
-from competition.recipe import Recipe, Warp, one_cycle
+from competition.recipe import ENOUGH, Recipe, Warp, one_cycle
 
 
 def body(x: Any) -> Any:
@@ -23,6 +23,6 @@ def body(x: Any) -> Any:
 
 SPEC = network(
     body,
-    Recipe(epochs=8, peak=2e-3, schedule=one_cycle, warp=Warp()),
+    Recipe(epochs=8, least_steps=ENOUGH, peak=2e-3, schedule=one_cycle, warp=Warp()),
     seconds=35,
 )

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from competition.networks import network
-from competition.recipe import CUSTOMARY, Recipe, Warp, halving, one_cycle
+from competition.recipe import CUSTOMARY, ENOUGH, Recipe, Warp, halving, one_cycle
 
 
 def body(x: Any) -> Any:
@@ -21,7 +21,7 @@ def body(x: Any) -> Any:
     return layers.Dropout(0.5)(x)
 
 
-SPEC = network(body, Recipe(epochs=12, peak=1e-3, schedule=one_cycle, warp=Warp()), seconds=450)
+SPEC = network(body, Recipe(epochs=12, least_steps=ENOUGH, peak=1e-3, schedule=one_cycle, warp=Warp()), seconds=450)
 
 # As the tutorials train it, but for the plateau rule, which watches held-out rows.
 TUTORIAL = replace(CUSTOMARY, batch=86, schedule=halving)
