@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.pipeline import Pipeline
 
-from competition.spec import Classifier, ModelSpec, Observer
+from competition.spec import Classifier, Images, ModelSpec, Observer
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -28,15 +28,15 @@ class Classical:
         self.pipeline = pipeline
         self.classes = classes
 
-    def fit(self, images: np.ndarray, labels: np.ndarray, observer: Observer) -> Self:
+    def fit(self, images: Images, labels: np.ndarray, observer: Observer) -> Self:
         """Fit every step; such models have no epochs to observe."""
-        self.pipeline.fit(images, labels)
+        self.pipeline.fit(np.asarray(images), labels)
         return self
 
-    def predict_proba(self, images: np.ndarray) -> np.ndarray:
+    def predict_proba(self, images: Images) -> np.ndarray:
         """Probabilities (rows, classes); a class that the training rows lacked gets none."""
         probabilities = np.zeros((len(images), self.classes))
-        probabilities[:, self.pipeline.classes_] = self.pipeline.predict_proba(images)
+        probabilities[:, self.pipeline.classes_] = self.pipeline.predict_proba(np.asarray(images))
         return probabilities
 
     def save(self, path: Path) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,28 @@ class Dataset:
     def __reduce__(self) -> tuple:
         """Travels to a worker as the place of its cache, so that all workers share one copy in memory."""
         return _map_cache, (self.cache,)
+
+
+class Rows:
+    """Some rows of an array, which are read when they are asked for: more than the memory holds, if need be."""
+
+    def __init__(self, array: np.ndarray, rows: np.ndarray) -> None:
+        self.array = array
+        self.rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As an array has it."""
+        return len(self.rows), *self.array.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: Any) -> np.ndarray:
+        return self.array[self.rows[which]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.array[self.rows], dtype)
 
 
 def load(folder: Path) -> Dataset:

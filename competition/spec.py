@@ -11,6 +11,18 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 
+class Images(Protocol):
+    """What models are taught by and asked of: (rows, height, width, channels) of bytes, in memory or on disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows, height, width and channels."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, which: Any) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class Epoch:
     """Where a training stands at the end of an epoch."""
@@ -19,7 +31,7 @@ class Epoch:
     of: int
     loss: float  # mean of the epoch's batches
     images_per_second: float
-    predict_proba: Callable[[np.ndarray], np.ndarray]  # by what is learned so far
+    predict_proba: Callable[[Images], np.ndarray]  # by what is learned so far
 
 
 Observer = Callable[[Epoch], None]  # hears of each epoch and never steers
@@ -28,7 +40,7 @@ Observer = Callable[[Epoch], None]  # hears of each epoch and never steers
 class Predictor(Protocol):
     """What a model's `load` returns."""
 
-    def predict_proba(self, images: np.ndarray) -> np.ndarray:
+    def predict_proba(self, images: Images) -> np.ndarray:
         """Probabilities (rows, classes)."""
 
 
@@ -38,7 +50,7 @@ class Classifier(Predictor, Protocol):
     suffix: str  # of the file that `save` writes
     remark: str  # what `fit` found out and the user should know, or nothing
 
-    def fit(self, images: np.ndarray, labels: np.ndarray, observer: Observer) -> Self:
+    def fit(self, images: Images, labels: np.ndarray, observer: Observer) -> Self:
         """Learn; whatever is fitted is fitted in here."""
 
     def save(self, path: Path) -> None:

@@ -14,6 +14,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from competition.features import Hog
 from competition.recipe import SYMMETRIES, Symmetry
+from competition.spec import Images
 
 DRAWN = 4_000  # images at most
 PROVED = 0.05  # the probability of as much by chance: what passes so and does not help does not harm either
@@ -27,7 +28,7 @@ COPIES: dict[Symmetry, list[Callable[[np.ndarray], np.ndarray]]] = {
 }
 
 
-def found(images: np.ndarray, labels: np.ndarray, seed: int) -> tuple[Symmetry, ...]:
+def found(images: Images, labels: np.ndarray, seed: int) -> tuple[Symmetry, ...]:
     """The symmetries that help to tell the classes apart, and harm none."""
     drawn = np.random.default_rng(seed).permutation(len(images))[:DRAWN]
     drawn = drawn[np.bincount(labels[drawn])[labels[drawn]] >= FEW]

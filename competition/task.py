@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from competition.data import Dataset
+from competition.data import Dataset, Rows
 from competition.folds import Folds
 from competition.models import Member
 from competition.provenance import Ingredients, ingredients
@@ -51,7 +51,7 @@ def perform(task: Task, dataset: Dataset, folds: Folds, observer: Observer) -> F
     made_of = ingredients(task.member, dataset, folds)
     held_out = folds.held_out == task.fold
     model = trained(task, dataset, ~held_out, observer)
-    predicted = checked(model.predict_proba(dataset.images[held_out]))
+    predicted = checked(model.predict_proba(Rows(dataset.images, held_out)))
     test = checked(model.predict_proba(dataset.test_images))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model{model.suffix}"
@@ -65,7 +65,7 @@ def trained(task: Task, dataset: Dataset, rows: np.ndarray, observer: Observer) 
     # A stream of its own for each seed and fold, or networks would start from the same weights.
     seed = int(np.random.SeedSequence([task.member.seed, task.fold]).generate_state(1)[0] % 2**31)
     model = task.member.spec.build(task.member.recipe, seed, dataset.images.shape[1:], len(dataset.classes))
-    return model.fit(dataset.images[rows], dataset.labels[rows], observer)
+    return model.fit(Rows(dataset.images, rows), dataset.labels[rows], observer)
 
 
 def checked(probabilities: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from scipy.special import softmax
 
 from competition.augment import RandomWarp
 from competition.recipe import Recipe, Warp
-from competition.spec import Epoch, Observer
+from competition.spec import Epoch, Images, Observer
 from competition.symmetry import found
 
 Layers = Callable[[Any], Any]  # features of an image in 0..1
@@ -46,7 +46,7 @@ class Network:
         logits = [self.core(_shifted(images, *view)) for view in recipe.views]
         self.model = keras.Model(images, layers.Average(dtype="float32")(logits)) if len(logits) > 1 else self.core
 
-    def fit(self, images: np.ndarray, labels: np.ndarray, observer: Observer) -> Self:
+    def fit(self, images: Images, labels: np.ndarray, observer: Observer) -> Self:
         """Train for the recipe's whole length; the observer hears of each epoch and never steers."""
         trainer = self._trainer(self._warp(images, labels))
         wanted = np.eye(self.classes, dtype=np.float32)[labels]
@@ -72,7 +72,7 @@ class Network:
             observer(Epoch(epoch, epochs, float(loss), speed, learned.predict_proba))
         return self
 
-    def predict_proba(self, images: np.ndarray) -> np.ndarray:
+    def predict_proba(self, images: Images) -> np.ndarray:
         """Probabilities (rows, classes)."""
         return Kept(self.model).predict_proba(images)
 
@@ -80,7 +80,7 @@ class Network:
         """Keep the network and its views, without its optimiser and augmentation."""
         self.model.save(path)
 
-    def _warp(self, images: np.ndarray, labels: np.ndarray) -> Warp | None:
+    def _warp(self, images: Images, labels: np.ndarray) -> Warp | None:
         """The recipe's warp, with the symmetries that these images have."""
         warp = self.recipe.warp
         if warp and warp.symmetries is None:
@@ -109,7 +109,7 @@ class Kept:
     def __init__(self, model: keras.Model) -> None:
         self.model = model
 
-    def predict_proba(self, images: np.ndarray) -> np.ndarray:
+    def predict_proba(self, images: Images) -> np.ndarray:
         """Probabilities (rows, classes)."""
         starts = range(0, len(images), ROWS_AT_ONCE)
         logits = [self.model.predict_on_batch(images[start : start + ROWS_AT_ONCE]) for start in starts]

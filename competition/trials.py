@@ -8,7 +8,7 @@ import numpy as np
 
 from competition.calibration import temperature, tempered
 from competition.compute import Say
-from competition.data import Dataset
+from competition.data import Dataset, Rows
 from competition.folds import Folds
 from competition.metrics import hits, row_log_loss
 from competition.task import Task, checked, trained
@@ -57,7 +57,7 @@ def examine(examination: Examination, say: Say, dataset: Dataset, folds: Folds) 
     model = trained(examination.task, dataset, np.sort(taught), lambda epoch: say("epoch", (epoch.done, epoch.of)))
     held_out = folds.held_out == fold
     labels = dataset.labels[held_out]
-    said = checked(model.predict_proba(dataset.images[held_out]))
+    said = checked(model.predict_proba(Rows(dataset.images, held_out)))
     half = np.arange(len(labels)) % 2 == 0
     cooled = np.empty_like(said, dtype=float)
     for rows in (half, ~half):

@@ -1,9 +1,10 @@
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from competition.folds import split
+from competition.folds import Folds, split
 from competition.models import Member
 from competition.task import Task, checked, perform
 
@@ -18,6 +19,25 @@ def test_a_task_predicts_the_held_out_and_the_test_rows(dataset):
     assert result.held_out.shape == ((folds.held_out == 2).sum(), 10)
     assert result.test.shape == (len(dataset.test_ids), 10)
     assert result.suffix == ".skops" and len(result.model) > 1_000
+
+
+def test_a_network_leaves_the_images_on_disk(dataset):
+    times, wide = 10, (4, 4)  # as many pixels as would be felt
+    images, test_images = (
+        np.kron(those[..., 0], np.ones((1, *wide), np.uint8))[..., None]
+        for those in (np.tile(dataset.images, (times, 1, 1, 1)), dataset.test_images)
+    )
+    labels = np.tile(dataset.labels, times)
+    large = replace(dataset, images=images, test_images=test_images, labels=labels)
+    member = Member.named("mlp")
+    task = Task(replace(member, recipe=replace(member.recipe, epochs=1)), 0)
+    folds = Folds(np.arange(len(labels)) % 2, 2, 0, "")
+    perform(task, large, folds, silent)  # what Keras needs anyway
+    tracemalloc.start()
+    perform(task, large, folds, silent)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < images.nbytes / 3, (peak, images.nbytes)
 
 
 def test_held_out_labels_change_nothing(dataset):
