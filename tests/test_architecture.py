@@ -146,8 +146,8 @@ def test_make_help_lists_every_verb():
     assert all(f"\n  {verb} " in printed for verb in verbs)
 
 
-def test_the_file_tree_in_the_readme_is_the_real_one():
-    tree = re.search(r"```\ncompetition/\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+def test_the_file_tree_in_the_guide_is_the_real_one():
+    tree = re.search(r"```\ncompetition/\n(.*?)```", (ROOT / "docs" / "layout.md").read_text(), re.S)
     assert tree
     named = set(re.findall(r"^\s+(\w+)(?:\.py|/)\s", tree[1], re.M))
     assert named == set(ROOMS)

@@ -37,8 +37,8 @@ def test_every_model_fits_other_shapes_and_keeps_itself(name, side, channels, cl
     assert (spec.load(path, classes).predict_proba(images) == probabilities).all()
 
 
-def test_the_model_that_the_readme_adds_works(dataset):
-    source = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+def test_the_model_that_the_guide_adds_works(dataset):
+    source = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "add-a-model.md").read_text(), re.S)
     example: dict = {}
     exec(source[1], example)
     spec = example["SPEC"]
