@@ -132,7 +132,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "metavar": "TIME",
         "help": "how long to wait for the score, such as 2m; default: 5m",
     },
-    "value": {"type": float, "required": True, "metavar": "SCORE", "help": "the leaderboard's accuracy, such as 0.997"},
+    "value": {"type": float, "required": True, "metavar": "SCORE", "help": "the leaderboard's, such as 0.997"},
     "files": {"nargs": "+", "type": Path, "metavar": "FILE", "help": "a picture, a folder of them, or a CSV of pixels"},
     "port": {"type": _natural, "default": 8000, "metavar": "N", "help": "of the page; default: %(default)s"},
     "json": {"action": "store_true", "help": "all probabilities, as JSON"},

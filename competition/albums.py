@@ -60,7 +60,7 @@ def layout(folder: Path, rules: Rules) -> tables.Layout:
     train, _, sample = (folder / file for file in FILES)
     columns, asked = header(train), header(sample)
     tables.require_columns(train, columns, rules)
-    tables.require_two(sample, asked)
+    tables.require_answer(sample, asked)
     rest = [column for column in columns if column != rules.group]
     named = rules.id or next((column for column in rest if column.lower() == asked[0].lower()), "")
     label = rules.label or next((column for column in rest if column.lower() == asked[1].lower()), "")
@@ -77,7 +77,7 @@ def read(folder: Path, rules: Rules, growing: tables.Growing) -> dict[str, np.nd
     train, _, sample = (folder / file for file in FILES)
     columns = layout(folder, rules)
     taught, asked = next(numbers(train, ())), next(numbers(sample, ()))
-    described = tables.described(train, taught, columns)
+    described = tables.described(train, taught, columns, sample)
     names = (("images", train, taught[columns.id], "train"), ("test_images", sample, asked.iloc[:, 0], "test"))
     for name, table, column, place in names:
         paths = _paths(table, column, folder / place)

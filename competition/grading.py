@@ -10,19 +10,21 @@ import pandas as pd
 
 from competition.data import load
 from competition.files import sha256
-from competition.metrics import Score
+from competition.metrics import ACCURACY, Metric, Score
 from competition.problem import Problem
 from competition.sources import SEALED, is_embedded
 from competition.submission import check
 
 OPENINGS = "openings.csv"
-HEADER = "when", "submission", "sha256", "accuracy"
+HEADER = "when", "submission", "sha256", "score"
 
 
 @dataclass(frozen=True)
 class Grade:
     """How a submission did on the sealed answers."""
 
+    metric: Metric
+    score: Score  # by it
     accuracy: Score
     wrong: int
     rows: int
@@ -30,7 +32,7 @@ class Grade:
     openings: int
 
 
-def grade(submission: Path, folder: Path) -> Grade:
+def grade(submission: Path, folder: Path, metric: Metric = ACCURACY) -> Grade:
     """Open the answers, compare, and put the opening on record."""
     if not folder.exists():
         raise Problem(f"{folder} is missing; run `make submit COMPETITION={shlex.quote(folder.name)}`")
@@ -40,18 +42,19 @@ def grade(submission: Path, folder: Path) -> Grade:
     if not submission.exists():
         raise Problem(f"{submission} is missing; run `make submit COMPETITION={shlex.quote(folder.name)}`")
     dataset = load(folder)
-    predicted = check(submission, folder / "sample_submission.csv", dataset.classes).iloc[:, 1].to_numpy()
-    labels = pd.read_csv(answers, dtype=str).iloc[:, 1].to_numpy()
-    right = predicted == labels
-    accuracy = Score.of(right.astype(float))
+    said = check(submission, folder / "sample_submission.csv", dataset.classes)
+    labels = pd.Index(dataset.classes.astype(str)).get_indexer(pd.read_csv(answers, dtype=str).iloc[:, 1])
+    wrong = said.argmax(axis=1) != labels
     by_class = [
-        (name, int((labels == name).sum()), int((~right[labels == name]).sum())) for name in dataset.classes.astype(str)
+        (name, int((labels == place).sum()), int(wrong[labels == place].sum()))
+        for place, name in enumerate(dataset.classes)
     ]
-    openings = _record(answers.parent / OPENINGS, submission, accuracy.value)
-    return Grade(accuracy, int((~right).sum()), len(right), by_class, openings)
+    score = metric.score(labels, said)
+    openings = _record(answers.parent / OPENINGS, submission, score.value)
+    return Grade(metric, score, Score.of(1.0 - wrong), int(wrong.sum()), len(wrong), by_class, openings)
 
 
-def _record(openings: Path, submission: Path, accuracy: float) -> int:
+def _record(openings: Path, submission: Path, score: float) -> int:
     """Append a line, and tell how many there are."""
     new = not openings.exists()
     with openings.open("a", newline="") as file:
@@ -59,5 +62,5 @@ def _record(openings: Path, submission: Path, accuracy: float) -> int:
         if new:
             writer.writerow(HEADER)
         when = datetime.now(UTC).isoformat(timespec="seconds")
-        writer.writerow([when, submission, sha256(submission), f"{accuracy:.6f}"])
+        writer.writerow([when, submission, sha256(submission), f"{score:.6f}"])
     return len(openings.read_text().splitlines()) - 1

@@ -22,6 +22,7 @@ COLUMNS = (
     "when",
     "members",
     "blender",
+    "metric",
     "local",
     "local_error",
     "sealed",
@@ -38,7 +39,7 @@ FORMS = {  # that the columns' values have
     "leaderboard": rf"({SCORE})?",
     "sha256": "[0-9a-f]{64}",
 }
-CARD = ("when", "members", "blender", "accuracy", "sha256", "origin", "origin_digest")  # what a card is asked for
+CARD = ("when", "members", "blender", "metric", "score", "rows", "sha256", "origin", "origin_digest")  # asked for
 EXAMPLES = 5  # rows told of those that differ from the submission before
 
 
@@ -52,6 +53,7 @@ class Origin:
     split_digest: str
     members: dict[str, str]  # fingerprints of all that were asked for, by name
     blend: str  # as asked for, such as auto
+    metric: str
 
     @property
     def digest(self) -> str:
@@ -83,6 +85,8 @@ class Entry:
             card = json.loads(path.read_text())
             if missing := [name for name in CARD if name not in card]:
                 raise KeyError(f"{missing[0]} is missing")
+            if Origin(**card["origin"]).digest != card["origin_digest"]:
+                raise ValueError("its origin has another digest")
             return card
         except (ValueError, KeyError, TypeError) as error:
             raise Problem(f"{path} is damaged ({error}); the same `make submit` writes another: rm {path}") from None
@@ -91,7 +95,7 @@ class Entry:
     def line(self) -> dict[str, str]:
         """The card in a line of the ledger, nothing scored yet."""
         card = self.card
-        local, error = card["accuracy"]
+        local, error = card["score"]
         told = {
             "competition": card["origin"]["competition"],
             "number": str(self.number),
@@ -99,6 +103,7 @@ class Entry:
             "when": card["when"],
             "members": " ".join(card["members"]),
             "blender": card["blender"],
+            "metric": card["metric"],
             "local": f"{local:.6f}",
             "local_error": f"{error:.6f}",
             "sha256": card["sha256"],
@@ -152,6 +157,9 @@ class Ledger:
             "when": when,
             "members": dict(zip(blend.members, blend.combination.weights.round(4).tolist(), strict=True)),
             "blender": blend.blender,
+            "metric": blend.metric.name,
+            "score": [blend.score.value, blend.score.standard_error],
+            "rows": len(blend.oof),
             "accuracy": [blend.accuracy.value, blend.accuracy.standard_error],
             "log_loss": [blend.log_loss.value, blend.log_loss.standard_error],
             "sha256": digest,
@@ -222,10 +230,19 @@ def _name(origin: Origin) -> str:
 
 def _difference(before: Path, after: Path) -> dict[str, Any]:
     """How many rows have another label than in the submission before, and what the first of them look like."""
-    one, other = (pd.read_csv(path, dtype=str, keep_default_na=False) for path in (before, after))
-    rows = (one.iloc[:, 1] != other.iloc[:, 1]).to_numpy().nonzero()[0]
-    told = [f"{other.iloc[row, 0]}: {one.iloc[row, 1]} -> {other.iloc[row, 1]}" for row in rows[:EXAMPLES]]
+    one, other = (_answers(path) for path in (before, after))
+    if len(one) != len(other):
+        return {"rows": max(len(one), len(other)), "such_as": []}  # the competition's rows are others now
+    rows = (one != other).to_numpy().nonzero()[0]
+    told = [f"{other.index[row]}: {one.iloc[row]} -> {other.iloc[row]}" for row in rows[:EXAMPLES]]
     return {"rows": len(rows), "such_as": told}
+
+
+def _answers(path: Path) -> pd.Series:
+    """A submission's labels by their ids; of probabilities the likeliest."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=0)
+    answers = table.iloc[:, 0] if table.shape[1] == 1 else table.astype(float).idxmax(axis=1)
+    return answers.set_axis(table.index)
 
 
 def _git() -> dict[str, Any]:

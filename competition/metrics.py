@@ -1,16 +1,24 @@
 """How predictions are scored, and when a difference between two scores is news."""
 
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 
+from competition.problem import Problem
+
+REDRAWN = 200  # times that counts are drawn again for a standard error
+REDRAWN_ROWS = 30  # and rows, where a metric takes all of them
 SMALLEST = 1e-7  # a probability below this counts as this
 DOUBTFUL = 0.02  # a label of less probability may be wrong itself
 
 
 @dataclass(frozen=True)
 class Score:
-    """A mean over rows, and how far it would move on other rows of the same kind."""
+    """A figure of rows, mostly their mean, and how far it would move on other rows of the same kind."""
 
     value: float
     standard_error: float
@@ -35,6 +43,101 @@ class Comparison:
         return self.p_value < 0.05
 
 
+class Metric(ABC):
+    """What a competition is won by."""
+
+    name: str
+    sign = 1  # -1 where less is better
+    scale, unit = 1, ""  # as one writes it
+
+    @abstractmethod
+    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
+        """Its value for these predictions, and how far that would move on other rows of the same kind."""
+
+    def told(self, score: Score | None) -> str:
+        """A score with its standard error, as one writes it."""
+        return plain(score) if score else ""
+
+
+@dataclass(frozen=True)
+class OfRows(Metric):
+    """A mean over rows."""
+
+    name: str
+    rows: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    sign: int = 1
+
+    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
+        """The mean, and its standard error."""
+        return Score.of(self.rows(labels, probabilities))
+
+
+class Share(OfRows):
+    """A mean over rows that are right or wrong."""
+
+    scale, unit = 100, "%"
+
+    def told(self, score: Score | None) -> str:
+        """The percentage with its standard error."""
+        return percent(score)
+
+
+@dataclass(frozen=True)
+class OfCounts(Metric):
+    """A figure of how many rows of each class are taken for each, the likeliest class being taken."""
+
+    name: str
+    figure: Callable[[np.ndarray], float]  # of (classes, classes) counts, true by taken
+
+    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
+        """The figure, and how it scatters where the counts are drawn again."""
+        k = probabilities.shape[1]
+        counts = np.bincount(labels * k + probabilities.argmax(axis=1), minlength=k * k)
+        drawn = np.random.default_rng(0).multinomial(len(labels), counts / len(labels), REDRAWN)
+        figures = [self.figure(one.reshape(k, k)) for one in drawn]
+        return Score(self.figure(counts.reshape(k, k)), float(np.std(figures)))
+
+
+@dataclass(frozen=True)
+class Foreign(Metric):
+    """A function of labels, as positions among the sorted classes, and probabilities from elsewhere."""
+
+    name: str
+    function: Callable[[np.ndarray, np.ndarray], float]
+    sign: int = 1
+
+    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
+        """The function's value, and how it scatters where the rows are drawn again."""
+        random, count = np.random.default_rng(0), len(labels)
+        drawn = (random.integers(0, count, count) for _ in range(REDRAWN_ROWS))
+        values = [self._of(labels[rows], probabilities[rows]) for rows in drawn]
+        return Score(self._of(labels, probabilities), float(np.std(values)))
+
+    def _of(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
+        try:
+            value = float(self.function(labels, probabilities))
+        except Exception as error:
+            raise Problem(f"the metric {self.name} failed, {type(error).__name__}: {error}") from None
+        if np.isfinite(value):
+            return value
+        raise Problem(f"the metric {self.name} gave {value}; a number was expected")
+
+
+def macro_f1(counts: np.ndarray) -> float:
+    """The mean of the classes' F1: rare classes count as much as frequent ones."""
+    right, shown, taken = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    return float((2 * right / np.maximum(shown + taken, 1)).mean())
+
+
+def quadratic_kappa(counts: np.ndarray) -> float:
+    """Agreement beyond chance, a mistake weighing by the square of the steps between the classes."""
+    k, total = len(counts), counts.sum()
+    weights = np.subtract.outer(np.arange(k), np.arange(k)) ** 2
+    by_chance = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / total
+    expected = (weights * by_chance).sum()
+    return float(1 - (weights * counts).sum() / expected) if expected else 0.0
+
+
 def suspected(labels: np.ndarray, blend: np.ndarray, votes: np.ndarray) -> np.ndarray:
     """Whether each row's label may be wrong itself: no member votes for it and the blend gives it next to nothing.
 
@@ -53,6 +156,35 @@ def hits(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 def row_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Minus the log probability that each row gives its label."""
     return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], SMALLEST))
+
+
+ACCURACY, LOG_LOSS = Share("accuracy", hits), OfRows("log loss", row_log_loss, -1)
+METRICS: tuple[Metric, ...] = (
+    ACCURACY,
+    LOG_LOSS,
+    OfCounts("macro F1", macro_f1),
+    OfCounts("QWK", quadratic_kappa),
+)
+
+
+def named(name: str) -> Metric:
+    """The metric of this name; `module:function` is one's own, and less is better behind a minus."""
+    for metric in METRICS:
+        if metric.name.lower() == re.sub("[-_]", " ", name.lower()):
+            return metric
+    module, found, function = name.removeprefix("-").partition(":")
+    if not found:
+        known = ", ".join(metric.name for metric in METRICS)
+        raise Problem(f"no metric {name!r}; there are {known}, and your own: module:function")
+    try:
+        return Foreign(name, getattr(import_module(module), function), -1 if name.startswith("-") else 1)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise Problem(f"the metric {name} cannot be found: {error}") from None
+
+
+def columns(metric: Metric) -> tuple[Metric, ...]:
+    """What a leaderboard shows: the competition's metric, accuracy and log loss, each once."""
+    return tuple(dict.fromkeys((metric, ACCURACY, LOG_LOSS)))
 
 
 def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> Score:

@@ -10,7 +10,7 @@ import numpy as np
 from competition.compute import Workers
 from competition.crossval import in_order
 from competition.curves import Point
-from competition.metrics import Score, hits, percent
+from competition.metrics import Metric, Score
 from competition.models import Member
 from competition.store import Store
 from competition.task import Task
@@ -41,18 +41,18 @@ class Running:
 class Progress:
     """Which folds are done, which run, and how long the rest will take."""
 
-    def __init__(self, store: Store, members: Sequence[Member], workers: Workers) -> None:
+    def __init__(self, store: Store, members: Sequence[Member], workers: Workers, metric: Metric) -> None:
         self.store = store
+        self.metric = metric
         self.members = in_order(members)
         self.workers = workers
         self.running: dict[Task, Running] = {}
         self.seconds: dict[str, dict[int, float]] = {member.name: {} for member in members}
-        self.hits: dict[str, np.ndarray] = {}
+        self.said: dict[str, np.ndarray] = {}
+        self.scores: dict[str, Score] = {}  # on the rows that are predicted so far
         for member in members:
-            oof = store.predictions(member).oof
-            known = np.isfinite(oof[:, 0])
-            self.hits[member.name] = np.full(len(known), np.nan)
-            self.hits[member.name][known] = hits(store.dataset.labels[known], oof[known])
+            self.said[member.name] = store.predictions(member).oof
+            known = self._score(member.name)
             for fold in np.unique(store.folds.held_out[known]).tolist():
                 self.seconds[member.name][fold] = store.seconds(member, fold)
         self.dropped: list[Member] = []  # for want of time
@@ -80,16 +80,23 @@ class Progress:
             name, held_out = task.member.name, self.store.folds.held_out == task.fold
             self.seconds[name][task.fold] = detail.seconds
             self.trained.append((detail.seconds, self._usual(task.member)))
-            self.hits[name][held_out] = hits(self.store.dataset.labels[held_out], detail.held_out)
+            self.said[name][held_out] = detail.held_out
+            self._score(name)
             took, left = clock(detail.seconds), clock(self.left())
             remark = f", {detail.remark}" if detail.remark else ""
-            return f"{task.name} took {took}{remark}; {name} has {percent(self.score(name))} so far; to go {left}"
+            return f"{task.name} took {took}{remark}; {name} has {self.standing(name)} so far; to go {left}"
         return None
 
-    def score(self, name: str) -> Score | None:
-        """Accuracy on the rows that are predicted so far."""
-        known = self.hits[name][np.isfinite(self.hits[name])]
-        return Score.of(known) if len(known) else None
+    def standing(self, name: str) -> str:
+        """The member's score so far, by the competition's metric."""
+        return self.metric.told(self.scores.get(name))
+
+    def _score(self, name: str) -> np.ndarray:
+        """Score what the member predicted so far; which rows these are."""
+        known = np.isfinite(self.said[name][:, 0])
+        if known.any():
+            self.scores[name] = self.metric.score(self.store.dataset.labels[known], self.said[name][known])
+        return known
 
     def left(self) -> float:
         """Seconds to go, all workers together."""

@@ -5,9 +5,10 @@
     group = "patient"       # a column whose rows of one value are held out together
     shape = [32, 24, 3]     # height, width and channels of an image
     symmetries = []         # what leaves a class as it is, of "left-right", "upside-down" and "quarter turns"
+    metric = "macro F1"     # what it is won by: accuracy, log loss, macro F1, QWK, or your own, module:function
 
-Each line may be left out: label and id are inferred from the columns, the shape from their number, and which symmetries
-help is found out in each training.
+Each line may be left out: label and id are inferred from the columns, the shape from their number, which symmetries
+help is found out in each training, and the metric is accuracy.
 """
 
 import tomllib
@@ -20,7 +21,7 @@ from competition.problem import Problem
 from competition.recipe import SYMMETRIES, Symmetry
 
 FILE = "competition.toml"
-OF_TRAINING = ("symmetries",)  # they change no data
+AFTERWARDS = ("symmetries", "metric")  # they change no data
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,12 @@ class Rules:
     group: str = ""
     shape: tuple[int, ...] = ()
     symmetries: tuple[Symmetry, ...] | None = None
+    metric: str = "accuracy"
 
     @property
     def text(self) -> str:
         """What changes the data: the same for the same rules, and empty where there are none."""
-        told = {name: value for name, value in asdict(self).items() if value and name not in OF_TRAINING}
+        told = {name: value for name, value in asdict(self).items() if value and name not in AFTERWARDS}
         return ", ".join(f"{name} = {value!r}" for name, value in told.items())
 
 
@@ -52,7 +54,7 @@ def read(folder: Path) -> Rules:
     known = [field.name for field in fields(Rules)]
     if unknown := [name for name in told if name not in known]:
         raise Problem(f"{path}: nothing is known of {unknown[0]}; it may tell {', '.join(known)}")
-    checks: dict[str, Callable[[str, Any], Any]] = {"shape": _shape, "symmetries": _symmetries}
+    checks: dict[str, Callable[[str, Any], Any]] = {"shape": _shape, "symmetries": _symmetries, "metric": _metric}
     try:
         return Rules(**{name: checks.get(name, _column)(name, value) for name, value in told.items()})
     except ValueError as error:
@@ -63,6 +65,12 @@ def _column(name: str, value: Any) -> str:
     if isinstance(value, str) and value:
         return value
     raise ValueError(f'{name} is {value!r}; a column was expected, such as {name} = "name"')
+
+
+def _metric(name: str, value: Any) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise ValueError(f'{name} is {value!r}; a metric was expected, such as {name} = "macro F1"')
 
 
 def _shape(name: str, value: Any) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from competition.compute import Workers
     from competition.data import Dataset
     from competition.ledger import Entry, Origin
+    from competition.metrics import Metric
     from competition.models import Member
     from competition.store import Predictions, Store
     from competition.task import Task
@@ -65,13 +66,25 @@ def sample_of(options: argparse.Namespace) -> Path:
     return DATA / options.competition / "sample_submission.csv"
 
 
+def metric_of(options: argparse.Namespace) -> "Metric":
+    """What the competition is won by."""
+    from competition import metrics, rules
+
+    folder = DATA / options.competition
+    try:
+        return metrics.named(rules.read(folder).metric)
+    except Problem as problem:
+        raise Problem(f"{folder / rules.FILE}: {problem}") from None
+
+
 def origin_of(options: argparse.Namespace, store: "Store") -> "Origin":
     """All that decides how a submission comes out."""
     from competition.ledger import Origin
 
     asked = {member.name: store.fingerprint(member) for member in members_of(options)}
     data, folds = store.dataset.digest, store.folds
-    return Origin(options.competition, data, folds.name, folds.digest, asked, options.blend)
+    metric = metric_of(options).name
+    return Origin(options.competition, data, folds.name, folds.digest, asked, options.blend, metric)
 
 
 def members_of(options: argparse.Namespace) -> "list[Member]":
@@ -125,7 +138,7 @@ def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[l
     for path in sorted({path_of(store.folder, member) for member in members}):
         if path.exists():
             print(f"{path.stem} has the settings of {path}", flush=True)
-    progress = Progress(store, members, workers)
+    progress = Progress(store, members, workers, metric_of(options))
     end = time.monotonic() + (options.budget or math.inf)
 
     def admits(task: "Task") -> bool:

@@ -5,7 +5,7 @@ sample's first, the rest are pixels, in order, of a square image of one channel 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import isqrt, prod
@@ -47,7 +47,9 @@ def layout(folder: Path, rules: Rules) -> Layout:
     train, test, sample = (folder / file for file in FILES)
     headers = {path: header(path) for path in (train, test, sample)}
     require_columns(train, headers[train], rules)
-    require_two(sample, headers[sample])
+    require_answer(sample, headers[sample])
+    if len(same := [column for column in headers[sample][1:] if column in headers[train]]) > 1:
+        raise Problem(f"{sample} has columns of {train.name}, such as {same[1]}; is it {test.name} by mistake?")
     id_column = rules.id or headers[sample][0]
     if id_column not in headers[sample]:
         raise Problem(f"{sample} has no column {id_column}, which {FILE} names as the id")
@@ -70,16 +72,18 @@ def read(folder: Path, rules: Rules, growing: Growing) -> dict[str, np.ndarray]:
     taught = _without_pixels(train, columns, "images", growing)
     asked = _without_pixels(test, columns, "test_images", growing)
     return {
-        **described(train, taught, columns),
+        **described(train, taught, columns, sample),
         "test_ids": _matching_ids(test, asked, sample, next(numbers(sample, ())), columns.id),
     }
 
 
-def described(path: Path, table: pd.DataFrame, columns: Layout) -> dict[str, np.ndarray]:
-    """What the columns beside the images tell of the training rows."""
+def described(path: Path, table: pd.DataFrame, columns: Layout, sample: Path) -> dict[str, np.ndarray]:
+    """What the columns beside the images tell of the training rows; the sample may ask for each class of them."""
     classes, labels = np.unique(_labels(path, table[columns.label]), return_inverse=True)
     if len(classes) < 2:
         raise Problem(f"{path}: every label in column {columns.label} is {classes[0]}; at least two classes are needed")
+    if len(answers := header(sample)[1:]) > 1:
+        class_of(sample, answers, classes)
     return {
         "labels": labels.astype(np.int64),
         "classes": classes,
@@ -95,10 +99,27 @@ def require_columns(path: Path, columns: list[str], rules: Rules) -> None:
             raise Problem(f"{path} has no column {column}, which {FILE} names as the {name}")
 
 
-def require_two(sample: Path, columns: list[str]) -> None:
-    """A Problem where the sample submission has other columns than an id and a label."""
-    if len(columns) != 2:
-        raise Problem(f"{sample} has {len(columns)} columns; an id and a label column were expected")
+def require_answer(sample: Path, columns: list[str]) -> None:
+    """A Problem where the sample submission has nothing but an id."""
+    if len(columns) < 2:
+        raise Problem(f"{sample} has 1 column; an id and a label, or an id and each class, were expected")
+
+
+def class_of(sample: Path, columns: Sequence[str], classes: np.ndarray) -> np.ndarray:
+    """The position of each column's class, where the sample submission asks for probabilities.
+
+    The columns are called as the classes are, perhaps all with the same words before: `7` or `class_7`.
+    """
+    named = [str(name) for name in classes]
+    for name in named:
+        bare = [column[max(0, len(columns[0]) - len(name)) :] for column in columns]
+        if sorted(bare) == sorted(named):
+            return np.array([named.index(name) for name in bare])
+    told = ", ".join(map(str, columns[:4])) + (" ..." if len(columns) > 4 else "")
+    raise Problem(
+        f"{sample} has {len(columns)} columns beside the id, {told}; one label was expected, "
+        f"or the {len(named)} classes, {', '.join(named[:4])}{' ...' if len(named) > 4 else ''}"
+    )
 
 
 def _without_pixels(path: Path, columns: Layout, images: str, growing: Growing) -> pd.DataFrame:
@@ -126,10 +147,10 @@ def pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 def _label_column(headers: dict[Path, list[str]], train: Path, test: Path, sample: Path) -> str:
     """The column that train has and test lacks; of several, the one that the sample names."""
-    id_column, sample_label = (column.lower() for column in headers[sample])
+    id_column, *answers = (column.lower() for column in headers[sample])
     in_train, in_test = ({column.lower() for column in headers[path]} for path in (train, test))
     extra = [column for column in headers[train] if column.lower() not in in_test]
-    labels = [column for column in extra if column.lower() == sample_label]
+    labels = [column for column in extra if column.lower() in answers]
     labels = labels or [column for column in extra if column.lower() != id_column]
     if len(labels) == 1:
         return labels[0]

@@ -18,7 +18,7 @@ from competition.doctor import Finding, image_name
 from competition.ensemble import Blend
 from competition.grading import Grade
 from competition.ledger import Entry
-from competition.metrics import Score, accuracy, log_loss, mcnemar, percent, plain
+from competition.metrics import ACCURACY, Metric, Score, columns, mcnemar, named, percent
 from competition.progress import Progress, clock
 from competition.race import GOAL, Run
 from competition.safety import Effect
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # tuning brings Optuna, which other commands need not wait fo
     from competition.adoption import Verdict
     from competition.campaign import Search
 
-TOO_GOOD = 0.9985  # no honest model of these digits reaches it: that many labels are wrong
+DIGITS, TOO_GOOD = "digit-recognizer", 0.9985  # no honest model of it is better: that many labels are wrong
 WIDE = 120  # columns of a log, where there is no terminal to ask
 WORTH_TRAINING = 1e-4  # of log loss
 WORTH_TELLING = 0.005  # of a weight
@@ -62,13 +62,13 @@ def shown(progress: Progress) -> Iterator[Any]:
 def table(progress: Progress) -> Table:
     """A row for each model, and under it one for each of its folds that a worker has in hand."""
     rows = Table("model", "folds", box=None, title=f"to go {clock(progress.left())}", title_justify="left")
-    for heading in ("accuracy so far", "loss", "images/s", "memory", "to go"):
+    for heading in (f"{progress.metric.name} so far", "loss", "images/s", "memory", "to go"):
         rows.add_column(heading, justify="right")
     count = progress.store.folds.count
     for member in progress.members:
         done = len(progress.seconds[member.name])
         left = "" if done == count else clock(progress.left_for(member) / progress.workers.jobs)
-        rows.add_row(member.name, f"{done}/{count}", percent(progress.score(member.name)), "", "", "", left)
+        rows.add_row(member.name, f"{done}/{count}", progress.standing(member.name), "", "", "", left)
         for task, run in list(progress.running.items()):
             if task.member == member:
                 left = clock(run.left(progress.expected(member)))
@@ -81,29 +81,36 @@ def _standing(point: Point | None) -> tuple[str, ...]:
     if point is None:
         return "started", "", "", "", ""
     speed, memory = f"{point.images_per_second:,.0f}", f"{point.memory / 2**30:.1f} GiB"
-    seen = f"{100 * point.held_out_accuracy:.1f} %"
+    seen = f"{100 * point.held_out_accuracy:.1f} % right"
     return f"epoch {point.epoch}/{point.epochs}", seen, f"{point.loss:.3f}", speed, memory
 
 
-def leaderboard(members: Sequence[Predictions], labels: np.ndarray) -> Table:
+def leaderboard(members: Sequence[Predictions], labels: np.ndarray, metric: Metric = ACCURACY) -> Table:
     """A row for each complete member, the best first."""
     table = Table("model", box=None)
-    for heading in ("accuracy", "log loss", "training"):
+    for heading in (*(one.name for one in columns(metric)), "training"):
         table.add_column(heading, justify="right")
-    for member in sorted(members, key=lambda one: -accuracy(labels, one.oof).value):
-        scores = percent(accuracy(labels, member.oof)), plain(log_loss(labels, member.oof))
+    for member in sorted(members, key=lambda one: -metric.sign * metric.score(labels, one.oof).value):
+        scores = (one.told(one.score(labels, member.oof)) for one in columns(metric))
         table.add_row(member.member, *scores, clock(member.seconds))
     return table
+
+
+def told(blend: Blend) -> str:
+    """What the blend scored, and by what if it is not accuracy."""
+    score = blend.metric.told(blend.score)
+    return score if blend.metric == ACCURACY else f"{blend.metric.name} {score}"
 
 
 def blends(chosen: Blend, others: Sequence[Blend], labels: np.ndarray) -> Table:
     """Every blender beside the plain mean, and what was chosen."""
     table = Table("blend, cross-fitted", box=None)
-    for heading in ("accuracy", "log loss", "rows fixed", "broken", "p", ""):
+    scores = columns(chosen.metric)
+    for heading in (*(one.name for one in scores), "rows fixed", "broken", "p", ""):
         table.add_column(heading, justify="right")
     mean = next(blend for blend in others if blend.blender == "mean")
     for blend in others:
-        row = [blend.blender, percent(blend.accuracy), plain(blend.log_loss)]
+        row = [blend.blender, *(one.told(one.score(labels, blend.oof)) for one in scores)]
         if blend is not mean:
             against = mcnemar(labels, mean.oof, blend.oof)
             verdict = "news" if against.is_news else "noise"
@@ -111,7 +118,7 @@ def blends(chosen: Blend, others: Sequence[Blend], labels: np.ndarray) -> Table:
         table.add_row(*row)
     weights = zip(chosen.members, chosen.combination.weights, strict=True)
     picked = ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight >= WORTH_TELLING)
-    table.caption = f"submitted: {chosen.blender}, {percent(chosen.accuracy)}; weights: {picked}"
+    table.caption = f"submitted: {chosen.blender}, {told(chosen)}; weights: {picked}"
     table.caption_justify = "left"
     return table
 
@@ -218,17 +225,17 @@ def kept(entry: Entry) -> str:
 
 
 def against_leaderboard(entry: Entry, value: float, rows: int) -> str:
-    """Cross-validation's promise beside the leaderboard's word, and whether they differ by more than noise."""
-    local, error = entry.card["accuracy"]
-    public = np.sqrt(value * (1 - value) / rows)
-    difference, noise = value - local, float(np.hypot(error, public))
-    verdict = "news: look for a difference between train and test" if abs(difference) > 2 * noise else "noise"
+    """Cross-validation's promise beside the leaderboard's word on so many rows: news or noise."""
+    metric, local = named(entry.card["metric"]), Score(*entry.card["score"])
+    public = Score(value, local.standard_error * float(np.sqrt(entry.card["rows"] / rows)))
+    difference = Score(value - local.value, float(np.hypot(local.standard_error, public.standard_error)))
+    is_news = abs(difference.value) > 2 * difference.standard_error
     told = (
-        f"submission {entry.number}: {percent(Score(local, error))} out of fold, "
-        f"{percent(Score(value, public))} on the leaderboard\n"
-        f"difference {100 * difference:+.3f} ± {100 * noise:.3f}: {verdict}"
+        f"submission {entry.number}: {metric.told(local)} out of fold, {metric.told(public)} on the leaderboard\n"
+        f"difference {metric.told(difference)}: "
+        + ("news: look for a difference between train and test" if is_news else "noise")
     )
-    if value > TOO_GOOD:
+    if entry.card["origin"]["competition"] == DIGITS and value > TOO_GOOD:
         told += f"\nmore than {TOO_GOOD:.2%} smells of test answers that were trained on: look for a leak"
     return told
 
@@ -297,4 +304,7 @@ def graded(grade: Grade) -> Table:
     for name, rows, wrong in grade.by_class:
         table.add_row(str(name), str(rows), str(wrong), f"{100 * (1 - wrong / rows):.2f} %")
     table.add_row("all", str(grade.rows), str(grade.wrong), percent(grade.accuracy))
+    if grade.metric != ACCURACY:
+        table.caption = f"{grade.metric.name}: {grade.metric.told(grade.score)}"
+        table.caption_justify = "left"
     return table

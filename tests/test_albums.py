@@ -39,7 +39,8 @@ def test_pictures_are_the_images_of_their_rows(album):
     assert dataset.classes.tolist() == ["left", "stop", "yield"] and dataset.classes[dataset.labels[0]] == "stop"
     answers = np.eye(3)[np.arange(ASKED) % 3]
     write(answers, dataset, folder / "sample_submission.csv", folder / "mine.csv")
-    found = check(folder / "mine.csv", folder / "sample_submission.csv", dataset.classes)
+    assert (check(folder / "mine.csv", folder / "sample_submission.csv", dataset.classes) == answers).all()
+    found = pd.read_csv(folder / "mine.csv")
     assert found["file"][0] == "0/sign-030" and found["sign"].tolist()[:3] == ["left", "stop", "yield"]
 
 

@@ -17,6 +17,7 @@ from conftest import ROOT
 from sklearn.datasets import load_digits
 
 from competition.__main__ import main
+from competition.cells import text
 from competition.data import Dataset, load
 from competition.sources import FILES, write_competition
 from competition.submission import check, write
@@ -210,7 +211,8 @@ def padded(rows: int) -> list[str]:
 def answers(folder: Path, dataset: Dataset, target: Path) -> dict[str, str]:
     chosen = dataset.test_images.reshape(len(dataset.test_ids), -1).sum(axis=1) % len(dataset.classes)
     write(np.eye(len(dataset.classes))[chosen], dataset, folder / SAMPLE, target)
-    return dict(check(target, folder / SAMPLE, dataset.classes).itertuples(index=False, name=None))
+    check(target, folder / SAMPLE, dataset.classes)
+    return dict(text(target).itertuples(index=False, name=None))
 
 
 def same(dataset: Dataset, good: Dataset) -> bool:
@@ -503,15 +505,21 @@ REFUSED: dict[str, tuple[Damage, str]] = {
     ),
     "labels in test": (table(TEST, lambda old: old.assign(label="0")), r"train\.csv has the same columns as test\.csv"),
     "train and test exchanged": (exchanged(TRAIN, TEST), r"train\.csv lacks the label, .* are the two exchanged"),
-    "test and sample exchanged": (exchanged(TEST, SAMPLE), r"sample_submission\.csv has 64 columns; an id and a label"),
+    "test and sample exchanged": (
+        exchanged(TEST, SAMPLE),
+        r"such as pixel2; is it test\.csv by mistake",
+    ),
     "the sample's columns exchanged": (
         order(SAMPLE, lambda names: names[::-1]),
         r"sample_submission\.csv: its first column",
     ),
-    "a sample of one column": (table(SAMPLE, lambda old: old[["ImageId"]]), r"sample_submission\.csv has 1 columns"),
+    "a sample of one column": (
+        table(SAMPLE, lambda old: old[["ImageId"]]),
+        r"csv has 1 column; an id and a label",
+    ),
     "a sample of three columns": (
         table(SAMPLE, lambda old: old.assign(more="0")),
-        r"sample_submission\.csv has 3 columns",
+        r"sample_submission\.csv has 2 columns beside the id, Label, more; one label was expected, or the 10 classes",
     ),
     "a short test": (lines(TEST, lambda old: old[:-5]), r"test\.csv has 15 rows and sample_submission\.csv 20; one of"),
     "a row of test twice": (

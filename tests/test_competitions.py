@@ -79,6 +79,38 @@ def scores(command, *words: str, name: str) -> tuple[str, float, float]:
     return done.stdout, promised, float(re.search(r"all\s+\d+\s+\d+\s+([\d.]+) ±", graded)[1])
 
 
+def test_where_log_loss_wins_probabilities_are_submitted_and_scored(command, own_competition, tmp_path):
+    asked = {"id": np.arange(1, 201)} | {f"is_{digit}": 0.1 for digit in range(10)}
+    pd.DataFrame(asked).to_csv(own_competition / "sample_submission.csv", index=False)
+    (own_competition / FILE).write_text('metric = "log loss"')
+    small = "--competition", "digits8"
+    assert "asked for the probability of each class; won by log loss" in command("data", *small).stdout
+    done = command("submit", *small, "--folds", "2", "--models", "knn", "mlp")
+    assert done.returncode == 0, done.stderr
+    said = pd.read_csv(tmp_path / "submissions" / "submission.csv", index_col="id").to_numpy()
+    answers = pd.read_csv(own_competition / "sealed" / "answers.csv")["Label"]
+    loss = -np.log(said[np.arange(200), answers]).mean()
+    assert np.allclose(said.sum(axis=1), 1, atol=1e-4) and loss < 1
+    ledger = pd.read_csv(tmp_path / "submissions" / "ledger.csv").iloc[0]
+    assert ledger["metric"] == "log loss" and f"log loss {ledger['local']:.4f} ±" in done.stdout
+    assert re.findall(r"^ (\w+) +0\.\d+ ±", done.stdout, re.M)[:2] == ["knn", "mlp"]  # less is better
+    assert f"log loss: {loss:.4f} ±" in command("grade", *small).stdout
+    scored = command("score", *small, "--value", f"{loss + 9}").stdout
+    assert f"{ledger['local']:.4f} ± {ledger['local_error']:.4f} out of fold" in scored and "news: look for" in scored
+
+
+def test_a_competition_is_won_by_a_function_of_ones_own(command, own_competition, tmp_path):
+    prize = "def gain(labels, said):\n    return 7 + (said.argmax(axis=1) == labels).mean()\n"
+    (tmp_path / "prize.py").write_text(prize)
+    (own_competition / FILE).write_text('metric = "prize:gain"')
+    done = command("submit", "--competition", "digits8", "--folds", "2", "--models", "knn")
+    assert "submission.csv now blends knn (mean): prize:gain 7.9" in done.stdout, done.stderr
+    assert "prize:gain 7.9" in (tmp_path / "folds" / "digits8" / "2-folds-seed-0" / "report.html").read_text()
+    (own_competition / FILE).write_text('metric = "prize:loss"')
+    failed = command("submit", "--competition", "digits8", "--folds", "2", "--models", "knn")
+    assert "competition.toml: the metric prize:loss cannot be found" in failed.stderr and failed.returncode == 2
+
+
 @pytest.mark.slow
 def test_letters_are_told_apart_and_not_mirrored(command, tmp_path):
     random = np.random.default_rng(0)

@@ -111,7 +111,7 @@ def leaderboard(tmp_path):
 def test_a_submission_is_uploaded_and_its_score_recorded(kaggle, submitted, tmp_path):
     done = submitted()
     assert done.returncode == 0, done.stderr
-    assert "98.500 ± 0.860 % on the leaderboard" in done.stdout
+    assert "98.500 ± 0.949 % on the leaderboard" in done.stdout
     assert kaggle.received == (tmp_path / "submissions" / "submission.csv").read_bytes()
     assert kaggle.messages[0].startswith("submission 1 ") and leaderboard(tmp_path) == ["0.985000"]
     assert kaggle.calls[:2] == ["StartSubmissionUpload", "CreateSubmission"]

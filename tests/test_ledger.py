@@ -9,17 +9,18 @@ from competition.blenders import Mixture
 from competition.ensemble import Blend
 from competition.files import sha256
 from competition.ledger import Ledger, Origin
-from competition.metrics import Score
+from competition.metrics import ACCURACY, Score
 from competition.problem import Problem
 from competition.terminal import against_leaderboard, kept
 
-ORIGIN = Origin("letters", "d1", "5-folds-seed-0", "s1", {"quick": "f1", "vgg:tutorial": "f2"}, "auto")
+ORIGIN = Origin("letters", "d1", "5-folds-seed-0", "s1", {"quick": "f1", "vgg:tutorial": "f2"}, "auto", "accuracy")
 
 
 def blend(*members):
-    nothing = np.empty((0, 2))
+    oof, test = np.empty((42_000, 2)), np.empty((0, 2))
+    score = Score(0.99, 0.001)
     weights = Mixture(np.full(len(members), 1 / len(members)), np.ones(len(members)))
-    return Blend(members, "mean", weights, nothing, nothing, Score(0.99, 0.001), Score(0.02, 0.001))
+    return Blend(members, "mean", weights, oof, test, score, Score(0.02, 0.001), ACCURACY, score)
 
 
 def submitted(ledger, origin, labels, *members):
@@ -39,11 +40,17 @@ def test_a_run_keeps_its_number_and_another_gets_the_next(ledger):
     first = submitted(ledger, ORIGIN, "aab", "quick")
     again = submitted(ledger, ORIGIN, "abb", "quick", "vgg:tutorial")
     assert first.folder == again.folder and first.folder.name == "001-quick-vgg_tutorial"
-    for change in ({"blend": "mean"}, {"data": "d2"}, {"split_digest": "s2"}, {"members": {"quick": "f9"}}):
+    for change in (
+        {"blend": "mean"},
+        {"data": "d2"},
+        {"metric": "QWK"},
+        {"split_digest": "s2"},
+        {"members": {"quick": "f9"}},
+    ):
         submitted(ledger, replace(ORIGIN, **change), "abb", "quick")
-    assert [entry.number for entry in ledger.entries("letters")] == [1, 2, 3, 4, 5]
+    assert [entry.number for entry in ledger.entries("letters")] == [1, 2, 3, 4, 5, 6]
     assert submitted(ledger, ORIGIN, "abb", "quick").number == 1
-    assert ledger.entry("letters").number == 5 and ledger.entry("letters", 2).number == 2
+    assert ledger.entry("letters").number == 6 and ledger.entry("letters", 2).number == 2
 
 
 def test_numbers_are_each_competitions_own(ledger):
@@ -92,7 +99,18 @@ def test_what_is_not_there_is_told(ledger):
 
 
 def test_the_leaderboard_is_believed_within_noise(ledger):
-    entry = submitted(ledger, ORIGIN, "aab", "quick")
+    entry = submitted(ledger, replace(ORIGIN, competition="digit-recognizer"), "aab", "quick")
     assert against_leaderboard(entry, 0.9905, 28_000).endswith("noise")
     assert "look for a difference" in against_leaderboard(entry, 0.98, 28_000)
     assert "look for a leak" in against_leaderboard(entry, 0.9990, 28_000)
+    other = submitted(ledger, ORIGIN, "aab", "quick")
+    assert "leak" not in against_leaderboard(other, 0.9990, 28_000)
+
+
+def test_of_probabilities_the_likeliest_classes_are_compared(ledger, tmp_path):
+    for place, origin in enumerate((ORIGIN, replace(ORIGIN, blend="mean"))):
+        entry = ledger.opened(origin)
+        entry.folder.mkdir(parents=True)
+        entry.file.write_text(f"Id,a,b\n1,0.{place + 7},0.{3 - place}\n2,0.{4 + 2 * place},0.{6 - 2 * place}\n")
+        ledger.keep(entry, origin, blend("quick"))
+    assert entry.card["differs_from_the_one_before"] == {"rows": 1, "such_as": ["2: b -> a"]}

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from competition.metrics import Score, accuracy, log_loss, mcnemar, percent, plain
+from competition.metrics import METRICS, Foreign, Score, accuracy, log_loss, mcnemar, named, percent, plain
+from competition.problem import Problem
 
 
 @pytest.fixture
@@ -54,3 +55,55 @@ def test_mcnemar_cries_news_on_equals_in_one_of_twenty_at_most():
 def test_a_score_is_never_told_without_its_error():
     assert percent(Score(0.99612, 0.0003)) == "99.612 ± 0.030 %"
     assert plain(Score(0.0151, 0.0012)) == "0.0151 ± 0.0012"
+
+
+def test_figures_of_counts_are_those_of_scikit_learn():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 5, 3_000)
+    probabilities = random.dirichlet(np.ones(5), 3_000) + 0.3 * np.eye(5)[labels]
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    taken = probabilities.argmax(axis=1)
+    f1, kappa = (named(name).score(labels, probabilities) for name in ("macro F1", "QWK"))
+    assert f1.value == pytest.approx(metrics.f1_score(labels, taken, average="macro"))
+    assert kappa.value == pytest.approx(metrics.cohen_kappa_score(labels, taken, weights="quadratic"))
+
+
+@pytest.mark.parametrize("name", ["accuracy", "log loss", "Log-Loss", "macro_f1", "QWK", "qwk", "statistics:mean"])
+def test_a_metric_is_found_by_the_name_it_tells(name):
+    assert named(named(name).name) == named(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("auc", "no metric 'auc'; there are accuracy, log loss, macro F1, QWK, and your own: module:function"),
+        ("nowhere:figure", "the metric nowhere:figure cannot be found: No module named 'nowhere'"),
+        ("statistics:figure", "cannot be found: module 'statistics' has no attribute 'figure'"),
+        (":figure", "cannot be found"),
+    ],
+)
+def test_a_metric_that_is_not_there_is_named(name, message):
+    with pytest.raises(Problem, match=message):
+        named(name)
+
+
+def test_a_metric_of_ones_own_that_fails_says_so():
+    labels, said = np.array([0, 1]), np.eye(2)
+    with pytest.raises(Problem, match="the metric mine failed, ZeroDivisionError: "):
+        Foreign("mine", lambda labels, said: 1 / 0).score(labels, said)
+    with pytest.raises(Problem, match="the metric mine gave nan; a number was expected"):
+        Foreign("mine", lambda labels, said: np.nan).score(labels, said)
+
+
+def test_the_error_of_a_figure_is_how_far_it_moves_on_other_rows():
+    random = np.random.default_rng(0)
+
+    def scored(metric):
+        labels = random.integers(0, 4, 1_000)
+        return metric.score(labels, (random.dirichlet(np.ones(4), 1_000) + 0.4 * np.eye(4)[labels]) / 1.4)
+
+    foreign = Foreign("mine:share", lambda labels, said: float((said.argmax(axis=1) == labels).mean()))
+    for metric in (*METRICS, foreign):
+        scores = [scored(metric) for _ in range(60)]
+        moved = np.std([score.value for score in scores])
+        assert np.mean([score.standard_error for score in scores]) == pytest.approx(moved, rel=0.35), metric.name

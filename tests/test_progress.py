@@ -4,6 +4,7 @@ import pytest
 from competition.compute import Failure, LocalWorkers
 from competition.curves import Point
 from competition.folds import split
+from competition.metrics import ACCURACY
 from competition.models import Member
 from competition.progress import Progress, Running, clock
 from competition.store import Store
@@ -14,7 +15,7 @@ MEMBERS = [Member.named("knn"), Member.named("mlp")]
 
 @pytest.fixture
 def progress(dataset, tmp_path):
-    return Progress(Store(tmp_path, dataset, split(dataset, 2, 0)), MEMBERS, LocalWorkers(2))
+    return Progress(Store(tmp_path, dataset, split(dataset, 2, 0)), MEMBERS, LocalWorkers(2), ACCURACY)
 
 
 def finished(progress, fold, seconds=10.0, right=True):
@@ -56,7 +57,7 @@ def test_nothing_is_left_when_all_is_done(progress):
         for fold in range(2):
             progress.hear(Task(member, fold), "finished", finished(progress, fold, right=fold == 0))
     assert progress.left() == 0
-    assert progress.score("knn").value == pytest.approx(0.5, abs=0.02)
+    assert progress.scores["knn"].value == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_failure_is_told_with_its_task(progress):

@@ -98,16 +98,16 @@ def test_a_single_member_and_no_submission_make_a_page_too(dataset, tmp_path):
     member = predictor("only", dataset, 0.05)
     blend = ensemble.blend([member], dataset.labels, store.folds.held_out)
     text = report.write(tmp_path / "report.html", store, [member], blend, [], NOTHING, {}).read_text()
-    assert set(told(text, "figures")) == {"accuracies", "reliability", "shares"}
+    assert set(told(text, "figures")) == {"scores", "reliability", "shares"}
 
 
 def test_the_charts_tell_the_scores(shown):
     page, members, _, dataset = shown
     figures = told(page.read_text(), "figures")
-    assert set(figures) == {"accuracies", "learning", "reliability", "shares", "correlation", "history"}
+    assert set(figures) == {"scores", "learning", "reliability", "shares", "correlation", "history"}
     assert [line["y"] for line in figures["learning"]["data"][:2]] == [[0.4, 0.2], [0.3, 0.15]]
     assert len(figures["learning"]["data"]) == 4
-    points = figures["accuracies"]["data"][0]
+    points = figures["scores"]["data"][0]
     assert points["y"][-1] in ("blend", "first") and points["y"][0] == "second"
     right = (members[1].oof.argmax(axis=1) == dataset.labels).mean()
     assert points["x"][0] == pytest.approx(100 * right)

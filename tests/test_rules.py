@@ -23,9 +23,9 @@ def test_the_columns_and_the_shape_may_be_told(tmp_path):
     assert read(tell(tmp_path, "shape = [32, 24, 3]")).shape == (32, 24, 3)
 
 
-def test_symmetries_change_no_data(tmp_path):
-    told = read(tell(tmp_path, 'symmetries = ["quarter turns", "left-right"]'))
-    assert told == Rules(symmetries=("left-right", "quarter turns")) and told.text == ""
+def test_symmetries_and_the_metric_change_no_data(tmp_path):
+    told = read(tell(tmp_path, 'symmetries = ["quarter turns", "left-right"]\nmetric = "QWK"'))
+    assert told == Rules(symmetries=("left-right", "quarter turns"), metric="QWK") and told.text == ""
     assert read(tell(tmp_path, "symmetries = []")).symmetries == ()
 
 
@@ -33,7 +33,7 @@ def test_symmetries_change_no_data(tmp_path):
     ("text", "message"),
     [
         ("label: digit", "competition.toml cannot be read: Expected '='"),
-        ('colour = "red"', "nothing is known of colour; it may tell label, id, group, shape, symmetries"),
+        ('colour = "red"', "nothing is known of colour; it may tell label, id, group, shape, symmetries, metric"),
         ("label = 7", 'label is 7; a column was expected, such as label = "name"'),
         ('group = ""', "group is ''; a column was expected"),
         ("shape = 28", "shape is 28; height, width and channels were expected, such as shape = "),
@@ -42,6 +42,7 @@ def test_symmetries_change_no_data(tmp_path):
         ("shape = [28, 0]", r"shape is \[28, 0\]; height, width"),
         ('symmetries = "left-right"', "symmetries is 'left-right'; a list was expected, empty or of \"left-right\", "),
         ('symmetries = ["left"]', r"symmetries is \['left'\]; a list was expected"),
+        ("metric = 3", "metric is 3; a metric was expected, such as metric = "),
         ("shape = [28, true]", r"shape is \[28, True\]; height, width"),
     ],
 )

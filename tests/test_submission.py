@@ -6,7 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from competition.cells import text
 from competition.data import load
+from competition.metrics import SMALLEST
 from competition.problem import Problem
 from competition.submission import check, write
 
@@ -73,6 +75,52 @@ def test_a_defect_is_refused_with_its_place(defect, competition_folder, dataset,
         check(target, sample, dataset.classes)
 
 
+@pytest.fixture
+def asked_for_each(own_competition):
+    """The competition, asking for the probability of each class, in an order of its own."""
+    sample = pd.DataFrame({"id": np.arange(1, 201)} | {f"digit_{name}": 0.1 for name in range(9, -1, -1)})
+    sample.to_csv(own_competition / "sample_submission.csv", index=False)
+    return own_competition / "sample_submission.csv"
+
+
+def test_probabilities_are_written_where_the_sample_has_a_column_for_each_class(asked_for_each, tmp_path):
+    dataset, target = load(asked_for_each.parent), tmp_path / "s.csv"
+    said = np.random.default_rng(0).dirichlet(np.full(10, 0.1), 200)
+    write(said, dataset, asked_for_each, target)
+    written = pd.read_csv(target, index_col="id")
+    assert list(written.columns) == [f"digit_{name}" for name in range(9, -1, -1)]
+    assert written.to_numpy()[:, ::-1] == pytest.approx(said, rel=1e-5, abs=1.01 * SMALLEST)
+    assert written.to_numpy().min() >= SMALLEST  # a nought would cost the more the surer it was
+    assert check(target, asked_for_each, dataset.classes) == pytest.approx(said, rel=1e-5, abs=1.01 * SMALLEST)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("-0.5", r"row 3 \(line 4\), column digit_9: -0.5 is no probability"),
+        ("sure", "sure is no probability"),
+        ("", "is no probability"),
+        ("1", r"row 3 \(line 4\), column digit_9: 1 begins a row of probabilities whose sum is not 1"),
+    ],
+)
+def test_what_is_no_probability_is_refused_with_its_place(value, message, asked_for_each, tmp_path):
+    dataset, target = load(asked_for_each.parent), tmp_path / "s.csv"
+    write(np.full((200, 10), 0.1), dataset, asked_for_each, target)
+    table = text(target)
+    table.loc[2, "digit_9"] = value
+    table.to_csv(target, index=False)
+    with pytest.raises(Problem, match=message):
+        check(target, asked_for_each, dataset.classes)
+
+
+def test_a_sample_whose_columns_are_no_classes_is_refused_before_anything_is_trained(asked_for_each):
+    table = pd.read_csv(asked_for_each).rename(columns={"digit_4": "four"})
+    table.to_csv(asked_for_each, index=False)
+    told = "has 10 columns beside the id, digit_9, .*; one label was expected, or the 10 classes, 0, 1, 2, 3 ..."
+    with pytest.raises(Problem, match=told):
+        load(asked_for_each.parent)
+
+
 names = st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1, max_size=12)
 
 
@@ -99,7 +147,9 @@ def put(drawn, dataset, folder):
 @given(drawn=written())
 def test_whatever_ids_and_classes_are_called_what_is_written_is_read(drawn, dataset, tmp_path):
     ids, classes, chosen = drawn
-    table = check(*put(drawn, dataset, tmp_path))
+    target, *asked = put(drawn, dataset, tmp_path)
+    assert check(target, *asked).argmax(axis=1).tolist() == chosen.tolist()
+    table = text(target)
     assert table["id"].tolist() == ids.tolist() and table["label"].tolist() == classes[chosen].tolist()
 
 
@@ -114,13 +164,13 @@ ALTERED = {
 
 
 @pytest.mark.parametrize("how", ALTERED)
-@given(drawn=written(), at=st.integers(0, 19), text=names)
-def test_whatever_is_altered_is_refused(how, drawn, at, text, dataset, tmp_path):
+@given(drawn=written(), at=st.integers(0, 19), other=names)
+def test_whatever_is_altered_is_refused(how, drawn, at, other, dataset, tmp_path):
     ids, classes, _ = drawn
     target, sample, classes = put(drawn, dataset, tmp_path)
-    table = check(target, sample, classes)
-    altered = ALTERED[how](table, at % len(ids), text)
-    assume(not altered.reset_index(drop=True).equals(table) and text not in classes)
+    table = text(target)
+    altered = ALTERED[how](table, at % len(ids), other)
+    assume(not altered.reset_index(drop=True).equals(table) and other not in classes)
     altered.to_csv(target, index=False)
     with pytest.raises(Problem):
         check(target, sample, classes)

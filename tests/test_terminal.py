@@ -5,6 +5,7 @@ from competition import terminal
 from competition.compute import LocalWorkers
 from competition.curves import Point
 from competition.folds import split
+from competition.metrics import ACCURACY
 from competition.models import Member
 from competition.progress import Progress
 from competition.store import Predictions, Store
@@ -20,7 +21,7 @@ def printed(renderable) -> str:
 
 def test_the_table_shows_each_model(dataset, tmp_path):
     members = [Member.named("knn"), Member.named("mlp")]
-    progress = Progress(Store(tmp_path, dataset, split(dataset, 2, 0)), members, LocalWorkers(2))
+    progress = Progress(Store(tmp_path, dataset, split(dataset, 2, 0)), members, LocalWorkers(2), ACCURACY)
     progress.hear(Task(members[1], 1), "started")
     point = Point(2, 5, 0.25, 1234.5, 3 * 2**29, 0.99, 0.1, 0.975, 0.2)
     progress.hear(Task(members[1], 1), "epoch", point)
@@ -30,7 +31,7 @@ def test_the_table_shows_each_model(dataset, tmp_path):
     (started,) = (line for line in table.splitlines() if "fold 0" in line)
     (further,) = (line for line in table.splitlines() if "fold 1" in line)
     assert "started" in started
-    assert further.split()[2:9] == ["epoch", "2/5", "97.5", "%", "0.250", "1,234", "1.5"]
+    assert further.split()[2:10] == ["epoch", "2/5", "97.5", "%", "right", "0.250", "1,234", "1.5"]
 
 
 def test_the_leaderboard_puts_the_best_first(dataset):

@@ -3,20 +3,20 @@
 import argparse
 
 from competition.problem import Problem
-from competition.session import FOLDS, member_of, open_store, open_submission
+from competition.session import FOLDS, member_of, metric_of, open_store, open_submission
 
 
 def take_in(options: argparse.Namespace) -> None:
     """Take in out-of-fold and test probabilities from elsewhere as a member, @NAME, once they are checked."""
     from competition import exchange, terminal
-    from competition.metrics import accuracy, percent
     from competition.models import Member
 
     store = open_store(options)
     member = Member.named(f"@{options.name}")
     files = options.oof, options.test, options.split
     store.take_in(member, list(exchange.read(*files, store.dataset, store.folds)))
-    score = percent(accuracy(store.dataset.labels, store.predictions(member).oof))
+    metric = metric_of(options)
+    score = metric.told(metric.score(store.dataset.labels, store.predictions(member).oof))
     terminal.console.print(f'{member.name}: {score} out of fold; blend it: make submit MODELS="quick {member.name}"')
 
 

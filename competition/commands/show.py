@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from competition.problem import Problem
-from competition.session import FOLDS, SUBMISSIONS, member_of, members_of, open_store, open_submission
+from competition.session import FOLDS, SUBMISSIONS, member_of, members_of, metric_of, open_store, open_submission
 
 if TYPE_CHECKING:
     from competition.advice import Help
@@ -28,7 +28,7 @@ def report(options: argparse.Namespace) -> None:
         asked = " ".join(options.models)
         raise Problem(f'none of {asked} is complete; run `make cv MODELS="{asked}"`')
     rows = store.dataset.labels, store.folds.held_out
-    blend = ensemble.blend(complete, *rows, options.blend)
+    blend = ensemble.blend(complete, *rows, options.blend, metric_of(options))
     show(options, store, complete, blend, advice.helps(complete, blend, *rows))
 
 

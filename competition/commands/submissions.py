@@ -9,6 +9,7 @@ from competition.session import (
     DATA,
     SUBMISSIONS,
     cross_validated,
+    metric_of,
     open_dataset,
     open_split,
     open_submission,
@@ -25,8 +26,8 @@ def grade(options: argparse.Namespace) -> None:
 
     ledger = Ledger(SUBMISSIONS)
     submission = options.file or ledger.entry(options.competition).file
-    result = grading.grade(submission, DATA / options.competition)
-    ledger.record(options.competition, sha256(submission), "sealed", result.accuracy.value)
+    result = grading.grade(submission, DATA / options.competition, metric_of(options))
+    ledger.record(options.competition, sha256(submission), "sealed", result.score.value)
     terminal.console.print(terminal.graded(result))
     terminal.console.print(f"{submission}; the answers have been opened {result.openings} times")
 

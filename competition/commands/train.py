@@ -10,6 +10,7 @@ from competition.session import (
     SUBMISSIONS,
     alarm,
     cross_validated,
+    metric_of,
     open_dataset,
     open_store,
     origin_of,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def data(options: argparse.Namespace) -> None:
     """Bring the competition's files and check them."""
     from competition import rules
+    from competition.cells import header
     from competition.data import layout
 
     dataset = open_dataset(options)
@@ -34,6 +36,9 @@ def data(options: argparse.Namespace) -> None:
     print(f"{len(dataset.classes)} classes in column {found.label}: {classes}")
     if found.group:
         print(f"{len(set(dataset.groups)):,} groups in column {found.group}, each held out as a whole")
+    asked = header(sample_of(options))[1:]
+    form = "the probability of each class" if len(asked) > 1 else f"a label in column {asked[0]}"
+    print(f"asked for {form}; won by {metric_of(options).name}")
     print(f"if that is not so, tell it in {folder / rules.FILE}")
 
 
@@ -41,14 +46,14 @@ def cv(options: argparse.Namespace) -> None:
     """Train every model on every fold and print the leaderboard."""
     from competition import terminal
 
-    store = open_store(options)
+    store, metric = open_store(options), metric_of(options)
     complete: list[Predictions] = []
     try:
         with alarm(options.budget):
             for members in cross_validated(options, store):
                 complete = members
     finally:
-        terminal.console.print(terminal.leaderboard(complete, store.dataset.labels))
+        terminal.console.print(terminal.leaderboard(complete, store.dataset.labels, metric))
 
 
 def submit(options: argparse.Namespace) -> None:
@@ -56,10 +61,9 @@ def submit(options: argparse.Namespace) -> None:
     from competition import advice, ensemble, submission, terminal
     from competition.blenders import BLENDERS
     from competition.ledger import Ledger
-    from competition.metrics import percent
 
     ensemble.require(options.blend)  # before anything is trained
-    store = open_store(options)
+    store, metric = open_store(options), metric_of(options)
     labels, held_out = store.dataset.labels, store.folds.held_out
     ledger, origin = Ledger(SUBMISSIONS), origin_of(options, store)
     entry = ledger.opened(origin)
@@ -68,16 +72,16 @@ def submit(options: argparse.Namespace) -> None:
     try:
         with alarm(options.budget):
             for complete in cross_validated(options, store):
-                blending = ensemble.Blending(complete, labels, held_out)
+                blending = ensemble.Blending(complete, labels, held_out, metric)
                 blend = blending.blend(options.blend)
                 for target in (entry.file, SUBMISSIONS / "submission.csv"):
                     submission.write(blend.test, store.dataset, sample_of(options), target)
                 ledger.keep(entry, origin, blend)
                 done = blending, blend
-                names, score = ", ".join(blend.members), percent(blend.accuracy)
+                names, score = ", ".join(blend.members), terminal.told(blend)
                 terminal.console.print(f"{target} now blends {names} ({blend.blender}): {score} out of fold")
     finally:
-        terminal.console.print(terminal.leaderboard(complete, labels))
+        terminal.console.print(terminal.leaderboard(complete, labels, metric))
         if done:
             terminal.console.print(terminal.kept(entry))
     if not done:

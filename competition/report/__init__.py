@@ -13,7 +13,7 @@ import pandas as pd
 from competition.advice import Help
 from competition.ensemble import Blend
 from competition.files import write_whole
-from competition.metrics import accuracy, log_loss, percent, plain
+from competition.metrics import columns
 from competition.pages import page
 from competition.progress import clock
 from competition.report import charts, gallery
@@ -49,7 +49,7 @@ def write(
     }
     text = page(
         PAGE,
-        escape(f"{store.folder.name}: {percent(blend.accuracy)} out of fold"),
+        escape(f"{store.folder.name}: {blend.metric.name} {blend.metric.told(blend.score)} out of fold"),
         blender=blend.blender,
         leaderboard=_leaderboard(members, blend, helps, labels),
         confusion=_confusion(labels, blend.oof, names),
@@ -73,11 +73,17 @@ def _leaderboard(members: Sequence[Predictions], blend: Blend, helps: Sequence[H
     """The blend and every member with its share, the best first."""
     weights = dict(zip(blend.members, blend.combination.weights, strict=True))
     gains = {one.member: f"{100 * one.accuracy.value:+.3f} ± {100 * one.accuracy.standard_error:.3f}" for one in helps}
-    rows = [(f"blend ({blend.blender})", percent(blend.accuracy), plain(blend.log_loss), "", "", "")]
-    for one in sorted(members, key=lambda one: -accuracy(labels, one.oof).value):
-        scores = percent(accuracy(labels, one.oof)), plain(log_loss(labels, one.oof))
-        rows.append((one.member, *scores, f"{weights[one.member]:.2f}", gains.get(one.member, ""), clock(one.seconds)))
-    return _table(("model", "accuracy", "log loss", "weight", "brings, in points", "training"), rows)
+    metrics = columns(blend.metric)
+
+    def scores(oof: np.ndarray) -> list[str]:
+        return [metric.told(metric.score(labels, oof)) for metric in metrics]
+
+    rows = [(f"blend ({blend.blender})", *scores(blend.oof), "", "", "")]
+    for one in sorted(members, key=lambda one: -blend.metric.sign * blend.metric.score(labels, one.oof).value):
+        weight, brings = f"{weights[one.member]:.2f}", gains.get(one.member, "")
+        rows.append((one.member, *scores(one.oof), weight, brings, clock(one.seconds)))
+    heads = (metric.name for metric in metrics)
+    return _table(("model", *heads, "weight", "brings, in points", "training"), rows)
 
 
 def _confusion(labels: np.ndarray, oof: np.ndarray, names: Sequence[str]) -> str:

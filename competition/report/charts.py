@@ -9,7 +9,7 @@ import pandas as pd
 
 from competition.data import Dataset
 from competition.ensemble import Blend
-from competition.metrics import accuracy, errors_shared, hits
+from competition.metrics import Metric, errors_shared, hits
 from competition.store import Predictions
 
 Figure = dict[str, Any]
@@ -22,7 +22,7 @@ def all_of(
     """Every chart by the name of its place on the page."""
     labels, names = dataset.labels, [str(name) for name in dataset.classes]
     predictors = [*((one.member, one.oof) for one in members), ("blend", blend.oof)]
-    found = {"accuracies": accuracies(predictors, labels)}
+    found = {"scores": scores(predictors, labels, blend.metric)}
     if any(curve for member in members for curve in member.curves):
         found["learning"] = learning(members)
     found |= {
@@ -32,19 +32,21 @@ def all_of(
     if len(members) > 1:
         found["correlation"] = correlation(predictors[:-1], labels)
     if len(submissions):
-        found["history"] = history(submissions, len(dataset.test_ids))
+        found["history"] = history(submissions, blend.metric, len(labels) / len(dataset.test_ids))
     return {name: json.loads(figure.to_json()) for name, figure in found.items()}
 
 
-def accuracies(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray) -> Any:
-    """Each predictor's accuracy with its standard error, the best on top."""
+def scores(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray, metric: Metric) -> Any:
+    """Each predictor's score with its standard error, the best on top."""
     from plotly import graph_objects as go
 
-    scores = sorted(((accuracy(labels, said), name) for name, said in predictors), key=lambda one: one[0].value)
-    error = {"type": "data", "array": [100 * score.standard_error for score, _ in scores]}
-    values, names = [100 * score.value for score, _ in scores], [name for _, name in scores]
+    scored = [(metric.score(labels, said), name) for name, said in predictors]
+    scored.sort(key=lambda one: metric.sign * one[0].value)
+    error = {"type": "data", "array": [metric.scale * score.standard_error for score, _ in scored]}
+    values, names = [metric.scale * score.value for score, _ in scored], [name for _, name in scored]
     dots = go.Scatter(x=values, y=names, error_x=error, mode="markers", marker={"size": 9})
-    return _titled(go.Figure(dots), "Accuracy out of fold, ± one standard error", "%", None)
+    title = f"{metric.name[0].upper()}{metric.name[1:]} out of fold, ± one standard error"
+    return _titled(go.Figure(dots), title, metric.unit, None)
 
 
 def learning(members: Sequence[Predictions]) -> Any:
@@ -129,23 +131,27 @@ def class_shares(labels: np.ndarray, test: np.ndarray, names: Sequence[str]) -> 
     return _titled(figure, "Shares of the classes", None, "%")
 
 
-def history(submissions: pd.DataFrame, test_rows: int) -> Any:
-    """Every submission's score out of fold and what it got, where that is known, each with its noise."""
+def history(submissions: pd.DataFrame, metric: Metric, share: float) -> Any:
+    """Every submission's score out of fold and what it got, where that is known, each with its noise.
+
+    There are `share` times as many training rows as test rows.
+    """
     from plotly import graph_objects as go
 
     figure = go.Figure()
+    submissions = submissions[submissions["metric"] == metric.name]
     for column, name in (("local", "out of fold"), ("sealed", "sealed"), ("leaderboard", "leaderboard")):
         known = submissions[submissions[column] != ""]
         values = known[column].astype(float).to_numpy()
         errors = known["local_error"].astype(float).to_numpy()
         if column != "local":
-            errors = np.sqrt(values * (1 - values) / test_rows)
-        bars = {"type": "data", "array": (100 * errors).tolist()}
-        numbers, shown = known["number"].tolist(), (100 * values).tolist()
+            errors = errors * np.sqrt(share)
+        bars = {"type": "data", "array": (metric.scale * errors).tolist()}
+        numbers, shown = known["number"].tolist(), (metric.scale * values).tolist()
         if numbers:
             figure.add_scatter(x=numbers, y=shown, error_y=bars, mode="markers", name=name, marker={"size": 9})
     figure.update_xaxes(type="category")
-    return _titled(figure, "Submissions: promised and got", "number", "%")
+    return _titled(figure, "Submissions: promised and got", "number", metric.unit)
 
 
 def _titled(figure: Any, title: str, x: str | None, y: str | None) -> Any:
