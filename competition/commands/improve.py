@@ -56,7 +56,11 @@ def _decide(options: argparse.Namespace, search: "Search", hear: "Say", end: flo
     if page := plots.write(search.study, folder / "tuning" / f"{kind}.html"):
         terminal.console.print(f"{page} shows the search")
     if not search.candidates:
-        terminal.console.print(f"{kind}: nothing better was found in {search.tried} trials")
+        told = f"{kind}: nothing better was found in {search.tried} trials"
+        if waiting := search.total - search.tried:
+            needed = terminal.clock(search.left() + search.judging_seconds())
+            told += f"; the {waiting} others and a judgement take about {needed}: give it a BUDGET of as much"
+        terminal.console.print(told)
         return
     if time.monotonic() + search.judging_seconds() > end:
         needed = terminal.clock(search.judging_seconds())
