@@ -103,6 +103,10 @@ safety: .venv/.ready ## which changes of images change their class, by the first
 bench: .venv/.ready ## time the networks' training; FULL=1 races recipes too
 	@$(run) bench $(options) $(if $(FULL),--full)
 
+.PHONY: presets
+presets: .venv/.ready ## train what tutorials teach on mnist, and hold it against what they claim (hours)
+	@$(run) presets $(if $(JOBS),--jobs $(JOBS))
+
 .PHONY: test
 test: .venv/.ready-dev ## run the tests
 	@$(python) -m pytest

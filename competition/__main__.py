@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from competition.commands.improve import dashboard, tune
-from competition.commands.measure import bench, doctor, safety
+from competition.commands.measure import bench, doctor, presets, safety
 from competition.commands.scale import rehearse, worker
 from competition.commands.share import export, export_onnx, take_in
 from competition.commands.show import demo, report, tensorboard
@@ -159,6 +159,7 @@ COMMANDS: tuple[tuple[Command, str], ...] = (
     (score, "competition number value"),
     (safety, "competition models folds seed"),
     (bench, "competition folds seed full"),
+    (presets, "jobs"),
     (worker, "cluster jobs"),
     (rehearse, "competition folds seed cluster jobs tasks asleep"),
 )

@@ -32,6 +32,13 @@ class _Rowwise(TransformerMixin, BaseEstimator):
         raise NotImplementedError
 
 
+class Pixels(_Rowwise):
+    """Each pixel by itself, in 0..1."""
+
+    def _block(self, images: np.ndarray) -> np.ndarray:
+        return images.reshape(len(images), -1).astype(np.float32) / 255
+
+
 class Deskew(_Rowwise):
     """Centre each image's mass and shear its slant away, by its moments: (rows, height, width) in 0..1."""
 

@@ -19,11 +19,14 @@ Ingredients = dict[str, str]
 
 def ingredients(member: Member, dataset: Dataset, folds: Folds) -> Ingredients:
     """Everything that decides what the member predicts, a line each."""
-    made_of = {"data": dataset.digest, "split": folds.digest}
-    if member.imported:
-        return made_of
+    given = {"data": dataset.digest, "split": folds.digest}
+    return given if member.imported else given | ingredients_of(member)
+
+
+def ingredients_of(member: Member) -> Ingredients:
+    """What is the member's own among them, whatever rows it is taught by."""
     libraries = member.spec.libraries
-    made_of |= {
+    made_of = {
         "recipe": readable(member.recipe),
         "seed": str(member.seed),
         "source": source_digest(f"competition.models.{member.model}"),

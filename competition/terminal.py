@@ -1,7 +1,7 @@
 """What a person sees in the terminal: progress while models train, the leaderboard afterwards."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from competition.ensemble import Blend
 from competition.grading import Grade
 from competition.ledger import Entry
 from competition.metrics import ACCURACY, Metric, Score, columns, mcnemar, named, percent
+from competition.presets import PRESETS, Result
 from competition.progress import Progress, clock
 from competition.race import GOAL, Run
 from competition.safety import Effect
@@ -277,6 +278,28 @@ def tell_of_race(task: Task, what: str, said: Any = None) -> None:
     if what == "epoch":
         done, of, seconds, score = said
         console.print(f"{task.member.name} epoch {done}/{of}: {percent(score)} after {clock(seconds)}")
+
+
+def tell_of_preset(task: Task, what: str, said: Any = None) -> None:
+    """A line for each epoch of a tutorial's training, and for what starts."""
+    name = task.member.name
+    if what == "started":
+        console.print(f"{name} starts")
+    elif what == "epoch":
+        done, of, seconds = said
+        console.print(f"{name} epoch {done}/{of}; to go {clock(seconds * (of - done) / done)}")
+
+
+def presets(results: Mapping[str, Result]) -> Table:
+    """A row for each preset that was trained: what tutorials claim, and what it did."""
+    table = Table("preset", "taught", "claimed", box=None)
+    for heading in ("measured", "training"):
+        table.add_column(heading, justify="right")
+    for preset in PRESETS:
+        if result := results.get(preset.member):
+            measured = percent(Score(result.accuracy, result.standard_error))
+            table.add_row(preset.member, preset.taught, preset.claimed, measured, clock(result.seconds))
+    return table
 
 
 def raced(runs: Sequence[Run]) -> Table:

@@ -49,6 +49,7 @@ ROOMS = (
     "crossval",
     "bench",
     "race",
+    "presets",
     "rehearsal",
     "safety",
     "doctor",

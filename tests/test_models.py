@@ -12,6 +12,8 @@ from competition.models import Member
 from competition.parameters import settings, with_settings
 from competition.problem import Problem
 
+OTHER_SHAPES = ((9, 1, 5), (20, 1, 2), (28, 1, 10), (32, 3, 4), (64, 3, 4), (96, 1, 2))
+
 
 def test_the_folder_is_the_registry():
     networks = {"mlp", "lenet", "vgg", "strided", "quick", "residual", "plain"}
@@ -21,7 +23,7 @@ def test_the_folder_is_the_registry():
 @pytest.mark.parametrize("name", models.available())
 @pytest.mark.parametrize(
     ("side", "channels", "classes"),
-    [(8, 3, 3), *(pytest.param(*each, marks=pytest.mark.slow) for each in ((20, 1, 2), (28, 1, 10), (32, 3, 4)))],
+    [(8, 3, 3), *(pytest.param(*each, marks=pytest.mark.slow) for each in OTHER_SHAPES)],
 )
 def test_every_model_fits_other_shapes_and_keeps_itself(name, side, channels, classes, tmp_path):
     random = np.random.default_rng(0)

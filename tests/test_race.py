@@ -2,6 +2,7 @@ import pytest
 
 from competition import race
 from competition.folds import split
+from competition.models import Member
 
 
 @pytest.mark.slow
@@ -10,11 +11,11 @@ def test_each_runner_goes_to_its_own_end_and_is_watched_epoch_by_epoch(dataset, 
     heard = []
     runs = {run.member: run for run in race.race(dataset, split(dataset, 2, 0), lambda *said: heard.append(said))}
     assert set(runs) == {"mlp", "lenet"}
-    for name, epochs in (("mlp", 5), ("lenet", 8)):
-        run = runs[name]
-        assert len(run.seconds) == len(run.accuracies) == epochs
+    for name, run in runs.items():
+        recipe = Member.named(name).recipe
+        assert len(run.seconds) == len(run.accuracies) == recipe.epochs_of(len(dataset.labels) // 2 // recipe.batch)
         assert list(run.seconds) == sorted(run.seconds) and run.end.value == run.accuracies[-1]
-    assert sum(said[1] == "epoch" for said in heard) == 13
+    assert sum(said[1] == "epoch" for said in heard) == sum(len(run.seconds) for run in runs.values())
 
 
 def test_the_goal_is_reached_when_it_is_first_reached():

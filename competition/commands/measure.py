@@ -3,7 +3,7 @@
 import argparse
 
 from competition.problem import Problem
-from competition.session import FOLDS, member_of, members_of, open_dataset, open_store
+from competition.session import DATA, FOLDS, SUBMISSIONS, member_of, members_of, open_dataset, open_store, sample_of
 
 
 def safety(options: argparse.Namespace) -> None:
@@ -41,6 +41,25 @@ def bench(options: argparse.Namespace) -> None:
     report = FOLDS / options.competition / "bench.json"
     write_whole(report, json.dumps(found, indent=1).encode())
     print(f"{report} has the same as JSON")
+
+
+def presets(options: argparse.Namespace) -> None:
+    """Train what tutorials teach on the 60,000 digits of mnist, and hold it against what they claim; hours in all."""
+    from competition import presets, submission, terminal
+    from competition.grading import grade
+
+    options.competition = presets.COMPETITION
+    dataset, sample = open_dataset(options), sample_of(options)
+    results = presets.Results(FOLDS / options.competition / "presets.json", dataset)
+    waiting = results.waiting(presets.PRESETS)
+    for member, trained in presets.train(waiting, dataset, terminal.tell_of_preset, options.jobs):
+        file = SUBMISSIONS / options.competition / "presets" / f"{member.name.replace(':', '-')}.csv"
+        submission.write(trained.test, dataset, sample, file)
+        accuracy = grade(file, DATA / options.competition).accuracy
+        results.keep(member, accuracy.value, accuracy.standard_error, trained.seconds)
+        print(f"{member.name}: {accuracy.value:.2%} of {len(dataset.test_ids):,} test rows", flush=True)
+    terminal.console.print(terminal.presets(results.known))
+    print(f"{results.path} has the same as JSON")
 
 
 def doctor(options: argparse.Namespace) -> None:

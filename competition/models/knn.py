@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from competition.classical import calibrated, classical
-from competition.features import Deskew, Hog, Projection, WithinClass
+from competition.features import Deskew, Hog, Pixels, Projection, WithinClass
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -67,4 +67,10 @@ def search(trial: "BaseTrial") -> None:
     trial.suggest_float("doubt", 1e-3, 0.3, log=True)
 
 
+def among_pixels(recipe: Neighbourhood, seed: int) -> Pipeline:
+    """As tutorials have it: neither features nor calibration."""
+    return make_pipeline(Pixels(), Vote(recipe.neighbours, recipe.doubt))
+
+
 SPEC = classical(pipeline, Neighbourhood(), search, seconds=18)
+VARIANTS = {"pixels": classical(among_pixels, Neighbourhood(neighbours=3), search, seconds=30)}

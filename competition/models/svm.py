@@ -13,7 +13,7 @@ from sklearn.svm import SVC
 from competition.calibration import temperature, tempered
 from competition.classical import classical
 from competition.copies import changed
-from competition.features import Deskew, Hog, Projection
+from competition.features import Deskew, Hog, Pixels, Projection
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -125,4 +125,10 @@ def search(trial: "BaseTrial") -> None:
     trial.suggest_float("zoom", 0.0, 0.3)
 
 
+def among_pixels(recipe: Machine, seed: int) -> Pipeline:
+    """As tutorials have it: neither features nor copies."""
+    return make_pipeline(Pixels(), PairwiseSVC(recipe.c, recipe.steepness))
+
+
 SPEC = classical(pipeline, Machine(), search, seconds=26)
+VARIANTS = {"pixels": classical(among_pixels, Machine(), search, seconds=600)}
