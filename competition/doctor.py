@@ -173,7 +173,9 @@ def needs(dataset: Dataset, plan: Plan) -> Finding:
     """Memory and disk against what is there, and the time by the speed of this machine."""
     memory, disk = psutil.virtual_memory().available, shutil.disk_usage(plan.place.resolve()).free
     folds, jobs = plan.folds, plan.jobs
-    asked = jobs * MEMORY + 2 * dataset.images.nbytes
+    # Networks read their batches from the mapped cache; a pipeline holds the rows that teach it.
+    held = 0 if all(member.spec.is_network for member in plan.members) else jobs * dataset.images.nbytes
+    asked = jobs * MEMORY + held
     predictions = 4 * len(dataset.classes) * (len(dataset.labels) + folds * len(dataset.test_ids))
     written = len(plan.members) * (predictions + folds * MODEL)
     share = len(dataset.labels) * (1 - 1 / folds) * folds / (0.8 * USUAL_ROWS)

@@ -112,6 +112,13 @@ def test_the_time_is_shared_by_the_workers(jobs, dataset):
     assert minutes == round(2 * 5 * Member.named("quick").spec.seconds / jobs / 60)
 
 
+def test_networks_need_no_memory_for_the_rows(dataset):
+    images = np.broadcast_to(np.uint8(0), (10**9, 64, 64, 3))  # which nobody has
+    asked = [replace(PLAN, members=[Member.named(name)], jobs=1) for name in ("quick", "knn")]
+    quick, knn = (needs(replace(dataset, images=images), plan) for plan in asked)
+    assert quick.is_fine and not knn.is_fine
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])
 def test_the_page_of_suspects_in_a_browser(width, scheme, dataset, tmp_path, faultless):

@@ -18,16 +18,21 @@ from competition.session import (
 )
 
 if TYPE_CHECKING:
+    from competition.data import Dataset
     from competition.store import Predictions
 
 
 def data(options: argparse.Namespace) -> None:
     """Bring the competition's files and check them."""
+    _tell(options, open_dataset(options))
+
+
+def _tell(options: argparse.Namespace, dataset: "Dataset") -> None:
+    """What was read, and what was inferred of it."""
     from competition import rules
     from competition.cells import header
     from competition.data import layout
 
-    dataset = open_dataset(options)
     folder = DATA / options.competition
     found = layout(folder)
     sides = "x".join(map(str, found.shape))
@@ -39,7 +44,7 @@ def data(options: argparse.Namespace) -> None:
     asked = header(sample_of(options))[1:]
     form = "the probability of each class" if len(asked) > 1 else f"a label in column {asked[0]}"
     print(f"asked for {form}; won by {metric_of(options).name}")
-    print(f"if that is not so, tell it in {folder / rules.FILE}")
+    print(f"if that is not so, tell it in {folder / rules.FILE}", flush=True)
 
 
 def cv(options: argparse.Namespace) -> None:
@@ -47,6 +52,7 @@ def cv(options: argparse.Namespace) -> None:
     from competition import terminal
 
     store, metric = open_store(options), metric_of(options)
+    _tell(options, store.dataset)
     complete: list[Predictions] = []
     try:
         with alarm(options.budget):
@@ -64,6 +70,7 @@ def submit(options: argparse.Namespace) -> None:
 
     ensemble.require(options.blend)  # before anything is trained
     store, metric = open_store(options), metric_of(options)
+    _tell(options, store.dataset)
     labels, held_out = store.dataset.labels, store.folds.held_out
     ledger, origin = Ledger(SUBMISSIONS), origin_of(options, store)
     entry = ledger.opened(origin)
