@@ -73,7 +73,7 @@ class Search:
 
     def judging_seconds(self) -> float:
         """What judging will take, all workers together."""
-        fold = self.study.seconds() / SHARE
+        fold = self.study.seconds() * self.judgement.usual_seconds() / self.study.usual_seconds()
         return (1 + FINALISTS) * self.place.folds.count * fold / min(self.place.workers.jobs, 1 + FINALISTS)
 
     def left(self) -> float:

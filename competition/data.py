@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -49,28 +48,6 @@ class Dataset:
         return _map_cache, (self.cache,)
 
 
-class Rows:
-    """Some rows of an array, which are read when they are asked for: more than the memory holds, if need be."""
-
-    def __init__(self, array: np.ndarray, rows: np.ndarray) -> None:
-        self.array = array
-        self.rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """As an array has it."""
-        return len(self.rows), *self.array.shape[1:]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, which: Any) -> np.ndarray:
-        return self.array[self.rows[which]]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self.array[self.rows], dtype)
-
-
 def load(folder: Path) -> Dataset:
     """The checked competition in `folder`, mapped from its cache or parsed into it."""
     files = files_of(folder)
@@ -96,8 +73,13 @@ def load(folder: Path) -> Dataset:
 
 
 def layout(folder: Path) -> tables.Layout:
-    """Which column is what, and what the images are."""
-    return _form(folder).layout(folder, rules.read(folder))
+    """Which column is what, and what the images are; a Problem where the rules do not suit them."""
+    told = rules.read(folder)
+    found = _form(folder).layout(folder, told)
+    height, width, _ = found.shape
+    if height != width and "quarter turns" in (told.symmetries or ()):
+        raise Problem(f"{folder / rules.FILE}: quarter turns need square images; these are {height}x{width}")
+    return found
 
 
 def _form(folder: Path) -> ModuleType:

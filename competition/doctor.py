@@ -22,7 +22,6 @@ UNEVEN = 10  # times as many rows in the largest class as in the smallest
 FEW = 50  # rows of a class
 MODEL = 6e6  # bytes that a fold leaves on disk
 USUAL_PEAK = 200.0  # GFLOP/s of the machine that the models' usual seconds are of
-USUAL_ROWS = 42_000  # of which all folds of a model take five times its usual seconds
 TOLERABLE = 0.005  # near copies for each training row
 SUSPICIOUS = 0.01  # wrong labels for each training row
 
@@ -178,9 +177,8 @@ def needs(dataset: Dataset, plan: Plan) -> Finding:
     asked = jobs * MEMORY + held
     predictions = 4 * len(dataset.classes) * (len(dataset.labels) + folds * len(dataset.test_ids))
     written = len(plan.members) * (predictions + folds * MODEL)
-    share = len(dataset.labels) * (1 - 1 / folds) * folds / (0.8 * USUAL_ROWS)
-    usual = sum(member.spec.seconds for member in plan.members) * share / jobs / 60
-    minutes = usual * USUAL_PEAK / plan.peak
+    fold = sum(member.seconds(len(dataset.labels) * (1 - 1 / folds)) for member in plan.members)
+    minutes = folds * fold / jobs / 60 * USUAL_PEAK / plan.peak
     room = (
         f"{asked / 1e9:.1f} of {memory / 1e9:.1f} GB free memory, {written / 1e9:.1f} of {disk / 1e9:.1f} GB free disk"
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from competition.blenders import BLENDERS, Combination
-from competition.metrics import ACCURACY, LOG_LOSS, Metric, Score, row_log_loss
+from competition.metrics import Score, accuracy, log_loss, row_log_loss
 from competition.problem import Problem
 from competition.store import Predictions
 
@@ -32,19 +32,11 @@ class Blend:
     test: np.ndarray  # (test rows, classes)
     accuracy: Score
     log_loss: Score
-    metric: Metric  # the competition's
-    score: Score  # by it
 
 
-def blend(
-    members: Sequence[Predictions],
-    labels: np.ndarray,
-    held_out: np.ndarray,
-    blender: str = AUTO,
-    metric: Metric = ACCURACY,
-) -> Blend:
+def blend(members: Sequence[Predictions], labels: np.ndarray, held_out: np.ndarray, blender: str = AUTO) -> Blend:
     """Complete members, blended by a blender of this name, or by the one that pays."""
-    return Blending(members, labels, held_out, metric).blend(blender)
+    return Blending(members, labels, held_out).blend(blender)
 
 
 def require(blender: str) -> None:
@@ -56,11 +48,8 @@ def require(blender: str) -> None:
 class Blending:
     """All ways to blend some complete members; what a blender learns without some folds is learned once."""
 
-    def __init__(
-        self, members: Sequence[Predictions], labels: np.ndarray, held_out: np.ndarray, metric: Metric = ACCURACY
-    ) -> None:
+    def __init__(self, members: Sequence[Predictions], labels: np.ndarray, held_out: np.ndarray) -> None:
         self.members = members
-        self.metric = metric
         self.stack = np.stack([member.oof for member in members])
         self.labels = labels
         self.held_out = held_out
@@ -86,8 +75,7 @@ class Blending:
         by_fold = zip(*(member.test for member in self.members), strict=True)
         test = np.mean([combination.combine(np.stack(fold)) for fold in by_fold], axis=0)
         names = tuple(member.member for member in self.members)
-        accuracy, log_loss, score = (one.score(self.labels, oof) for one in (ACCURACY, LOG_LOSS, self.metric))
-        return Blend(names, name, combination, oof, test, accuracy, log_loss, self.metric, score)
+        return Blend(names, name, combination, oof, test, accuracy(self.labels, oof), log_loss(self.labels, oof))
 
     def learned(self, blender: str, without: Without) -> Combination:
         """The blender's combination, learned from the other folds."""

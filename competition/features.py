@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 
-ROWS_AT_ONCE = 2_000  # bounds the memory that a transformer takes beside its result
+AT_ONCE = 2_000 * 28 * 28  # pixels, which bounds the memory that a transformer takes beside its result
 EPSILON = 1e-6
 
 
@@ -22,8 +22,9 @@ class _Rowwise(TransformerMixin, BaseEstimator):
 
     def transform(self, images: np.ndarray) -> np.ndarray:
         """The features of each image."""
-        starts = range(0, len(images), ROWS_AT_ONCE)
-        return np.concatenate([self._block(images[start : start + ROWS_AT_ONCE]) for start in starts])
+        rows = max(1, AT_ONCE // int(np.prod(images.shape[1:3])))
+        starts = range(0, len(images), rows)
+        return np.concatenate([self._block(images[start : start + rows]) for start in starts])
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

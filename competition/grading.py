@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from competition import cells
 from competition.data import load
 from competition.files import sha256
-from competition.metrics import ACCURACY, Metric, Score
+from competition.metrics import Metric, Score
 from competition.problem import Problem
 from competition.sources import SEALED, is_embedded
 from competition.submission import check
 
 OPENINGS = "openings.csv"
-HEADER = "when", "submission", "sha256", "score"
+HEADER = "when", "submission", "sha256", "accuracy"
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Grade:
     openings: int
 
 
-def grade(submission: Path, folder: Path, metric: Metric = ACCURACY) -> Grade:
+def grade(submission: Path, folder: Path, metric: Metric) -> Grade:
     """Open the answers, compare, and put the opening on record."""
     if not folder.exists():
         raise Problem(f"{folder} is missing; run `make submit COMPETITION={shlex.quote(folder.name)}`")
@@ -42,19 +43,24 @@ def grade(submission: Path, folder: Path, metric: Metric = ACCURACY) -> Grade:
     if not submission.exists():
         raise Problem(f"{submission} is missing; run `make submit COMPETITION={shlex.quote(folder.name)}`")
     dataset = load(folder)
-    said = check(submission, folder / "sample_submission.csv", dataset.classes)
-    labels = pd.Index(dataset.classes.astype(str)).get_indexer(pd.read_csv(answers, dtype=str).iloc[:, 1])
+    said = check(submission, folder / "sample_submission.csv", dataset.classes, metric)
+    names = dataset.classes.astype(str)
+    labels = pd.Index(names).get_indexer(cells.text(answers).iloc[:, 1])
+    if (labels < 0).any():
+        raise Problem(f"{answers}: row {int((labels < 0).argmax()) + 1} has a class that no training row has")
     wrong = said.argmax(axis=1) != labels
     by_class = [
         (name, int((labels == place).sum()), int(wrong[labels == place].sum()))
-        for place, name in enumerate(dataset.classes)
+        for place, name in enumerate(names)
+        if (labels == place).any()
     ]
+    accuracy = Score.of(1.0 - wrong)
+    openings = _record(answers.parent / OPENINGS, submission, accuracy.value)  # before anybody's metric sees them
     score = metric.score(labels, said)
-    openings = _record(answers.parent / OPENINGS, submission, score.value)
-    return Grade(metric, score, Score.of(1.0 - wrong), int(wrong.sum()), len(wrong), by_class, openings)
+    return Grade(metric, score, accuracy, int(wrong.sum()), len(wrong), by_class, openings)
 
 
-def _record(openings: Path, submission: Path, score: float) -> int:
+def _record(openings: Path, submission: Path, accuracy: float) -> int:
     """Append a line, and tell how many there are."""
     new = not openings.exists()
     with openings.open("a", newline="") as file:
@@ -62,5 +68,5 @@ def _record(openings: Path, submission: Path, score: float) -> int:
         if new:
             writer.writerow(HEADER)
         when = datetime.now(UTC).isoformat(timespec="seconds")
-        writer.writerow([when, submission, sha256(submission), f"{score:.6f}"])
+        writer.writerow([when, submission, sha256(submission), f"{accuracy:.6f}"])
     return len(openings.read_text().splitlines()) - 1

@@ -13,6 +13,7 @@ import pandas as pd
 
 from competition.ensemble import Blend
 from competition.files import in_turn, sha256, whole, write_whole
+from competition.metrics import ACCURACY, Metric, Score
 from competition.problem import Problem
 
 COLUMNS = (
@@ -58,7 +59,7 @@ class Origin:
     @property
     def digest(self) -> str:
         """One word for all of it."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        return _digest(asdict(self))
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,10 @@ class Entry:
         path = self.folder / "card.json"
         try:
             card = json.loads(path.read_text())
+            card = _of_old(card)
             if missing := [name for name in CARD if name not in card]:
                 raise KeyError(f"{missing[0]} is missing")
-            if Origin(**card["origin"]).digest != card["origin_digest"]:
+            if _digest(card["origin"]) != card["origin_digest"]:
                 raise ValueError("its origin has another digest")
             return card
         except (ValueError, KeyError, TypeError) as error:
@@ -144,11 +146,13 @@ class Ledger:
         number = entries[-1].number + 1 if entries else 1
         return Entry(self.folder / origin.competition / f"{number:03}-{_name(origin)}")
 
-    def keep(self, entry: Entry, origin: Origin, blend: Blend) -> None:
+    def keep(self, entry: Entry, origin: Origin, blend: Blend, metric: Metric, scored: Score) -> None:
         """Write the card of a submission that lies in its folder, and its line."""
         digest, when = sha256(entry.file), datetime.now(UTC).isoformat(timespec="seconds")
-        known = (digest, list(blend.members))
-        if entry in self.entries(origin.competition) and (entry.card["sha256"], list(entry.card["members"])) == known:
+        score = [scored.value, scored.standard_error]
+        known = (digest, list(blend.members), score)
+        card = entry.card if entry in self.entries(origin.competition) else None
+        if card and (card["sha256"], list(card["members"]), card["score"]) == known:
             self._put(entry)  # a run that was killed between card and line
             return
         before = [one for one in self.entries(origin.competition) if one.number < entry.number]
@@ -157,8 +161,8 @@ class Ledger:
             "when": when,
             "members": dict(zip(blend.members, blend.combination.weights.round(4).tolist(), strict=True)),
             "blender": blend.blender,
-            "metric": blend.metric.name,
-            "score": [blend.score.value, blend.score.standard_error],
+            "metric": metric.name,
+            "score": score,
             "rows": len(blend.oof),
             "accuracy": [blend.accuracy.value, blend.accuracy.standard_error],
             "log_loss": [blend.log_loss.value, blend.log_loss.standard_error],
@@ -172,11 +176,12 @@ class Ledger:
         write_whole(entry.folder / "card.json", json.dumps(card, indent=1).encode())
         self._put(entry)
 
-    def record(self, competition: str, digest: str, column: str, value: float) -> list[int]:
-        """Write a score beside every submission with these bytes; their numbers."""
+    def record(self, competition: str, digest: str, metric: str, column: str, value: float) -> list[int]:
+        """Write a score by this metric beside every submission with these bytes; their numbers."""
         with in_turn(self.folder):
             lines = self.lines()
-            same = (lines["competition"] == competition) & (lines["sha256"] == digest)
+            known = {"competition": competition, "sha256": digest, "metric": metric}
+            same = (lines[list(known)] == pd.Series(known)).all(axis=1)
             lines.loc[same, column] = f"{value:.6f}"
             self._write(lines)
         return lines.loc[same, "number"].astype(int).tolist()
@@ -190,6 +195,8 @@ class Ledger:
             lines = pd.read_csv(self.path, dtype=str, keep_default_na=False)
         except ValueError as error:
             raise self._damaged(str(error).splitlines()[0]) from None
+        if "metric" not in lines.columns and "local" in lines.columns:  # as it was when there was one metric
+            lines.insert(COLUMNS.index("metric"), "metric", ACCURACY.name)
         if tuple(lines.columns) != COLUMNS:
             raise self._damaged("its columns are others")
         for column, form in FORMS.items():
@@ -223,6 +230,19 @@ class Ledger:
             lines.to_csv(temporary, index=False, lineterminator="\n")
 
 
+def _digest(origin: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
+
+
+def _of_old(card: dict[str, Any]) -> dict[str, Any]:
+    """A card as it is now; when there was one metric it told neither that nor how many rows there were."""
+    if "metric" in card or "accuracy" not in card:
+        return card
+    value, error = card["accuracy"]
+    rows = round(value * (1 - value) / error**2) if error else 1
+    return card | {"metric": ACCURACY.name, "score": [value, error], "rows": rows}
+
+
 def _name(origin: Origin) -> str:
     """The members, as far as a folder's name may go."""
     return "-".join(origin.members)[:60].rstrip("-.:").replace(":", "_")
@@ -231,7 +251,7 @@ def _name(origin: Origin) -> str:
 def _difference(before: Path, after: Path) -> dict[str, Any]:
     """How many rows have another label than in the submission before, and what the first of them look like."""
     one, other = (_answers(path) for path in (before, after))
-    if len(one) != len(other):
+    if not one.index.equals(other.index):
         return {"rows": max(len(one), len(other)), "such_as": []}  # the competition's rows are others now
     rows = (one != other).to_numpy().nonzero()[0]
     told = [f"{other.index[row]}: {one.iloc[row]} -> {other.iloc[row]}" for row in rows[:EXAMPLES]]

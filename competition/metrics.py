@@ -3,6 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -49,6 +50,10 @@ class Metric(ABC):
     name: str
     sign = 1  # -1 where less is better
     scale, unit = 1, ""  # as one writes it
+    of_labels = True  # rather than of how sure one is
+
+    def require(self, classes: np.ndarray) -> None:  # noqa: B027 most have a word on all classes
+        """A Problem where it says nothing of these classes."""
 
     @abstractmethod
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
@@ -72,6 +77,12 @@ class OfRows(Metric):
         return Score.of(self.rows(labels, probabilities))
 
 
+class LogLoss(OfRows):
+    """Of which labels without probabilities are of no use."""
+
+    of_labels = False
+
+
 class Share(OfRows):
     """A mean over rows that are right or wrong."""
 
@@ -93,9 +104,22 @@ class OfCounts(Metric):
         """The figure, and how it scatters where the counts are drawn again."""
         k = probabilities.shape[1]
         counts = np.bincount(labels * k + probabilities.argmax(axis=1), minlength=k * k)
-        drawn = np.random.default_rng(0).multinomial(len(labels), counts / len(labels), REDRAWN)
-        figures = [self.figure(one.reshape(k, k)) for one in drawn]
+        random, there = np.random.default_rng(0), np.flatnonzero(counts)
+        again, figures = np.zeros_like(counts), []
+        for _ in range(REDRAWN):
+            again[there] = random.multinomial(len(labels), counts[there] / len(labels))
+            figures.append(self.figure(again.reshape(k, k)))
         return Score(self.figure(counts.reshape(k, k)), float(np.std(figures)))
+
+
+class OfSteps(OfCounts):
+    """A figure of classes in an order."""
+
+    def require(self, classes: np.ndarray) -> None:
+        """The classes have to be whole numbers, one after the other."""
+        if not (np.issubdtype(classes.dtype, np.integer) and (np.diff(classes) == 1).all()):
+            told = ", ".join(map(str, classes[:4])) + (" ..." if len(classes) > 4 else "")
+            raise Problem(f"{self.name} counts steps between classes 0, 1, 2 ...; here they are {told}")
 
 
 @dataclass(frozen=True)
@@ -110,8 +134,11 @@ class Foreign(Metric):
         """The function's value, and how it scatters where the rows are drawn again."""
         random, count = np.random.default_rng(0), len(labels)
         drawn = (random.integers(0, count, count) for _ in range(REDRAWN_ROWS))
-        values = [self._of(labels[rows], probabilities[rows]) for rows in drawn]
-        return Score(self._of(labels, probabilities), float(np.std(values)))
+        value, again = self._of(labels, probabilities), []
+        for rows in drawn:
+            with suppress(Problem):  # where it wants a class that was not drawn
+                again.append(self._of(labels[rows], probabilities[rows]))
+        return Score(value, float(np.std(again or value)))
 
     def _of(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
         try:
@@ -125,8 +152,8 @@ class Foreign(Metric):
 
 def macro_f1(counts: np.ndarray) -> float:
     """The mean of the classes' F1: rare classes count as much as frequent ones."""
-    right, shown, taken = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-    return float((2 * right / np.maximum(shown + taken, 1)).mean())
+    right, seen = counts.diagonal(), counts.sum(axis=1) + counts.sum(axis=0)
+    return float((2 * right[seen > 0] / seen[seen > 0]).mean())
 
 
 def quadratic_kappa(counts: np.ndarray) -> float:
@@ -158,12 +185,13 @@ def row_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], SMALLEST))
 
 
-ACCURACY, LOG_LOSS = Share("accuracy", hits), OfRows("log loss", row_log_loss, -1)
+ACCURACY, LOG_LOSS = Share("accuracy", hits), LogLoss("log loss", row_log_loss, -1)
+accuracy, log_loss = ACCURACY.score, LOG_LOSS.score
 METRICS: tuple[Metric, ...] = (
     ACCURACY,
     LOG_LOSS,
     OfCounts("macro F1", macro_f1),
-    OfCounts("QWK", quadratic_kappa),
+    OfSteps("QWK", quadratic_kappa),
 )
 
 
@@ -178,23 +206,13 @@ def named(name: str) -> Metric:
         raise Problem(f"no metric {name!r}; there are {known}, and your own: module:function")
     try:
         return Foreign(name, getattr(import_module(module), function), -1 if name.startswith("-") else 1)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise Problem(f"the metric {name} cannot be found: {error}") from None
+    except Exception as error:  # the module may fail of anything
+        raise Problem(f"the metric {name} cannot be had, {type(error).__name__}: {error}") from None
 
 
 def columns(metric: Metric) -> tuple[Metric, ...]:
     """What a leaderboard shows: the competition's metric, accuracy and log loss, each once."""
     return tuple(dict.fromkeys((metric, ACCURACY, LOG_LOSS)))
-
-
-def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> Score:
-    """The share of rows whose likeliest class is the label."""
-    return Score.of(hits(labels, probabilities))
-
-
-def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> Score:
-    """The mean of the rows' log loss."""
-    return Score.of(row_log_loss(labels, probabilities))
 
 
 def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Comparison:

@@ -30,4 +30,4 @@ def network(
 
         return load(path)
 
-    return ModelSpec(build, load, recipe, ("keras", "numpy"), search, seconds)
+    return ModelSpec(build, load, recipe, ("keras", "numpy", "scikit-learn", "scipy"), search, seconds)

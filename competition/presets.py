@@ -14,6 +14,7 @@ from competition.compute import LocalWorkers, Say, in_turn, succeeded
 from competition.data import Dataset
 from competition.files import write_whole
 from competition.models import Member
+from competition.problem import Problem
 from competition.provenance import fingerprint, ingredients_of
 from competition.spec import Epoch
 from competition.task import Task, checked, trained
@@ -64,8 +65,11 @@ class Results:
     def __init__(self, path: Path, dataset: Dataset) -> None:
         self.path = path
         self.dataset = dataset
-        known = json.loads(path.read_text()) if path.exists() else {}
-        self.known = {name: Result(**result) for name, result in known.items()}
+        try:
+            known = json.loads(path.read_text()) if path.exists() else {}
+            self.known = {name: Result(**result) for name, result in known.items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise Problem(f"{path} is damaged ({error}); have all trained again: rm {path}") from None
 
     def made_of(self, member: Member) -> str:
         """What decides how the preset does."""

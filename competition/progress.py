@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +13,9 @@ from competition.crossval import in_order
 from competition.curves import Point
 from competition.metrics import Metric, Score
 from competition.models import Member
+from competition.problem import Problem
 from competition.store import Store
 from competition.task import Task
-
-USUAL_ROWS = 33_600  # the training rows to which a model's usual seconds refer
 
 
 @dataclass
@@ -52,7 +52,8 @@ class Progress:
         self.scores: dict[str, Score] = {}  # on the rows that are predicted so far
         for member in members:
             self.said[member.name] = store.predictions(member).oof
-            known = self._score(member.name)
+            self._score(member.name)
+            known = np.isfinite(self.said[member.name][:, 0])
             for fold in np.unique(store.folds.held_out[known]).tolist():
                 self.seconds[member.name][fold] = store.seconds(member, fold)
         self.dropped: list[Member] = []  # for want of time
@@ -91,12 +92,12 @@ class Progress:
         """The member's score so far, by the competition's metric."""
         return self.metric.told(self.scores.get(name))
 
-    def _score(self, name: str) -> np.ndarray:
-        """Score what the member predicted so far; which rows these are."""
+    def _score(self, name: str) -> None:
+        """Score what the member predicted so far, where the metric has a word on so few rows."""
         known = np.isfinite(self.said[name][:, 0])
         if known.any():
-            self.scores[name] = self.metric.score(self.store.dataset.labels[known], self.said[name][known])
-        return known
+            with suppress(Problem):
+                self.scores[name] = self.metric.score(self.store.dataset.labels[known], self.said[name][known])
 
     def left(self) -> float:
         """Seconds to go, all workers together."""
@@ -121,8 +122,7 @@ class Progress:
         return self._usual(member) * speed
 
     def _usual(self, member: Member) -> float:
-        rows = len(self.store.dataset.labels) * (1 - 1 / self.store.folds.count)
-        return member.spec.seconds * rows / USUAL_ROWS
+        return member.seconds(len(self.store.dataset.labels) * (1 - 1 / self.store.folds.count))
 
 
 def clock(seconds: float) -> str:

@@ -73,13 +73,18 @@ class Recipe:
     views: tuple[tuple[int, int], ...] = (AS_IT_IS,)  # shifts in pixels; a prediction is the mean of their logits
     precision: str = field(default_factory=native_precision)
 
+    @property
+    def least_rows(self) -> float:
+        """The rows below which a training gets no shorter."""
+        return self.least_steps * self.batch / self.epochs
+
     def epochs_of(self, steps: int) -> int:
         """How many epochs of so many steps the training has."""
         return max(self.epochs, ceil(self.least_steps / steps))
 
 
 # What tutorials and winners share, whose networks are trained here as they train them.
-CUSTOMARY = Recipe(epochs=30, warp=Warp(rotation=10, shift=0.1, zoom=0.1, shear=0), precision="float32")
+CUSTOMARY = Recipe(epochs=30, warp=Warp(rotation=10, shift=0.1, zoom=0.1, shear=0, symmetries=()), precision="float32")
 
 # What docs/training.md arrived at for networks with batch normalisation.
 ANNEALED = Recipe(

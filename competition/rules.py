@@ -1,7 +1,7 @@
 """What the files of a competition do not tell, or tell wrongly: a small file beside them, `competition.toml`.
 
     label = "diagnosis"     # the column of train.csv to predict
-    id = "image"            # the column that names the rows
+    id = "image"            # the column that names the rows, where it is called otherwise than in the sample
     group = "patient"       # a column whose rows of one value are held out together
     shape = [32, 24, 3]     # height, width and channels of an image
     symmetries = []         # what leaves a class as it is, of "left-right", "upside-down" and "quarter turns"

@@ -23,6 +23,28 @@ class Images(Protocol):
     def __getitem__(self, which: Any) -> np.ndarray: ...
 
 
+class Rows:
+    """Some rows of an array, which are read when they are asked for: more than the memory holds, if need be."""
+
+    def __init__(self, array: np.ndarray, rows: np.ndarray) -> None:
+        self.array = array
+        self.rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As an array has it."""
+        return len(self.rows), *self.array.shape[1:]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: Any) -> np.ndarray:
+        return self.array[self.rows[which]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.array[self.rows], dtype)
+
+
 @dataclass(frozen=True)
 class Epoch:
     """Where a training stands at the end of an epoch."""

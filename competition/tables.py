@@ -48,14 +48,14 @@ def layout(folder: Path, rules: Rules) -> Layout:
     headers = {path: header(path) for path in (train, test, sample)}
     require_columns(train, headers[train], rules)
     require_answer(sample, headers[sample])
-    if len(same := [column for column in headers[sample][1:] if column in headers[train]]) > 1:
-        raise Problem(f"{sample} has columns of {train.name}, such as {same[1]}; is it {test.name} by mistake?")
+    if len(headers[test]) <= 2 < len(headers[sample]):
+        raise Problem(f"{sample} has more columns than {test.name}; are the two exchanged?")
     id_column = rules.id or headers[sample][0]
-    if id_column not in headers[sample]:
-        raise Problem(f"{sample} has no column {id_column}, which {FILE} names as the id")
+    if rules.id and rules.id not in headers[train] + headers[test]:
+        raise Problem(f"{train} and {test.name} have no column {rules.id}, which {FILE} names as the id")
     for path in (train, test):
         headers[path] = [column for column in headers[path] if column != rules.group]
-    label = rules.label or _label_column(headers, train, test, sample)
+    label = rules.label or _label_column(headers, train, test, sample, id_column.lower())
     pixels = [column for column in headers[train] if column.lower() not in (label.lower(), id_column.lower())]
     in_test = [column for column in headers[test] if column.lower() != id_column.lower()]
     _check_pixel_columns(pixels, in_test, train, test)
@@ -112,7 +112,8 @@ def class_of(sample: Path, columns: Sequence[str], classes: np.ndarray) -> np.nd
     """
     named = [str(name) for name in classes]
     for name in named:
-        bare = [column[max(0, len(columns[0]) - len(name)) :] for column in columns]
+        start = max(0, len(columns[0]) - len(name))
+        bare = [column.removeprefix(columns[0][:start]) for column in columns]
         if sorted(bare) == sorted(named):
             return np.array([named.index(name) for name in bare])
     told = ", ".join(map(str, columns[:4])) + (" ..." if len(columns) > 4 else "")
@@ -145,9 +146,9 @@ def pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     )
 
 
-def _label_column(headers: dict[Path, list[str]], train: Path, test: Path, sample: Path) -> str:
+def _label_column(headers: dict[Path, list[str]], train: Path, test: Path, sample: Path, id_column: str) -> str:
     """The column that train has and test lacks; of several, the one that the sample names."""
-    id_column, *answers = (column.lower() for column in headers[sample])
+    answers = [column.lower() for column in headers[sample][1:]]
     in_train, in_test = ({column.lower() for column in headers[path]} for path in (train, test))
     extra = [column for column in headers[train] if column.lower() not in in_test]
     labels = [column for column in extra if column.lower() in answers]
@@ -285,7 +286,7 @@ def _matching_ids(
     test: Path, test_table: pd.DataFrame, sample: Path, sample_table: pd.DataFrame, id_column: str
 ) -> np.ndarray:
     """The test rows' ids, which have to be the sample's."""
-    wanted = ids(sample, sample_table, id_column)
+    wanted = ids(sample, sample_table, sample_table.columns[0])
     if len(wanted) != len(test_table):
         raise Problem(
             f"{test} has {len(test_table)} rows and {sample.name} {len(wanted)}; "

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from competition.data import Dataset, Rows
+from competition.data import Dataset
 from competition.folds import Folds
 from competition.models import Member
 from competition.provenance import Ingredients, ingredients
-from competition.spec import Classifier, Observer
+from competition.spec import Classifier, Observer, Rows
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from competition.doctor import Finding, image_name
 from competition.ensemble import Blend
 from competition.grading import Grade
 from competition.ledger import Entry
-from competition.metrics import ACCURACY, Metric, Score, columns, mcnemar, named, percent
+from competition.metrics import ACCURACY, Metric, Score, columns, mcnemar, percent
 from competition.presets import PRESETS, Result
 from competition.progress import Progress, clock
 from competition.race import GOAL, Run
@@ -86,27 +86,27 @@ def _standing(point: Point | None) -> tuple[str, ...]:
     return f"epoch {point.epoch}/{point.epochs}", seen, f"{point.loss:.3f}", speed, memory
 
 
-def leaderboard(members: Sequence[Predictions], labels: np.ndarray, metric: Metric = ACCURACY) -> Table:
+def leaderboard(members: Sequence[Predictions], labels: np.ndarray, metric: Metric) -> Table:
     """A row for each complete member, the best first."""
     table = Table("model", box=None)
     for heading in (*(one.name for one in columns(metric)), "training"):
         table.add_column(heading, justify="right")
-    for member in sorted(members, key=lambda one: -metric.sign * metric.score(labels, one.oof).value):
-        scores = (one.told(one.score(labels, member.oof)) for one in columns(metric))
-        table.add_row(member.member, *scores, clock(member.seconds))
+    scored = [([one.score(labels, member.oof) for one in columns(metric)], member) for member in members]
+    for scores, member in sorted(scored, key=lambda one: -metric.sign * one[0][0].value):
+        told = (one.told(score) for one, score in zip(columns(metric), scores, strict=True))
+        table.add_row(member.member, *told, clock(member.seconds))
     return table
 
 
-def told(blend: Blend) -> str:
-    """What the blend scored, and by what if it is not accuracy."""
-    score = blend.metric.told(blend.score)
-    return score if blend.metric == ACCURACY else f"{blend.metric.name} {score}"
+def named(metric: Metric, score: Score) -> str:
+    """A score, and by what if it is not accuracy."""
+    return metric.told(score) if metric == ACCURACY else f"{metric.name} {metric.told(score)}"
 
 
-def blends(chosen: Blend, others: Sequence[Blend], labels: np.ndarray) -> Table:
+def blends(chosen: Blend, others: Sequence[Blend], labels: np.ndarray, metric: Metric) -> Table:
     """Every blender beside the plain mean, and what was chosen."""
     table = Table("blend, cross-fitted", box=None)
-    scores = columns(chosen.metric)
+    scores = columns(metric)
     for heading in (*(one.name for one in scores), "rows fixed", "broken", "p", ""):
         table.add_column(heading, justify="right")
     mean = next(blend for blend in others if blend.blender == "mean")
@@ -119,7 +119,7 @@ def blends(chosen: Blend, others: Sequence[Blend], labels: np.ndarray) -> Table:
         table.add_row(*row)
     weights = zip(chosen.members, chosen.combination.weights, strict=True)
     picked = ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight >= WORTH_TELLING)
-    table.caption = f"submitted: {chosen.blender}, {told(chosen)}; weights: {picked}"
+    table.caption = f"submitted: {chosen.blender}, {named(metric, metric.score(labels, chosen.oof))}; weights: {picked}"
     table.caption_justify = "left"
     return table
 
@@ -220,20 +220,20 @@ def kept(entry: Entry) -> str:
     if same := card["same_as"]:
         told.append(f"the same labels as submission {same[0]}: uploading it again would tell nothing new")
     elif differs := card["differs_from_the_one_before"]:
-        examples = ", ".join(differs["such_as"])
-        told.append(f"{differs['rows']} labels differ from the submission before, such as {examples}")
+        examples = f", such as {', '.join(differs['such_as'])}" if differs["such_as"] else ""
+        told.append(f"{differs['rows']} labels differ from the submission before{examples}")
     return "\n".join(told)
 
 
-def against_leaderboard(entry: Entry, value: float, rows: int) -> str:
+def against_leaderboard(entry: Entry, metric: Metric, value: float, rows: int) -> str:
     """Cross-validation's promise beside the leaderboard's word on so many rows: news or noise."""
-    metric, local = named(entry.card["metric"]), Score(*entry.card["score"])
+    local = Score(*entry.card["score"])
     public = Score(value, local.standard_error * float(np.sqrt(entry.card["rows"] / rows)))
     difference = Score(value - local.value, float(np.hypot(local.standard_error, public.standard_error)))
     is_news = abs(difference.value) > 2 * difference.standard_error
     told = (
         f"submission {entry.number}: {metric.told(local)} out of fold, {metric.told(public)} on the leaderboard\n"
-        f"difference {metric.told(difference)}: "
+        f"difference {'+' if difference.value > 0 else ''}{metric.told(difference)}: "
         + ("news: look for a difference between train and test" if is_news else "noise")
     )
     if entry.card["origin"]["competition"] == DIGITS and value > TOO_GOOD:

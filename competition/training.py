@@ -49,7 +49,7 @@ class Network:
     def fit(self, images: Images, labels: np.ndarray, observer: Observer) -> Self:
         """Train for the recipe's whole length; the observer hears of each epoch and never steers."""
         trainer = self._trainer(self._warp(images, labels))
-        wanted = np.eye(self.classes, dtype=np.float32)[labels]
+        wanted = np.eye(self.classes, dtype=np.float32)
         order = np.random.default_rng(self.seed)
         batch = min(self.recipe.batch, len(images))
         starts = range(0, len(images) - batch + 1, batch)
@@ -64,7 +64,7 @@ class Network:
             for start in starts:
                 chosen = rows[start : start + batch]
                 trainer.optimizer.learning_rate = self.recipe.peak * self.recipe.schedule(done / steps)
-                loss = trainer.train_on_batch(images[chosen], wanted[chosen])
+                loss = trainer.train_on_batch(images[chosen], wanted[labels[chosen]])
                 done += 1
             if not np.isfinite(loss):
                 raise FloatingPointError(f"the loss became {loss} in epoch {epoch} of {epochs}")

@@ -8,9 +8,10 @@ import numpy as np
 
 from competition.calibration import temperature, tempered
 from competition.compute import Say
-from competition.data import Dataset, Rows
+from competition.data import Dataset
 from competition.folds import Folds
 from competition.metrics import hits, row_log_loss
+from competition.spec import Rows
 from competition.task import Task, checked, trained
 
 if TYPE_CHECKING:

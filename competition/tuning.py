@@ -30,7 +30,6 @@ from competition.data import Dataset
 from competition.folds import Folds
 from competition.models import Member
 from competition.parameters import Settings, settings, with_settings
-from competition.progress import USUAL_ROWS
 from competition.provenance import ingredients, readable
 from competition.task import Task
 from competition.trials import BLOCKS, Evidence, Examination, evidence_of, examine
@@ -122,8 +121,11 @@ class Study:
     def seconds(self) -> float:
         """What a fold takes, by those that are done or else by the model's usual time."""
         done = [one.seconds for trial in self.trials for one in evidence_of(trial).values()]
-        rows = len(self.dataset.labels) * (1 - 1 / self.folds.count) * self.share
-        return float(np.mean(done)) if done else self.member.spec.seconds * rows / USUAL_ROWS
+        return float(np.mean(done)) if done else self.usual_seconds()
+
+    def usual_seconds(self) -> float:
+        """What a fold takes on the usual machine."""
+        return self.member.seconds(len(self.dataset.labels) * (1 - 1 / self.folds.count) * self.share)
 
     def trial_seconds(self) -> float:
         """What a trial takes one worker, if it is not given up."""

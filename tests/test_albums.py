@@ -8,6 +8,7 @@ from PIL import Image
 
 from competition import albums
 from competition.data import load
+from competition.metrics import ACCURACY
 from competition.problem import Problem
 from competition.rules import FILE
 from competition.sources import ensure
@@ -38,8 +39,8 @@ def test_pictures_are_the_images_of_their_rows(album):
     assert (dataset.images == pictures[:ROWS]).all() and (dataset.test_images == pictures[ROWS:]).all()
     assert dataset.classes.tolist() == ["left", "stop", "yield"] and dataset.classes[dataset.labels[0]] == "stop"
     answers = np.eye(3)[np.arange(ASKED) % 3]
-    write(answers, dataset, folder / "sample_submission.csv", folder / "mine.csv")
-    assert (check(folder / "mine.csv", folder / "sample_submission.csv", dataset.classes) == answers).all()
+    write(answers, dataset, folder / "sample_submission.csv", ACCURACY, folder / "mine.csv")
+    assert (check(folder / "mine.csv", folder / "sample_submission.csv", dataset.classes, ACCURACY) == answers).all()
     found = pd.read_csv(folder / "mine.csv")
     assert found["file"][0] == "0/sign-030" and found["sign"].tolist()[:3] == ["left", "stop", "yield"]
 

@@ -19,6 +19,7 @@ from sklearn.datasets import load_digits
 from competition.__main__ import main
 from competition.cells import text
 from competition.data import Dataset, load
+from competition.metrics import ACCURACY
 from competition.sources import FILES, write_competition
 from competition.submission import check, write
 
@@ -210,8 +211,8 @@ def padded(rows: int) -> list[str]:
 
 def answers(folder: Path, dataset: Dataset, target: Path) -> dict[str, str]:
     chosen = dataset.test_images.reshape(len(dataset.test_ids), -1).sum(axis=1) % len(dataset.classes)
-    write(np.eye(len(dataset.classes))[chosen], dataset, folder / SAMPLE, target)
-    check(target, folder / SAMPLE, dataset.classes)
+    write(np.eye(len(dataset.classes))[chosen], dataset, folder / SAMPLE, ACCURACY, target)
+    check(target, folder / SAMPLE, dataset.classes, ACCURACY)
     return dict(text(target).itertuples(index=False, name=None))
 
 
@@ -507,7 +508,7 @@ REFUSED: dict[str, tuple[Damage, str]] = {
     "train and test exchanged": (exchanged(TRAIN, TEST), r"train\.csv lacks the label, .* are the two exchanged"),
     "test and sample exchanged": (
         exchanged(TEST, SAMPLE),
-        r"such as pixel2; is it test\.csv by mistake",
+        r"csv has more columns than test\.csv; are the two exchanged",
     ),
     "the sample's columns exchanged": (
         order(SAMPLE, lambda names: names[::-1]),

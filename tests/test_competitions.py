@@ -84,7 +84,7 @@ def test_where_log_loss_wins_probabilities_are_submitted_and_scored(command, own
     pd.DataFrame(asked).to_csv(own_competition / "sample_submission.csv", index=False)
     (own_competition / FILE).write_text('metric = "log loss"')
     small = "--competition", "digits8"
-    assert "asked for the probability of each class; won by log loss" in command("data", *small).stdout
+    assert "asked for probabilities in is_0, is_1, is_2 ...; won by log loss" in command("data", *small).stdout
     done = command("submit", *small, "--folds", "2", "--models", "knn", "mlp")
     assert done.returncode == 0, done.stderr
     said = pd.read_csv(tmp_path / "submissions" / "submission.csv", index_col="id").to_numpy()
@@ -108,7 +108,7 @@ def test_a_competition_is_won_by_a_function_of_ones_own(command, own_competition
     assert "prize:gain 7.9" in (tmp_path / "folds" / "digits8" / "2-folds-seed-0" / "report.html").read_text()
     (own_competition / FILE).write_text('metric = "prize:loss"')
     failed = command("submit", "--competition", "digits8", "--folds", "2", "--models", "knn")
-    assert "competition.toml: the metric prize:loss cannot be found" in failed.stderr and failed.returncode == 2
+    assert "competition.toml: the metric prize:loss cannot be had" in failed.stderr and failed.returncode == 2
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from competition import data
-from competition.data import Rows, load
+from competition.data import load
 from competition.problem import Problem
 
 
@@ -26,15 +26,6 @@ def test_a_dataset_travels_as_the_place_of_its_cache(dataset):
     sent = pickle.dumps(dataset)
     assert len(sent) < 1_000
     assert (pickle.loads(sent).images == dataset.images).all()
-
-
-def test_rows_are_those_of_the_array(dataset):
-    chosen = np.arange(len(dataset.images)) % 3 == 1
-    rows = Rows(dataset.images, chosen)
-    assert rows.shape == dataset.images[chosen].shape and len(rows) == chosen.sum()
-    assert (np.asarray(rows) == dataset.images[chosen]).all() and np.asarray(rows).dtype == np.uint8
-    for which in (slice(5, 9), np.array([7, 2]), 3):
-        assert (rows[which] == dataset.images[chosen][which]).all()
 
 
 def test_two_processes_may_parse_the_same_files_at_once(own_competition, monkeypatch):

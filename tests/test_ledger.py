@@ -1,3 +1,4 @@
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,7 +10,7 @@ from competition.blenders import Mixture
 from competition.ensemble import Blend
 from competition.files import sha256
 from competition.ledger import Ledger, Origin
-from competition.metrics import ACCURACY, Score
+from competition.metrics import ACCURACY, LOG_LOSS, Score
 from competition.problem import Problem
 from competition.terminal import against_leaderboard, kept
 
@@ -18,16 +19,15 @@ ORIGIN = Origin("letters", "d1", "5-folds-seed-0", "s1", {"quick": "f1", "vgg:tu
 
 def blend(*members):
     oof, test = np.empty((42_000, 2)), np.empty((0, 2))
-    score = Score(0.99, 0.001)
     weights = Mixture(np.full(len(members), 1 / len(members)), np.ones(len(members)))
-    return Blend(members, "mean", weights, oof, test, score, Score(0.02, 0.001), ACCURACY, score)
+    return Blend(members, "mean", weights, oof, test, Score(0.99, 0.001), Score(0.02, 0.001))
 
 
 def submitted(ledger, origin, labels, *members):
     entry = ledger.opened(origin)
     entry.folder.mkdir(parents=True, exist_ok=True)
     entry.file.write_text("Id,Label\n" + "".join(f"{row},{label}\n" for row, label in enumerate(labels, 1)))
-    ledger.keep(entry, origin, blend(*members))
+    ledger.keep(entry, origin, blend(*members), ACCURACY, Score(0.99, 0.001))
     return entry
 
 
@@ -77,7 +77,7 @@ def test_the_card_tells_what_differs_and_what_is_the_same(ledger):
 def test_a_score_stands_beside_its_bytes_and_goes_with_them(ledger):
     entry = submitted(ledger, ORIGIN, "aab", "quick")
     submitted(ledger, replace(ORIGIN, blend="mean"), "abb", "quick")
-    assert ledger.record("letters", sha256(entry.file), "leaderboard", 0.9975) == [1]
+    assert ledger.record("letters", sha256(entry.file), "accuracy", "leaderboard", 0.9975) == [1]
     assert ledger.lines()["leaderboard"].tolist() == ["0.997500", ""]
     submitted(ledger, ORIGIN, "aab", "quick")
     assert ledger.lines().set_index("number").loc["1", "leaderboard"] == "0.997500"
@@ -100,11 +100,35 @@ def test_what_is_not_there_is_told(ledger):
 
 def test_the_leaderboard_is_believed_within_noise(ledger):
     entry = submitted(ledger, replace(ORIGIN, competition="digit-recognizer"), "aab", "quick")
-    assert against_leaderboard(entry, 0.9905, 28_000).endswith("noise")
-    assert "look for a difference" in against_leaderboard(entry, 0.98, 28_000)
-    assert "look for a leak" in against_leaderboard(entry, 0.9990, 28_000)
+    assert against_leaderboard(entry, ACCURACY, 0.9905, 28_000).endswith("noise")
+    assert "look for a difference" in against_leaderboard(entry, ACCURACY, 0.98, 28_000)
+    assert "look for a leak" in against_leaderboard(entry, ACCURACY, 0.9990, 28_000)
     other = submitted(ledger, ORIGIN, "aab", "quick")
-    assert "leak" not in against_leaderboard(other, 0.9990, 28_000)
+    assert "leak" not in against_leaderboard(other, ACCURACY, 0.9990, 28_000)
+
+
+def test_a_score_by_one_metric_is_not_written_beside_anothers(ledger):
+    for origin, metric in ((ORIGIN, ACCURACY), (replace(ORIGIN, metric="log loss"), LOG_LOSS)):
+        entry = ledger.opened(origin)
+        entry.folder.mkdir(parents=True)
+        entry.file.write_text("Id,Label\n1,a\n")
+        ledger.keep(entry, origin, blend("quick"), metric, Score(0.5, 0.01))
+    assert ledger.record("letters", sha256(entry.file), "log loss", "sealed", 0.02) == [2]
+    assert ledger.lines()["sealed"].tolist() == ["", "0.020000"]
+
+
+def test_what_was_kept_when_there_was_one_metric_is_read(ledger):
+    entry = submitted(ledger, ORIGIN, "aab", "quick")
+    card = json.loads((entry.folder / "card.json").read_text())
+    origin = {name: value for name, value in card["origin"].items() if name != "metric"}
+    digest = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
+    old = {name: value for name, value in card.items() if name not in ("metric", "score", "rows")}
+    (entry.folder / "card.json").write_text(json.dumps(old | {"origin": origin, "origin_digest": digest}))
+    ledger.record("letters", card["sha256"], "accuracy", "sealed", 0.98)
+    ledger.lines().drop(columns="metric").to_csv(ledger.path, index=False)
+    assert entry.card["metric"] == "accuracy" and entry.card["score"] == [0.99, 0.001] and entry.card["rows"] == 9_900
+    assert ledger.lines()["metric"].tolist() == ["accuracy"] and ledger.lines()["sealed"].tolist() == ["0.980000"]
+    assert submitted(ledger, replace(ORIGIN, blend="mean"), "abb", "quick").number == 2
 
 
 def test_of_probabilities_the_likeliest_classes_are_compared(ledger, tmp_path):
@@ -112,5 +136,5 @@ def test_of_probabilities_the_likeliest_classes_are_compared(ledger, tmp_path):
         entry = ledger.opened(origin)
         entry.folder.mkdir(parents=True)
         entry.file.write_text(f"Id,a,b\n1,0.{place + 7},0.{3 - place}\n2,0.{4 + 2 * place},0.{6 - 2 * place}\n")
-        ledger.keep(entry, origin, blend("quick"))
+        ledger.keep(entry, origin, blend("quick"), ACCURACY, Score(0.99, 0.001))
     assert entry.card["differs_from_the_one_before"] == {"rows": 1, "such_as": ["2: b -> a"]}

@@ -77,14 +77,37 @@ def test_a_metric_is_found_by_the_name_it_tells(name):
     ("name", "message"),
     [
         ("auc", "no metric 'auc'; there are accuracy, log loss, macro F1, QWK, and your own: module:function"),
-        ("nowhere:figure", "the metric nowhere:figure cannot be found: No module named 'nowhere'"),
-        ("statistics:figure", "cannot be found: module 'statistics' has no attribute 'figure'"),
-        (":figure", "cannot be found"),
+        ("nowhere:figure", "the metric nowhere:figure cannot be had, ModuleNotFoundError: No module named 'nowhere'"),
+        ("statistics:figure", "cannot be had, AttributeError: module 'statistics' has no attribute 'figure'"),
+        (":figure", "cannot be had"),
     ],
 )
 def test_a_metric_that_is_not_there_is_named(name, message):
     with pytest.raises(Problem, match=message):
         named(name)
+
+
+def test_a_class_that_is_neither_there_nor_taken_has_no_part_in_macro_f1():
+    labels = np.array([0, 0, 1, 1])
+    assert named("macro F1").score(labels, np.eye(3)[labels]).value == 1
+
+
+def test_kappa_wants_classes_in_a_row():
+    named("QWK").require(np.arange(5))
+    for classes in (np.array(["high", "low"]), np.array([0, 1, 3])):
+        with pytest.raises(Problem, match="QWK counts steps between classes 0, 1, 2"):
+            named("QWK").require(classes)
+
+
+def test_rows_drawn_again_without_a_rare_class_do_not_end_it():
+    labels = np.arange(300) % 3 * (np.arange(300) < 9)  # three of class 1 and of class 2
+
+    def of_all_classes(labels, said):
+        assert len(set(labels)) == 3
+        return float(said[np.arange(len(labels)), labels].mean())
+
+    score = Foreign("mine", of_all_classes).score(labels, np.random.default_rng(0).dirichlet(np.ones(3), 300))
+    assert score.value > 0 and score.standard_error > 0
 
 
 def test_a_metric_of_ones_own_that_fails_says_so():

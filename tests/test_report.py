@@ -13,6 +13,7 @@ from competition import advice, ensemble, report
 from competition.curves import Point
 from competition.folds import split
 from competition.ledger import COLUMNS
+from competition.metrics import ACCURACY
 from competition.report import gallery
 from competition.store import Predictions, Store
 
@@ -40,8 +41,9 @@ def shown(dataset, tmp_path):
     members = [first, predictor("second", named, 0.1, 2)]
     blend = ensemble.blend(members, named.labels, store.folds.held_out, "mean")
     helps = advice.helps(members, blend, named.labels, store.folds.held_out)
-    line = dict.fromkeys(COLUMNS, "") | {"number": "1", "local": "0.95", "local_error": "0.01", "leaderboard": "0.94"}
-    page = report.write(tmp_path / "report.html", store, members, blend, helps, pd.DataFrame([line]), SETTINGS)
+    line = dict.fromkeys(COLUMNS, "") | {"number": "1", "metric": "accuracy", "local": "0.95"}
+    lines = pd.DataFrame([line | {"local_error": "0.01", "leaderboard": "0.94"}])
+    page = report.write(tmp_path / "report.html", store, members, blend, ACCURACY, helps, lines, SETTINGS)
     return page, members, blend, named
 
 
@@ -97,7 +99,7 @@ def test_a_single_member_and_no_submission_make_a_page_too(dataset, tmp_path):
     store = Store(tmp_path / "digits8", dataset, split(dataset, 2, 0))
     member = predictor("only", dataset, 0.05)
     blend = ensemble.blend([member], dataset.labels, store.folds.held_out)
-    text = report.write(tmp_path / "report.html", store, [member], blend, [], NOTHING, {}).read_text()
+    text = report.write(tmp_path / "report.html", store, [member], blend, ACCURACY, [], NOTHING, {}).read_text()
     assert set(told(text, "figures")) == {"scores", "reliability", "shares"}
 
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from conftest import small_digits
 
-from competition.data import load
+from competition.data import layout, load
 from competition.problem import Problem
 from competition.rules import FILE, Rules, read
 
@@ -21,6 +21,12 @@ def test_the_columns_and_the_shape_may_be_told(tmp_path):
     told = tell(tmp_path, 'label = "diagnosis"\nid = "image"\ngroup = "patient"\nshape = [32, 24]\n')
     assert read(told) == Rules("diagnosis", "image", "patient", (32, 24, 1))
     assert read(tell(tmp_path, "shape = [32, 24, 3]")).shape == (32, 24, 3)
+
+
+def test_images_that_are_no_squares_have_no_quarter_turns(own_competition):
+    tell(own_competition, 'symmetries = ["left-right", "quarter turns"]\nshape = [32, 8]')
+    with pytest.raises(Problem, match=r"competition\.toml: quarter turns need square images; these are 32x8"):
+        layout(own_competition)
 
 
 def test_symmetries_and_the_metric_change_no_data(tmp_path):
@@ -56,7 +62,7 @@ def test_what_cannot_be_meant_is_told(text, message, tmp_path):
     [
         ('label = "digit"', r"train\.csv has no column digit, which competition\.toml names as the label"),
         ('group = "writer"', r"train\.csv has no column writer, which competition\.toml names as the group"),
-        ('id = "name"', r"sample_submission\.csv has no column name, which competition\.toml names as the id"),
+        ('id = "name"', r"train\.csv and test\.csv have no column name, which competition\.toml names as the id"),
         ("shape = [16, 8]", r"train\.csv has 256 pixel columns; images of 16x8x1, as competition\.toml has it, have"),
     ],
 )

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,10 @@ from hypothesis import strategies as st
 
 from competition.cells import text
 from competition.data import load
-from competition.metrics import SMALLEST
+from competition.metrics import ACCURACY, SMALLEST, named
 from competition.problem import Problem
 from competition.submission import check, write
+from competition.tables import class_of
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def probabilities(dataset):
 
 def test_it_follows_the_sample_to_the_letter(competition_folder, dataset, probabilities, tmp_path):
     sample, target = competition_folder / "sample_submission.csv", tmp_path / "submission.csv"
-    write(probabilities, dataset, sample, target)
+    write(probabilities, dataset, sample, ACCURACY, target)
     written, asked = target.read_bytes(), sample.read_bytes()
     assert written.count(b"\n") == asked.count(b"\n") and b"\r" not in written
     assert written.splitlines()[0] == asked.splitlines()[0] == b"ImageId,Label"
@@ -39,7 +41,7 @@ def test_rows_are_joined_by_id_and_labels_written_as_they_came(own_competition, 
     train.to_csv(own_competition / "train.csv", index=False)
     dataset = load(own_competition)
     probabilities = np.eye(10)[np.arange(200) % 10]
-    write(probabilities, dataset, own_competition / "sample_submission.csv", tmp_path / "s.csv")
+    write(probabilities, dataset, own_competition / "sample_submission.csv", ACCURACY, tmp_path / "s.csv")
     written = pd.read_csv(tmp_path / "s.csv", index_col="id")["label"]
     assert list(written.index) == list(ids)
     assert (written.loc[np.sort(ids)] == [f"<{i % 10}>" for i in range(200)]).all()
@@ -52,7 +54,7 @@ def test_ids_and_labels_keep_their_zeros(own_competition, tmp_path):
     train["label"] = [f"{label:02}" for label in train["label"]]
     train.to_csv(own_competition / "train.csv", index=False)
     dataset = load(own_competition)
-    write(np.eye(10)[np.full(200, 3)], dataset, own_competition / "sample_submission.csv", tmp_path / "s.csv")
+    write(np.eye(10)[np.full(200, 3)], dataset, own_competition / "sample_submission.csv", ACCURACY, tmp_path / "s.csv")
     assert (tmp_path / "s.csv").read_text().splitlines()[:3] == ["id,label", "0000,03", "0001,03"]
 
 
@@ -68,11 +70,11 @@ BROKEN = {
 @pytest.mark.parametrize("defect", BROKEN)
 def test_a_defect_is_refused_with_its_place(defect, competition_folder, dataset, probabilities, tmp_path):
     sample, target = competition_folder / "sample_submission.csv", tmp_path / "submission.csv"
-    write(probabilities, dataset, sample, target)
+    write(probabilities, dataset, sample, ACCURACY, target)
     spoil, message = BROKEN[defect]
     spoil(pd.read_csv(target, dtype=object)).to_csv(target, index=False)
     with pytest.raises(Problem, match=message):
-        check(target, sample, dataset.classes)
+        check(target, sample, dataset.classes, ACCURACY)
 
 
 @pytest.fixture
@@ -86,12 +88,14 @@ def asked_for_each(own_competition):
 def test_probabilities_are_written_where_the_sample_has_a_column_for_each_class(asked_for_each, tmp_path):
     dataset, target = load(asked_for_each.parent), tmp_path / "s.csv"
     said = np.random.default_rng(0).dirichlet(np.full(10, 0.1), 200)
-    write(said, dataset, asked_for_each, target)
+    write(said, dataset, asked_for_each, ACCURACY, target)
     written = pd.read_csv(target, index_col="id")
     assert list(written.columns) == [f"digit_{name}" for name in range(9, -1, -1)]
     assert written.to_numpy()[:, ::-1] == pytest.approx(said, rel=1e-5, abs=1.01 * SMALLEST)
     assert written.to_numpy().min() >= SMALLEST  # a nought would cost the more the surer it was
-    assert check(target, asked_for_each, dataset.classes) == pytest.approx(said, rel=1e-5, abs=1.01 * SMALLEST)
+    assert check(target, asked_for_each, dataset.classes, ACCURACY) == pytest.approx(
+        said, rel=1e-5, abs=1.01 * SMALLEST
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,12 +109,12 @@ def test_probabilities_are_written_where_the_sample_has_a_column_for_each_class(
 )
 def test_what_is_no_probability_is_refused_with_its_place(value, message, asked_for_each, tmp_path):
     dataset, target = load(asked_for_each.parent), tmp_path / "s.csv"
-    write(np.full((200, 10), 0.1), dataset, asked_for_each, target)
+    write(np.full((200, 10), 0.1), dataset, asked_for_each, ACCURACY, target)
     table = text(target)
     table.loc[2, "digit_9"] = value
     table.to_csv(target, index=False)
     with pytest.raises(Problem, match=message):
-        check(target, asked_for_each, dataset.classes)
+        check(target, asked_for_each, dataset.classes, ACCURACY)
 
 
 def test_a_sample_whose_columns_are_no_classes_is_refused_before_anything_is_trained(asked_for_each):
@@ -119,6 +123,57 @@ def test_a_sample_whose_columns_are_no_classes_is_refused_before_anything_is_tra
     told = "has 10 columns beside the id, digit_9, .*; one label was expected, or the 10 classes, 0, 1, 2, 3 ..."
     with pytest.raises(Problem, match=told):
         load(asked_for_each.parent)
+
+
+@pytest.mark.parametrize(("cell", "metric"), [("0.5", "accuracy"), ("0", "log loss")])
+def test_of_two_classes_one_column_is_the_seconds_probability(cell, metric, own_competition, tmp_path):
+    sample, target = own_competition / "sample_submission.csv", tmp_path / "s.csv"
+    train = pd.read_csv(own_competition / "train.csv")
+    train.assign(label=train["label"] % 2).to_csv(own_competition / "train.csv", index=False)
+    pd.DataFrame({"id": np.arange(1, 201), "is_odd": cell}).to_csv(sample, index=False)
+    said = np.random.default_rng(0).dirichlet(np.ones(2), 200)
+    dataset = load(own_competition)
+    write(said, dataset, sample, named(metric), target)
+    assert pd.read_csv(target)["is_odd"].to_numpy() == pytest.approx(said[:, 1], rel=1e-5)
+    assert check(target, sample, dataset.classes, named(metric)) == pytest.approx(said, abs=1e-5)
+
+
+def test_one_column_is_too_few_for_the_probabilities_of_ten_classes(competition_folder, dataset, tmp_path):
+    sample = competition_folder / "sample_submission.csv"
+    told = "has labels, and log loss needs probabilities; for 10 classes it needs a column for each"
+    with pytest.raises(Problem, match=told):
+        write(np.full((200, 10), 0.1), dataset, sample, named("log loss"), tmp_path / "s.csv")
+
+
+def test_the_id_may_be_called_otherwise_in_the_sample(own_competition, tmp_path):
+    test = pd.read_csv(own_competition / "test.csv")
+    ids = [f"image{row}" for row in range(200)]
+    pd.concat([pd.Series(ids, name="picture"), test], axis=1).to_csv(own_competition / "test.csv", index=False)
+    sample = pd.DataFrame({"id": ids[::-1], "label": 0})
+    sample.to_csv(own_competition / "sample_submission.csv", index=False)
+    (own_competition / "competition.toml").write_text('id = "picture"')
+    dataset = load(own_competition)
+    write(np.eye(10)[np.arange(200) % 10], dataset, own_competition / "sample_submission.csv", ACCURACY, tmp_path / "s")
+    written = pd.read_csv(tmp_path / "s", index_col="id")["label"]
+    assert written[ids].tolist() == [row % 10 for row in range(200)] and list(written.index) == ids[::-1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "classes", "places"),
+    [
+        (["b", "a"], ["a", "b"], [1, 0]),
+        (["class_11", "class_1"], ["1", "11"], [1, 0]),
+        (["c1", "c11", "c2"], ["1", "2", "11"], [0, 2, 1]),
+        (["xa", "yb"], ["a", "b"], None),
+        (["a", "a2"], ["a", "b"], None),
+    ],
+)
+def test_columns_are_called_as_the_classes_are(columns, classes, places):
+    if places:
+        assert class_of(Path("sample.csv"), columns, np.array(classes)).tolist() == places
+    else:
+        with pytest.raises(Problem, match=r"sample\.csv has 2 columns beside the id"):
+            class_of(Path("sample.csv"), columns, np.array(classes))
 
 
 names = st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1, max_size=12)
@@ -140,7 +195,7 @@ def put(drawn, dataset, folder):
     pd.DataFrame({"id": ids, "label": "?"}).to_csv(sample, index=False)
     turned = np.argsort(ids)  # the rows of test.csv may lie in another order
     few = replace(dataset, classes=classes, test_ids=ids[turned])
-    write(np.eye(len(classes))[chosen[turned]], few, sample, target)
+    write(np.eye(len(classes))[chosen[turned]], few, sample, ACCURACY, target)
     return target, sample, classes
 
 
@@ -148,7 +203,7 @@ def put(drawn, dataset, folder):
 def test_whatever_ids_and_classes_are_called_what_is_written_is_read(drawn, dataset, tmp_path):
     ids, classes, chosen = drawn
     target, *asked = put(drawn, dataset, tmp_path)
-    assert check(target, *asked).argmax(axis=1).tolist() == chosen.tolist()
+    assert check(target, *asked, ACCURACY).argmax(axis=1).tolist() == chosen.tolist()
     table = text(target)
     assert table["id"].tolist() == ids.tolist() and table["label"].tolist() == classes[chosen].tolist()
 
@@ -173,4 +228,4 @@ def test_whatever_is_altered_is_refused(how, drawn, at, other, dataset, tmp_path
     assume(not altered.reset_index(drop=True).equals(table) and other not in classes)
     altered.to_csv(target, index=False)
     with pytest.raises(Problem):
-        check(target, sample, classes)
+        check(target, sample, classes, ACCURACY)

@@ -47,6 +47,7 @@ def presets(options: argparse.Namespace) -> None:
     """Train what tutorials teach on the 60,000 digits of mnist, and hold it against what they claim; hours in all."""
     from competition import presets, submission, terminal
     from competition.grading import grade
+    from competition.metrics import ACCURACY
 
     options.competition = presets.COMPETITION
     dataset, sample = open_dataset(options), sample_of(options)
@@ -54,8 +55,8 @@ def presets(options: argparse.Namespace) -> None:
     waiting = results.waiting(presets.PRESETS)
     for member, trained in presets.train(waiting, dataset, terminal.tell_of_preset, options.jobs):
         file = SUBMISSIONS / options.competition / "presets" / f"{member.name.replace(':', '-')}.csv"
-        submission.write(trained.test, dataset, sample, file)
-        accuracy = grade(file, DATA / options.competition).accuracy
+        submission.write(trained.test, dataset, sample, ACCURACY, file)
+        accuracy = grade(file, DATA / options.competition, ACCURACY).accuracy
         results.keep(member, accuracy.value, accuracy.standard_error, trained.seconds)
         print(f"{member.name}: {accuracy.value:.2%} of {len(dataset.test_ids):,} test rows", flush=True)
     terminal.console.print(terminal.presets(results.known))

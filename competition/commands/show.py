@@ -28,7 +28,7 @@ def report(options: argparse.Namespace) -> None:
         asked = " ".join(options.models)
         raise Problem(f'none of {asked} is complete; run `make cv MODELS="{asked}"`')
     rows = store.dataset.labels, store.folds.held_out
-    blend = ensemble.blend(complete, *rows, options.blend, metric_of(options))
+    blend = ensemble.blend(complete, *rows, options.blend)
     show(options, store, complete, blend, advice.helps(complete, blend, *rows))
 
 
@@ -51,7 +51,8 @@ def show(
 
     submissions = Ledger(SUBMISSIONS).of(options.competition)
     settings = {name: readable(member_of(options, name).recipe) for name in blend.members if not name.startswith("@")}
-    path = page.write(page_of(options, store), store, complete, blend, helps, submissions, settings)
+    metric = metric_of(options)
+    path = page.write(page_of(options, store), store, complete, blend, metric, helps, submissions, settings)
     print(f"{path} shows it: open it in a browser")
 
 

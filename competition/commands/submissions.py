@@ -23,11 +23,13 @@ def grade(options: argparse.Namespace) -> None:
     from competition import grading, terminal
     from competition.files import sha256
     from competition.ledger import Ledger
+    from competition.metrics import named
 
     ledger = Ledger(SUBMISSIONS)
-    submission = options.file or ledger.entry(options.competition).file
-    result = grading.grade(submission, DATA / options.competition, metric_of(options))
-    ledger.record(options.competition, sha256(submission), "sealed", result.score.value)
+    entry = None if options.file else ledger.entry(options.competition)
+    submission, metric = (entry.file, named(entry.card["metric"])) if entry else (options.file, metric_of(options))
+    result = grading.grade(submission, DATA / options.competition, metric)
+    ledger.record(options.competition, sha256(submission), metric.name, "sealed", result.score.value)
     terminal.console.print(terminal.graded(result))
     terminal.console.print(f"{submission}; the answers have been opened {result.openings} times")
 
@@ -37,6 +39,7 @@ def upload(options: argparse.Namespace) -> None:
     from competition import kaggle, submission, terminal
     from competition.files import sha256
     from competition.ledger import Ledger
+    from competition.metrics import named
     from competition.sources import is_embedded
 
     ledger = Ledger(SUBMISSIONS)
@@ -44,7 +47,8 @@ def upload(options: argparse.Namespace) -> None:
     if is_embedded(DATA / options.competition):
         raise Problem(f"{options.competition} is embedded here and nothing of Kaggle's; `make grade` scores it")
     dataset = open_dataset(options)
-    submission.check(entry.file, sample_of(options), dataset.classes)
+    metric = named(entry.card["metric"])
+    submission.check(entry.file, sample_of(options), dataset.classes, metric)
     message = f"submission {entry.number} {sha256(entry.file)[:12]}"
     kaggle.submit(options.competition, entry.file, message)
     print(f"{entry.file} is uploaded; waiting for its score ...", flush=True)
@@ -54,8 +58,8 @@ def upload(options: argparse.Namespace) -> None:
         raise Problem(f"Kaggle has no score after {options.wait:.0f} s; write it down when it has: {later}")
     if outcome.score is None:
         raise Problem(f"Kaggle refuses {entry.file}: {outcome.reason or outcome.status}")
-    ledger.record(options.competition, sha256(entry.file), "leaderboard", outcome.score)
-    terminal.console.print(terminal.against_leaderboard(entry, outcome.score, len(dataset.test_ids)))
+    ledger.record(options.competition, sha256(entry.file), metric.name, "leaderboard", outcome.score)
+    terminal.console.print(terminal.against_leaderboard(entry, metric, outcome.score, len(dataset.test_ids)))
 
 
 def score(options: argparse.Namespace) -> None:
@@ -63,33 +67,37 @@ def score(options: argparse.Namespace) -> None:
     from competition import terminal
     from competition.files import sha256
     from competition.ledger import Ledger
+    from competition.metrics import named
 
     ledger = Ledger(SUBMISSIONS)
     entry = ledger.entry(options.competition, options.number)
-    ledger.record(options.competition, sha256(entry.file), "leaderboard", options.value)
-    rows = len(open_dataset(options).test_ids)
-    terminal.console.print(terminal.against_leaderboard(entry, options.value, rows))
+    metric, rows = named(entry.card["metric"]), len(open_dataset(options).test_ids)
+    ledger.record(options.competition, sha256(entry.file), metric.name, "leaderboard", options.value)
+    terminal.console.print(terminal.against_leaderboard(entry, metric, options.value, rows))
 
 
 def reproduce(options: argparse.Namespace) -> None:
     """Make a submission anew from what its card tells, and compare the bytes."""
+    from dataclasses import replace
+
     from competition import ensemble, submission, terminal
     from competition.files import sha256
     from competition.ledger import Ledger
+    from competition.metrics import named
 
     entry = Ledger(SUBMISSIONS).entry(options.competition, options.number)
     card = entry.card
     options.models, options.blend = list(card["origin"]["members"]), card["origin"]["blend"]
     options.budget = None
-    store = open_split(options, card["origin"]["split"])
-    if origin_of(options, store).digest != card["origin_digest"]:
+    store, metric = open_split(options, card["origin"]["split"]), named(card["metric"])
+    if replace(origin_of(options, store), metric=card["metric"]).digest != card["origin_digest"]:
         commit = card["git"].get("commit", "that made it")
         raise Problem(f"{entry.folder} was made from other data, recipes or code; go back to it: git checkout {commit}")
     *_, complete = cross_validated(options, store)
     blend = ensemble.blend(complete, store.dataset.labels, store.folds.held_out, options.blend)
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / "submission.csv"
-        submission.write(blend.test, store.dataset, sample_of(options), again)
+        submission.write(blend.test, store.dataset, sample_of(options), metric, again)
         if sha256(again) != card["sha256"]:
             raise Problem(f"{entry.file} comes out otherwise now; were its libraries or its machine others?")
     terminal.console.print(f"{entry.file} comes out the same, byte for byte")

@@ -32,6 +32,7 @@ def _tell(options: argparse.Namespace, dataset: "Dataset") -> None:
     from competition import rules
     from competition.cells import header
     from competition.data import layout
+    from competition.submission import classes_asked
 
     folder = DATA / options.competition
     found = layout(folder)
@@ -41,9 +42,12 @@ def _tell(options: argparse.Namespace, dataset: "Dataset") -> None:
     print(f"{len(dataset.classes)} classes in column {found.label}: {classes}")
     if found.group:
         print(f"{len(set(dataset.groups)):,} groups in column {found.group}, each held out as a whole")
-    asked = header(sample_of(options))[1:]
-    form = "the probability of each class" if len(asked) > 1 else f"a label in column {asked[0]}"
-    print(f"asked for {form}; won by {metric_of(options).name}")
+    metric, sample = metric_of(options), sample_of(options)
+    metric.require(dataset.classes)
+    asked, columns = classes_asked(sample, dataset.classes, metric), header(sample)[1:]
+    form = "labels" if asked is None else "probabilities"
+    told = ", ".join(columns[:3]) + (" ..." if len(columns) > 3 else "")
+    print(f"asked for {form} in {told}; won by {metric.name}")
     print(f"if that is not so, tell it in {folder / rules.FILE}", flush=True)
 
 
@@ -79,14 +83,15 @@ def submit(options: argparse.Namespace) -> None:
     try:
         with alarm(options.budget):
             for complete in cross_validated(options, store):
-                blending = ensemble.Blending(complete, labels, held_out, metric)
+                blending = ensemble.Blending(complete, labels, held_out)
                 blend = blending.blend(options.blend)
                 for target in (entry.file, SUBMISSIONS / "submission.csv"):
-                    submission.write(blend.test, store.dataset, sample_of(options), target)
-                ledger.keep(entry, origin, blend)
+                    submission.write(blend.test, store.dataset, sample_of(options), metric, target)
+                score = metric.score(labels, blend.oof)
+                ledger.keep(entry, origin, blend, metric, score)
                 done = blending, blend
-                names, score = ", ".join(blend.members), terminal.told(blend)
-                terminal.console.print(f"{target} now blends {names} ({blend.blender}): {score} out of fold")
+                names, told = ", ".join(blend.members), terminal.named(metric, score)
+                terminal.console.print(f"{target} now blends {names} ({blend.blender}): {told} out of fold")
     finally:
         terminal.console.print(terminal.leaderboard(complete, labels, metric))
         if done:
@@ -97,7 +102,7 @@ def submit(options: argparse.Namespace) -> None:
     helps = advice.helps(blending.members, blend, labels, held_out)
     if helps:
         others = [blending.blend(name) for name in BLENDERS]
-        terminal.console.print(terminal.blends(blend, others, labels))
+        terminal.console.print(terminal.blends(blend, others, labels, metric))
         terminal.console.print(terminal.advice(helps))
     page, made = page_of(options, store), (entry.folder / "card.json").stat().st_mtime_ns
     # The page bears its card's time: which of two is the later a clock that was set back cannot tell.

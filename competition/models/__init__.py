@@ -14,6 +14,7 @@ from typing import Any
 from competition.problem import Problem
 from competition.spec import ModelSpec
 
+USUAL_ROWS = 33_600  # the training rows to which a model's usual seconds refer
 IMPORTED = re.compile(r"@[\w-]{1,60}")
 GRAMMAR = re.compile(r"([a-z]\w*)(?::([a-z]\w*))?(?:\.([1-9]\d{0,8}))?")
 
@@ -53,6 +54,12 @@ class Member:
     def kind(self) -> str:
         """Its name without the seed."""
         return f"{self.model}:{self.variant}" if self.variant else self.model
+
+    def seconds(self, rows: int | float) -> float:
+        """What it takes to be taught by so many rows, roughly, on the usual machine."""
+        if self.spec.is_network:
+            rows = max(rows, self.recipe.least_rows)
+        return self.spec.seconds * rows / USUAL_ROWS
 
     @property
     def imported(self) -> bool:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from competition.classical import calibrated, classical
@@ -68,8 +68,8 @@ def search(trial: "BaseTrial") -> None:
 
 
 def among_pixels(recipe: Neighbourhood, seed: int) -> Pipeline:
-    """As tutorials have it: neither features nor calibration."""
-    return make_pipeline(Pixels(), Vote(recipe.neighbours, recipe.doubt))
+    """As tutorials have it: no features, one vote for each neighbour."""
+    return make_pipeline(Pixels(), KNeighborsClassifier(recipe.neighbours, algorithm="brute"))
 
 
 SPEC = classical(pipeline, Neighbourhood(), search, seconds=18)

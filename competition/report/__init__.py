@@ -13,7 +13,7 @@ import pandas as pd
 from competition.advice import Help
 from competition.ensemble import Blend
 from competition.files import write_whole
-from competition.metrics import columns
+from competition.metrics import Metric, columns
 from competition.pages import page
 from competition.progress import clock
 from competition.report import charts, gallery
@@ -28,6 +28,7 @@ def write(
     store: Store,
     members: Sequence[Predictions],
     blend: Blend,
+    metric: Metric,
     helps: Sequence[Help],
     submissions: pd.DataFrame,
     settings: Mapping[str, str],
@@ -37,7 +38,7 @@ def write(
 
     dataset = store.dataset
     labels, names = dataset.labels, [str(name) for name in dataset.classes]
-    figures = charts.all_of(members, blend, dataset, submissions)
+    figures = charts.all_of(members, blend, metric, dataset, submissions)
     hard = gallery.hard_rows(members, blend, dataset)
     facts = {
         "competition": store.folder.name,
@@ -49,9 +50,9 @@ def write(
     }
     text = page(
         PAGE,
-        escape(f"{store.folder.name}: {blend.metric.name} {blend.metric.told(blend.score)} out of fold"),
+        escape(f"{store.folder.name}: {metric.name} {metric.told(metric.score(labels, blend.oof))} out of fold"),
         blender=blend.blender,
-        leaderboard=_leaderboard(members, blend, helps, labels),
+        leaderboard=_leaderboard(members, blend, metric, helps, labels),
         confusion=_confusion(labels, blend.oof, names),
         charts="".join(f'<figure><div class="chart" id="{name}"></div></figure>' for name in figures),
         figures=_json(figures),
@@ -69,20 +70,23 @@ def write(
     return path
 
 
-def _leaderboard(members: Sequence[Predictions], blend: Blend, helps: Sequence[Help], labels: np.ndarray) -> str:
+def _leaderboard(
+    members: Sequence[Predictions], blend: Blend, metric: Metric, helps: Sequence[Help], labels: np.ndarray
+) -> str:
     """The blend and every member with its share, the best first."""
     weights = dict(zip(blend.members, blend.combination.weights, strict=True))
     gains = {one.member: f"{100 * one.accuracy.value:+.3f} ± {100 * one.accuracy.standard_error:.3f}" for one in helps}
-    metrics = columns(blend.metric)
+    metrics = columns(metric)
 
     def scores(oof: np.ndarray) -> list[str]:
-        return [metric.told(metric.score(labels, oof)) for metric in metrics]
+        return [one.told(one.score(labels, oof)) for one in metrics]
 
     rows = [(f"blend ({blend.blender})", *scores(blend.oof), "", "", "")]
-    for one in sorted(members, key=lambda one: -blend.metric.sign * blend.metric.score(labels, one.oof).value):
+    scored = [(metric.score(labels, one.oof).value, one) for one in members]
+    for _, one in sorted(scored, key=lambda pair: -metric.sign * pair[0]):
         weight, brings = f"{weights[one.member]:.2f}", gains.get(one.member, "")
         rows.append((one.member, *scores(one.oof), weight, brings, clock(one.seconds)))
-    heads = (metric.name for metric in metrics)
+    heads = (one.name for one in metrics)
     return _table(("model", *heads, "weight", "brings, in points", "training"), rows)
 
 

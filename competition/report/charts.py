@@ -17,12 +17,12 @@ BINS = 10  # of confidence
 
 
 def all_of(
-    members: Sequence[Predictions], blend: Blend, dataset: Dataset, submissions: pd.DataFrame
+    members: Sequence[Predictions], blend: Blend, metric: Metric, dataset: Dataset, submissions: pd.DataFrame
 ) -> dict[str, Figure]:
     """Every chart by the name of its place on the page."""
     labels, names = dataset.labels, [str(name) for name in dataset.classes]
     predictors = [*((one.member, one.oof) for one in members), ("blend", blend.oof)]
-    found = {"scores": scores(predictors, labels, blend.metric)}
+    found = {"scores": scores(predictors, labels, metric)}
     if any(curve for member in members for curve in member.curves):
         found["learning"] = learning(members)
     found |= {
@@ -31,8 +31,9 @@ def all_of(
     }
     if len(members) > 1:
         found["correlation"] = correlation(predictors[:-1], labels)
+    submissions = submissions[submissions["metric"] == metric.name]
     if len(submissions):
-        found["history"] = history(submissions, blend.metric, len(labels) / len(dataset.test_ids))
+        found["history"] = history(submissions, metric, len(labels) / len(dataset.test_ids))
     return {name: json.loads(figure.to_json()) for name, figure in found.items()}
 
 
@@ -139,7 +140,6 @@ def history(submissions: pd.DataFrame, metric: Metric, share: float) -> Any:
     from plotly import graph_objects as go
 
     figure = go.Figure()
-    submissions = submissions[submissions["metric"] == metric.name]
     for column, name in (("local", "out of fold"), ("sealed", "sealed"), ("leaderboard", "leaderboard")):
         known = submissions[submissions[column] != ""]
         values = known[column].astype(float).to_numpy()
