@@ -5,10 +5,11 @@ while the filters grow, and capacity sits where it is cheap. 290,000 parameters,
 out of fold on `digits`.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from competition.networks import network
-from competition.recipe import ANNEALED
+from competition.recipe import ANNEALED, Warp
 
 
 def body(x: Any) -> Any:
@@ -25,4 +26,12 @@ def body(x: Any) -> Any:
     return layers.Dropout(0.4)(layers.Flatten()(x))
 
 
-SPEC = network(body, ANNEALED, seconds=150)
+# As `make tune MODELS=quick` found it, and proved it on another split: docs/tuning.md.
+TUNED = replace(
+    ANNEALED,
+    peak=0.016,
+    weight_decay=0.017,
+    smoothing=0.113,
+    warp=Warp(rotation=6.4, shift=0.065, zoom=0.233, shear=0.16),
+)
+SPEC = network(body, TUNED, seconds=150)
