@@ -1,7 +1,7 @@
 """quick: the most accuracy for a second of CPU.
 
 The first convolution strides, so that all others see a quarter of the pixels; unpadded ones shrink the image further
-while the filters grow, and capacity sits where it is cheap. 290,000 parameters, 9.6 million multiply-adds, 99.54 %
+while the filters grow, and capacity sits where it is cheap. 290,000 parameters, 9.6 million multiply-adds, 99.59 %
 out of fold on `digits`.
 """
 
