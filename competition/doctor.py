@@ -14,6 +14,7 @@ from competition.data import Dataset
 from competition.likeness import near_pairs
 from competition.metrics import suspected
 from competition.models import Member
+from competition.problem import first
 from competition.store import Predictions
 
 SAMPLE = 4_000  # rows each of train and test, when they are told apart
@@ -72,11 +73,10 @@ def image_name(dataset: Dataset, image: int) -> str:
 def shape(dataset: Dataset) -> Finding:
     """What was inferred."""
     rows, height, width, channels = dataset.images.shape
-    names = ", ".join(map(str, dataset.classes[:12])) + (" ..." if len(dataset.classes) > 12 else "")
     told = (
         f"{rows:,} and {len(dataset.test_ids):,} images of {height}x{width}x{channels}, {len(dataset.classes)} classes"
     )
-    return Finding("shape", True, f"{told}: {names}")
+    return Finding("shape", True, f"{told}: {first(dataset.classes, 12)}")
 
 
 def balance(dataset: Dataset) -> Finding:

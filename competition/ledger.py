@@ -83,8 +83,7 @@ class Entry:
         """What made it."""
         path = self.folder / "card.json"
         try:
-            card = json.loads(path.read_text())
-            card = _of_old(card)
+            card = _of_old(json.loads(path.read_text()))
             if missing := [name for name in CARD if name not in card]:
                 raise KeyError(f"{missing[0]} is missing")
             if _digest(card["origin"]) != card["origin_digest"]:

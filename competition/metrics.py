@@ -2,14 +2,14 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
 
-from competition.problem import Problem
+from competition.problem import Problem, first
 
 REDRAWN = 200  # times that counts are drawn again for a standard error
 REDRAWN_ROWS = 30  # and rows, where a metric takes all of them
@@ -71,16 +71,11 @@ class OfRows(Metric):
     name: str
     rows: Callable[[np.ndarray, np.ndarray], np.ndarray]
     sign: int = 1
+    of_labels: bool = True
 
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
         """The mean, and its standard error."""
         return Score.of(self.rows(labels, probabilities))
-
-
-class LogLoss(OfRows):
-    """Of which labels without probabilities are of no use."""
-
-    of_labels = False
 
 
 class Share(OfRows):
@@ -118,8 +113,7 @@ class OfSteps(OfCounts):
     def require(self, classes: np.ndarray) -> None:
         """The classes have to be whole numbers, one after the other."""
         if not (np.issubdtype(classes.dtype, np.integer) and (np.diff(classes) == 1).all()):
-            told = ", ".join(map(str, classes[:4])) + (" ..." if len(classes) > 4 else "")
-            raise Problem(f"{self.name} counts steps between classes 0, 1, 2 ...; here they are {told}")
+            raise Problem(f"{self.name} counts steps between classes 0, 1, 2 ...; here they are {first(classes, 4)}")
 
 
 @dataclass(frozen=True)
@@ -185,7 +179,7 @@ def row_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], SMALLEST))
 
 
-ACCURACY, LOG_LOSS = Share("accuracy", hits), LogLoss("log loss", row_log_loss, -1)
+ACCURACY, LOG_LOSS = Share("accuracy", hits), OfRows("log loss", row_log_loss, sign=-1, of_labels=False)
 accuracy, log_loss = ACCURACY.score, LOG_LOSS.score
 METRICS: tuple[Metric, ...] = (
     ACCURACY,
@@ -213,6 +207,14 @@ def named(name: str) -> Metric:
 def columns(metric: Metric) -> tuple[Metric, ...]:
     """What a leaderboard shows: the competition's metric, accuracy and log loss, each once."""
     return tuple(dict.fromkeys((metric, ACCURACY, LOG_LOSS)))
+
+
+def ranking(predictors: Mapping[str, np.ndarray], labels: np.ndarray, metric: Metric) -> dict[str, list[str]]:
+    """What a leaderboard shows of each predictor, as one writes it, the best first."""
+    shown = columns(metric)
+    scored = {name: [one.score(labels, said) for one in shown] for name, said in predictors.items()}
+    best_first = sorted(scored, key=lambda name: -metric.sign * scored[name][0].value)
+    return {name: [one.told(score) for one, score in zip(shown, scored[name], strict=True)] for name in best_first}
 
 
 def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Comparison:

@@ -78,8 +78,8 @@ class Results:
     def waiting(self, presets: Sequence[Preset]) -> list[Member]:
         """Those that were not trained as they are now."""
         members = [Member.named(preset.member) for preset in presets]
-        done = {name for name, result in self.known.items() if result.made_of == self.made_of(Member.named(name))}
-        return [member for member in members if member.name not in done]
+        known = {name: result.made_of for name, result in self.known.items()}
+        return [member for member in members if known.get(member.name) != self.made_of(member)]
 
     def keep(self, member: Member, accuracy: float, standard_error: float, seconds: float) -> None:
         """Write down how a preset did."""
@@ -87,7 +87,9 @@ class Results:
         write_whole(self.path, json.dumps({name: asdict(one) for name, one in self.known.items()}, indent=1).encode())
 
 
-def train(members: Sequence[Member], dataset: Dataset, hear: Say, jobs: int | None = None) -> Iterator[tuple]:
+def train(
+    members: Sequence[Member], dataset: Dataset, hear: Say, jobs: int | None = None
+) -> Iterator[tuple[Member, Trained]]:
     """Each member with what it says of the test rows, taught by all rows, whoever is first."""
     tasks = [Task(member, 0) for member in sorted(members, key=lambda one: -one.spec.seconds)]
     for task, outcome in LocalWorkers(jobs).run(partial(_train, dataset=dataset), in_turn(tasks), hear):

@@ -22,7 +22,7 @@ def write(probabilities: np.ndarray, dataset: Dataset, sample: Path, metric: Met
     places = pd.Index(dataset.test_ids.astype(str)).get_indexer(wanted[id_column])
     _require(places >= 0, sample, wanted, id_column, "is no test row's id")
     said = probabilities[places]
-    asked = classes_asked(sample, dataset.classes, metric)
+    asked = classes_asked(sample, wanted, dataset.classes, metric)
     if asked is None:
         submission = wanted.assign(**{columns[0]: dataset.classes[said.argmax(axis=1)].astype(str)})
     else:
@@ -32,16 +32,15 @@ def write(probabilities: np.ndarray, dataset: Dataset, sample: Path, metric: Met
         check(temporary, sample, dataset.classes, metric)
 
 
-def classes_asked(sample: Path, classes: np.ndarray, metric: Metric) -> np.ndarray | None:
-    """The classes whose probabilities the sample asks for, a column each; None where it asks for labels.
+def classes_asked(sample: Path, wanted: pd.DataFrame, classes: np.ndarray, metric: Metric) -> np.ndarray | None:
+    """The classes whose probabilities are wanted, by the sample as it was read, a column each; None for labels.
 
     One column for two classes is the second's, where the sample has fractions there or labels are of no use.
     """
-    table = cells.text(sample)
-    columns = list(table.columns[1:])
+    columns = list(wanted.columns[1:])
     if len(columns) > 1:
         return class_of(sample, columns, classes)
-    values = pd.to_numeric(table[columns[0]], errors="coerce")
+    values = pd.to_numeric(wanted[columns[0]], errors="coerce")
     if metric.of_labels and not (values % 1 > 0).any():
         return None
     if len(classes) == 2:
@@ -63,7 +62,7 @@ def check(submission: Path, sample: Path, classes: np.ndarray, metric: Metric) -
     id_column, *columns = wanted.columns
     other = (table[id_column] != wanted[id_column]).to_numpy()
     _require(~other, submission, table, id_column, f"stands where {sample.name} has another id")
-    asked = classes_asked(sample, classes, metric)
+    asked = classes_asked(sample, wanted, classes, metric)
     if asked is None:
         known = pd.Index(classes.astype(str)).get_indexer(table[columns[0]])
         _require(known >= 0, submission, table, columns[0], "is no class of the competition")

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from competition.cells import bad_value, header, numbers
-from competition.problem import Problem
+from competition.problem import Problem, first
 from competition.rules import FILE, Rules
 from competition.sources import FILES
 
@@ -116,10 +116,9 @@ def class_of(sample: Path, columns: Sequence[str], classes: np.ndarray) -> np.nd
         bare = [column.removeprefix(columns[0][:start]) for column in columns]
         if sorted(bare) == sorted(named):
             return np.array([named.index(name) for name in bare])
-    told = ", ".join(map(str, columns[:4])) + (" ..." if len(columns) > 4 else "")
     raise Problem(
-        f"{sample} has {len(columns)} columns beside the id, {told}; one label was expected, "
-        f"or the {len(named)} classes, {', '.join(named[:4])}{' ...' if len(named) > 4 else ''}"
+        f"{sample} has {len(columns)} columns beside the id, {first(columns, 4)}; one label was expected, "
+        f"or the {len(named)} classes, {first(named, 4)}"
     )
 
 

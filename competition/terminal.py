@@ -18,7 +18,7 @@ from competition.doctor import Finding, image_name
 from competition.ensemble import Blend
 from competition.grading import Grade
 from competition.ledger import Entry
-from competition.metrics import ACCURACY, Metric, Score, columns, mcnemar, percent
+from competition.metrics import ACCURACY, Metric, Score, columns, mcnemar, percent, ranking
 from competition.presets import PRESETS, Result
 from competition.progress import Progress, clock
 from competition.race import GOAL, Run
@@ -91,14 +91,13 @@ def leaderboard(members: Sequence[Predictions], labels: np.ndarray, metric: Metr
     table = Table("model", box=None)
     for heading in (*(one.name for one in columns(metric)), "training"):
         table.add_column(heading, justify="right")
-    scored = [([one.score(labels, member.oof) for one in columns(metric)], member) for member in members]
-    for scores, member in sorted(scored, key=lambda one: -metric.sign * one[0][0].value):
-        told = (one.told(score) for one, score in zip(columns(metric), scores, strict=True))
-        table.add_row(member.member, *told, clock(member.seconds))
+    seconds = {member.member: clock(member.seconds) for member in members}
+    for name, scores in ranking({member.member: member.oof for member in members}, labels, metric).items():
+        table.add_row(name, *scores, seconds[name])
     return table
 
 
-def named(metric: Metric, score: Score) -> str:
+def scored(metric: Metric, score: Score) -> str:
     """A score, and by what if it is not accuracy."""
     return metric.told(score) if metric == ACCURACY else f"{metric.name} {metric.told(score)}"
 
@@ -119,7 +118,9 @@ def blends(chosen: Blend, others: Sequence[Blend], labels: np.ndarray, metric: M
         table.add_row(*row)
     weights = zip(chosen.members, chosen.combination.weights, strict=True)
     picked = ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight >= WORTH_TELLING)
-    table.caption = f"submitted: {chosen.blender}, {named(metric, metric.score(labels, chosen.oof))}; weights: {picked}"
+    table.caption = (
+        f"submitted: {chosen.blender}, {scored(metric, metric.score(labels, chosen.oof))}; weights: {picked}"
+    )
     table.caption_justify = "left"
     return table
 

@@ -29,25 +29,23 @@ def data(options: argparse.Namespace) -> None:
 
 def _tell(options: argparse.Namespace, dataset: "Dataset") -> None:
     """What was read, and what was inferred of it."""
-    from competition import rules
-    from competition.cells import header
+    from competition import cells, rules
     from competition.data import layout
+    from competition.problem import first
     from competition.submission import classes_asked
 
     folder = DATA / options.competition
     found = layout(folder)
     sides = "x".join(map(str, found.shape))
     print(f"{folder}: {len(dataset.images):,} training and {len(dataset.test_ids):,} test images of {sides}")
-    classes = ", ".join(map(str, dataset.classes[:12])) + (" ..." if len(dataset.classes) > 12 else "")
-    print(f"{len(dataset.classes)} classes in column {found.label}: {classes}")
+    print(f"{len(dataset.classes)} classes in column {found.label}: {first(dataset.classes, 12)}")
     if found.group:
         print(f"{len(set(dataset.groups)):,} groups in column {found.group}, each held out as a whole")
     metric, sample = metric_of(options), sample_of(options)
     metric.require(dataset.classes)
-    asked, columns = classes_asked(sample, dataset.classes, metric), header(sample)[1:]
-    form = "labels" if asked is None else "probabilities"
-    told = ", ".join(columns[:3]) + (" ..." if len(columns) > 3 else "")
-    print(f"asked for {form} in {told}; won by {metric.name}")
+    wanted = cells.text(sample)
+    form = "labels" if classes_asked(sample, wanted, dataset.classes, metric) is None else "probabilities"
+    print(f"asked for {form} in {first(wanted.columns[1:], 3)}; won by {metric.name}")
     print(f"if that is not so, tell it in {folder / rules.FILE}", flush=True)
 
 
@@ -90,7 +88,7 @@ def submit(options: argparse.Namespace) -> None:
                 score = metric.score(labels, blend.oof)
                 ledger.keep(entry, origin, blend, metric, score)
                 done = blending, blend
-                names, told = ", ".join(blend.members), terminal.named(metric, score)
+                names, told = ", ".join(blend.members), terminal.scored(metric, score)
                 terminal.console.print(f"{target} now blends {names} ({blend.blender}): {told} out of fold")
     finally:
         terminal.console.print(terminal.leaderboard(complete, labels, metric))

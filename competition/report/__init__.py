@@ -13,7 +13,7 @@ import pandas as pd
 from competition.advice import Help
 from competition.ensemble import Blend
 from competition.files import write_whole
-from competition.metrics import Metric, columns
+from competition.metrics import Metric, columns, ranking
 from competition.pages import page
 from competition.progress import clock
 from competition.report import charts, gallery
@@ -76,17 +76,13 @@ def _leaderboard(
     """The blend and every member with its share, the best first."""
     weights = dict(zip(blend.members, blend.combination.weights, strict=True))
     gains = {one.member: f"{100 * one.accuracy.value:+.3f} ± {100 * one.accuracy.standard_error:.3f}" for one in helps}
-    metrics = columns(metric)
-
-    def scores(oof: np.ndarray) -> list[str]:
-        return [one.told(one.score(labels, oof)) for one in metrics]
-
-    rows = [(f"blend ({blend.blender})", *scores(blend.oof), "", "", "")]
-    scored = [(metric.score(labels, one.oof).value, one) for one in members]
-    for _, one in sorted(scored, key=lambda pair: -metric.sign * pair[0]):
-        weight, brings = f"{weights[one.member]:.2f}", gains.get(one.member, "")
-        rows.append((one.member, *scores(one.oof), weight, brings, clock(one.seconds)))
-    heads = (one.name for one in metrics)
+    whole = f"blend ({blend.blender})"
+    told = ranking({whole: blend.oof} | {one.member: one.oof for one in members}, labels, metric)
+    rows = [(whole, *told.pop(whole), "", "", "")]
+    seconds = {one.member: clock(one.seconds) for one in members}
+    for name, scores in told.items():
+        rows.append((name, *scores, f"{weights[name]:.2f}", gains.get(name, ""), seconds[name]))
+    heads = (one.name for one in columns(metric))
     return _table(("model", *heads, "weight", "brings, in points", "training"), rows)
 
 
