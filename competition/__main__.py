@@ -16,9 +16,9 @@ from competition.commands.show import demo, report, tensorboard
 from competition.commands.submissions import grade, predict, reproduce, score, upload
 from competition.commands.train import cv, data, submit
 from competition.problem import Problem
+from competition.session import USUAL
 
 Command = Callable[[argparse.Namespace], None]
-DEFAULT_MEMBERS = ("knn", "svm", "quick", "plain")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,10 +75,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "models": {
         "nargs": "+",
-        "default": DEFAULT_MEMBERS,
         "metavar": "MEMBER",
         "help": "models, with .SEED for further networks of a kind and :NAME for another recipe, or all; "
-        f"default: {' '.join(DEFAULT_MEMBERS)}",
+        f"default: {' '.join(USUAL)}",
     },
     "folds": {
         "type": _natural,

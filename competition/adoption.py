@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from competition.metrics import Metric
 from competition.parameters import Settings
 from competition.trials import Evidence
 
@@ -33,14 +34,19 @@ class Verdict:
 
     @property
     def is_proved(self) -> bool:
-        """Whether the finalist is better beyond noise, and not at the price of more wrong digits beyond noise."""
+        """Whether the finalist is better beyond noise, and not at the price of more wrong rows beyond noise."""
         return self.p_value < self.needed and self.p_more_wrong >= NEWS
 
 
 def judged(
-    found: Settings, trial: int, its: Mapping[int, Evidence], present: Mapping[int, Evidence], candidates: int
+    found: Settings,
+    trial: int,
+    its: Mapping[int, Evidence],
+    present: Mapping[int, Evidence],
+    candidates: int,
+    metric: Metric,
 ) -> Verdict:
-    """What the folds say of a finalist, one of so many candidates."""
+    """What the folds say of a finalist, one of so many candidates; wrong rows count where the metric is of labels."""
     folds = sorted(present)
     ours, theirs = (np.array([np.mean(one[fold].losses) for fold in folds]) for one in (its, present))
     wrong, present_wrong = (np.array([one[fold].wrong for fold in folds]) for one in (its, present))
@@ -56,7 +62,7 @@ def judged(
         present_wrong=int(present_wrong.sum()),
         p_value=_chance_of_less(differences),
         needed=NEWS / candidates,
-        p_more_wrong=_chance_of_less(present_wrong - wrong),
+        p_more_wrong=1.0 if metric.of_labels is False else _chance_of_less(present_wrong - wrong),
     )
 
 

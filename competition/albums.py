@@ -22,20 +22,20 @@ from rich.progress import track
 from competition import tables
 from competition.cells import bad_value, header, numbers
 from competition.files import sha256, write_whole
-from competition.pictures import SUFFIXES, opened
+from competition.pictures import GREY, SUFFIXES, opened, scaled
 from competition.problem import Problem
 from competition.rules import FILE, Rules
 from competition.sources import FILES, FOLDERS
 
-GREY = ("1", "L", "LA")  # how Pillow calls what has no colours
 SUFFIX = re.compile(f"({'|'.join(map(re.escape, SUFFIXES))})$", re.IGNORECASE)
 AT_A_TIME = 2**25  # bytes of decoded pictures
 SHARE = 1_000  # files that are looked at before the bar moves
+DECODED = b"2"  # how pictures become arrays; raise it when that changes
 
 
 def content(folder: Path) -> str:
     """A digest of all pictures; they are read for it once, and again when a name, a size or a time has changed."""
-    listing = hashlib.sha256()
+    listing = hashlib.sha256(DECODED)
     pictures = {name: _pictures(folder / name) for name in FOLDERS}
     for path in (path for found in pictures.values() for path in sorted(found.values())):
         told = path.stat()
@@ -46,7 +46,7 @@ def content(folder: Path) -> str:
             return before["content"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(DECODED)
     for name, found in pictures.items():
         paths = sorted(found.values())
         for path, one in zip(paths, _each(sha256, paths, f"looking at {folder / name}"), strict=True):
@@ -56,7 +56,7 @@ def content(folder: Path) -> str:
 
 
 def layout(folder: Path, rules: Rules) -> tables.Layout:
-    """Which column is what; the shape is that of the first picture."""
+    """Which column is what, columns that say nothing of it left alone; the shape is that of the first picture."""
     train, _, sample = (folder / file for file in FILES)
     columns, asked = header(train), header(sample)
     tables.require_columns(train, columns, rules)
@@ -64,9 +64,10 @@ def layout(folder: Path, rules: Rules) -> tables.Layout:
     rest = [column for column in columns if column != rules.group]
     named = rules.id or next((column for column in rest if column.lower() == asked[0].lower()), "")
     label = rules.label or next((column for column in rest if column.lower() == asked[1].lower()), "")
-    named = named or next((column for column in rest if column != label), "")
-    label = label or next((column for column in rest if column != named), "")
-    if not (named and label) or set(rest) != {named, label}:
+    if len(rest) == 2:
+        named = named or next((column for column in rest if column != label), "")
+        label = label or next((column for column in rest if column != named), "")
+    if not (named and label):
         remedy = f'label = "...", id = "..." and, if there is one, group = "..." in {folder / FILE}'
         raise Problem(f"{train} has columns {', '.join(columns[:4])}; a name and a label were expected: tell {remedy}")
     return tables.Layout(named, label, rules.group, [], rules.shape or _shape_of(folder, train, named))
@@ -109,6 +110,7 @@ def _paths(table: Path, column: pd.Series, folder: Path) -> list[Path]:
     """The picture of each row."""
     there = _pictures(folder)
     names = column.fillna("").str.strip().str.replace(SUFFIX, "", regex=True)
+    names = names.where(names.isin(there.keys()), names.str.removeprefix(f"{folder.name}/"))
     missing = ~names.isin(there.keys()).to_numpy()
     if missing.any():
         row = int(missing.argmax())
@@ -128,8 +130,7 @@ def _blocks(paths: list[Path], shape: tuple[int, ...], resized: bool, folder: Pa
             raise Problem(
                 f"{path} has {picture.width}x{picture.height} pixels ({picture.mode}), not {is_like}; {remedy}"
             )
-        picture = picture.convert("L" if channels == 1 else "RGB")
-        return np.asarray(picture if picture.size == (width, height) else picture.resize((width, height)))
+        return scaled(picture.convert("L" if channels == 1 else "RGB"), width, height)
 
     rows = max(1, AT_A_TIME // (height * width * channels))
     images = _each(pixels, paths, f"reading {paths[0].parent}")

@@ -18,6 +18,7 @@ from competition.adoption import Verdict, judged
 from competition.compute import Say, Workers
 from competition.data import Dataset
 from competition.folds import Folds
+from competition.metrics import Metric
 from competition.models import Member
 from competition.trials import BLOCKS, evidence_of
 from competition.tuning import HOPELESS, Study
@@ -33,6 +34,7 @@ class Place:
     """Where studies are made: data, the split to search on, the split to judge on, workers and a storage."""
 
     competition: str
+    metric: Metric
     dataset: Dataset
     folds: Folds
     other_folds: Folds
@@ -98,7 +100,7 @@ class Search:
         results = [(trial, self.judgement.of(trial.params)) for trial in self.candidates]
         so_far = len(self.judgement.trials) - 1
         return [
-            judged(trial.params, trial.number, evidence_of(result), evidence_of(present), so_far)
+            judged(trial.params, trial.number, evidence_of(result), evidence_of(present), so_far, self.place.metric)
             for trial, result in results
             if result and present
         ]

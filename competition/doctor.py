@@ -11,7 +11,7 @@ import psutil
 
 from competition.compute import MEMORY
 from competition.data import Dataset
-from competition.likeness import near_pairs
+from competition.likeness import digests, near_pairs
 from competition.metrics import suspected
 from competition.models import Member
 from competition.problem import first
@@ -19,6 +19,7 @@ from competition.store import Predictions
 
 SAMPLE = 4_000  # rows each of train and test, when they are told apart
 NEWS = 0.01  # p-value
+COMPARED = 150_000  # images, above which none is compared with all others
 UNEVEN = 10  # times as many rows in the largest class as in the smallest
 FEW = 50  # rows of a class
 MODEL = 6e6  # bytes that a fold leaves on disk
@@ -56,11 +57,11 @@ def examine(dataset: Dataset, complete: Sequence[Predictions], plan: Plan) -> It
     yield shape(dataset)
     yield balance(dataset)
     yield blank(dataset)
+    yield needs(dataset, plan)
     yield from copies(dataset)
     if complete:
         yield doubtful_labels(dataset, complete)
     yield drift(dataset)
-    yield needs(dataset, plan)
     yield from near_copies(dataset)
 
 
@@ -97,8 +98,7 @@ def blank(dataset: Dataset) -> Finding:
 
 def copies(dataset: Dataset) -> Iterator[Finding]:
     """Exact copies: within train, of which some labelled otherwise, and of training images in test."""
-    pictures = np.concatenate([_flat(dataset.images), _flat(dataset.test_images)])
-    _, which = np.unique(pictures.view(f"V{pictures.shape[1]}").ravel(), return_inverse=True)
+    _, which = np.unique(digests(dataset.images) + digests(dataset.test_images), return_inverse=True)
     train, test = which[: len(dataset.labels)], which[len(dataset.labels) :]
     count = np.bincount(train, minlength=which.max() + 1)
     extremes = [np.full(len(count), fill) for fill in (len(dataset.classes), -1)]
@@ -117,8 +117,11 @@ def copies(dataset: Dataset) -> Iterator[Finding]:
 
 def near_copies(dataset: Dataset) -> Iterator[Finding]:
     """Images that are nearly the same, within train and across: folds do not hold those out together."""
-    pairs = list(near_pairs(np.concatenate([dataset.images, dataset.test_images])))
-    rows = len(dataset.labels)
+    rows, images = len(dataset.labels), len(dataset.labels) + len(dataset.test_ids)
+    if images > COMPARED:
+        yield Finding("near copies", True, f"not looked for: each of {images:,} images with each takes hours")
+        return
+    pairs = list(near_pairs([dataset.images, dataset.test_images]))
     within = [pair for pair in pairs if max(pair) < rows]
     across = [pair for pair in pairs if min(pair) < rows <= max(pair)]
     torn = [pair for pair in within if dataset.labels[pair[0]] != dataset.labels[pair[1]]]
@@ -172,12 +175,14 @@ def needs(dataset: Dataset, plan: Plan) -> Finding:
     """Memory and disk against what is there, and the time by the speed of this machine."""
     memory, disk = psutil.virtual_memory().available, shutil.disk_usage(plan.place.resolve()).free
     folds, jobs = plan.folds, plan.jobs
-    # Networks read their batches from the mapped cache; a pipeline holds the rows that teach it.
-    held = 0 if all(member.spec.is_network for member in plan.members) else jobs * dataset.images.nbytes
-    asked = jobs * MEMORY + held
+    taught = len(dataset.labels) * (1 - 1 / folds)
+    held = max(
+        member.memory(len(dataset.images) * (1 - 1 / folds), dataset.images.shape[1:]) for member in plan.members
+    )
+    asked = jobs * max(MEMORY, held)
     predictions = 4 * len(dataset.classes) * (len(dataset.labels) + folds * len(dataset.test_ids))
     written = len(plan.members) * (predictions + folds * MODEL)
-    fold = sum(member.seconds(len(dataset.labels) * (1 - 1 / folds)) for member in plan.members)
+    fold = sum(member.seconds(taught) for member in plan.members)
     minutes = folds * fold / jobs / 60 * USUAL_PEAK / plan.peak
     room = (
         f"{asked / 1e9:.1f} of {memory / 1e9:.1f} GB free memory, {written / 1e9:.1f} of {disk / 1e9:.1f} GB free disk"

@@ -11,6 +11,7 @@ import pandas as pd
 
 from competition.data import Dataset
 from competition.files import whole
+from competition.likeness import digests
 from competition.problem import Problem
 
 
@@ -46,8 +47,7 @@ def split(dataset: Dataset, count: int, seed: int) -> Folds:
     """Stratified folds in which exact duplicates of an image are held out together, and so are groups."""
     if count < 2:
         raise Problem(f"{count} folds leave nothing to train on; FOLDS=2 is the least")
-    digests = [hashlib.blake2b(image, digest_size=16).hexdigest() for image in dataset.images]
-    _, first, image = np.unique(digests, return_index=True, return_inverse=True)
+    _, first, image = np.unique(digests(dataset.images), return_index=True, return_inverse=True)
     fewest = np.bincount(dataset.labels[first], minlength=len(dataset.classes)).argmin()
     if (members := int((dataset.labels[first] == fewest).sum())) < count:
         most = f"FOLDS={members} is the most" if members > 1 else "add images of it, or leave it out"

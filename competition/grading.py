@@ -14,7 +14,7 @@ from competition.files import sha256
 from competition.metrics import Metric, Score
 from competition.problem import Problem
 from competition.sources import SEALED, is_embedded
-from competition.submission import check
+from competition.submission import asked, check
 
 OPENINGS = "openings.csv"
 HEADER = "when", "submission", "sha256", "accuracy"
@@ -43,7 +43,7 @@ def grade(submission: Path, folder: Path, metric: Metric) -> Grade:
     if not submission.exists():
         raise Problem(f"{submission} is missing; run `make submit COMPETITION={shlex.quote(folder.name)}`")
     dataset = load(folder)
-    said = check(submission, folder / "sample_submission.csv", dataset.classes, metric)
+    said = check(submission, asked(folder, metric), dataset.classes)
     names = dataset.classes.astype(str)
     labels = pd.Index(names).get_indexer(cells.text(answers).iloc[:, 1])
     if (labels < 0).any():

@@ -55,11 +55,17 @@ class Origin:
     members: dict[str, str]  # fingerprints of all that were asked for, by name
     blend: str  # as asked for, such as auto
     metric: str
+    answer: str | None = None  # what is submitted, where the rules tell
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """All of it, as the card has it."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @property
     def digest(self) -> str:
         """One word for all of it."""
-        return _digest(asdict(self))
+        return _digest(self.told)
 
 
 @dataclass(frozen=True)
@@ -168,7 +174,7 @@ class Ledger:
             "sha256": digest,
             "same_as": [one.number for one in before if sha256(one.file) == digest],
             "differs_from_the_one_before": _difference(before[-1].file, entry.file) if before else None,
-            "origin": asdict(origin),
+            "origin": origin.told,
             "origin_digest": origin.digest,
             "git": _git(),
         }

@@ -6,7 +6,8 @@ they are much nearer to each other than either's surroundings are; plain strokes
 copies.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -17,17 +18,25 @@ NEARER = 1 / 3  # of the surroundings' distance
 SAME = 0.02  # of the greatest distance, 2: less than any two of 70,000 handwritten digits
 
 
-def near_pairs(images: np.ndarray) -> Iterator[tuple[int, int]]:
-    """The pairs of images that are nearly the same, the nearest first; exact copies are not told of."""
+def digests(images: np.ndarray) -> list[str]:
+    """A word for each image, the same for exact copies; images may be more than the memory holds."""
+    return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest() for image in images]
+
+
+def near_pairs(sets: Sequence[np.ndarray]) -> Iterator[tuple[int, int]]:
+    """The pairs of images that are nearly the same, the nearest first; exact copies are not told of.
+
+    An image's number is its place in all sets behind each other.
+    """
     from sklearn.neighbors import NearestNeighbors
 
-    flat = np.ascontiguousarray(images).reshape(len(images), -1)
-    _, unlike = np.unique(flat.view(f"V{flat.shape[1]}").ravel(), return_index=True)
+    parts = [images[start : start + AT_ONCE] for images in sets for start in range(0, len(images), AT_ONCE)]
+    words = [word for images in sets for word in digests(images)]
+    _, unlike = np.unique(words, return_index=True)
     if len(unlike) <= SURROUNDINGS:
         return
     unlike.sort()
-    parts = [images[unlike[start : start + AT_ONCE]] for start in range(0, len(unlike), AT_ONCE)]
-    described = np.concatenate([_described(part) for part in parts])
+    described = np.concatenate([_described(part) for part in parts])[unlike]
     search = NearestNeighbors(n_neighbors=SURROUNDINGS + 1, algorithm="brute").fit(described)
     distances, neighbours = search.kneighbors(described)
     # Oneself is mostly, but among equals not always, the first.

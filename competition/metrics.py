@@ -50,7 +50,7 @@ class Metric(ABC):
     name: str
     sign = 1  # -1 where less is better
     scale, unit = 1, ""  # as one writes it
-    of_labels = True  # rather than of how sure one is
+    of_labels: bool | None = True  # rather than of how sure one is; None: who knows
 
     def require(self, classes: np.ndarray) -> None:  # noqa: B027 most have a word on all classes
         """A Problem where it says nothing of these classes."""
@@ -117,12 +117,13 @@ class OfSteps(OfCounts):
 
 
 @dataclass(frozen=True)
-class Foreign(Metric):
-    """A function of labels, as positions among the sorted classes, and probabilities from elsewhere."""
+class OfAll(Metric):
+    """A function of all labels, as positions among the sorted classes, and probabilities, such as one's own."""
 
     name: str
     function: Callable[[np.ndarray, np.ndarray], float]
     sign: int = 1
+    of_labels: bool | None = None
 
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
         """The function's value, and how it scatters where the rows are drawn again."""
@@ -159,6 +160,15 @@ def quadratic_kappa(counts: np.ndarray) -> float:
     return float(1 - (weights * counts).sum() / expected) if expected else 0.0
 
 
+def area_under_roc(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """How often a row of a class is surer of it than a row of another; the mean over classes, where there are more."""
+    from sklearn.metrics import roc_auc_score
+
+    return roc_auc_score(
+        labels, probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities, multi_class="ovr"
+    )
+
+
 def suspected(labels: np.ndarray, blend: np.ndarray, votes: np.ndarray) -> np.ndarray:
     """Whether each row's label may be wrong itself: no member votes for it and the blend gives it next to nothing.
 
@@ -184,6 +194,7 @@ accuracy, log_loss = ACCURACY.score, LOG_LOSS.score
 METRICS: tuple[Metric, ...] = (
     ACCURACY,
     LOG_LOSS,
+    OfAll("AUC", area_under_roc, of_labels=False),
     OfCounts("macro F1", macro_f1),
     OfSteps("QWK", quadratic_kappa),
 )
@@ -199,7 +210,7 @@ def named(name: str) -> Metric:
         known = ", ".join(metric.name for metric in METRICS)
         raise Problem(f"no metric {name!r}; there are {known}, and your own: module:function")
     try:
-        return Foreign(name, getattr(import_module(module), function), -1 if name.startswith("-") else 1)
+        return OfAll(name, getattr(import_module(module), function), -1 if name.startswith("-") else 1)
     except Exception as error:  # the module may fail of anything
         raise Problem(f"the metric {name} cannot be had, {type(error).__name__}: {error}") from None
 

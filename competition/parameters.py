@@ -9,7 +9,7 @@ from typing import Any
 from competition.files import write_whole
 from competition.models import Member
 from competition.problem import Problem
-from competition.recipe import Symmetry
+from competition.rules import Rules
 
 Settings = dict[str, Any]
 
@@ -53,11 +53,15 @@ def adopted(folder: Path, member: Member) -> Member:
         ) from None
 
 
-def ruled(member: Member, symmetries: tuple[Symmetry, ...] | None) -> Member:
-    """The member, its images mirrored and turned as the competition's rules have it, if they tell."""
-    if symmetries is None or getattr(member.recipe, "warp", None) is None:
+def ruled(member: Member, rules: Rules) -> Member:
+    """The member, changing its images only in ways and as far as the competition's rules allow, if they tell."""
+    warp = getattr(member.recipe, "warp", None)
+    if warp is None:
         return member
-    return replace(member, recipe=with_settings(member.recipe, {"warp.symmetries": symmetries}))
+    told: Settings = {name: most for name, most in rules.limits.items() if most < getattr(warp, name)}
+    if rules.symmetries is not None:
+        told["symmetries"] = rules.symmetries
+    return replace(member, recipe=replace(member.recipe, warp=replace(warp, **told))) if told else member
 
 
 def adopt(folder: Path, member: Member, evidence: Mapping[str, Any]) -> Path:

@@ -14,12 +14,14 @@ from PIL import Image, UnidentifiedImageError
 from competition import tables
 from competition.problem import Problem
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 SAMPLE = 2_000  # images that the form is measured on
 INK = 0.15  # of the brightest pixel: less is paper
 STEADY = 0.04  # of the side: centres of mass that vary less than this were made so
 ALIKE = 0.95  # share of the images that are on the same paper, if there is any
 BRIGHT = 255
+BRIGHTER = 257  # times as many steps have 16 bits
+GREY = ("1", "L", "LA")  # how Pillow calls what has no colours
 LARGEST = 10_000  # pixels a side
 
 
@@ -51,8 +53,8 @@ class Form:
         """A picture in this form."""
         height, width, channels = self.shape
         if channels == 3:
-            return np.asarray(picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
-        grey = np.asarray(_flat(picture).convert("L"), dtype=np.float32)
+            return scaled(picture.convert("RGB"), width, height)
+        grey = np.asarray(picture.convert("L"), dtype=np.float32)
         is_dark = _edge(grey) < BRIGHT / 2
         if self.is_light_on_dark is not None and is_dark != self.is_light_on_dark:
             grey = BRIGHT - grey
@@ -76,8 +78,14 @@ def read(paths: Sequence[Path], images: np.ndarray) -> Iterator[tuple[Path, np.n
                 yield file, tables.pixels(file, form.shape)
 
 
+def scaled(picture: Image.Image, width: int, height: int) -> np.ndarray:
+    """The picture's pixels, brought to this size if it has another."""
+    same = picture.size == (width, height)
+    return np.asarray(picture if same else picture.resize((width, height), Image.Resampling.LANCZOS))
+
+
 def opened(path: Path) -> Image.Image:
-    """The picture in a file, decoded."""
+    """The picture in a file, decoded to eight bits, on white where it is transparent."""
     try:
         picture = Image.open(path)
         if max(picture.size) > LARGEST:
@@ -85,16 +93,15 @@ def opened(path: Path) -> Image.Image:
         picture.load()
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise Problem(f"{path} is no picture that can be read: {error}") from None
-    return picture
-
-
-def _flat(picture: Image.Image) -> Image.Image:
-    """The picture on white, if it has transparent parts."""
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture) / BRIGHTER).round().astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise Problem(f"{path} has brightnesses of 32 bits; save it with 8 or 16")
     if "A" not in picture.mode and "transparency" not in picture.info:
         return picture
     clear = picture.convert("RGBA")
     white = Image.new("RGBA", clear.size, "white")
-    return Image.alpha_composite(white, clear)
+    return Image.alpha_composite(white, clear).convert("L" if picture.mode in GREY else "RGB")
 
 
 def _placed(grey: np.ndarray, side: int, box: int) -> np.ndarray:

@@ -5,23 +5,28 @@
     group = "patient"       # a column whose rows of one value are held out together
     shape = [32, 24, 3]     # height, width and channels of an image
     symmetries = []         # what leaves a class as it is, of "left-right", "upside-down" and "quarter turns"
-    metric = "macro F1"     # what it is won by: accuracy, log loss, macro F1, QWK, or your own, module:function
+    limits = {rotation = 0} # beyond which a change may make another class of an image: rotation, shift, zoom, shear
+    metric = "macro F1"     # accuracy, log loss, AUC, macro F1, QWK, or your own, module:function
+    answer = "labels"       # what is submitted: "labels" or "probabilities"
 
-Each line may be left out: label and id are inferred from the columns, the shape from their number, which symmetries
-help is found out in each training, and the metric is accuracy.
+Each line may be left out: label and id are inferred from the columns, the shape from their number, the answer from the
+sample submission; which symmetries help is found out in each training, and the metric is accuracy.
 """
 
 import tomllib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from competition.problem import Problem
-from competition.recipe import SYMMETRIES, Symmetry
+from competition.recipe import SYMMETRIES, Symmetry, Warp
+
+Answer = Literal["labels", "probabilities"]
 
 FILE = "competition.toml"
-AFTERWARDS = ("symmetries", "metric")  # they change no data
+AFTERWARDS = ("symmetries", "limits", "metric", "answer")  # they change no data
+LIMITED = tuple(one.name for one in fields(Warp) if one.name != "symmetries")
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,9 @@ class Rules:
     group: str = ""
     shape: tuple[int, ...] = ()
     symmetries: tuple[Symmetry, ...] | None = None
+    limits: dict[str, float] = field(default_factory=dict)
     metric: str = "accuracy"
+    answer: Answer | None = None
 
     @property
     def text(self) -> str:
@@ -54,7 +61,13 @@ def read(folder: Path) -> Rules:
     known = [field.name for field in fields(Rules)]
     if unknown := [name for name in told if name not in known]:
         raise Problem(f"{path}: nothing is known of {unknown[0]}; it may tell {', '.join(known)}")
-    checks: dict[str, Callable[[str, Any], Any]] = {"shape": _shape, "symmetries": _symmetries, "metric": _metric}
+    checks: dict[str, Callable[[str, Any], Any]] = {
+        "shape": _shape,
+        "symmetries": _symmetries,
+        "limits": _limits,
+        "metric": _metric,
+        "answer": _answer,
+    }
     try:
         return Rules(**{name: checks.get(name, _column)(name, value) for name, value in told.items()})
     except ValueError as error:
@@ -86,3 +99,23 @@ def _symmetries(name: str, value: Any) -> tuple[Symmetry, ...]:
         return tuple(one for one in SYMMETRIES if one in value)
     choice = ", ".join(f'"{one}"' for one in SYMMETRIES)
     raise ValueError(f"{name} is {value!r}; a list was expected, empty or of {choice}")
+
+
+def _limits(name: str, value: Any) -> dict[str, float]:
+    if isinstance(value, dict) and all(one in LIMITED and _is_limit(most) for one, most in value.items()):
+        return value
+    choice = ", ".join(LIMITED)
+    raise ValueError(
+        f"{name} is {value!r}; numbers from 0 were expected of {choice}, such as {name} = {{rotation = 0}}"
+    )
+
+
+def _is_limit(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _answer(name: str, value: Any) -> Answer:
+    for answer in get_args(Answer):
+        if value == answer:
+            return answer
+    raise ValueError(f'{name} is {value!r}; "labels" or "probabilities" was expected')

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from competition.metrics import Metric
     from competition.models import Member
     from competition.store import Predictions, Store
+    from competition.submission import Sample
     from competition.task import Task
 
 DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
+USUAL = ("knn", "svm", "quick", "plain")  # who is trained where nobody is named
 LEAST_ROWS = 3  # of each class, to train a classical model on: it learns from thirds how sure to be of itself
 
 
@@ -33,7 +35,24 @@ def open_dataset(options: argparse.Namespace) -> "Dataset":
     if not folder.exists():
         print(f"bringing the files of {options.competition} into {folder} ...", flush=True)
     ensure(options.competition, folder)
-    return load(folder)
+    dataset = load(folder)
+    if getattr(options, "models", ()) is None:
+        options.models = _usual(dataset)
+    return dataset
+
+
+def _usual(dataset: "Dataset") -> list[str]:
+    """Who is trained where nobody is named: all but those that would hold too many rows."""
+    from competition.compute import MEMORY
+    from competition.models import Member
+
+    rows, shape = len(dataset.labels), dataset.images.shape[1:]
+    needed = {name: Member.named(name).memory(rows, shape) for name in USUAL}
+    too_large = [name for name, size in needed.items() if size > MEMORY]
+    if too_large:
+        told = f"of {rows:,} images would take {max(needed.values()) / 1e9:.1f} GB for each worker"
+        print(f"{' and '.join(too_large)} {told} and are left out, unless you name them in MODELS", flush=True)
+    return [name for name in USUAL if name not in too_large]
 
 
 def open_store(options: argparse.Namespace) -> "Store":
@@ -61,9 +80,11 @@ def open_submission(options: argparse.Namespace) -> "tuple[Entry, Store, list[Me
     return entry, store, [member_of(options, name) for name in entry.card["members"]]
 
 
-def sample_of(options: argparse.Namespace) -> Path:
-    """The competition's sample submission."""
-    return DATA / options.competition / "sample_submission.csv"
+def sample_of(options: argparse.Namespace, metric: "Metric") -> "Sample":
+    """What the competition asks for."""
+    from competition.submission import asked
+
+    return asked(DATA / options.competition, metric)
 
 
 def metric_of(options: argparse.Namespace) -> "Metric":
@@ -79,12 +100,14 @@ def metric_of(options: argparse.Namespace) -> "Metric":
 
 def origin_of(options: argparse.Namespace, store: "Store") -> "Origin":
     """All that decides how a submission comes out."""
+    from competition import rules
     from competition.ledger import Origin
 
     asked = {member.name: store.fingerprint(member) for member in members_of(options)}
     data, folds = store.dataset.digest, store.folds
+    answer = rules.read(DATA / options.competition).answer
     metric = metric_of(options).name
-    return Origin(options.competition, data, folds.name, folds.digest, asked, options.blend, metric)
+    return Origin(options.competition, data, folds.name, folds.digest, asked, options.blend, metric, answer)
 
 
 def members_of(options: argparse.Namespace) -> "list[Member]":
@@ -102,7 +125,7 @@ def member_of(options: argparse.Namespace, name: str) -> "Member":
     from competition.rules import read
 
     member = adopted(FOLDS / options.competition, Member.named(name))
-    return ruled(member, read(DATA / options.competition).symmetries)
+    return ruled(member, read(DATA / options.competition))
 
 
 def workers_of(options: argparse.Namespace) -> "Workers":

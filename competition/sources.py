@@ -108,20 +108,38 @@ def _unpack_beside(folder: Path, file: str) -> None:
 
 
 def _unpack_pictures(folder: Path) -> None:
-    """Take the folders of pictures out of an archive that has both, however deep inside."""
+    """Take both folders of pictures, if they are there, out of archives: of a common one, of train.zip and test.zip.
+
+    These two may themselves lie in an archive.
+    """
     for archive in sorted(folder.glob("*.zip")):
-        if has_pictures(folder):
-            return
         with _opened(archive) as members:
-            inside = {name: list(_below(name, members)) for name in FOLDERS}
-            if not all(inside.values()):
-                continue
             for name in FOLDERS:
-                with whole_folder(folder / name) as place:
-                    for member, path in inside[name]:
-                        (place / path).parent.mkdir(parents=True, exist_ok=True)
-                        with members.open(member) as source, (place / path).open("wb") as copy:
-                            shutil.copyfileobj(source, copy)
+                inner = next((one for one in members.namelist() if PurePosixPath(one).name == f"{name}.zip"), None)
+                if inner and not (folder / f"{name}.zip").exists():
+                    with members.open(inner) as source, whole(folder / f"{name}.zip") as copy:
+                        copy.write_bytes(source.read())
+    found: dict[str, tuple[Path, list[tuple[zipfile.ZipInfo, PurePosixPath]]]] = {}
+    for archive in sorted(folder.glob("*.zip")):
+        with _opened(archive) as members:
+            for name in FOLDERS:
+                if inside := list(_below(name, members)) or (list(_all(members)) if archive.stem == name else []):
+                    found.setdefault(name, (archive, inside))
+    if len(found) == len(FOLDERS):
+        for name, (archive, inside) in found.items():
+            with _opened(archive) as members, whole_folder(folder / name) as place:
+                for member, path in inside:
+                    (place / path).parent.mkdir(parents=True, exist_ok=True)
+                    with members.open(member) as source, (place / path).open("wb") as copy:
+                        shutil.copyfileobj(source, copy)
+
+
+def _all(members: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
+    """The files of an archive that are no tables, and their ways inside."""
+    for member in members.infolist():
+        path = PurePosixPath(member.filename)
+        if path.suffix.lower() not in (".csv", "") and ".." not in path.parts and not path.is_absolute():
+            yield member, path
 
 
 def _below(name: str, members: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:

@@ -5,6 +5,7 @@ sample's first, the rest are pixels, in order, of a square image of one channel 
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ Growing = Callable[[str, tuple[int, ...]], AbstractContextManager[Callable[[np.n
 AT_A_TIME = 2**25  # pixels that are parsed; eight bytes each
 BRIGHTEST = 255
 LEAST = 4  # pixels: one alone has no neighbours, and so no shape
+STRAY = 3  # columns that are no pixels, at most, when one of them is told of
 LARGEST = 2.0**53  # the whole numbers below are exact
 NOTHING = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")  # what programs write for a missing number
 THOUSANDS = r"[+-]?\d{1,3}(,\d{3})+"
@@ -170,13 +172,19 @@ def _check_pixel_columns(pixels: list[str], in_test: list[str], train: Path, tes
         there = set(theirs)
         if missing := [column for column in ours if column not in there]:
             is_pixel = re.fullmatch(NUMBERED, missing[0])
-            remedy = f'leave it out, or, if it names groups, tell so in {train.parent / FILE}: group = "{missing[0]}"'
-            hint = "" if path == train or is_pixel else f"; {remedy}"
+            what, name = ("the rows", "id") if path == train else ("groups", "group")
+            remedy = f'leave it out, or, if it names {what}, tell so in {train.parent / FILE}: {name} = "{missing[0]}"'
+            hint = "" if is_pixel else f"; {remedy}"
             raise Problem(f"{path} lacks column {missing[0]}, which {other.name} has{hint}")
     for column, wanted in zip(in_test, pixels, strict=True):
         if column != wanted:
             raise Problem(f"{test}: column {column} stands where {train.name} has {wanted}")
     numbered = [match for column in pixels if (match := re.fullmatch(NUMBERED, column))]
+    stem, count = Counter(match[1] for match in numbered).most_common(1)[0] if numbered else ("", 0)
+    if 0 < len(pixels) - count <= STRAY and count > STRAY * LEAST:
+        stray = next(column for column in pixels if not re.fullmatch(re.escape(stem) + r"\d+", column))
+        remedy = f'leave it out, or tell what it is in {train.parent / FILE}: id = "{stray}" or group = "{stray}"'
+        raise Problem(f"{train} and {test.name} have a column {stray} among {stem}0, {stem}1 ...; {remedy}")
     if len(numbered) == len(pixels) and len({match[1] for match in numbered}) == 1:
         name, found = numbered[0][1], [int(match[2]) for match in numbered]
         due = range(min(1, *found), min(1, *found) + len(found))

@@ -1,6 +1,7 @@
 import numpy as np
 
 from competition.adoption import judged, winner
+from competition.metrics import ACCURACY, LOG_LOSS
 from competition.trials import BLOCKS, Evidence
 
 
@@ -13,7 +14,7 @@ PRESENT = evidence([0.030, 0.020, 0.025, 0.035, 0.028])
 
 
 def verdict(by_fold, candidates=1):
-    return judged({"c": 1.0}, 7, evidence(by_fold), PRESENT, candidates)
+    return judged({"c": 1.0}, 7, evidence(by_fold), PRESENT, candidates, ACCURACY)
 
 
 def test_better_on_every_fold_by_about_as_much_is_proved():
@@ -31,8 +32,14 @@ def test_better_in_the_mean_by_one_lucky_fold_is_noise():
 def test_a_better_log_loss_is_not_bought_with_wrong_digits():
     losses = [0.026, 0.017, 0.021, 0.032, 0.024]
     for wrong, accepted in (((5, 6, 5, 7, 5), False), ((4, 2, 3, 4, 3), True)):
-        found = judged({}, 1, evidence(losses, wrong), PRESENT, 1)
+        found = judged({}, 1, evidence(losses, wrong), PRESENT, 1, ACCURACY)
         assert found.p_value < 0.05 and found.is_proved == accepted
+
+
+def test_where_log_loss_wins_wrong_rows_have_no_veto():
+    found = evidence([0.026, 0.017, 0.021, 0.032, 0.024], (5, 6, 5, 7, 5))
+    assert judged({}, 1, found, PRESENT, 1, LOG_LOSS).is_proved
+    assert not judged({}, 1, found, PRESENT, 1, ACCURACY).is_proved
 
 
 def test_worse_and_equal_are_not_proved():
@@ -48,5 +55,6 @@ def test_the_more_were_tried_the_more_is_asked_of_each():
 def test_chance_is_adopted_as_rarely_as_promised():
     random = np.random.default_rng(0)
     own = evidence([0.028] * 5)
-    proved = sum(judged({}, 1, evidence(0.028 + 0.003 * random.normal(size=5)), own, 1).is_proved for _ in range(400))
+    others = (evidence(0.028 + 0.003 * random.normal(size=5)) for _ in range(400))
+    proved = sum(judged({}, 1, other, own, 1, ACCURACY).is_proved for other in others)
     assert 5 < proved < 35  # 20 are to be expected of 400

@@ -8,11 +8,10 @@ from PIL import Image
 
 from competition import albums
 from competition.data import load
-from competition.metrics import ACCURACY
 from competition.problem import Problem
 from competition.rules import FILE
 from competition.sources import ensure
-from competition.submission import check, write
+from competition.submission import Sample, check, write
 
 ROWS, ASKED = 30, 8
 
@@ -39,10 +38,47 @@ def test_pictures_are_the_images_of_their_rows(album):
     assert (dataset.images == pictures[:ROWS]).all() and (dataset.test_images == pictures[ROWS:]).all()
     assert dataset.classes.tolist() == ["left", "stop", "yield"] and dataset.classes[dataset.labels[0]] == "stop"
     answers = np.eye(3)[np.arange(ASKED) % 3]
-    write(answers, dataset, folder / "sample_submission.csv", ACCURACY, folder / "mine.csv")
-    assert (check(folder / "mine.csv", folder / "sample_submission.csv", dataset.classes, ACCURACY) == answers).all()
+    write(answers, dataset, Sample(folder / "sample_submission.csv"), folder / "mine.csv")
+    assert (check(folder / "mine.csv", Sample(folder / "sample_submission.csv"), dataset.classes) == answers).all()
     found = pd.read_csv(folder / "mine.csv")
     assert found["file"][0] == "0/sign-030" and found["sign"].tolist()[:3] == ["left", "stop", "yield"]
+
+
+def test_columns_that_say_nothing_of_name_or_label_are_left_alone(album):
+    folder, pictures = album
+    table = pd.read_csv(folder / "train.csv").assign(age=7)
+    table.to_csv(folder / "train.csv", index=False)
+    assert (load(folder).images == pictures[:ROWS]).all()
+    table.rename(columns={"file": "scan", "sign": "kind"}).to_csv(folder / "train.csv", index=False)
+    (folder / FILE).write_text('label = "kind"\nid = "scan"')
+    assert (load(folder).images == pictures[:ROWS]).all()
+
+
+def test_names_may_begin_with_their_folder(album):
+    folder, pictures = album
+    table = pd.read_csv(folder / "train.csv")
+    table.assign(file="train/" + table["file"] + ".png").to_csv(folder / "train.csv", index=False)
+    assert (load(folder).images == pictures[:ROWS]).all()
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_each_folder_may_be_an_archive_of_its_own(nested, album, tmp_path):
+    folder, pictures = album
+    there = tmp_path / "data" / "packed"
+    there.mkdir()
+    for name in ("train", "test"):
+        with zipfile.ZipFile(there / f"{name}.zip", "w") as members:
+            for path in sorted((folder / name).rglob("*.png")):
+                members.write(path, path.relative_to(folder if nested else folder / name))
+    for name in ("train.csv", "sample_submission.csv"):
+        (folder / name).rename(there / name)
+    if nested:
+        with zipfile.ZipFile(there / "signs.zip", "w") as members:
+            for path in [one for one in there.iterdir() if one.name != "signs.zip"]:
+                members.write(path, path.name)
+                path.unlink()
+    ensure("packed", there)
+    assert (load(there).images == pictures[:ROWS]).all()
 
 
 def test_an_archive_may_hold_all_of_it(album, tmp_path):
@@ -113,8 +149,10 @@ def test_pictures_are_read_some_at_a_time(album, monkeypatch):
         ),
         (lambda folder: (folder / "train/1/sign-004.JPG").touch(), "have the same name; leave one of them"),
         (
-            lambda folder: pd.read_csv(folder / "train.csv").assign(by="me").to_csv(folder / "train.csv", index=False),
-            r"train\.csv has columns file, sign, by; a name and a label were expected: tell",
+            lambda folder: (pd.read_csv(folder / "train.csv").assign(by="me").rename(columns={"sign": "kind"})).to_csv(
+                folder / "train.csv", index=False
+            ),
+            r"train\.csv has columns file, kind, by; a name and a label were expected: tell",
         ),
         (lambda folder: (folder / "sample_submission.csv").unlink(), r"sample_submission\.csv is missing; run"),
     ],

@@ -19,9 +19,8 @@ from sklearn.datasets import load_digits
 from competition.__main__ import main
 from competition.cells import text
 from competition.data import Dataset, load
-from competition.metrics import ACCURACY
 from competition.sources import FILES, write_competition
-from competition.submission import check, write
+from competition.submission import Sample, check, write
 
 TRAIN, TEST, SAMPLE = FILES
 TRAIN_ROWS, TEST_ROWS, PIXELS = 120, 20, 64
@@ -211,8 +210,8 @@ def padded(rows: int) -> list[str]:
 
 def answers(folder: Path, dataset: Dataset, target: Path) -> dict[str, str]:
     chosen = dataset.test_images.reshape(len(dataset.test_ids), -1).sum(axis=1) % len(dataset.classes)
-    write(np.eye(len(dataset.classes))[chosen], dataset, folder / SAMPLE, ACCURACY, target)
-    check(target, folder / SAMPLE, dataset.classes, ACCURACY)
+    write(np.eye(len(dataset.classes))[chosen], dataset, Sample(folder / SAMPLE), target)
+    check(target, Sample(folder / SAMPLE), dataset.classes)
     return dict(text(target).itertuples(index=False, name=None))
 
 

@@ -99,6 +99,24 @@ def test_where_log_loss_wins_probabilities_are_submitted_and_scored(command, own
     assert f"{ledger['local']:.4f} ± {ledger['local_error']:.4f} out of fold" in scored and "news: look for" in scored
 
 
+def test_of_two_classes_it_is_told_whether_labels_or_probabilities_are_submitted(command, own_competition, tmp_path):
+    train = pd.read_csv(own_competition / "train.csv")
+    train.assign(label=train["label"] % 2).to_csv(own_competition / "train.csv", index=False)
+    (tmp_path / "mine.py").write_text("def auc(labels, said):\n    return said[labels == 1, 1].mean()\n")
+    (own_competition / FILE).write_text('metric = "mine:auc"')
+    submit = ("submit", "--competition", "digits8", "--folds", "2", "--models", "knn")
+    asked = command(*submit)
+    assert asked.returncode == 2 and 'tell answer = "labels" or answer = "probabilities" in' in asked.stderr
+    for number, answer in enumerate(("labels", "probabilities"), 1):
+        (own_competition / FILE).write_text(f'metric = "mine:auc"\nanswer = "{answer}"')
+        assert f"submission {number}: " in command(*submit).stdout
+        said = pd.read_csv(tmp_path / "submissions" / "submission.csv")["Label"]
+        assert set(said) <= {0, 1} if answer == "labels" else said.between(0, 1, inclusive="neither").all()
+        assert "byte for byte" in command("reproduce", "--competition", "digits8").stdout
+    (own_competition / FILE).write_text('metric = "AUC"')
+    assert "submission 3: " in command(*submit).stdout
+
+
 def test_a_competition_is_won_by_a_function_of_ones_own(command, own_competition, tmp_path):
     prize = "def gain(labels, said):\n    return 7 + (said.argmax(axis=1) == labels).mean()\n"
     (tmp_path / "prize.py").write_text(prize)

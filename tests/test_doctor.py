@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from competition import doctor
 from competition.doctor import (
     USUAL_PEAK,
     Plan,
@@ -30,11 +31,11 @@ def test_sound_data_are_found_sound(dataset):
         "shape",
         "balance",
         "blank images",
+        "needs",
         "copies in train",
         "torn labels",
         "copies in test",
         "drift",
-        "needs",
         "near copies in train",
         "near copies in test",
         "torn near copies",
@@ -117,6 +118,12 @@ def test_networks_need_no_memory_for_the_rows(dataset):
     asked = [replace(PLAN, members=[Member.named(name)], jobs=1) for name in ("quick", "knn")]
     quick, knn = (needs(replace(dataset, images=images), plan) for plan in asked)
     assert quick.is_fine and not knn.is_fine
+
+
+def test_among_too_many_images_near_copies_are_not_looked_for(dataset, monkeypatch):
+    monkeypatch.setattr(doctor, "COMPARED", 700)
+    (found,) = near_copies(dataset)
+    assert found.is_fine and "not looked for: each of 800 images" in found.told
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from competition.grading import grade
-from competition.metrics import ACCURACY, Foreign
+from competition.metrics import ACCURACY, OfAll
 from competition.problem import Problem
 
 
@@ -33,7 +33,7 @@ def test_each_opening_goes_on_record(own_competition, answers, tmp_path):
 def test_whatever_a_metric_of_ones_own_does_with_the_answers_is_on_record(own_competition, answers, tmp_path):
     answers.to_csv(tmp_path / "submission.csv", index=False)
     with pytest.raises(Problem, match="the metric mine failed"):
-        grade(tmp_path / "submission.csv", own_competition, Foreign("mine", lambda labels, said: 1 / 0))
+        grade(tmp_path / "submission.csv", own_competition, OfAll("mine", lambda labels, said: 1 / 0))
     assert len((own_competition / "sealed" / "openings.csv").read_text().splitlines()) == 2
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from competition.metrics import METRICS, Foreign, Score, accuracy, log_loss, mcnemar, named, percent, plain
+from competition.metrics import METRICS, OfAll, Score, accuracy, log_loss, mcnemar, named, percent, plain
 from competition.problem import Problem
 
 
@@ -76,7 +76,7 @@ def test_a_metric_is_found_by_the_name_it_tells(name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("auc", "no metric 'auc'; there are accuracy, log loss, macro F1, QWK, and your own: module:function"),
+        ("dice", "no metric 'dice'; there are accuracy, log loss, AUC, macro F1, QWK, and your own: module:function"),
         ("nowhere:figure", "the metric nowhere:figure cannot be had, ModuleNotFoundError: No module named 'nowhere'"),
         ("statistics:figure", "cannot be had, AttributeError: module 'statistics' has no attribute 'figure'"),
         (":figure", "cannot be had"),
@@ -106,16 +106,16 @@ def test_rows_drawn_again_without_a_rare_class_do_not_end_it():
         assert len(set(labels)) == 3
         return float(said[np.arange(len(labels)), labels].mean())
 
-    score = Foreign("mine", of_all_classes).score(labels, np.random.default_rng(0).dirichlet(np.ones(3), 300))
+    score = OfAll("mine", of_all_classes).score(labels, np.random.default_rng(0).dirichlet(np.ones(3), 300))
     assert score.value > 0 and score.standard_error > 0
 
 
 def test_a_metric_of_ones_own_that_fails_says_so():
     labels, said = np.array([0, 1]), np.eye(2)
     with pytest.raises(Problem, match="the metric mine failed, ZeroDivisionError: "):
-        Foreign("mine", lambda labels, said: 1 / 0).score(labels, said)
+        OfAll("mine", lambda labels, said: 1 / 0).score(labels, said)
     with pytest.raises(Problem, match="the metric mine gave nan; a number was expected"):
-        Foreign("mine", lambda labels, said: np.nan).score(labels, said)
+        OfAll("mine", lambda labels, said: np.nan).score(labels, said)
 
 
 def test_the_error_of_a_figure_is_how_far_it_moves_on_other_rows():
@@ -125,7 +125,7 @@ def test_the_error_of_a_figure_is_how_far_it_moves_on_other_rows():
         labels = random.integers(0, 4, 1_000)
         return metric.score(labels, (random.dirichlet(np.ones(4), 1_000) + 0.4 * np.eye(4)[labels]) / 1.4)
 
-    foreign = Foreign("mine:share", lambda labels, said: float((said.argmax(axis=1) == labels).mean()))
+    foreign = OfAll("mine:share", lambda labels, said: float((said.argmax(axis=1) == labels).mean()))
     for metric in (*METRICS, foreign):
         scores = [scored(metric) for _ in range(60)]
         moved = np.std([score.value for score in scores])

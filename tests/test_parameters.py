@@ -4,8 +4,9 @@ import pytest
 
 from competition.folds import split
 from competition.models import Member
-from competition.parameters import adopt, adopted, path_of, settings, with_settings
+from competition.parameters import adopt, adopted, path_of, ruled, settings, with_settings
 from competition.problem import Problem
+from competition.rules import Rules
 from competition.store import Store
 
 
@@ -40,3 +41,10 @@ def test_a_damaged_file_is_named_with_its_remedy(text, tmp_path):
     path.write_text(text)
     with pytest.raises(Problem, match=r"knn\.json .*make tune MODELS=knn"):
         adopted(tmp_path, Member.named("knn"))
+
+
+def test_rules_limit_how_far_images_are_changed_and_widen_nothing():
+    quick, before = Member.named("quick"), Member.named("quick").recipe.warp
+    after = ruled(quick, Rules(limits={"rotation": 0, "shift": 9.0})).recipe.warp
+    assert after == replace(before, rotation=0)
+    assert ruled(Member.named("mlp"), Rules(limits={"rotation": 0})) == Member.named("mlp")

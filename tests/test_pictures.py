@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from competition.pictures import Form, read
+from competition.pictures import Form, opened, read
 from competition.problem import Problem
 
 
@@ -110,3 +110,22 @@ def test_what_cannot_be_read_is_named(name, content, message, dataset, tmp_path)
         (tmp_path / name).write_bytes(content)
     with pytest.raises(Problem, match=f"{name}.*{message}"):
         list(read([tmp_path / name], dataset.images))
+
+
+def test_sixteen_bits_become_eight_and_more_are_refused(tmp_path):
+    grey = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    assert (np.asarray(opened(tmp_path / "deep.png")).ravel() == np.arange(256)).all()
+    Image.fromarray(grey.astype(np.float32)).save(tmp_path / "deeper.tif")
+    with pytest.raises(Problem, match=r"deeper\.tif has brightnesses of 32 bits; save it with 8 or 16"):
+        opened(tmp_path / "deeper.tif")
+
+
+def test_what_is_transparent_is_white_in_colours_and_in_grey(tmp_path):
+    clear = np.zeros((4, 4, 4), dtype=np.uint8)
+    clear[:2, :, 3] = 255  # black above, nothing below
+    Image.fromarray(clear).save(tmp_path / "colours.png")
+    Image.fromarray(clear[..., 2:]).save(tmp_path / "grey.png")
+    for name, mode in (("colours", "RGB"), ("grey", "L")):
+        picture = opened(tmp_path / f"{name}.png")
+        assert picture.mode == mode and (np.asarray(picture)[:2] == 0).all() and (np.asarray(picture)[2:] == 255).all()

@@ -29,9 +29,9 @@ def test_images_that_are_no_squares_have_no_quarter_turns(own_competition):
         layout(own_competition)
 
 
-def test_symmetries_and_the_metric_change_no_data(tmp_path):
-    told = read(tell(tmp_path, 'symmetries = ["quarter turns", "left-right"]\nmetric = "QWK"'))
-    assert told == Rules(symmetries=("left-right", "quarter turns"), metric="QWK") and told.text == ""
+def test_what_is_made_of_images_and_answers_changes_no_data(tmp_path):
+    told = read(tell(tmp_path, 'symmetries = ["quarter turns", "left-right"]\nmetric = "QWK"\nanswer = "labels"'))
+    assert told == Rules(symmetries=("left-right", "quarter turns"), metric="QWK", answer="labels") and told.text == ""
     assert read(tell(tmp_path, "symmetries = []")).symmetries == ()
 
 
@@ -39,7 +39,10 @@ def test_symmetries_and_the_metric_change_no_data(tmp_path):
     ("text", "message"),
     [
         ("label: digit", "competition.toml cannot be read: Expected '='"),
-        ('colour = "red"', "nothing is known of colour; it may tell label, id, group, shape, symmetries, metric"),
+        (
+            'colour = "red"',
+            "nothing is known of colour; it may tell label, id, group, shape, symmetries, limits, metric, answer",
+        ),
         ("label = 7", 'label is 7; a column was expected, such as label = "name"'),
         ('group = ""', "group is ''; a column was expected"),
         ("shape = 28", "shape is 28; height, width and channels were expected, such as shape = "),
@@ -48,6 +51,12 @@ def test_symmetries_and_the_metric_change_no_data(tmp_path):
         ("shape = [28, 0]", r"shape is \[28, 0\]; height, width"),
         ('symmetries = "left-right"', "symmetries is 'left-right'; a list was expected, empty or of \"left-right\", "),
         ('symmetries = ["left"]', r"symmetries is \['left'\]; a list was expected"),
+        (
+            "limits = {colour = 1}",
+            r"limits is {'colour': 1}; numbers from 0 were expected of rotation, shift, zoom, shear",
+        ),
+        ("limits = {zoom = -1}", r"limits is {'zoom': -1}; numbers from 0"),
+        ('answer = "both"', 'answer is \'both\'; "labels" or "probabilities" was expected'),
         ("metric = 3", "metric is 3; a metric was expected, such as metric = "),
         ("shape = [28, true]", r"shape is \[28, True\]; height, width"),
     ],
@@ -69,6 +78,16 @@ def test_what_cannot_be_meant_is_told(text, message, tmp_path):
 def test_what_the_files_do_not_have_is_told(text, message, own_competition):
     with pytest.raises(Problem, match=message):
         load(tell(own_competition, text))
+
+
+@pytest.mark.parametrize("files", [("train.csv", "test.csv"), ("test.csv",)])
+def test_a_column_that_is_no_pixel_is_told_of_with_what_it_may_be(files, own_competition):
+    for file in files:
+        table = pd.read_csv(own_competition / file)
+        source = pd.Series("scanner", table.index, name="source")
+        pd.concat([source, table], axis=1).to_csv(own_competition / file, index=False)
+    with pytest.raises(Problem, match=r'column source.*; leave it out, or.*competition\.toml: id = "source"'):
+        load(own_competition)
 
 
 def test_a_shape_that_is_told_is_the_images(own_competition):

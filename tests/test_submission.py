@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from competition.cells import text
 from competition.data import load
-from competition.metrics import ACCURACY, SMALLEST, named
+from competition.metrics import SMALLEST, named
 from competition.problem import Problem
-from competition.submission import check, write
+from competition.rules import FILE, read
+from competition.submission import Sample, asked, check, write
 from competition.tables import class_of
 
 
@@ -21,12 +22,12 @@ def probabilities(dataset):
 
 
 def test_it_follows_the_sample_to_the_letter(competition_folder, dataset, probabilities, tmp_path):
-    sample, target = competition_folder / "sample_submission.csv", tmp_path / "submission.csv"
-    write(probabilities, dataset, sample, ACCURACY, target)
-    written, asked = target.read_bytes(), sample.read_bytes()
-    assert written.count(b"\n") == asked.count(b"\n") and b"\r" not in written
-    assert written.splitlines()[0] == asked.splitlines()[0] == b"ImageId,Label"
-    assert [line.split(b",")[0] for line in written.splitlines()] == [x.split(b",")[0] for x in asked.splitlines()]
+    sample, target = Sample(competition_folder / "sample_submission.csv"), tmp_path / "submission.csv"
+    write(probabilities, dataset, sample, target)
+    written, wanted = target.read_bytes(), sample.path.read_bytes()
+    assert written.count(b"\n") == wanted.count(b"\n") and b"\r" not in written
+    assert written.splitlines()[0] == wanted.splitlines()[0] == b"ImageId,Label"
+    assert [line.split(b",")[0] for line in written.splitlines()] == [x.split(b",")[0] for x in wanted.splitlines()]
     assert (pd.read_csv(target)["Label"] == probabilities.argmax(axis=1)).all()
 
 
@@ -41,7 +42,7 @@ def test_rows_are_joined_by_id_and_labels_written_as_they_came(own_competition, 
     train.to_csv(own_competition / "train.csv", index=False)
     dataset = load(own_competition)
     probabilities = np.eye(10)[np.arange(200) % 10]
-    write(probabilities, dataset, own_competition / "sample_submission.csv", ACCURACY, tmp_path / "s.csv")
+    write(probabilities, dataset, Sample(own_competition / "sample_submission.csv"), tmp_path / "s.csv")
     written = pd.read_csv(tmp_path / "s.csv", index_col="id")["label"]
     assert list(written.index) == list(ids)
     assert (written.loc[np.sort(ids)] == [f"<{i % 10}>" for i in range(200)]).all()
@@ -54,7 +55,7 @@ def test_ids_and_labels_keep_their_zeros(own_competition, tmp_path):
     train["label"] = [f"{label:02}" for label in train["label"]]
     train.to_csv(own_competition / "train.csv", index=False)
     dataset = load(own_competition)
-    write(np.eye(10)[np.full(200, 3)], dataset, own_competition / "sample_submission.csv", ACCURACY, tmp_path / "s.csv")
+    write(np.eye(10)[np.full(200, 3)], dataset, Sample(own_competition / "sample_submission.csv"), tmp_path / "s.csv")
     assert (tmp_path / "s.csv").read_text().splitlines()[:3] == ["id,label", "0000,03", "0001,03"]
 
 
@@ -69,12 +70,12 @@ BROKEN = {
 
 @pytest.mark.parametrize("defect", BROKEN)
 def test_a_defect_is_refused_with_its_place(defect, competition_folder, dataset, probabilities, tmp_path):
-    sample, target = competition_folder / "sample_submission.csv", tmp_path / "submission.csv"
-    write(probabilities, dataset, sample, ACCURACY, target)
+    sample, target = Sample(competition_folder / "sample_submission.csv"), tmp_path / "submission.csv"
+    write(probabilities, dataset, sample, target)
     spoil, message = BROKEN[defect]
     spoil(pd.read_csv(target, dtype=object)).to_csv(target, index=False)
     with pytest.raises(Problem, match=message):
-        check(target, sample, dataset.classes, ACCURACY)
+        check(target, sample, dataset.classes)
 
 
 @pytest.fixture
@@ -88,14 +89,12 @@ def asked_for_each(own_competition):
 def test_probabilities_are_written_where_the_sample_has_a_column_for_each_class(asked_for_each, tmp_path):
     dataset, target = load(asked_for_each.parent), tmp_path / "s.csv"
     said = np.random.default_rng(0).dirichlet(np.full(10, 0.1), 200)
-    write(said, dataset, asked_for_each, ACCURACY, target)
+    write(said, dataset, Sample(asked_for_each), target)
     written = pd.read_csv(target, index_col="id")
     assert list(written.columns) == [f"digit_{name}" for name in range(9, -1, -1)]
     assert written.to_numpy()[:, ::-1] == pytest.approx(said, rel=1e-5, abs=1.01 * SMALLEST)
     assert written.to_numpy().min() >= SMALLEST  # a nought would cost the more the surer it was
-    assert check(target, asked_for_each, dataset.classes, ACCURACY) == pytest.approx(
-        said, rel=1e-5, abs=1.01 * SMALLEST
-    )
+    assert check(target, Sample(asked_for_each), dataset.classes) == pytest.approx(said, rel=1e-5, abs=1.01 * SMALLEST)
 
 
 @pytest.mark.parametrize(
@@ -109,12 +108,12 @@ def test_probabilities_are_written_where_the_sample_has_a_column_for_each_class(
 )
 def test_what_is_no_probability_is_refused_with_its_place(value, message, asked_for_each, tmp_path):
     dataset, target = load(asked_for_each.parent), tmp_path / "s.csv"
-    write(np.full((200, 10), 0.1), dataset, asked_for_each, ACCURACY, target)
+    write(np.full((200, 10), 0.1), dataset, Sample(asked_for_each), target)
     table = text(target)
     table.loc[2, "digit_9"] = value
     table.to_csv(target, index=False)
     with pytest.raises(Problem, match=message):
-        check(target, asked_for_each, dataset.classes, ACCURACY)
+        check(target, Sample(asked_for_each), dataset.classes)
 
 
 def test_a_sample_whose_columns_are_no_classes_is_refused_before_anything_is_trained(asked_for_each):
@@ -125,24 +124,65 @@ def test_a_sample_whose_columns_are_no_classes_is_refused_before_anything_is_tra
         load(asked_for_each.parent)
 
 
-@pytest.mark.parametrize(("cell", "metric"), [("0.5", "accuracy"), ("0", "log loss")])
-def test_of_two_classes_one_column_is_the_seconds_probability(cell, metric, own_competition, tmp_path):
-    sample, target = own_competition / "sample_submission.csv", tmp_path / "s.csv"
-    train = pd.read_csv(own_competition / "train.csv")
-    train.assign(label=train["label"] % 2).to_csv(own_competition / "train.csv", index=False)
-    pd.DataFrame({"id": np.arange(1, 201), "is_odd": cell}).to_csv(sample, index=False)
-    said = np.random.default_rng(0).dirichlet(np.ones(2), 200)
-    dataset = load(own_competition)
-    write(said, dataset, sample, named(metric), target)
+@pytest.fixture
+def odd_or_even(own_competition):
+    """Writes a sample of one column for two classes, and tells the rules; the folder."""
+
+    def told(column: str, cell: str, rules: str, classes: tuple[str, str] = ("0", "1")) -> Path:
+        train = pd.read_csv(own_competition / "train.csv")
+        train.assign(label=np.array(classes)[train["label"] % 2]).to_csv(own_competition / "train.csv", index=False)
+        sample = pd.DataFrame({"id": np.arange(1, 201), column: cell})
+        sample.to_csv(own_competition / "sample_submission.csv", index=False)
+        (own_competition / FILE).write_text(rules)
+        return own_competition
+
+    return told
+
+
+@pytest.mark.parametrize(
+    ("cell", "rules"),
+    [("0.5", ""), ("0", 'metric = "log loss"'), ("0", 'metric = "AUC"'), ("0", 'answer = "probabilities"')],
+)
+def test_of_two_classes_one_column_is_the_seconds_probability(cell, rules, odd_or_even, tmp_path):
+    folder, target = odd_or_even("is_odd", cell, rules), tmp_path / "s.csv"
+    said, sample = np.random.default_rng(0).dirichlet(np.ones(2), 200), asked(folder, named(read(folder).metric))
+    dataset = load(folder)
+    write(said, dataset, sample, target)
     assert pd.read_csv(target)["is_odd"].to_numpy() == pytest.approx(said[:, 1], rel=1e-5)
-    assert check(target, sample, dataset.classes, named(metric)) == pytest.approx(said, abs=1e-5)
+    assert check(target, sample, dataset.classes) == pytest.approx(said, abs=1e-5)
+
+
+def test_a_column_named_after_the_first_class_has_its_probability(odd_or_even, tmp_path):
+    folder, target = odd_or_even("even", "0.5", "", classes=("even", "odd")), tmp_path / "s.csv"
+    said, sample = np.random.default_rng(0).dirichlet(np.ones(2), 200), Sample(folder / "sample_submission.csv")
+    dataset = load(folder)
+    write(said, dataset, sample, target)
+    assert pd.read_csv(target)["even"].to_numpy() == pytest.approx(said[:, 0], rel=1e-5)
+    assert check(target, sample, dataset.classes) == pytest.approx(said, abs=1e-5)
+
+
+def test_who_is_quite_sure_stops_short_of_one(odd_or_even, tmp_path):
+    folder, target = odd_or_even("odd", "0.5", ""), tmp_path / "s.csv"
+    write(np.eye(2)[np.arange(200) % 2], load(folder), Sample(folder / "sample_submission.csv"), target)
+    assert set(pd.read_csv(target)["odd"]) == {SMALLEST, 1 - SMALLEST}  # a wrong one would cost infinitely much
+
+
+def test_labels_that_have_fractions_may_be_told_from_probabilities(odd_or_even, tmp_path):
+    folder, target = odd_or_even("grade", "0.5", 'answer = "labels"', classes=("0.5", "1.5")), tmp_path / "s.csv"
+    write(np.eye(2)[np.arange(200) % 2], load(folder), asked(folder, named("accuracy")), target)
+    assert pd.read_csv(target)["grade"].tolist() == [0.5, 1.5] * 100
 
 
 def test_one_column_is_too_few_for_the_probabilities_of_ten_classes(competition_folder, dataset, tmp_path):
-    sample = competition_folder / "sample_submission.csv"
-    told = "has labels, and log loss needs probabilities; for 10 classes it needs a column for each"
+    sample = asked(competition_folder, named("log loss"))
+    told = "has one column for probabilities; 10 classes need a column each: 0, 1, 2"
     with pytest.raises(Problem, match=told):
-        write(np.full((200, 10), 0.1), dataset, sample, named("log loss"), tmp_path / "s.csv")
+        write(np.full((200, 10), 0.1), dataset, sample, tmp_path / "s.csv")
+
+
+def test_ten_columns_are_too_many_for_a_label(asked_for_each, tmp_path):
+    with pytest.raises(Problem, match=r"has 10 columns beside the id; labels, as competition\.toml has it, need one"):
+        write(np.full((200, 10), 0.1), load(asked_for_each.parent), Sample(asked_for_each, "labels"), tmp_path / "s")
 
 
 def test_the_id_may_be_called_otherwise_in_the_sample(own_competition, tmp_path):
@@ -153,7 +193,7 @@ def test_the_id_may_be_called_otherwise_in_the_sample(own_competition, tmp_path)
     sample.to_csv(own_competition / "sample_submission.csv", index=False)
     (own_competition / "competition.toml").write_text('id = "picture"')
     dataset = load(own_competition)
-    write(np.eye(10)[np.arange(200) % 10], dataset, own_competition / "sample_submission.csv", ACCURACY, tmp_path / "s")
+    write(np.eye(10)[np.arange(200) % 10], dataset, Sample(own_competition / "sample_submission.csv"), tmp_path / "s")
     written = pd.read_csv(tmp_path / "s", index_col="id")["label"]
     assert written[ids].tolist() == [row % 10 for row in range(200)] and list(written.index) == ids[::-1]
 
@@ -191,19 +231,19 @@ def written(draw):
 def put(drawn, dataset, folder):
     """The submission, its sample, and the classes."""
     ids, classes, chosen = drawn
-    sample, target = folder / "sample_submission.csv", folder / "submission.csv"
-    pd.DataFrame({"id": ids, "label": "?"}).to_csv(sample, index=False)
+    sample, target = Sample(folder / "sample_submission.csv"), folder / "submission.csv"
+    pd.DataFrame({"id": ids, "label": "?"}).to_csv(sample.path, index=False)
     turned = np.argsort(ids)  # the rows of test.csv may lie in another order
     few = replace(dataset, classes=classes, test_ids=ids[turned])
-    write(np.eye(len(classes))[chosen[turned]], few, sample, ACCURACY, target)
+    write(np.eye(len(classes))[chosen[turned]], few, sample, target)
     return target, sample, classes
 
 
 @given(drawn=written())
 def test_whatever_ids_and_classes_are_called_what_is_written_is_read(drawn, dataset, tmp_path):
     ids, classes, chosen = drawn
-    target, *asked = put(drawn, dataset, tmp_path)
-    assert check(target, *asked, ACCURACY).argmax(axis=1).tolist() == chosen.tolist()
+    target, *wanted = put(drawn, dataset, tmp_path)
+    assert check(target, *wanted).argmax(axis=1).tolist() == chosen.tolist()
     table = text(target)
     assert table["id"].tolist() == ids.tolist() and table["label"].tolist() == classes[chosen].tolist()
 
@@ -228,4 +268,4 @@ def test_whatever_is_altered_is_refused(how, drawn, at, other, dataset, tmp_path
     assume(not altered.reset_index(drop=True).equals(table) and other not in classes)
     altered.to_csv(target, index=False)
     with pytest.raises(Problem):
-        check(target, sample, classes, ACCURACY)
+        check(target, sample, classes)

@@ -6,6 +6,7 @@ from conftest import small_digits
 
 from competition.models import Member
 from competition.parameters import ruled
+from competition.rules import Rules
 from competition.symmetry import found
 from competition.training import Network
 
@@ -81,9 +82,9 @@ def test_a_class_of_one_image_is_no_obstacle():
 
 def test_the_rules_decide_where_they_tell():
     quick, knn = Member.named("quick"), Member.named("knn")
-    assert ruled(quick, None) is quick and quick.recipe.warp.symmetries is None
-    assert ruled(quick, ()).recipe.warp.symmetries == ()
-    assert ruled(knn, ("left-right",)) is knn
+    assert ruled(quick, Rules()) is quick and quick.recipe.warp.symmetries is None
+    assert ruled(quick, Rules(symmetries=())).recipe.warp.symmetries == ()
+    assert ruled(knn, Rules(symmetries=("left-right",))) is knn
 
 
 def test_a_network_tells_which_symmetries_it_found():

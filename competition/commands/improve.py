@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from competition.problem import Problem
-from competition.session import FOLDS, alarm, members_of, open_store, workers_of
+from competition.session import FOLDS, alarm, members_of, metric_of, open_store, workers_of
 
 if TYPE_CHECKING:
     from competition.campaign import Search
@@ -28,7 +28,7 @@ def tune(options: argparse.Namespace) -> None:
     other = frozen(store.dataset, store.folder, options.folds, options.seed + 1)
     storage = open_storage(options.storage, store.folder)
     workers = workers_of(options)
-    place = Place(options.competition, store.dataset, store.folds, other, workers, storage)
+    place = Place(options.competition, metric_of(options), store.dataset, store.folds, other, workers, storage)
     kinds = {member.kind: member for member in members_of(options) if not member.imported and member.seed == 0}
     if not kinds:
         raise Problem("nothing to tune: name models without a seed, such as MODELS=quick")

@@ -50,12 +50,12 @@ def presets(options: argparse.Namespace) -> None:
     from competition.metrics import ACCURACY
 
     options.competition = presets.COMPETITION
-    dataset, sample = open_dataset(options), sample_of(options)
+    dataset, sample = open_dataset(options), sample_of(options, ACCURACY)
     results = presets.Results(FOLDS / options.competition / "presets.json", dataset)
     waiting = results.waiting(presets.PRESETS)
     for member, trained in presets.train(waiting, dataset, terminal.tell_of_preset, options.jobs):
         file = SUBMISSIONS / options.competition / "presets" / f"{member.name.replace(':', '-')}.csv"
-        submission.write(trained.test, dataset, sample, ACCURACY, file)
+        submission.write(trained.test, dataset, sample, file)
         accuracy = grade(file, DATA / options.competition, ACCURACY).accuracy
         results.keep(member, accuracy.value, accuracy.standard_error, trained.seconds)
         print(f"{member.name}: {accuracy.value:.2%} of {len(dataset.test_ids):,} test rows", flush=True)

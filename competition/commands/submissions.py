@@ -48,7 +48,7 @@ def upload(options: argparse.Namespace) -> None:
         raise Problem(f"{options.competition} is embedded here and nothing of Kaggle's; `make grade` scores it")
     dataset = open_dataset(options)
     metric = named(entry.card["metric"])
-    submission.check(entry.file, sample_of(options), dataset.classes, metric)
+    submission.check(entry.file, sample_of(options, metric), dataset.classes)
     message = f"submission {entry.number} {sha256(entry.file)[:12]}"
     kaggle.submit(options.competition, entry.file, message)
     print(f"{entry.file} is uploaded; waiting for its score ...", flush=True)
@@ -97,7 +97,7 @@ def reproduce(options: argparse.Namespace) -> None:
     blend = ensemble.blend(complete, store.dataset.labels, store.folds.held_out, options.blend)
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / "submission.csv"
-        submission.write(blend.test, store.dataset, sample_of(options), metric, again)
+        submission.write(blend.test, store.dataset, sample_of(options, metric), again)
         if sha256(again) != card["sha256"]:
             raise Problem(f"{entry.file} comes out otherwise now; were its libraries or its machine others?")
     terminal.console.print(f"{entry.file} comes out the same, byte for byte")

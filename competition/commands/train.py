@@ -31,7 +31,7 @@ def _tell(options: argparse.Namespace, dataset: "Dataset") -> None:
     """What was read, and what was inferred of it."""
     from competition import cells, rules
     from competition.data import layout
-    from competition.problem import first
+    from competition.problem import Problem, first
     from competition.submission import classes_asked
 
     folder = DATA / options.competition
@@ -39,12 +39,19 @@ def _tell(options: argparse.Namespace, dataset: "Dataset") -> None:
     sides = "x".join(map(str, found.shape))
     print(f"{folder}: {len(dataset.images):,} training and {len(dataset.test_ids):,} test images of {sides}")
     print(f"{len(dataset.classes)} classes in column {found.label}: {first(dataset.classes, 12)}")
+    known = {found.id, found.label, found.group, *found.pixels}
+    if idle := [column for column in cells.header(folder / "train.csv") if column not in known]:
+        print(f"left alone: {first(idle, 12)}")
     if found.group:
         print(f"{len(set(dataset.groups)):,} groups in column {found.group}, each held out as a whole")
-    metric, sample = metric_of(options), sample_of(options)
+    metric = metric_of(options)
     metric.require(dataset.classes)
-    wanted = cells.text(sample)
-    form = "labels" if classes_asked(sample, wanted, dataset.classes, metric) is None else "probabilities"
+    sample = sample_of(options, metric)
+    wanted = cells.text(sample.path)
+    form = "labels" if classes_asked(sample, wanted, dataset.classes) is None else "probabilities"
+    if form == "labels" and sample.answer is None and metric.of_labels is None and len(dataset.classes) == 2:
+        choice = 'answer = "labels" or answer = "probabilities"'
+        raise Problem(f"{metric.name} may be of labels or of probabilities; tell {choice} in {folder / rules.FILE}")
     print(f"asked for {form} in {first(wanted.columns[1:], 3)}; won by {metric.name}")
     print(f"if that is not so, tell it in {folder / rules.FILE}", flush=True)
 
@@ -84,7 +91,7 @@ def submit(options: argparse.Namespace) -> None:
                 blending = ensemble.Blending(complete, labels, held_out)
                 blend = blending.blend(options.blend)
                 for target in (entry.file, SUBMISSIONS / "submission.csv"):
-                    submission.write(blend.test, store.dataset, sample_of(options), metric, target)
+                    submission.write(blend.test, store.dataset, sample_of(options, metric), target)
                 score = metric.score(labels, blend.oof)
                 ledger.keep(entry, origin, blend, metric, score)
                 done = blending, blend

@@ -14,6 +14,7 @@ from typing import Any
 from competition.problem import Problem
 from competition.spec import ModelSpec
 
+GREY, DESCRIBED = 4, 9_000  # bytes of a grey pixel, and of an image's directions of edges, in the pipelines
 USUAL_ROWS = 33_600  # the training rows to which a model's usual seconds refer
 IMPORTED = re.compile(r"@[\w-]{1,60}")
 GRAMMAR = re.compile(r"([a-z]\w*)(?::([a-z]\w*))?(?:\.([1-9]\d{0,8}))?")
@@ -60,6 +61,13 @@ class Member:
         if self.spec.is_network:
             rows = max(rows, self.recipe.least_rows)
         return self.spec.seconds * rows / USUAL_ROWS
+
+    def memory(self, rows: float, shape: tuple[int, ...]) -> float:
+        """Bytes that it holds of so many rows that teach it; networks read their batches from disk."""
+        if self.spec.is_network or self.imported:
+            return 0.0
+        height, width, channels = shape
+        return rows * (height * width * (channels + GREY) + DESCRIBED)
 
     @property
     def imported(self) -> bool:
