@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from competition.files import write_whole
 from competition.models import Member
 from competition.problem import Problem
 from competition.provenance import fingerprint, ingredients_of
+from competition.recipe import native_precision
 from competition.spec import Epoch
 from competition.task import Task, checked, trained
 
@@ -26,9 +27,17 @@ COMPETITION = "mnist"
 class Preset:
     """A recipe and what is said of it."""
 
-    member: str
+    name: str
     taught: str
     claimed: str
+
+    @property
+    def member(self) -> Member:
+        """Who learns by it, in this machine's precision: in float32 networks err as often and take longer."""
+        member = Member.named(self.name)
+        if not member.spec.is_network:
+            return member
+        return replace(member, recipe=replace(member.recipe, precision=native_precision()))
 
 
 PRESETS = (
@@ -77,7 +86,7 @@ class Results:
 
     def waiting(self, presets: Sequence[Preset]) -> list[Member]:
         """Those that were not trained as they are now."""
-        members = [Member.named(preset.member) for preset in presets]
+        members = [preset.member for preset in presets]
         known = {name: result.made_of for name, result in self.known.items()}
         return [member for member in members if known.get(member.name) != self.made_of(member)]
 

@@ -297,9 +297,9 @@ def presets(results: Mapping[str, Result]) -> Table:
     for heading in ("measured", "training"):
         table.add_column(heading, justify="right")
     for preset in PRESETS:
-        if result := results.get(preset.member):
+        if result := results.get(preset.name):
             measured = percent(Score(result.accuracy, result.standard_error))
-            table.add_row(preset.member, preset.taught, preset.claimed, measured, clock(result.seconds))
+            table.add_row(preset.name, preset.taught, preset.claimed, measured, clock(result.seconds))
     return table
 
 

@@ -5,10 +5,14 @@ import pytest
 
 from competition.models import Member
 from competition.presets import PRESETS, Preset, Results, train
+from competition.recipe import native_precision
 
 
 def test_each_preset_is_a_member():
-    assert all(Member.named(preset.member).name == preset.member for preset in PRESETS)
+    assert all(preset.member.name == preset.name for preset in PRESETS)
+    assert {preset.member.recipe.precision for preset in PRESETS if preset.member.spec.is_network} == {
+        native_precision()
+    }
 
 
 def test_what_was_trained_is_known_until_it_is_made_otherwise(dataset, tmp_path):

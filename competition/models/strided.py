@@ -28,4 +28,4 @@ def fading(done: float) -> float:
 
 SPEC = network(body, ANNEALED, seconds=250)
 AUTHOR = replace(CUSTOMARY, epochs=45, batch=64, schedule=fading)
-VARIANTS = {"author": replace(SPEC, recipe=AUTHOR, seconds=1500)}
+VARIANTS = {"author": replace(SPEC, recipe=AUTHOR, seconds=1850)}
