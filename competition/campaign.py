@@ -20,6 +20,8 @@ from competition.data import Dataset
 from competition.folds import Folds
 from competition.metrics import Metric
 from competition.models import Member
+from competition.rules import Rules
+from competition.task import Task
 from competition.trials import BLOCKS, evidence_of
 from competition.tuning import HOPELESS, Study
 
@@ -35,6 +37,7 @@ class Place:
 
     competition: str
     metric: Metric
+    rules: Rules
     dataset: Dataset
     folds: Folds
     other_folds: Folds
@@ -49,9 +52,11 @@ class Search:
         self.place, self.member, self.total, self.weight = place, member, trials, weight
         with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
             pruner = WilcoxonPruner(p_threshold=HOPELESS, n_startup_steps=BLOCKS)
-        self.study = Study(place.competition, member, place.dataset, place.folds, SHARE, place.storage, pruner)
-        # Sure of what it says: no trial of the judgement is given up.
-        self.judgement = Study(place.competition, member, place.dataset, place.other_folds, 1.0, place.storage)
+        common = place.competition, member, place.dataset
+        self.study = Study(*common, place.folds, SHARE, place.storage, pruner, place.rules)
+        # Nothing is given up here: every fold of those that are judged is trained.
+        self.judgement = Study(*common, place.other_folds, 1.0, place.storage, rules=place.rules)
+        self.finalists: list[FrozenTrial] = []
 
     @property
     def tried(self) -> int:
@@ -69,18 +74,23 @@ class Search:
         """Log loss of the blend that another minute is thought to save: what was gained for a trial so far."""
         present = self.study.of(self.study.present)
         if not present:
-            return math.inf
+            return 0.0 if self.tried else math.inf  # where the present settings fail there is nothing to beat
         before, best = float(present.value or 0), float(self.study.complete[0].value or 0)
         return self.weight * (HOPE * before + before - best) / (self.tried + 1) / self.study.trial_seconds()
 
     def judging_seconds(self) -> float:
         """What judging will take, all workers together."""
         fold = self.study.seconds() * self.judgement.usual_seconds() / self.study.usual_seconds()
-        return (1 + FINALISTS) * self.place.folds.count * fold / min(self.place.workers.jobs, 1 + FINALISTS)
+        return math.ceil((1 + FINALISTS) * self.place.folds.count / self._workers) * fold
 
     def left(self) -> float:
         """Seconds to the end of the search, all workers together."""
-        return max(0, self.study.to_do(self.total)) * self.study.trial_seconds() / self.place.workers.jobs
+        return max(0, self.study.to_do(self.total)) * self.study.trial_seconds() / self._workers
+
+    @property
+    def _workers(self) -> int:
+        """How many can train the model."""
+        return self.place.workers.able(Task(self.member, 0))
 
     def run(self, trials: int, until: float, hear: Say) -> Iterator[FrozenTrial]:
         """Go on with so many further trials; none is begun that cannot be finished by then."""
@@ -90,14 +100,15 @@ class Search:
 
     def judge(self, hear: Say) -> Iterator[FrozenTrial]:
         """Try the candidates and the present settings on the other split, whose folds did not find them."""
-        for trial in self.candidates:
+        self.finalists = self.candidates  # others may find better ones meanwhile, which nobody has judged
+        for trial in self.finalists:
             self.judgement.enqueue(trial.params)
         yield from self.judgement.run(self.place.workers, len(self.judgement.trials), hear)
 
     def verdicts(self) -> list[Verdict]:
         """What the judgement says of the candidates, once it is through."""
         present = self.judgement.of(self.judgement.present)
-        results = [(trial, self.judgement.of(trial.params)) for trial in self.candidates]
+        results = [(trial, self.judgement.of(trial.params)) for trial in self.finalists]
         so_far = len(self.judgement.trials) - 1
         return [
             judged(trial.params, trial.number, evidence_of(result), evidence_of(present), so_far, self.place.metric)

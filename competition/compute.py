@@ -116,6 +116,10 @@ class Workers(ABC):
     def jobs(self) -> int:
         """How many tasks run at a time."""
 
+    def able(self, task: Any) -> int:
+        """How many of them can do such a task."""
+        return self.jobs
+
     @abstractmethod
     def crew(self, work: Work) -> AbstractContextManager[Crew]:
         """Workers that do work(task, say) for each of their tasks."""
@@ -183,6 +187,12 @@ class LocalWorkers(Workers):
     def jobs(self) -> int:
         """As many as were asked for."""
         return self._jobs
+
+    def able(self, task: Any) -> int:
+        """Where there are GPUs, those that want one wait for them, and the others share the rest of the cores."""
+        if not self.gpus:
+            return self.jobs
+        return len(self.gpus) if wants_gpu(task) else max(self.jobs - len(self.gpus), 1)
 
     @contextmanager
     def crew(self, work: Work) -> "Iterator[_LocalCrew]":

@@ -1,5 +1,6 @@
 """How far the training is: what is done, what runs, how long the rest will take."""
 
+import heapq
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -69,7 +70,7 @@ class Progress:
             if task.member in self.dropped:
                 return None
             self.dropped.append(task.member)
-            return f"{task.member.name} is left out: it needs {clock(self.left_for(task.member) / self.workers.jobs)}"
+            return f"{task.member.name} is left out: it needs {clock(self.least_for(task.member))}"
         elif what == "again":
             self.running.pop(task, None)
             return f"{task.name} is tried again: {detail.reason}"
@@ -100,19 +101,39 @@ class Progress:
                 self.scores[name] = self.metric.score(self.store.dataset.labels[known], self.said[name][known])
 
     def left(self) -> float:
-        """Seconds to go, all workers together."""
-        return sum(self.left_for(member) for member in self.members if member not in self.dropped) / self.workers.jobs
+        """Seconds to go, all workers together; a fold is one worker's, however many are idle."""
+        members = [member for member in self.members if member not in self.dropped]
+        shared = sum(self.left_for(member) / self._workers(member) for member in members)
+        return max([shared, *map(self.least_for, members)])
+
+    def least_for(self, member: Member) -> float:
+        """Seconds until the member is complete, if all workers that can turn to it."""
+        expected, workers = self.expected(member), self._workers(member)
+        running = sorted(run.left(expected) for run in self._running(member))
+        waiting = self._waiting(member)
+        ends = [0.0] * max(workers - len(running), 0) + running
+        for _ in range(waiting):
+            heapq.heapreplace(ends, ends[0] + expected)
+        return max(ends, default=0.0)
 
     def fits(self, member: Member, seconds: float) -> bool:
         """Whether all that the member still needs can be done in so many seconds, all workers together."""
-        return self.left_for(member) / self.workers.jobs <= seconds
+        return self.least_for(member) <= seconds
 
     def left_for(self, member: Member) -> float:
         """Seconds of work that the member still has."""
         expected = self.expected(member)
-        waiting = self.store.folds.count - len(self.seconds[member.name])
-        running = [run for task, run in list(self.running.items()) if task.member == member]
-        return sum(run.left(expected) for run in running) + (waiting - len(running)) * expected
+        return sum(run.left(expected) for run in self._running(member)) + self._waiting(member) * expected
+
+    def _running(self, member: Member) -> list[Running]:
+        return [run for task, run in list(self.running.items()) if task.member == member]
+
+    def _waiting(self, member: Member) -> int:
+        """How many of its folds nobody has in hand."""
+        return self.store.folds.count - len(self.seconds[member.name]) - len(self._running(member))
+
+    def _workers(self, member: Member) -> int:
+        return self.workers.able(Task(member, 0))
 
     def expected(self, member: Member) -> float:
         """Seconds for one fold of it, by its own folds or else by how fast the others go here."""

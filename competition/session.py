@@ -153,7 +153,7 @@ def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[l
     from competition.progress import Progress
 
     members = members_of(options)
-    _require_rows(store, members)
+    require_rows(store, members)
     workers = workers_of(options)
     if tasks := unfinished(store, members):
         reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
@@ -182,7 +182,7 @@ def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[l
         yield from complete
 
 
-def _require_rows(store: "Store", members: "Sequence[Member]") -> None:
+def require_rows(store: "Store", members: "Sequence[Member]") -> None:
     """A Problem where a class is too rare for the models named, before each of their tasks fails of it."""
     import numpy as np
 
@@ -199,18 +199,22 @@ def _require_rows(store: "Store", members: "Sequence[Member]") -> None:
         )
 
 
+class _TimeIsUp(BaseException):
+    """The budget is spent; like Ctrl-C, it is no error that whoever is interrupted might take for its own."""
+
+
 @contextmanager
 def alarm(seconds: float | None) -> Iterator[None]:
     """End quietly once the time is up, whatever runs."""
 
     def ring(*what: Any) -> None:
-        raise TimeoutError
+        raise _TimeIsUp
 
     signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds or 0)
     try:
         yield
-    except TimeoutError:
+    except _TimeIsUp:
         print("the time is up; what is finished is kept, and the same command goes on from there", flush=True)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

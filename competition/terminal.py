@@ -49,7 +49,7 @@ def shown(progress: Progress) -> Iterator[Any]:
     live = Live(get_renderable=lambda: table(progress), **settings) if console.is_terminal else None
 
     def hear(*said: Any) -> None:
-        told = said[1] in ("again", "failed") or (said[1] == "finished" and said[2].remark)
+        told = said[1] in ("again", "failed", "dropped") or (said[1] == "finished" and said[2].remark)
         if (line := progress.hear(*said)) and (told or not live):
             console.print(line, markup=False)
 
@@ -68,7 +68,7 @@ def table(progress: Progress) -> Table:
     count = progress.store.folds.count
     for member in progress.members:
         done = len(progress.seconds[member.name])
-        left = "" if done == count else clock(progress.left_for(member) / progress.workers.jobs)
+        left = "" if done == count else clock(progress.least_for(member))
         rows.add_row(member.name, f"{done}/{count}", progress.standing(member.name), "", "", "", left)
         for task, run in list(progress.running.items()):
             if task.member == member:
@@ -155,6 +155,9 @@ def searching() -> Iterator[Any]:
     def hear(examination: Any, what: str, detail: Any = None) -> None:
         if what == "again":
             console.print(f"{examination.name} is tried again: {detail.reason}", markup=False)
+        if what == "ended":
+            running.pop(examination, None)
+            return
         running[examination] = f"epoch {detail[0]}/{detail[1]}" if what == "epoch" else ""
         for old in list(running)[:-MOST_RUNNING]:
             del running[old]

@@ -1,5 +1,6 @@
 """What a worker does for a search: a fold of a trial, and the evidence that it brings back."""
 
+import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -53,9 +54,8 @@ def examine(examination: Examination, say: Say, dataset: Dataset, folds: Folds) 
     """In a worker: train and predict the held-out rows; test rows are not looked at."""
     start = time.perf_counter()
     fold = examination.task.fold
-    taught = np.flatnonzero(folds.held_out != fold)
-    taught = np.random.default_rng(fold).permutation(taught)[: round(examination.share * len(taught))]
-    model = trained(examination.task, dataset, np.sort(taught), lambda epoch: say("epoch", (epoch.done, epoch.of)))
+    taught = _share(np.flatnonzero(folds.held_out != fold), dataset.labels, examination.share, fold)
+    model = trained(examination.task, dataset, taught, lambda epoch: say("epoch", (epoch.done, epoch.of)))
     held_out = folds.held_out == fold
     labels = dataset.labels[held_out]
     said = checked(model.predict_proba(Rows(dataset.images, held_out)))
@@ -63,9 +63,16 @@ def examine(examination: Examination, say: Say, dataset: Dataset, folds: Folds) 
     cooled = np.empty_like(said, dtype=float)
     for rows in (half, ~half):
         cooled[rows] = tempered(said[rows], temperature(said[~rows], labels[~rows]))
-    losses = [float(block.mean()) for block in np.array_split(row_log_loss(labels, cooled), BLOCKS)]
+    losses = [float(block.mean()) for block in np.array_split(row_log_loss(labels, cooled), min(BLOCKS, len(labels)))]
     wrong = int((1 - hits(labels, said)).sum())
     return Evidence(tuple(losses), wrong, len(labels), time.perf_counter() - start)
+
+
+def _share(rows: np.ndarray, labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """A share of the rows, of each class as much as of the others, and in their order."""
+    mixed = np.random.default_rng(seed).permutation(rows)
+    by_class = [mixed[labels[mixed] == one] for one in np.unique(labels[rows])]
+    return np.sort(np.concatenate([some[: math.ceil(share * len(some))] for some in by_class]))
 
 
 def evidence_of(trial: "FrozenTrial | Trial") -> dict[int, Evidence]:

@@ -5,6 +5,7 @@ behind, stopped or killed, is asked again with the folds that it had finished.
 """
 
 import hashlib
+import inspect
 import json
 import os
 import platform
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,8 +31,9 @@ from competition.compute import Failure, Say, Workers
 from competition.data import Dataset
 from competition.folds import Folds
 from competition.models import Member
-from competition.parameters import Settings, settings, with_settings
+from competition.parameters import Settings, ruled, settings, with_settings
 from competition.provenance import ingredients, readable
+from competition.rules import Rules
 from competition.task import Task
 from competition.trials import BLOCKS, Evidence, Examination, evidence_of, examine
 
@@ -38,18 +41,21 @@ HOPELESS = 0.1  # p-value of Wilcoxon's test at which a trial is given up
 LEASE = 120.0  # seconds for which a trial is a driver's own unless it renews
 SIGNING = 5.0  # seconds that an asked trial may be seen without a lease before its driver is taken for dead
 SKEW = 3600.0  # seconds by which the clocks of two machines may differ
+PROCESSES = Path("/proc/self/ns/pid")  # of containers, several may have one name, and each counts its processes anew
+HOST = f"{platform.node()} {PROCESSES.readlink() if PROCESSES.exists() else ''}"
 LOOK_AROUND = 2.0  # seconds between looks at what other drivers still run
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 Pruner = optuna.pruners.BasePruner
+NO_RULES = Rules()
 
 
-def present_settings(member: Member) -> Settings:
-    """What the member's recipe has where its search would ask."""
+def present(member: Member) -> FixedTrial:
+    """What the member's recipe has where its search asks, and from which range it asks."""
     now = FixedTrial(settings(member.recipe))
     with warnings.catch_warnings(action="ignore"):  # that a setting is out of the space's range
         member.spec.search(now)
-    return now.params
+    return now
 
 
 @dataclass
@@ -63,7 +69,10 @@ class _Open:
 
 
 class Study:
-    """A model's settings on one split, taught by a share of its rows; trials of other code or data lie elsewhere."""
+    """A model's settings on one split, taught by a share of its rows; trials of other code or data lie elsewhere.
+
+    Whatever a trial asks for, images are changed no further than the competition's rules allow.
+    """
 
     def __init__(
         self,
@@ -74,34 +83,39 @@ class Study:
         share: float,
         storage: BaseStorage,
         pruner: Pruner | None = None,
+        rules: Rules = NO_RULES,
     ) -> None:
-        self.member, self.dataset, self.folds, self.share = member, dataset, folds, share
-        self.present = present_settings(member)
+        self.member, self.dataset, self.folds, self.share, self.rules = member, dataset, folds, share, rules
+        now = present(member)
+        self.present = now.params
         made_of = ingredients(replace(member, recipe=None), dataset, folds)
         untouched = {
             name: readable(value) for name, value in settings(member.recipe).items() if name not in self.present
         }
-        digest = hashlib.sha256(f"{sorted(made_of.items())} {untouched} {BLOCKS}".encode()).hexdigest()
+        judged_by = inspect.getsource(examine), sorted(now.distributions.items()), sorted(rules.limits.items())
+        digest = hashlib.sha256(f"{sorted(made_of.items())} {untouched} {BLOCKS} {judged_by}".encode()).hexdigest()
         self.name = f"{competition} {member.kind} {folds.name} share {share:.2f} {digest[:8]}"
         self.storage = storage
         self.optuna = optuna.create_study(
             storage=storage, study_name=self.name, load_if_exists=True, pruner=pruner or optuna.pruners.NopPruner()
         )
-        # Seeded by what is there already: a search that goes on must not begin with the same guesses again.
+        # A search that goes on, or another driver's, must not begin with the same guesses again.
+        entropy = np.random.SeedSequence([folds.seed, len(self.trials), os.getpid(), *platform.node().encode()])
         self.optuna.sampler = optuna.samplers.TPESampler(
-            multivariate=True, constant_liar=True, seed=folds.seed + len(self.trials)
+            multivariate=True, constant_liar=True, seed=int(entropy.generate_state(1)[0])
         )
         for trial in self.optuna.get_trials(deepcopy=False):
             if _is_damaged(trial):
                 told = f"trial {trial.number} of {self.name} is damaged in the storage; another takes its place"
                 print(told, file=sys.stderr, flush=True)
+        self._enqueue_lost()
         self.enqueue(self.present)
 
     @property
     def trials(self) -> list[FrozenTrial]:
         """All but those that were given back or that the storage did not keep as they were."""
         trials = self.optuna.get_trials(deepcopy=False)
-        return [trial for trial in trials if not trial.user_attrs.get("given back") and not _is_damaged(trial)]
+        return [trial for trial in trials if not _is_given_back(trial) and not _is_damaged(trial)]
 
     @property
     def complete(self) -> list[FrozenTrial]:
@@ -110,9 +124,17 @@ class Study:
         return sorted(finished, key=lambda trial: float(trial.value or 0))
 
     def enqueue(self, chosen: Settings) -> None:
-        """Try these settings next, unless they were tried or wait already."""
-        if chosen not in [trial.system_attrs.get("fixed_params", trial.params) for trial in self.trials]:
+        """Try these settings next, unless they were tried or wait already; where they failed, once more."""
+        if chosen not in [_chosen(trial) for trial in self.trials if trial.state != TrialState.FAIL]:
             self.optuna.enqueue_trial(chosen)
+
+    def _enqueue_lost(self) -> None:
+        """Ask again what was given back by a driver that died before it could ask."""
+        trials = self.optuna.get_trials(deepcopy=False)
+        for trial in trials:
+            asked = _chosen(trial)
+            if asked and _is_given_back(trial) and asked not in map(_chosen, trials[trial.number + 1 :]):
+                self.optuna.enqueue_trial(asked, user_attrs=_folds_of(trial))
 
     def of(self, chosen: Settings) -> FrozenTrial | None:
         """The complete trial of these settings."""
@@ -138,16 +160,20 @@ class Study:
     def run(
         self, workers: Workers, total: int, hear: Say, admits: Callable[[float], bool] = lambda seconds: True
     ) -> Iterator[FrozenTrial]:
-        """Yield trials as they finish until there are so many, others' counted; `admits` is told what a trial takes."""
+        """Yield trials as they finish until there are so many, others' counted; `admits` is told what a trial takes.
+
+        What other drivers run is waited for, since they may die of it, as long as there is time for a trial.
+        """
         work = partial(examine, dataset=self.dataset, folds=self.folds)
         with _Driver(self, total, admits) as driver:
             while True:
                 for examination, outcome in workers.run(work, driver.take, hear):
+                    hear(examination, "ended")
                     if finished := driver.learn(examination, outcome):
                         yield finished
                 if driver.take_over():
                     continue
-                if not driver.others_run():
+                if not driver.others_run() or not admits(self.trial_seconds()):
                     return
                 time.sleep(LOOK_AROUND)
 
@@ -159,18 +185,32 @@ class Study:
             self.member.spec.search(trial)
         return trial
 
-    def tell(self, trial: Trial | int, value: float | None, state: TrialState) -> FrozenTrial:
-        """End a trial; Optuna refuses where another driver ended it before."""
-        return self.optuna.tell(trial, value, state)
+    def tell(self, number: int, value: float | None, state: TrialState) -> FrozenTrial:
+        """End a trial; UpdateFinishedTrialError where another driver ended it before."""
+        try:
+            return self.optuna.tell(number, value, state)
+        except ValueError as error:
+            if self.frozen(number).state.is_finished():
+                raise UpdateFinishedTrialError from error
+            raise
+
+    def frozen(self, number: int) -> FrozenTrial:
+        """The trial of this number as the storage has it."""
+        return self.optuna.get_trials(deepcopy=False)[number]
+
+    def is_repeated(self, trial: Trial) -> bool:
+        """Whether another driver took the same settings from the queue in the same moment, and before."""
+        asked = self.frozen(trial.number).system_attrs.get("fixed_params")
+        before = [one for one in self.trials if one.number < trial.number and one.state != TrialState.FAIL]
+        return asked is not None and asked in [one.system_attrs.get("fixed_params") for one in before]
 
     def give_back(self, trial: FrozenTrial) -> None:
         """End a trial that nobody runs and ask it again, with what is known of it; only one driver succeeds in it."""
-        with suppress(UpdateFinishedTrialError, ValueError):
+        with suppress(UpdateFinishedTrialError):
             self.storage.set_trial_user_attr(trial._trial_id, "given back", True)
             self.tell(trial.number, None, TrialState.FAIL)
-            known = {name: said for name, said in trial.user_attrs.items() if name.startswith("fold-")}
-            if trial.params:
-                self.optuna.enqueue_trial(trial.params, user_attrs=known)
+            if asked := _chosen(trial):
+                self.optuna.enqueue_trial(asked, user_attrs=_folds_of(trial))
 
 
 class _Driver:
@@ -179,7 +219,7 @@ class _Driver:
     def __init__(self, study: Study, total: int, admits: Callable[[float], bool]) -> None:
         self.study, self.total, self.admits = study, total, admits
         self.open: dict[int, _Open] = {}
-        self.unsigned: dict[int, float] = {}  # other drivers' trials, and when they were first seen so
+        self.seen: dict[int, tuple[Any, float]] = {}  # other drivers' leases, and since when they are the same
         self.ended = threading.Event()
         self.renewal = threading.Thread(target=self._renew, daemon=True)
 
@@ -210,7 +250,7 @@ class _Driver:
         """Report a fold; the trial, if it ended with it."""
         one, fold = self.open.get(examination.trial), examination.task.fold
         if one is None:
-            return None  # given up while this fold was running
+            return None  # given up, or another's, while this fold was running
         one.running.discard(fold)
         try:
             if isinstance(outcome, Failure):
@@ -238,8 +278,13 @@ class _Driver:
             trial = study.ask(_lease())
         except UpdateFinishedTrialError:  # we signed so late that another driver gave it back
             return self._asked()
+        if study.is_repeated(trial):
+            trial.set_user_attr("given back", True)
+            study.tell(trial.number, None, TrialState.FAIL)
+            return self._asked()
         known = evidence_of(trial)
         member = replace(study.member, recipe=with_settings(study.member.recipe, trial.params))
+        member = ruled(member, study.rules)
         left = [fold for fold in range(study.folds.count) if fold not in known]
         one = self.open[trial.number] = _Open(trial, member, left)
         self._judge(one, known)
@@ -251,7 +296,7 @@ class _Driver:
             for block, loss in enumerate(evidence.losses):
                 one.trial.report(loss, fold * BLOCKS + block)
         if not one.left and not one.running:
-            by_fold = evidence_of(self._frozen(one.trial.number))
+            by_fold = evidence_of(self.study.frozen(one.trial.number))
             return self._end(one, float(np.mean([each.losses for each in by_fold.values()])), TrialState.COMPLETE)
         # The present settings are what all others are measured by, however bad they are.
         if news and one.trial.params != self.study.present and one.trial.should_prune():
@@ -261,12 +306,9 @@ class _Driver:
     def _end(self, one: _Open, value: float | None, state: TrialState) -> FrozenTrial:
         del self.open[one.trial.number]
         one.left.clear()
-        one.trial.set_user_attr("seal", _seal(self._frozen(one.trial.number)))
-        self.study.tell(one.trial, value, state)
-        return self._frozen(one.trial.number)
-
-    def _frozen(self, number: int) -> FrozenTrial:
-        return next(trial for trial in self.study.trials if trial.number == number)
+        one.trial.set_user_attr("seal", _seal(self.study.frozen(one.trial.number)))
+        self.study.tell(one.trial.number, value, state)
+        return self.study.frozen(one.trial.number)
 
     def take_over(self) -> bool:
         """Give back what drivers left behind that are gone; whether there was any."""
@@ -278,14 +320,17 @@ class _Driver:
 
     def _is_held(self, trial: FrozenTrial) -> bool:
         """Whether the driver of another's running trial may still be there."""
-        lease = trial.user_attrs.get("lease")
-        if lease is None:
-            now = time.monotonic()
-            return now - self.unsigned.setdefault(trial.number, now) < SIGNING
-        if lease["host"] == platform.node() and not psutil.pid_exists(lease["pid"]):
+        lease, now = trial.user_attrs.get("lease"), time.monotonic()
+        if lease and lease["host"] == HOST and not psutil.pid_exists(lease["pid"]):
             return False
-        # One that runs on for longer was given by a clock that has been set back since.
-        return time.time() < lease["until"] < time.time() + LEASE + SKEW
+        if lease and abs(lease["until"] - time.time()) > SKEW:
+            return False  # it ran out long ago, or the clock that gave it has been set back since
+        # Whose clock is right nobody knows: by ours, one that is not renewed for as long as it was given has run out.
+        known, since = self.seen.get(trial.number, (None, now))
+        if known != lease or trial.number not in self.seen:
+            since = now
+        self.seen[trial.number] = lease, since
+        return now - since < (LEASE if lease else SIGNING)
 
     def _renew(self) -> None:
         while not self.ended.wait(LEASE / 4):
@@ -296,8 +341,7 @@ class _Driver:
 
 def _seal(trial: FrozenTrial) -> str:
     """A checksum of what a trial tried and found, since databases keep none."""
-    found = {name: said for name, said in trial.user_attrs.items() if name.startswith("fold-")}
-    return hashlib.sha256(json.dumps([trial.params, found], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([trial.params, _folds_of(trial)], sort_keys=True).encode()).hexdigest()
 
 
 def _is_damaged(trial: FrozenTrial) -> bool:
@@ -310,5 +354,20 @@ def _is_damaged(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.COMPLETE and trial.value != float(np.mean([one.losses for one in by_fold]))
 
 
+def _is_given_back(trial: FrozenTrial) -> bool:
+    """Whether its driver was gone, and another trial took its settings."""
+    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("given back"))
+
+
+def _chosen(trial: FrozenTrial) -> Settings:
+    """The settings that it was to try, all of them even where its driver died before it had asked for each."""
+    return trial.system_attrs.get("fixed_params", trial.params)
+
+
+def _folds_of(trial: FrozenTrial) -> dict[str, Any]:
+    """What is known of it, as the storage has it."""
+    return {name: said for name, said in trial.user_attrs.items() if name.startswith("fold-")}
+
+
 def _lease() -> dict[str, Any]:
-    return {"host": platform.node(), "pid": os.getpid(), "until": time.time() + LEASE}
+    return {"host": HOST, "pid": os.getpid(), "until": time.time() + LEASE}

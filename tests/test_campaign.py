@@ -20,13 +20,14 @@ from competition.compute import LocalWorkers
 from competition.folds import split
 from competition.metrics import ACCURACY
 from competition.models import Member
+from competition.rules import Rules
 from competition.studies import open_storage
 
 
 @pytest.fixture
 def place(dataset, tmp_path):
     folds, other = split(dataset, 5, 0), split(dataset, 5, 1)
-    return Place("digits8", ACCURACY, dataset, folds, other, LocalWorkers(2), open_storage(None, tmp_path))
+    return Place("digits8", ACCURACY, Rules(), dataset, folds, other, LocalWorkers(2), open_storage(None, tmp_path))
 
 
 def deaf(*said):
@@ -100,7 +101,7 @@ def test_a_search_finds_no_less_than_guessing_does_in_the_same_time(dataset, tmp
         for how in ("guessing", "searching"):
             storage = open_storage(None, tmp_path / f"{how}-{seed}")
             splits = split(dataset, 5, seed), split(dataset, 5, 9)
-            place = Place("digits8", ACCURACY, dataset, *splits, LocalWorkers(2), storage)
+            place = Place("digits8", ACCURACY, Rules(), dataset, *splits, LocalWorkers(2), storage)
             search = Search(place, Member.named("svm"), 1_000)
             if how == "guessing":
                 search.study.optuna.sampler = RandomSampler(seed=seed)

@@ -1,3 +1,4 @@
+import subprocess
 import time
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from competition.folds import split
 from competition.models import Member, available
 from competition.parameters import with_settings
 from competition.problem import Problem
+from competition.rules import Rules
 from competition.studies import open_storage
 from competition.trials import BLOCKS, Evidence, evidence_of
 from competition.tuning import Study
@@ -77,7 +79,7 @@ def left_behind(study, until, host="elsewhere"):
 
 
 def test_a_trial_whose_lease_ran_out_is_asked_again_with_the_folds_it_has(study):
-    lost = left_behind(study, until=time.time() - 1)
+    lost = left_behind(study, until=time.time() - tuning.SKEW - 1)
     (again, other) = finished(study, 2)
     again = again if again.params == lost.params else other
     assert again.params == lost.params
@@ -88,11 +90,69 @@ def test_a_trial_whose_lease_ran_out_is_asked_again_with_the_folds_it_has(study)
 @pytest.mark.slow
 def test_a_trial_that_another_driver_holds_is_waited_for(study, monkeypatch):
     monkeypatch.setattr(tuning, "LOOK_AROUND", 0.1)
-    held = left_behind(study, until=time.time() + 3)
+    monkeypatch.setattr(tuning, "LEASE", 3.0)
+    held = left_behind(study, until=time.time() - 60)  # its clock is slow, and it may live
     begun = time.time()
     trials = finished(study, 2)
     assert time.time() - begun > 2.5
     assert sorted(trial.params == held.params for trial in trials) == [False, True]
+
+
+def test_one_whose_process_is_gone_is_not_waited_for(study):
+    process = subprocess.Popen(["true"])
+    process.wait()
+    lost = study.ask({"host": tuning.HOST, "pid": process.pid, "until": time.time() + 100})
+    begun = time.monotonic()
+    assert lost.params in [trial.params for trial in finished(study, 2)] and time.monotonic() - begun < 60
+
+
+def test_settings_that_were_taken_from_the_queue_by_a_driver_that_died_are_asked_again(study):
+    asked = study.optuna.ask()  # it died before it had asked for a single setting
+    asked.set_user_attr("lease", {"host": "elsewhere", "pid": 1, "until": 0.0})
+    (trial,) = finished(study, 1)
+    assert trial.params == study.present and trial.number != asked.number
+
+
+def test_settings_that_were_given_back_by_a_driver_that_died_are_asked_again(study, dataset, storage):
+    lost = left_behind(study, until=0.0)
+    storage.set_trial_user_attr(lost._trial_id, "given back", True)
+    study.tell(lost.number, None, TrialState.FAIL)  # and no more
+    again = Study("digits8", KNN, dataset, split(dataset, 3, 0), 0.5, storage)
+    (trial,) = finished(again, 1)
+    assert trial.params == lost.params and evidence_of(trial)[0].seconds == 777
+
+
+def test_what_two_drivers_took_from_the_queue_at_once_is_tried_once(study, monkeypatch):
+    taken = study.optuna.ask
+
+    def twice():
+        trial = taken()
+        if trial.number == 0:  # SQLite gives it to both
+            study.optuna.enqueue_trial(study.present)
+        return trial
+
+    monkeypatch.setattr(study.optuna, "ask", twice)
+    trials = finished(study, 2)
+    assert len(trials) == 2 and sum(trial.params == study.present for trial in trials) == 1
+
+
+def test_drivers_that_begin_together_do_not_guess_alike(dataset, storage, monkeypatch):
+    drawn = set()
+    for process in (11, 12):
+        monkeypatch.setattr(tuning.os, "getpid", lambda process=process: process)
+        drawn.add(Study("digits8", KNN, dataset, split(dataset, 3, 0), 0.5, storage).optuna.sampler._rng.rng.random())
+    assert len(drawn) == 2
+
+
+def test_images_are_changed_no_further_than_the_rules_allow(dataset, storage):
+    lenet = Member.named("lenet")
+    folds = split(dataset, 3, 0)
+    study = Study("digits8", lenet, dataset, folds, 0.5, storage, rules=Rules(limits={"rotation": 0}))
+    driver = tuning._Driver(study, 3, lambda seconds: True)
+    for _ in range(3):
+        one = driver._asked()
+        assert one.member.recipe.warp.rotation == 0 and one.member.recipe.peak == one.trial.params["peak"]
+    assert study.name != Study("digits8", lenet, dataset, folds, 0.5, storage).name
 
 
 @pytest.mark.slow
@@ -156,7 +216,7 @@ def test_the_present_settings_are_never_given_up(dataset, storage):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", available())
+@pytest.mark.parametrize("name", [*available(), "knn:pixels", "lenet:tutorial", "svm:pixels", "vgg:rmsprop"])
 def test_every_model_can_be_tuned(name, dataset, storage):
     member = Member.named(name)
     if member.spec.is_network:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from competition.problem import Problem
-from competition.session import FOLDS, alarm, members_of, metric_of, open_store, workers_of
+from competition.session import DATA, FOLDS, alarm, members_of, metric_of, open_store, require_rows, workers_of
 
 if TYPE_CHECKING:
     from competition.campaign import Search
@@ -22,16 +22,19 @@ def tune(options: argparse.Namespace) -> None:
     from competition import terminal
     from competition.campaign import Place, Search, turns
     from competition.folds import frozen
+    from competition.rules import read
     from competition.studies import open_storage, stored
 
     store = open_store(options)
     other = frozen(store.dataset, store.folder, options.folds, options.seed + 1)
     storage = open_storage(options.storage, store.folder)
     workers = workers_of(options)
-    place = Place(options.competition, metric_of(options), store.dataset, store.folds, other, workers, storage)
+    rules = read(DATA / options.competition)
+    place = Place(options.competition, metric_of(options), rules, store.dataset, store.folds, other, workers, storage)
     kinds = {member.kind: member for member in members_of(options) if not member.imported and member.seed == 0}
     if not kinds:
         raise Problem("nothing to tune: name models without a seed, such as MODELS=quick")
+    require_rows(store, list(kinds.values()))
     weights = _weights(store, list(kinds.values()))
     end = time.monotonic() + (options.budget or math.inf)
     with stored(options.storage, store.folder), alarm(options.budget), terminal.searching() as hear:
@@ -71,6 +74,9 @@ def _decide(options: argparse.Namespace, search: "Search", hear: "Say", end: flo
     for trial in search.judge(hear):
         terminal.console.print(f"{kind} {names.get(str(trial.params), 'at present')}: {terminal.ended(trial)}")
     verdicts = search.verdicts()
+    if not verdicts:
+        terminal.console.print(f"{kind}: what was to be compared failed, as told above; nothing is decided")
+        return
     terminal.console.print(terminal.verdicts(search, verdicts))
     if proved := winner(verdicts):
         evidence = asdict(proved) | {"study": search.study.name, "date": date.today().isoformat()}
