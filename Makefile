@@ -5,7 +5,11 @@ SHELL := /bin/bash
 
 # Variables that one may give on the command line, such as MODELS="quick quick.1 svm".
 COMPETITION ?= digits
-NUMBER ?= $(SUBMISSION)
+known = ASLEEP BLEND BUDGET CLUSTER COMPETITION FILE FILES FOLDS FULL JOBS JSON MODELS NUMBER PORT SEED STORAGE TASKS TRIALS
+given := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+ifneq ($(filter-out $(known) MAKEFLAGS SHELL,$(given)),)
+$(error nothing is known of $(filter-out $(known),$(given)); there are $(known))
+endif
 options = --competition "$(COMPETITION)"
 training = $(options) $(if $(MODELS),--models $(MODELS)) $(if $(FOLDS),--folds $(FOLDS)) \
 	$(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(if $(BUDGET),--budget $(BUDGET)) \
@@ -18,27 +22,31 @@ run = $(python) -m competition
 .PHONY: help
 help: ## list the verbs
 	@echo "make VERB [COMPETITION=digits] [MODELS=\"quick quick.1 svm\"] [FOLDS=5] [SEED=0] [JOBS=cores] [BUDGET=20m] [BLEND=auto] [CLUSTER=tcp://host:8786]"
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n -e 's/^## \(.*\)/\n\1/p' -e 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-.PHONY: setup
-setup: .venv/.ready ## make the environment
+## begin here
+
+.PHONY: submit
+submit: $(trains) ## cross-validate, blend, write submissions/submission.csv
+	@$(run) submit $(training) $(if $(BLEND),--blend $(BLEND))
+
+.PHONY: cv
+cv: $(trains) ## train every model on every fold, print the leaderboard
+	@$(run) cv $(training)
 
 .PHONY: data
 data: .venv/.ready ## bring the competition's files and check them
 	@$(run) data $(options)
 
 .PHONY: doctor
-doctor: .venv/.ready ## look at a competition before a night is spent on it: copies, drift, memory, time
+doctor: .venv/.ready ## look for what spoils scores or a night: copies, drift, wrong labels, memory, time
 	@$(run) doctor $(options) $(if $(MODELS),--models $(MODELS)) $(if $(FOLDS),--folds $(FOLDS)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 
-.PHONY: cv
-cv: $(trains) ## train every model on every fold, print the leaderboard
-	@$(run) cv $(training)
+.PHONY: setup
+setup: .venv/.ready ## make the environment
 
-.PHONY: submit
-submit: $(trains) ## cross-validate, blend, write submissions/submission.csv
-	@$(run) submit $(training) $(if $(BLEND),--blend $(BLEND))
+## improve
 
 .PHONY: tune
 tune: $(trains) $(if $(STORAGE),.venv/.ready-tune) ## search better settings, adopt what is proved (TRIALS=30, STORAGE=URL of a database)
@@ -48,39 +56,49 @@ tune: $(trains) $(if $(STORAGE),.venv/.ready-tune) ## search better settings, ad
 dashboard: .venv/.ready-tune ## open optuna-dashboard on the studies
 	@$(run) dashboard $(options) $(if $(STORAGE),--storage "$(STORAGE)")
 
-.PHONY: grade
-grade: .venv/.ready ## open the sealed answers (embedded competitions only; FILE= another submission)
-	@$(run) grade $(options) $(if $(FILE),--file "$(FILE)")
+.PHONY: safety
+safety: .venv/.ready ## which changes of images change their class, by the first of MODELS
+	@$(run) safety $(options) $(if $(MODELS),--models $(MODELS))
+
+## look at it
 
 .PHONY: report
 report: .venv/.ready ## write a page to look at: scores, the hardest rows, who votes how
 	@$(run) report $(options) $(if $(MODELS),--models $(MODELS)) $(if $(FOLDS),--folds $(FOLDS)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(BLEND),--blend $(BLEND))
 
-.PHONY: upload
-upload: .venv/.ready ## upload submission NUMBER= to Kaggle and write down its score
-	@$(run) upload $(options) $(if $(NUMBER),--number $(NUMBER))
-
 .PHONY: tensorboard
 tensorboard: .venv/.ready-tensorboard ## open TensorBoard on the networks' training, live from now on (PORT=8000)
 	@$(run) tensorboard $(options) $(if $(FOLDS),--folds $(FOLDS)) $(if $(SEED),--seed $(SEED)) $(if $(PORT),--port $(PORT))
+
+.PHONY: demo
+demo: .venv/.ready-demo ## draw a digit, and the members of submission NUMBER= answer (PORT=8000)
+	@$(run) demo $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(PORT),--port $(PORT))
 
 .PHONY: predict
 predict: .venv/.ready ## label FILES="a.png folder table.csv" as submission NUMBER= does (JSON=1: all probabilities)
 	@$(run) predict $(FILES) $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(JSON),--json)
 
-.PHONY: demo
-demo: .venv/.ready-demo ## a page to draw on, while the members of submission NUMBER= answer (PORT=8000)
-	@$(run) demo $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(PORT),--port $(PORT))
-
 .PHONY: onnx
 onnx: .venv/.ready-onnx ## write the networks of submission NUMBER= as one ONNX file, to use them anywhere
 	@$(run) export-onnx $(options) $(if $(NUMBER),--number $(NUMBER))
+
+## submissions
+
+.PHONY: upload
+upload: .venv/.ready ## upload submission NUMBER= to Kaggle and write down its score
+	@$(run) upload $(options) $(if $(NUMBER),--number $(NUMBER))
+
+.PHONY: grade
+grade: .venv/.ready ## open the sealed answers (embedded competitions only; FILE= another submission)
+	@$(run) grade $(options) $(if $(FILE),--file "$(FILE)")
 
 .PHONY: reproduce
 reproduce: $(trains) ## make submission NUMBER= anew and compare its bytes
 	@$(run) reproduce $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(CLUSTER),--cluster "$(CLUSTER)")
+
+## more machines
 
 .PHONY: scheduler
 scheduler: .venv/.ready-cluster ## start a Dask scheduler, which hands tasks to workers on any machines
@@ -95,9 +113,7 @@ rehearse: $(trains) ## hand out TASKS=200 that sleep ASLEEP=1s: what a cluster's
 	@$(run) rehearse $(options) $(if $(FOLDS),--folds $(FOLDS)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(CLUSTER),--cluster "$(CLUSTER)") $(if $(TASKS),--tasks $(TASKS)) $(if $(ASLEEP),--asleep $(ASLEEP))
 
-.PHONY: safety
-safety: .venv/.ready ## which changes of images change their class, by the first of MODELS
-	@$(run) safety $(options) $(if $(MODELS),--models $(MODELS))
+## measure
 
 .PHONY: bench
 bench: .venv/.ready ## time the networks' training; FULL=1 races recipes too
@@ -106,6 +122,8 @@ bench: .venv/.ready ## time the networks' training; FULL=1 races recipes too
 .PHONY: presets
 presets: .venv/.ready ## train what tutorials teach on mnist, and hold it against what they claim (hours)
 	@$(run) presets $(if $(JOBS),--jobs $(JOBS))
+
+## develop
 
 .PHONY: test
 test: .venv/.ready-dev ## run the tests

@@ -89,7 +89,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "type": _natural,
         "default": 0,
         "metavar": "N",
-        "help": "of the split, each beside the others; default: %(default)s",
+        "help": "of the split; each split keeps its own folder; default: %(default)s",
     },
     "jobs": {"type": _natural, "metavar": "N", "help": "workers of one thread; default and most: one a core"},
     "budget": {

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from competition.calibration import SMALLEST
 from competition.ensemble import Blend, blend
-from competition.metrics import SMALLEST, Score, errors_shared, hits, row_log_loss
+from competition.metrics import Score, errors_shared, hits, row_log_loss
 from competition.models import Member
 from competition.store import Predictions
 
@@ -68,7 +69,7 @@ def _twin(members: Sequence[Predictions], whole: Blend, place: int) -> float:
     """The expected log loss that a second network of a member's kind would save on test rows.
 
     Each fold's network is one of the kind. How much the blend gains from having all of them instead of one tells the
-    variance of one; with twice as many, half of what is left of it goes. What the labels are is taken from the blend.
+    variance of one; of what is left of it, twice as many would take away half. What the labels are is taken from the blend.
     """
     folds = len(members[0].test)
     if folds < 2:

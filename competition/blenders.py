@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 from scipy.special import softmax
 
-from competition.calibration import temperature, tempered
-from competition.metrics import SMALLEST
+from competition.calibration import SMALLEST, temperature, tempered
 
 MOST_PICKS = 30
 LEAST_GAIN = 1e-5  # of log loss, for another pick, or another round, to be worth it

@@ -39,7 +39,7 @@ class Dataset:
     train_ids: np.ndarray  # the id column, or the row's number from 1 where there is none
     groups: np.ndarray  # rows of one number are held out together; mostly each row has its own
     test_images: np.ndarray
-    test_ids: np.ndarray  # in the order of the sample submission
+    test_ids: np.ndarray  # in the order of the test images; a submission is joined by them
     digest: str
     cache: Path
 

@@ -105,7 +105,7 @@ def copies(dataset: Dataset) -> Iterator[Finding]:
     np.minimum.at(extremes[0], train, dataset.labels)
     np.maximum.at(extremes[1], train, dataset.labels)
     again, torn = count[train] > 1, (extremes[0] != extremes[1])[train]
-    told = f"{again.sum()} training rows have a copy; folds hold copies out together, so that no score gains by it"
+    told = f"{again.sum()} training rows have a copy; folds hold copies out together, so that scores are not inflated"
     yield Finding("copies in train", True, told, _together(train, again))
     told = f"{torn.sum()} training rows have a copy with another label"
     yield Finding("torn labels", not torn.any(), told, _together(train, torn))

@@ -85,10 +85,13 @@ class Blending:
         return self.made[blender, without]
 
     def choose(self, without: Without) -> str:
-        """The blender of least cross-fitted log loss on the other folds, or the mean unless that is beyond noise."""
+        """The blender of least cross-fitted log loss on the other folds, or the mean unless that is beyond noise.
+
+        Of two folds each would leave one to choose on, which is too few to choose again and so to score the choice.
+        """
         others = [fold for fold in self.folds if fold not in without]
         best, least = "mean", 0.0
-        if len(self.stack) == 1 or len(others) < 2:
+        if len(self.stack) == 1 or len(self.folds) < 3:
             return best
         losses = {name: self._losses(name, without, others) for name in BLENDERS}
         for name, rows in losses.items():

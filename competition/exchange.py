@@ -100,6 +100,8 @@ def _same_split(fold: np.ndarray, folds: Folds, path: Path) -> None:
     """Refuse predictions of another split: their rows would have been trained on by what blends them."""
     if len(fold) != len(folds.held_out):
         raise Problem(f"{path} tells the folds of {len(fold)} rows; {len(folds.held_out)} are asked for")
+    if (missing := ~np.isfinite(fold)).any():
+        raise Problem(f"{path}: row {int(missing.argmax()) + 1} has no fold")
     differ = fold != folds.held_out
     if differ.any():
         row = int(differ.argmax())

@@ -85,6 +85,18 @@ class Entry:
         return self.folder / "submission.csv"
 
     @property
+    def begun(self) -> Path:
+        """The digest of its origin, until there is a card."""
+        return self.folder / "begun"
+
+    @property
+    def origin_digest(self) -> str:
+        """One word for all that decides how it comes out."""
+        if (self.folder / "card.json").exists():
+            return self.card["origin_digest"]
+        return self.begun.read_text() if self.begun.exists() else ""
+
+    @property
     def card(self) -> dict[str, Any]:
         """What made it."""
         path = self.folder / "card.json"
@@ -131,9 +143,13 @@ class Ledger:
         return sorted((Entry(card.parent) for card in cards), key=lambda entry: entry.number)
 
     def entry(self, competition: str, number: int | None = None) -> Entry:
-        """The submission of this number, or the latest."""
+        """The submission of this number, or what `submission.csv` is now; where that is none, the last number."""
         entries = self.entries(competition)
         found = [entry for entry in entries if number in (None, entry.number)]
+        latest = self.folder / "submission.csv"
+        if number is None and latest.exists():
+            digest = sha256(latest)
+            found = [entry for entry in entries if entry.file.exists() and sha256(entry.file) == digest] or found
         if not found:
             known = f"; there are 1 to {entries[-1].number}" if entries else ""
             which = "no submission" if number is None else f"no submission {number}"
@@ -144,12 +160,15 @@ class Ledger:
 
     def opened(self, origin: Origin) -> Entry:
         """The entry of this origin: its old one where such a run has begun before, else one with the next number."""
-        entries = self.entries(origin.competition)
-        for entry in entries:
-            if entry.card["origin_digest"] == origin.digest:
-                return entry
-        number = entries[-1].number + 1 if entries else 1
-        return Entry(self.folder / origin.competition / f"{number:03}-{_name(origin)}")
+        with in_turn(self.folder):
+            taken = [Entry(path) for path in (self.folder / origin.competition).glob("[0-9]*-*") if path.is_dir()]
+            for entry in taken:
+                if entry.origin_digest == origin.digest:
+                    return entry
+            number = 1 + max((entry.number for entry in taken), default=0)
+            entry = Entry(self.folder / origin.competition / f"{number:03}-{_name(origin)}")
+            write_whole(entry.begun, origin.digest.encode())  # before another run takes the number
+            return entry
 
     def keep(self, entry: Entry, origin: Origin, blend: Blend, metric: Metric, scored: Score) -> None:
         """Write the card of a submission that lies in its folder, and its line."""
@@ -179,10 +198,11 @@ class Ledger:
             "git": _git(),
         }
         write_whole(entry.folder / "card.json", json.dumps(card, indent=1).encode())
+        entry.begun.unlink(missing_ok=True)
         self._put(entry)
 
     def record(self, competition: str, digest: str, metric: str, column: str, value: float) -> list[int]:
-        """Write a score by this metric beside every submission with these bytes; their numbers."""
+        """Write a score by this metric beside every submission with these bytes; give their numbers."""
         with in_turn(self.folder):
             lines = self.lines()
             known = {"competition": competition, "sha256": digest, "metric": metric}

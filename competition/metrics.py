@@ -9,11 +9,11 @@ from importlib import import_module
 
 import numpy as np
 
+from competition.calibration import SMALLEST
 from competition.problem import Problem, first
 
 REDRAWN = 200  # times that counts are drawn again for a standard error
 REDRAWN_ROWS = 30  # and rows, where a metric takes all of them
-SMALLEST = 1e-7  # a probability below this counts as this
 DOUBTFUL = 0.02  # a label of less probability may be wrong itself
 
 
@@ -45,12 +45,12 @@ class Comparison:
 
 
 class Metric(ABC):
-    """What a competition is won by."""
+    """What a leaderboard ranks by."""
 
     name: str
     sign = 1  # -1 where less is better
     scale, unit = 1, ""  # as one writes it
-    of_labels: bool | None = True  # rather than of how sure one is; None: who knows
+    of_labels: bool | None = True  # rather than of how sure one is; None: unknown, one's own
 
     def require(self, classes: np.ndarray) -> None:  # noqa: B027 most have a word on all classes
         """A Problem where it says nothing of these classes."""
@@ -82,6 +82,11 @@ class Share(OfRows):
     """A mean over rows that are right or wrong."""
 
     scale, unit = 100, "%"
+
+    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
+        """The share, never surer than to a row: that none is wrong here does not mean that none ever is."""
+        found = super().score(labels, probabilities)
+        return Score(found.value, max(found.standard_error, 1 / len(labels)))
 
     def told(self, score: Score | None) -> str:
         """The percentage with its standard error."""

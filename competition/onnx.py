@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from competition.blenders import Combination, Mixture, Product, Regression
+from competition.calibration import SMALLEST
 from competition.compute import FRUGAL
 from competition.files import write_whole
-from competition.metrics import SMALLEST
 from competition.models import Member
 from competition.prediction import learned
 from competition.problem import Problem

@@ -8,6 +8,6 @@ class Problem(Exception):
 
 
 def first(names: Iterable[object], most: int) -> str:
-    """So many of the names, and whether there are more."""
+    """The first names, as many as `most`, and dots where there are more."""
     told = [str(name) for name in names]
     return ", ".join(told[:most]) + (" ..." if len(told) > most else "")

@@ -18,7 +18,7 @@ from competition.store import Store
 from competition.task import FoldResult
 
 KEPT = 1_270_000  # bytes of a network as `quick` keeps it
-EPOCHS = 14  # of `quick`, each of which is told
+EPOCHS = 12  # of `quick`, each of which is told
 
 
 @dataclass(frozen=True)

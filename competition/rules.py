@@ -60,7 +60,7 @@ def read(folder: Path) -> Rules:
         raise Problem(f"{path} cannot be read: {error}") from None
     known = [field.name for field in fields(Rules)]
     if unknown := [name for name in told if name not in known]:
-        raise Problem(f"{path}: nothing is known of {unknown[0]}; it may tell {', '.join(known)}")
+        raise Problem(f"{path}: {unknown[0]} is unknown; there are {', '.join(known)}")
     checks: dict[str, Callable[[str, Any], Any]] = {
         "shape": _shape,
         "symmetries": _symmetries,

@@ -72,12 +72,21 @@ def open_split(options: argparse.Namespace, name: str) -> "Store":
 
 
 def open_submission(options: argparse.Namespace) -> "tuple[Entry, Store, list[Member]]":
-    """A submission, the place of its split's predictions, and its members."""
+    """A submission, the place of its split's predictions, and its members, if they are what they were."""
     from competition.ledger import Ledger
 
     entry = Ledger(SUBMISSIONS).entry(options.competition, options.number)
-    store = open_split(options, entry.card["origin"]["split"])
-    return entry, store, [member_of(options, name) for name in entry.card["members"]]
+    origin = entry.card["origin"]
+    store = open_split(options, origin["split"])
+    members = [member_of(options, name) for name in entry.card["members"]]
+    for member in members:
+        if store.fingerprint(member) != origin["members"][member.name]:
+            commit = entry.card["git"].get("commit", "that made it")
+            raise Problem(
+                f"{entry.folder} was made when {member.name} was another; take NUMBER= of a later submission, run "
+                f"`make submit`, or go back: git checkout {commit}"
+            )
+    return entry, store, members
 
 
 def sample_of(options: argparse.Namespace, metric: "Metric") -> "Sample":
@@ -88,7 +97,7 @@ def sample_of(options: argparse.Namespace, metric: "Metric") -> "Sample":
 
 
 def metric_of(options: argparse.Namespace) -> "Metric":
-    """What the competition is won by."""
+    """What the competition's leaderboard ranks by."""
     from competition import metrics, rules
 
     folder = DATA / options.competition

@@ -117,8 +117,12 @@ def _unpack_pictures(folder: Path) -> None:
             for name in FOLDERS:
                 inner = next((one for one in members.namelist() if PurePosixPath(one).name == f"{name}.zip"), None)
                 if inner and not (folder / f"{name}.zip").exists():
-                    with members.open(inner) as source, whole(folder / f"{name}.zip") as copy:
-                        copy.write_bytes(source.read())
+                    with (
+                        members.open(inner) as source,
+                        whole(folder / f"{name}.zip") as target,
+                        target.open("wb") as copy,
+                    ):
+                        shutil.copyfileobj(source, copy)
     found: dict[str, tuple[Path, list[tuple[zipfile.ZipInfo, PurePosixPath]]]] = {}
     for archive in sorted(folder.glob("*.zip")):
         with _opened(archive) as members:

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from competition import cells, rules
+from competition.calibration import SMALLEST
 from competition.data import Dataset
 from competition.files import whole
-from competition.metrics import SMALLEST, Metric
+from competition.metrics import Metric
 from competition.problem import Problem, first
 from competition.tables import class_of
 

@@ -138,7 +138,7 @@ def pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """The images (rows, *shape) of a table that has their pixels, and perhaps an id and a label, as columns."""
     columns = header(path)
     count = int(np.prod(shape))
-    numbered = [column for column in columns if re.fullmatch(r"[^\d]+\d+", column)]
+    numbered = [column for column in columns if re.fullmatch(NUMBERED, column)]
     chosen = columns if len(columns) == count else numbered
     if len(chosen) != count:
         raise Problem(f"{path} has {len(chosen)} columns of pixels; images of {'x'.join(map(str, shape))} have {count}")

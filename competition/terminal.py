@@ -1,8 +1,10 @@
 """What a person sees in the terminal: progress while models train, the leaderboard afterwards."""
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +20,12 @@ from competition.doctor import Finding, image_name
 from competition.ensemble import Blend
 from competition.grading import Grade
 from competition.ledger import Entry
-from competition.metrics import ACCURACY, Metric, Score, columns, mcnemar, percent, ranking
+from competition.metrics import ACCURACY, Metric, Score, columns, mcnemar, percent, plain, ranking, row_log_loss
 from competition.presets import PRESETS, Result
 from competition.progress import Progress, clock
 from competition.race import GOAL, Run
 from competition.safety import Effect
+from competition.sources import is_embedded
 from competition.store import Predictions
 from competition.task import Task
 
@@ -106,7 +109,7 @@ def blends(chosen: Blend, others: Sequence[Blend], labels: np.ndarray, metric: M
     """Every blender beside the plain mean, and what was chosen."""
     table = Table("blend, cross-fitted", box=None)
     scores = columns(metric)
-    for heading in (*(one.name for one in scores), "rows fixed", "broken", "p", ""):
+    for heading in (*(one.name for one in scores), "rows fixed", "broken", "p", "in accuracy"):
         table.add_column(heading, justify="right")
     mean = next(blend for blend in others if blend.blender == "mean")
     for blend in others:
@@ -118,9 +121,11 @@ def blends(chosen: Blend, others: Sequence[Blend], labels: np.ndarray, metric: M
         table.add_row(*row)
     weights = zip(chosen.members, chosen.combination.weights, strict=True)
     picked = ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight >= WORTH_TELLING)
-    table.caption = (
-        f"submitted: {chosen.blender}, {scored(metric, metric.score(labels, chosen.oof))}; weights: {picked}"
-    )
+    told = f"submitted: {chosen.blender}, {scored(metric, metric.score(labels, chosen.oof))}; weights: {picked}"
+    if chosen.blender != mean.blender:
+        saved = plain(Score.of(row_log_loss(labels, mean.oof) - row_log_loss(labels, chosen.oof)))
+        told += f"\nit saves {saved} of the mean's log loss, by which ways of blending are chosen"
+    table.caption = told
     table.caption_justify = "left"
     return table
 
@@ -139,7 +144,7 @@ def advice(helps: Sequence[Help]) -> Table:
     told = f"next, most for a minute: another seed of {best.member}"
     if len(helps) > 1:
         told += f"; an unlike model, as these bring in the mean: {unlike(helps):.5f}"
-    if best.twin < WORTH_TRAINING:
+    if max(one.twin for one in helps) < WORTH_TRAINING:
         told = "another seed of any of them promises next to nothing: try an unlike model, or stop"
     table.caption = told + (f"; within noise and may be left out: {', '.join(idle)}" if idle else "")
     table.caption_justify = "left"
@@ -227,6 +232,17 @@ def kept(entry: Entry) -> str:
         examples = f", such as {', '.join(differs['such_as'])}" if differs["such_as"] else ""
         told.append(f"{differs['rows']} labels differ from the submission before{examples}")
     return "\n".join(told)
+
+
+def next_step(folder: Path) -> str:
+    """Where the score of a submission comes from."""
+    verb = "grade" if is_embedded(folder) else "upload"
+    told = f"next: make {verb} COMPETITION={shlex.quote(folder.name)}"
+    if not is_embedded(folder):
+        return told
+    return (
+        f"{told}, once, at the end; these rows are for practice, and for Kaggle's own: make submit COMPETITION={DIGITS}"
+    )
 
 
 def against_leaderboard(entry: Entry, metric: Metric, value: float, rows: int) -> str:

@@ -84,7 +84,10 @@ def test_where_log_loss_wins_probabilities_are_submitted_and_scored(command, own
     pd.DataFrame(asked).to_csv(own_competition / "sample_submission.csv", index=False)
     (own_competition / FILE).write_text('metric = "log loss"')
     small = "--competition", "digits8"
-    assert "asked for probabilities in is_0, is_1, is_2 ...; won by log loss" in command("data", *small).stdout
+    assert (
+        "to be submitted: probabilities, in column is_0, is_1, is_2 ...; metric: log loss"
+        in command("data", *small).stdout
+    )
     done = command("submit", *small, "--folds", "2", "--models", "knn", "mlp")
     assert done.returncode == 0, done.stderr
     said = pd.read_csv(tmp_path / "submissions" / "submission.csv", index_col="id").to_numpy()

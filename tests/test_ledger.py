@@ -25,7 +25,7 @@ def blend(*members):
 
 def submitted(ledger, origin, labels, *members):
     entry = ledger.opened(origin)
-    entry.folder.mkdir(parents=True, exist_ok=True)
+    assert entry.folder.is_dir()
     entry.file.write_text("Id,Label\n" + "".join(f"{row},{label}\n" for row, label in enumerate(labels, 1)))
     ledger.keep(entry, origin, blend(*members), ACCURACY, Score(0.99, 0.001))
     return entry
@@ -56,6 +56,23 @@ def test_a_run_keeps_its_number_and_another_gets_the_next(ledger):
 def test_numbers_are_each_competitions_own(ledger):
     submitted(ledger, ORIGIN, "aab", "quick")
     assert submitted(ledger, replace(ORIGIN, competition="signs"), "a", "quick").number == 1
+
+
+def test_runs_that_begin_at_once_get_numbers_of_their_own(ledger):
+    origins = [replace(ORIGIN, split=f"5-folds-seed-{seed}") for seed in range(12)]
+    with ThreadPoolExecutor(6) as runs:
+        entries = list(runs.map(ledger.opened, origins))
+    assert sorted(entry.number for entry in entries) == list(range(1, 13))
+    assert [ledger.opened(origin).number for origin in origins] == [entry.number for entry in entries]
+    assert ledger.entries("letters") == [] and submitted(ledger, origins[3], "a", "quick") == entries[3]
+
+
+def test_the_latest_is_what_lies_there_to_be_uploaded(ledger):
+    first = submitted(ledger, ORIGIN, "aab", "quick")
+    submitted(ledger, replace(ORIGIN, blend="mean"), "abb", "quick")
+    assert ledger.entry("letters").number == 2
+    (ledger.folder / "submission.csv").write_bytes(first.file.read_bytes())  # by the first run, made again
+    assert ledger.entry("letters").number == 1
 
 
 def test_runs_that_write_at_once_lose_no_line(ledger):
@@ -110,7 +127,7 @@ def test_the_leaderboard_is_believed_within_noise(ledger):
 def test_a_score_by_one_metric_is_not_written_beside_anothers(ledger):
     for origin, metric in ((ORIGIN, ACCURACY), (replace(ORIGIN, metric="log loss"), LOG_LOSS)):
         entry = ledger.opened(origin)
-        entry.folder.mkdir(parents=True)
+        assert entry.folder.is_dir()
         entry.file.write_text("Id,Label\n1,a\n")
         ledger.keep(entry, origin, blend("quick"), metric, Score(0.5, 0.01))
     assert ledger.record("letters", sha256(entry.file), "log loss", "sealed", 0.02) == [2]
@@ -134,7 +151,7 @@ def test_what_was_kept_when_there_was_one_metric_is_read(ledger):
 def test_of_probabilities_the_likeliest_classes_are_compared(ledger, tmp_path):
     for place, origin in enumerate((ORIGIN, replace(ORIGIN, blend="mean"))):
         entry = ledger.opened(origin)
-        entry.folder.mkdir(parents=True)
+        assert entry.folder.is_dir()
         entry.file.write_text(f"Id,a,b\n1,0.{place + 7},0.{3 - place}\n2,0.{4 + 2 * place},0.{6 - 2 * place}\n")
         ledger.keep(entry, origin, blend("quick"), ACCURACY, Score(0.99, 0.001))
     assert entry.card["differs_from_the_one_before"] == {"rows": 1, "such_as": ["2: b -> a"]}

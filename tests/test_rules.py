@@ -41,7 +41,7 @@ def test_what_is_made_of_images_and_answers_changes_no_data(tmp_path):
         ("label: digit", "competition.toml cannot be read: Expected '='"),
         (
             'colour = "red"',
-            "nothing is known of colour; it may tell label, id, group, shape, symmetries, limits, metric, answer",
+            "colour is unknown; there are label, id, group, shape, symmetries, limits, metric, answer",
         ),
         ("label = 7", 'label is 7; a column was expected, such as label = "name"'),
         ('group = ""', "group is ''; a column was expected"),

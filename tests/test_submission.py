@@ -7,9 +7,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from competition.calibration import SMALLEST
 from competition.cells import text
 from competition.data import load
-from competition.metrics import SMALLEST, named
+from competition.metrics import named
 from competition.problem import Problem
 from competition.rules import FILE, read
 from competition.submission import Sample, asked, check, write

@@ -39,4 +39,4 @@ def test_the_leaderboard_puts_the_best_first(dataset):
     bad = Predictions("bad", np.roll(right, 1, axis=1), right[None], 5.0, "")
     members = [bad, Predictions("good", right, right[None], 65.0, "")]
     text = printed(terminal.leaderboard(members, dataset.labels, ACCURACY))
-    assert text.index("good") < text.index("bad") and "1:05" in text and "100.000 ± 0.000 %" in text
+    assert text.index("good") < text.index("bad") and "1:05" in text and "100.000 ± 0.167 %" in text

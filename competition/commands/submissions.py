@@ -9,6 +9,7 @@ from competition.session import (
     DATA,
     SUBMISSIONS,
     cross_validated,
+    members_of,
     metric_of,
     open_dataset,
     open_split,
@@ -77,10 +78,11 @@ def score(options: argparse.Namespace) -> None:
 
 
 def reproduce(options: argparse.Namespace) -> None:
-    """Make a submission anew from what its card tells, and compare the bytes."""
+    """Make a submission anew from what its card tells, training what is not there any more; compare the bytes."""
     from dataclasses import replace
 
     from competition import ensemble, submission, terminal
+    from competition.crossval import unfinished
     from competition.files import sha256
     from competition.ledger import Ledger
     from competition.metrics import named
@@ -93,6 +95,8 @@ def reproduce(options: argparse.Namespace) -> None:
     if replace(origin_of(options, store), metric=card["metric"]).digest != card["origin_digest"]:
         commit = card["git"].get("commit", "that made it")
         raise Problem(f"{entry.folder} was made from other data, recipes or code; go back to it: git checkout {commit}")
+    options.models = list(card["members"])  # a run that was stopped may have asked for more
+    waiting = len(unfinished(store, members_of(options)))
     *_, complete = cross_validated(options, store)
     blend = ensemble.blend(complete, store.dataset.labels, store.folds.held_out, options.blend)
     with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +104,8 @@ def reproduce(options: argparse.Namespace) -> None:
         submission.write(blend.test, store.dataset, sample_of(options, metric), again)
         if sha256(again) != card["sha256"]:
             raise Problem(f"{entry.file} comes out otherwise now; were its libraries or its machine others?")
-    terminal.console.print(f"{entry.file} comes out the same, byte for byte")
+    anew = f"{waiting} folds trained anew" if waiting else "from the predictions that are kept"
+    terminal.console.print(f"{entry.file} comes out the same, byte for byte, {anew}")
 
 
 def predict(options: argparse.Namespace) -> None:

@@ -52,8 +52,8 @@ def _tell(options: argparse.Namespace, dataset: "Dataset") -> None:
     if form == "labels" and sample.answer is None and metric.of_labels is None and len(dataset.classes) == 2:
         choice = 'answer = "labels" or answer = "probabilities"'
         raise Problem(f"{metric.name} may be of labels or of probabilities; tell {choice} in {folder / rules.FILE}")
-    print(f"asked for {form} in {first(wanted.columns[1:], 3)}; won by {metric.name}")
-    print(f"if that is not so, tell it in {folder / rules.FILE}", flush=True)
+    print(f"to be submitted: {form}, in column {first(wanted.columns[1:], 3)}; metric: {metric.name}")
+    print(f"if any of this is wrong, correct it in {folder / rules.FILE}", flush=True)
 
 
 def cv(options: argparse.Namespace) -> None:
@@ -109,6 +109,7 @@ def submit(options: argparse.Namespace) -> None:
         others = [blending.blend(name) for name in BLENDERS]
         terminal.console.print(terminal.blends(blend, others, labels, metric))
         terminal.console.print(terminal.advice(helps))
+    terminal.console.print(terminal.next_step(DATA / options.competition))
     page, made = page_of(options, store), (entry.folder / "card.json").stat().st_mtime_ns
     # The page bears its card's time: which of two is the later a clock that was set back cannot tell.
     if not page.exists() or page.stat().st_mtime_ns != made:

@@ -72,5 +72,10 @@ def among_pixels(recipe: Neighbourhood, seed: int) -> Pipeline:
     return make_pipeline(Pixels(), KNeighborsClassifier(recipe.neighbours, algorithm="brute"))
 
 
+def search_among_pixels(trial: "BaseTrial") -> None:
+    """There is nothing else."""
+    trial.suggest_int("neighbours", 1, 15)
+
+
 SPEC = classical(pipeline, Neighbourhood(), search, seconds=18)
-VARIANTS = {"pixels": classical(among_pixels, Neighbourhood(neighbours=3), search, seconds=30)}
+VARIANTS = {"pixels": classical(among_pixels, Neighbourhood(neighbours=3), search_among_pixels, seconds=30)}
