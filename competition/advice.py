@@ -69,7 +69,8 @@ def _twin(members: Sequence[Predictions], whole: Blend, place: int) -> float:
     """The expected log loss that a second network of a member's kind would save on test rows.
 
     Each fold's network is one of the kind. How much the blend gains from having all of them instead of one tells the
-    variance of one; of what is left of it, twice as many would take away half. What the labels are is taken from the blend.
+    variance of one; of what is left of it, twice as many would take away half. What the labels are is taken from the
+    blend.
     """
     folds = len(members[0].test)
     if folds < 2:

@@ -274,7 +274,7 @@ def _connected(address: str) -> Client:
             told = str(error)
             break
     else:
-        told = "it greets us wrongly"
+        told = "something else does"
     remedy = "start one with `make scheduler`, or look whether the address is right"
     raise Problem(f"no Dask scheduler answers at {address} ({told}); {remedy}") from None
 

@@ -8,6 +8,7 @@
     limits = {rotation = 0} # beyond which a change may make another class of an image: rotation, shift, zoom, shear
     metric = "macro F1"     # accuracy, log loss, AUC, macro F1, QWK, or your own, module:function
     answer = "labels"       # what is submitted: "labels" or "probabilities"
+    public = 0.3            # the share of the test rows that the leaderboard scores
 
 Each line may be left out: label and id are inferred from the columns, the shape from their number, the answer from the
 sample submission; which symmetries help is found out in each training, and the metric is accuracy.
@@ -25,7 +26,7 @@ from competition.recipe import SYMMETRIES, Symmetry, Warp
 Answer = Literal["labels", "probabilities"]
 
 FILE = "competition.toml"
-AFTERWARDS = ("symmetries", "limits", "metric", "answer")  # they change no data
+AFTERWARDS = ("symmetries", "limits", "metric", "answer", "public")  # they change no data
 LIMITED = tuple(one.name for one in fields(Warp) if one.name != "symmetries")
 
 
@@ -41,6 +42,7 @@ class Rules:
     limits: dict[str, float] = field(default_factory=dict)
     metric: str = "accuracy"
     answer: Answer | None = None
+    public: float = 1.0
 
     @property
     def text(self) -> str:
@@ -67,6 +69,7 @@ def read(folder: Path) -> Rules:
         "limits": _limits,
         "metric": _metric,
         "answer": _answer,
+        "public": _share,
     }
     try:
         return Rules(**{name: checks.get(name, _column)(name, value) for name, value in told.items()})
@@ -119,3 +122,9 @@ def _answer(name: str, value: Any) -> Answer:
         if value == answer:
             return answer
     raise ValueError(f'{name} is {value!r}; "labels" or "probabilities" was expected')
+
+
+def _share(name: str, value: Any) -> float:
+    if _is_limit(value) and 0 < value <= 1:
+        return float(value)
+    raise ValueError(f"{name} is {value!r}; a share above 0 and up to 1 was expected, such as {name} = 0.3")

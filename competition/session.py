@@ -107,6 +107,13 @@ def metric_of(options: argparse.Namespace) -> "Metric":
         raise Problem(f"{folder / rules.FILE}: {problem}") from None
 
 
+def scored_rows(options: argparse.Namespace, dataset: "Dataset") -> float:
+    """How many test rows the leaderboard scores."""
+    from competition.rules import read
+
+    return read(DATA / options.competition).public * len(dataset.test_ids)
+
+
 def origin_of(options: argparse.Namespace, store: "Store") -> "Origin":
     """All that decides how a submission comes out."""
     from competition import rules

@@ -240,12 +240,10 @@ def next_step(folder: Path) -> str:
     told = f"next: make {verb} COMPETITION={shlex.quote(folder.name)}"
     if not is_embedded(folder):
         return told
-    return (
-        f"{told}, once, at the end; these rows are for practice, and for Kaggle's own: make submit COMPETITION={DIGITS}"
-    )
+    return f"{told}, once, at the end (practice rows; Kaggle's own: make submit COMPETITION={DIGITS})"
 
 
-def against_leaderboard(entry: Entry, metric: Metric, value: float, rows: int) -> str:
+def against_leaderboard(entry: Entry, metric: Metric, value: float, rows: float) -> str:
     """Cross-validation's promise beside the leaderboard's word on so many rows: news or noise."""
     local = Score(*entry.card["score"])
     public = Score(value, local.standard_error * float(np.sqrt(entry.card["rows"] / rows)))

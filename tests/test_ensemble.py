@@ -131,6 +131,14 @@ def test_auto_takes_what_beats_the_mean_beyond_noise(rows):
     assert chosen.log_loss.value < blend(members, labels, held_out, "mean").log_loss.value - 0.1
 
 
+def test_of_two_folds_auto_tells_the_score_of_what_it_submits(rows):
+    random, labels, test_labels, _ = rows
+    members = [member("good", labels, test_labels, 2.0, random), guesser("useless", random)]
+    halves = np.arange(ROWS) % 2
+    chosen = blend(members, labels, halves)
+    assert (chosen.oof == blend(members, labels, halves, chosen.blender).oof).all()
+
+
 def test_an_unknown_blender_is_told_with_those_there_are():
     with pytest.raises(Problem, match="no blender 'median'; choose from auto, mean, geometric"):
         require("median")

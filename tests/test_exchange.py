@@ -90,6 +90,7 @@ def valued(row, column, value):
         (valued(4, "3", "high"), "row 5 has a value that is no number"),
         (valued(4, "3", -0.2), "row 5 has a negative probability"),
         (valued(4, "3", 2.0), "row 5 does not sum to 1"),
+        (valued(4, "fold", None), "row 5 has no fold"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_place(change, message, store, files):

@@ -51,6 +51,29 @@ def test_cv_submit_grade(command, tmp_path):
     assert accuracy > 94 and "opened 1 times" in done.stdout
 
 
+def test_a_run_that_was_stopped_is_reproduced_as_far_as_it_went(command, tmp_path):
+    asked = command("submit", *SMALL, "--models", "knn", "mlp")
+    assert asked.returncode == 0, asked.stderr
+    for path in (tmp_path / "folds" / "digits8" / "2-folds-seed-0" / "mlp").glob("fold-*"):
+        path.unlink()
+    card = tmp_path / "submissions" / "digits8" / "001-knn-mlp" / "card.json"
+    only = command("submit", *SMALL, "--models", "knn")
+    told, first = (json.loads(path.read_text()) for path in (card, card.parents[1] / "002-knn" / "card.json"))
+    stopped = {**told, **{name: first[name] for name in ("members", "blender", "score", "sha256")}}
+    card.write_text(json.dumps(stopped))  # as it was when knn was complete and mlp was not
+    done = command("reproduce", "--competition", "digits8", "--number", "1")
+    assert only.returncode == 0 and "byte for byte, from the predictions" in done.stdout, done.stderr
+
+
+def test_what_is_asked_of_a_submission_is_not_answered_by_others(command, tmp_path):
+    assert command("submit", *SMALL, "--models", "knn").returncode == 0
+    adopted = tmp_path / "folds" / "digits8" / "parameters" / "knn.json"
+    adopted.parent.mkdir()
+    adopted.write_text('{"settings": {"neighbours": 9}}')
+    done = command("predict", "data/digits8/test.csv", "--competition", "digits8")
+    assert done.returncode == 2 and "001-knn was made when knn was another; " in done.stderr
+
+
 def test_a_submission_is_numbered_reproduced_and_scored(command, tmp_path):
     assert "submission 1: " in command("submit", *SMALL, "--models", "knn").stdout
     assert "submission 1: " in command("submit", *SMALL, "--models", "knn").stdout
@@ -58,9 +81,11 @@ def test_a_submission_is_numbered_reproduced_and_scored(command, tmp_path):
     assert "submission 2: " in done.stdout and "labels differ from the submission before, such as" in done.stdout
     place = ("--competition", "digits8", "--number", "2")
     done = command("reproduce", *place)
-    assert done.returncode == 0 and "byte for byte" in done.stdout, done.stderr
+    assert done.returncode == 0 and "byte for byte, from the predictions that are kept" in done.stdout, done.stderr
     done = command("score", *place, "--value", "0.9")
     assert done.returncode == 0 and "90.000 ± 0.949 % on the leaderboard" in done.stdout, done.stderr
+    (tmp_path / "data" / "digits8" / "competition.toml").write_text("public = 0.25")
+    assert "90.000 ± 1.897 % on the leaderboard" in command("score", *place, "--value", "0.9").stdout
     assert command("grade", "--competition", "digits8").returncode == 0
     ledger = pd.read_csv(tmp_path / "submissions" / "ledger.csv")
     assert ledger["number"].tolist() == [1, 2] and ledger["leaderboard"].tolist()[1] == 0.9

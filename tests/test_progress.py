@@ -28,7 +28,7 @@ def test_a_log_line_tells_the_score_so_far_and_the_time_to_go(progress):
     assert progress.hear(task, "started") is None
     assert progress.hear(task, "epoch", Point(1, 5, 0.3, 900.0, 2**30, 1.0, 0.1, 1.0, 0.1)) is None
     line = progress.hear(task, "finished", finished(progress, 0))
-    assert line.startswith("knn fold 0 took 0:10; knn has 100.000 ± 0.000 % so far; to go ")
+    assert line.startswith("knn fold 0 took 0:10; knn has 100.000 ± 0.333 % so far; to go ")
 
 
 def test_the_time_to_go_follows_the_measured_speed(progress):
@@ -38,6 +38,23 @@ def test_the_time_to_go_follows_the_measured_speed(progress):
     progress.seconds["mlp"][0] = 0.1
     progress.hear(Task(MEMBERS[1], 0), "finished", finished(progress, 0, seconds=0.1))
     assert slow > 100 * progress.left() > 0
+
+
+def test_a_fold_is_one_workers_however_many_are_idle(dataset, tmp_path):
+    store = Store(tmp_path, dataset, split(dataset, 5, 0))
+    slow = Progress(store, MEMBERS[:1], LocalWorkers(), ACCURACY)
+    slow.workers._jobs = 16
+    slow.hear(Task(MEMBERS[0], 0), "finished", finished(slow, 0, seconds=600.0))
+    assert slow.left() == 600 and not slow.fits(MEMBERS[0], 599)
+    slow.workers._jobs = 3
+    assert slow.left() == 1200
+
+
+def test_where_there_are_gpus_a_network_waits_for_one(dataset, tmp_path):
+    store, quick = Store(tmp_path, dataset, split(dataset, 4, 0)), Member.named("quick")
+    progress = Progress(store, [quick], LocalWorkers(gpus=["0"]), ACCURACY)
+    progress.hear(Task(quick, 0), "finished", finished(progress, 0, seconds=10.0))
+    assert progress.left() == 30
 
 
 def test_between_epochs_the_time_to_go_runs_down(monkeypatch):

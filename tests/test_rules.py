@@ -41,7 +41,7 @@ def test_what_is_made_of_images_and_answers_changes_no_data(tmp_path):
         ("label: digit", "competition.toml cannot be read: Expected '='"),
         (
             'colour = "red"',
-            "colour is unknown; there are label, id, group, shape, symmetries, limits, metric, answer",
+            "colour is unknown; there are label, id, group, shape, symmetries, limits, metric, answer, public",
         ),
         ("label = 7", 'label is 7; a column was expected, such as label = "name"'),
         ('group = ""', "group is ''; a column was expected"),
@@ -56,6 +56,7 @@ def test_what_is_made_of_images_and_answers_changes_no_data(tmp_path):
             r"limits is {'colour': 1}; numbers from 0 were expected of rotation, shift, zoom, shear",
         ),
         ("limits = {zoom = -1}", r"limits is {'zoom': -1}; numbers from 0"),
+        ("public = 30", "public is 30; a share above 0 and up to 1 was expected, such as public = 0.3"),
         ('answer = "both"', 'answer is \'both\'; "labels" or "probabilities" was expected'),
         ("metric = 3", "metric is 3; a metric was expected, such as metric = "),
         ("shape = [28, true]", r"shape is \[28, True\]; height, width"),

@@ -18,7 +18,7 @@ def worker(options: argparse.Namespace) -> None:
     from competition.compute import FRUGAL, ONE_THREAD, LocalWorkers
 
     if not options.cluster:
-        raise Problem("whom to serve is not told; run `make worker CLUSTER=tcp://HOST:8786`")
+        raise Problem("no scheduler is named; run `make worker CLUSTER=tcp://HOST:8786`")
     if not find_spec("distributed"):
         raise Problem("a cluster needs Dask; run `make worker`, or: pip install -r requirements-cluster.txt")
     ours = LocalWorkers(options.jobs)

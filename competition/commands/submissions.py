@@ -16,6 +16,7 @@ from competition.session import (
     open_submission,
     origin_of,
     sample_of,
+    scored_rows,
 )
 
 
@@ -60,7 +61,8 @@ def upload(options: argparse.Namespace) -> None:
     if outcome.score is None:
         raise Problem(f"Kaggle refuses {entry.file}: {outcome.reason or outcome.status}")
     ledger.record(options.competition, sha256(entry.file), metric.name, "leaderboard", outcome.score)
-    terminal.console.print(terminal.against_leaderboard(entry, metric, outcome.score, len(dataset.test_ids)))
+    rows = scored_rows(options, dataset)
+    terminal.console.print(terminal.against_leaderboard(entry, metric, outcome.score, rows))
 
 
 def score(options: argparse.Namespace) -> None:
@@ -72,7 +74,7 @@ def score(options: argparse.Namespace) -> None:
 
     ledger = Ledger(SUBMISSIONS)
     entry = ledger.entry(options.competition, options.number)
-    metric, rows = named(entry.card["metric"]), len(open_dataset(options).test_ids)
+    metric, rows = named(entry.card["metric"]), scored_rows(options, open_dataset(options))
     ledger.record(options.competition, sha256(entry.file), metric.name, "leaderboard", options.value)
     terminal.console.print(terminal.against_leaderboard(entry, metric, options.value, rows))
 
