@@ -43,7 +43,7 @@ def test_presets_are_graded_once(command, monkeypatch, tmp_path):
     source.write_text(
         "import competition.presets as p\n"
         "p.COMPETITION, p.PRESETS = 'digits8', (p.Preset('knn:pixels', 'neighbours', '96.91 %'),)\n"
-        "import competition.terminal as t\nt.PRESETS = p.PRESETS\n"
+        "import competition.terminal.measures as t\nt.PRESETS = p.PRESETS\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for again in (False, True):

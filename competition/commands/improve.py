@@ -54,6 +54,7 @@ def _decide(options: argparse.Namespace, search: "Search", hear: "Say", end: flo
     from competition import plots, terminal
     from competition.adoption import winner
     from competition.parameters import adopt
+    from competition.progress import clock
 
     folder, kind = FOLDS / options.competition, search.member.kind
     if page := plots.write(search.study, folder / "tuning" / f"{kind}.html"):
@@ -61,12 +62,12 @@ def _decide(options: argparse.Namespace, search: "Search", hear: "Say", end: flo
     if not search.candidates:
         told = f"{kind}: nothing better was found in {search.tried} trials"
         if waiting := search.total - search.tried:
-            needed = terminal.clock(search.left() + search.judging_seconds())
+            needed = clock(search.left() + search.judging_seconds())
             told += f"; the {waiting} others and a judgement take about {needed}: give it a BUDGET of as much"
         terminal.console.print(told)
         return
     if time.monotonic() + search.judging_seconds() > end:
-        needed = terminal.clock(search.judging_seconds())
+        needed = clock(search.judging_seconds())
         terminal.console.print(f"{kind}: no time is left to judge what was found; give it a BUDGET of {needed} or more")
         return
     terminal.console.print(f"{kind}: judging the best on {search.place.other_folds.name} ...")
