@@ -70,7 +70,7 @@ def multiply_adds(model: "keras.Model") -> int:
 def _train(worker: int, say: Say, member: Member, dataset: Dataset) -> tuple[int, int, float]:
     """In a worker: parameters, multiply-adds, images a second."""
     rows = BATCHES * member.recipe.batch
-    images, labels = (np.resize(array, (rows, *array.shape[1:])) for array in (dataset.images, dataset.labels))
+    images, labels = (np.resize(array[:rows], (rows, *array.shape[1:])) for array in (dataset.images, dataset.labels))
     recipe = replace(member.recipe, epochs=EPOCHS, least_steps=0)
     network: Any = member.spec.build(recipe, worker, images.shape[1:], len(dataset.classes))
     ends: list[float] = []

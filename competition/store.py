@@ -77,7 +77,9 @@ class Store:
         self._write(path, result.held_out, result.test, result.made_of)
 
     def take_in(self, member: Member, by_fold: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Keep imported predictions as if they had been made here."""
+        """Keep imported predictions as if they had been made here; those of before go first, lest both be mixed."""
+        for fold in range(len(by_fold)):
+            self._path(member, fold).unlink(missing_ok=True)
         digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for both in by_fold for part in both))
         made_of = ingredients(member, self.dataset, self.folds) | {"imported": digest.hexdigest()}
         for fold, (held_out, test) in enumerate(by_fold):

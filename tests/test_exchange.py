@@ -100,6 +100,25 @@ def test_what_does_not_fit_is_refused_with_its_place(change, message, store, fil
         list(read(oof, test, None, store.dataset, store.folds))
 
 
+def test_an_import_that_is_killed_does_not_mix_two_predictors(store, files, monkeypatch):
+    _, oof, test = files
+    member, given = Member.named("@theirs"), list(read(oof, test, None, store.dataset, store.folds))
+    store.take_in(member, given)
+    write, calls = store._write, []
+
+    def killed(*what):
+        calls.append(what)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        write(*what)
+
+    monkeypatch.setattr(Store, "_write", staticmethod(killed))
+    with pytest.raises(KeyboardInterrupt):
+        store.take_in(member, [(held_out[:, ::-1], said) for held_out, said in given])
+    with pytest.raises(Problem, match="@theirs is not imported"):
+        unfinished(store, [member])
+
+
 def test_a_member_that_is_not_imported_is_told_with_the_command(store):
     with pytest.raises(Problem, match="@theirs is not imported for 2-folds-seed-0; run `python -m competition import"):
         unfinished(store, [Member.named("@theirs")])
