@@ -24,7 +24,7 @@ def in_order(members: Sequence[Member]) -> list[Member]:
 def unfinished(store: Store, members: Sequence[Member]) -> dict[Task, str]:
     """The tasks that have to be done, in order, each with the reason."""
     for member in members:
-        if member.imported and store.changed(member, 0):
+        if member.imported and any(store.changed(member, fold) for fold in range(store.folds.count)):
             name = member.name.removeprefix("@")
             how = f"python -m competition import {name} --oof FILE --test FILE"
             raise Problem(f"{member.name} is not imported for {store.folds.name}; run `{how}`")
