@@ -7,8 +7,9 @@ SHELL := /bin/bash
 COMPETITION ?= digits
 known = ASLEEP BLEND BUDGET CLUSTER COMPETITION FILE FILES FOLDS FULL JOBS JSON MODELS NUMBER PORT SEED STORAGE TASKS TRIALS
 given := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
-ifneq ($(filter-out $(known) MAKEFLAGS SHELL,$(given)),)
-$(error nothing is known of $(filter-out $(known),$(given)); there are $(known))
+unknown := $(filter-out $(known) CUDA_% DASK_% KERAS_% MAKEFLAGS PYT% SHELL TF_%,$(given))  # those of libraries pass
+ifneq ($(strip $(unknown)),)
+$(error $(strip $(unknown)) is unknown; there are $(known))
 endif
 options = --competition "$(COMPETITION)"
 training = $(options) $(if $(MODELS),--models $(MODELS)) $(if $(FOLDS),--folds $(FOLDS)) \

@@ -147,6 +147,14 @@ def test_make_help_lists_every_verb():
     assert all(f"\n  {verb} " in printed for verb in verbs)
 
 
+@pytest.mark.parametrize(
+    ("given", "is_known"), [("MODEL=svm", False), ("MODELS=knn svm", True), ("KERAS_BACKEND=jax", True)]
+)
+def test_a_variable_that_make_does_not_know_is_refused(given, is_known):
+    done = subprocess.run(["make", "--dry-run", "cv", given], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) is is_known and ("MODEL is unknown; there are" in done.stderr) is not is_known
+
+
 def test_the_file_tree_in_the_guide_is_the_real_one():
     tree = re.search(r"```\ncompetition/\n(.*?)```", (ROOT / "docs" / "layout.md").read_text(), re.S)
     assert tree
