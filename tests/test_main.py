@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import date
 from io import StringIO
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -174,6 +175,7 @@ def test_tune_adopts_what_is_proved_and_cv_takes_it(command, tmp_path, own_compe
     adopted = json.loads(softened.read_text())
     assert adopted["settings"]["c"] > 0.1 and adopted["p_value"] < adopted["needed"]
     assert adopted["difference"] < 0 and adopted["study"].startswith("digits8 svm 5-folds-seed-0")
+    assert adopted["log_loss"] < adopted["present"] and adopted["trial"] > 0 and adopted["date"] == str(date.today())
     assert "svm: adopted" in tuned.stdout and (tmp_path / "folds" / "digits8" / "tuning" / "svm.html").exists()
     trained = command("cv", "--competition", "digits8", "--folds", "2", "--models", "svm")
     assert "svm has the settings of folds/digits8/parameters/svm.json" in trained.stdout
