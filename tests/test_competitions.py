@@ -102,6 +102,7 @@ def test_where_log_loss_wins_probabilities_are_submitted_and_scored(command, own
     assert f"{ledger['local']:.4f} ± {ledger['local_error']:.4f} out of fold" in scored and "news: look for" in scored
 
 
+@pytest.mark.slow
 def test_of_two_classes_it_is_told_whether_labels_or_probabilities_are_submitted(command, own_competition, tmp_path):
     train = pd.read_csv(own_competition / "train.csv")
     train.assign(label=train["label"] % 2).to_csv(own_competition / "train.csv", index=False)

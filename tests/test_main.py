@@ -53,15 +53,15 @@ def test_cv_submit_grade(command, tmp_path):
 
 
 def test_a_run_that_was_stopped_is_reproduced_as_far_as_it_went(command, tmp_path):
-    asked = command("submit", *SMALL, "--models", "knn", "mlp")
+    asked = command("submit", *SMALL, "--models", "knn", "knn:pixels")
     assert asked.returncode == 0, asked.stderr
-    for path in (tmp_path / "folds" / "digits8" / "2-folds-seed-0" / "mlp").glob("fold-*"):
+    for path in (tmp_path / "folds" / "digits8" / "2-folds-seed-0" / "knn:pixels").glob("fold-*"):
         path.unlink()
-    card = tmp_path / "submissions" / "digits8" / "001-knn-mlp" / "card.json"
+    card = tmp_path / "submissions" / "digits8" / "001-knn-knn_pixels" / "card.json"
     only = command("submit", *SMALL, "--models", "knn")
     told, first = (json.loads(path.read_text()) for path in (card, card.parents[1] / "002-knn" / "card.json"))
     stopped = {**told, **{name: first[name] for name in ("members", "blender", "score", "sha256")}}
-    card.write_text(json.dumps(stopped))  # as it was when knn was complete and mlp was not
+    card.write_text(json.dumps(stopped))  # as it was when knn was complete and the other was not
     done = command("reproduce", "--competition", "digits8", "--number", "1")
     assert only.returncode == 0 and "byte for byte, from the predictions" in done.stdout, done.stderr
 
