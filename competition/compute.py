@@ -190,9 +190,12 @@ class LocalWorkers(Workers):
 
     def able(self, task: Any) -> int:
         """Where there are GPUs, those that want one wait for them, and the others share the rest of the cores."""
-        if not self.gpus:
-            return self.jobs
-        return len(self.gpus) if wants_gpu(task) else max(self.jobs - len(self.gpus), 1)
+        return len(self.gpus) if self.gpus and wants_gpu(task) else self._without_gpu
+
+    @property
+    def _without_gpu(self) -> int:
+        """How many have a core and no GPU."""
+        return max(self.jobs - len(self.gpus), 1)
 
     @contextmanager
     def crew(self, work: Work) -> "Iterator[_LocalCrew]":
@@ -200,7 +203,7 @@ class LocalWorkers(Workers):
         with Line() as line, tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
             # Loky replaces a worker that has grown by 300 MB since its first task, as networks do; that is welcome.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-            owners = [*self.gpus, *[None] * max(self.jobs - len(self.gpus), 1)]
+            owners = [*self.gpus, *[None] * self._without_gpu]
             workers = [
                 _spawned(line, Path(scratch) / f"{number}", gpu, bool(self.gpus)) for number, gpu in enumerate(owners)
             ]

@@ -23,14 +23,13 @@ def in_order(members: Sequence[Member]) -> list[Member]:
 
 def unfinished(store: Store, members: Sequence[Member]) -> dict[Task, str]:
     """The tasks that have to be done, in order, each with the reason."""
-    for member in members:
-        if member.imported and any(store.changed(member, fold) for fold in range(store.folds.count)):
-            name = member.name.removeprefix("@")
-            how = f"python -m competition import {name} --oof FILE --test FILE"
-            raise Problem(f"{member.name} is not imported for {store.folds.name}; run `{how}`")
     tasks = (Task(member, fold) for member in in_order(members) for fold in range(store.folds.count))
     reasons = ((task, store.changed(task.member, task.fold)) for task in tasks)
-    return {task: reason for task, reason in reasons if reason}
+    found = {task: reason for task, reason in reasons if reason}
+    if missing := next((task.member.name for task in found if task.member.imported), None):
+        how = f"python -m competition import {missing.removeprefix('@')} --oof FILE --test FILE"
+        raise Problem(f"{missing} is not imported for {store.folds.name}; run `{how}`")
+    return found
 
 
 def cross_validate(

@@ -175,14 +175,13 @@ def needs(dataset: Dataset, plan: Plan) -> Finding:
     """Memory and disk against what is there, and the time by the speed of this machine."""
     memory, disk = psutil.virtual_memory().available, shutil.disk_usage(plan.place.resolve()).free
     folds, jobs = plan.folds, plan.jobs
-    taught = len(dataset.labels) * (1 - 1 / folds)
-    held = max(
-        member.memory(len(dataset.images) * (1 - 1 / folds), dataset.images.shape[1:]) for member in plan.members
-    )
+    rows, *shape = dataset.images.shape
+    share = 1 - 1 / folds  # that teaches
+    held = max(member.memory(share * rows, tuple(shape)) for member in plan.members)
     asked = jobs * max(MEMORY, held)
     predictions = 4 * len(dataset.classes) * (len(dataset.labels) + folds * len(dataset.test_ids))
     written = len(plan.members) * (predictions + folds * MODEL)
-    fold = sum(member.seconds(taught) for member in plan.members)
+    fold = sum(member.seconds(share * len(dataset.labels)) for member in plan.members)
     minutes = folds * fold / jobs / 60 * USUAL_PEAK / plan.peak
     room = (
         f"{asked / 1e9:.1f} of {memory / 1e9:.1f} GB free memory, {written / 1e9:.1f} of {disk / 1e9:.1f} GB free disk"

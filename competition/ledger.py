@@ -111,6 +111,11 @@ class Entry:
             raise Problem(f"{path} is damaged ({error}); the same `make submit` writes another: rm {path}") from None
 
     @property
+    def commit(self) -> str:
+        """The commit of the code that made it, for a command to go back to."""
+        return self.card["git"].get("commit", "that made it")
+
+    @property
     def line(self) -> dict[str, str]:
         """The card in a line of the ledger, nothing scored yet."""
         card = self.card

@@ -114,7 +114,7 @@ class Progress:
         ends = [0.0] * max(workers - len(running), 0) + running
         for _ in range(waiting):
             heapq.heapreplace(ends, ends[0] + expected)
-        return max(ends, default=0.0)
+        return max(ends)
 
     def fits(self, member: Member, seconds: float) -> bool:
         """Whether all that the member still needs can be done in so many seconds, all workers together."""

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.ndimage import affine_transform
 from scipy.stats import binomtest
 
-from competition.spec import Predictor
+from competition.spec import Images, Predictor
 
 Change = Callable[[np.ndarray], np.ndarray]
 
@@ -86,12 +86,13 @@ CHANGES: dict[str, Change] = {
 }
 
 
-def effects(model: Predictor, images: np.ndarray, labels: np.ndarray) -> Iterator[Effect]:
+def effects(model: Predictor, images: Images, labels: np.ndarray) -> Iterator[Effect]:
     """What each change does to the rows that the model gets right as they are; at most EXAMPLES of them."""
-    right = model.predict_proba(images[:EXAMPLES]).argmax(axis=1) == labels[:EXAMPLES]
-    images, labels = images[:EXAMPLES][right], labels[:EXAMPLES][right]
+    shown, labels = images[:EXAMPLES], labels[:EXAMPLES]
+    right = model.predict_proba(shown).argmax(axis=1) == labels
+    shown, labels = shown[right], labels[right]
     for name, change in CHANGES.items():
-        taken_for = model.predict_proba(change(images)).argmax(axis=1)
+        taken_for = model.predict_proba(change(shown)).argmax(axis=1)
         k = max(labels.max(), taken_for.max()) + 1
         counts = np.bincount(labels * k + taken_for, minlength=k * k).reshape(k, k)
         rows = np.maximum(counts.sum(axis=1), 1)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from competition.ledger import Entry, Origin
     from competition.metrics import Metric
     from competition.models import Member
+    from competition.rules import Rules
     from competition.store import Predictions, Store
     from competition.submission import Sample
     from competition.task import Task
@@ -81,10 +82,9 @@ def open_submission(options: argparse.Namespace) -> "tuple[Entry, Store, list[Me
     members = [member_of(options, name) for name in entry.card["members"]]
     for member in members:
         if store.fingerprint(member) != origin["members"][member.name]:
-            commit = entry.card["git"].get("commit", "that made it")
             raise Problem(
                 f"{entry.folder} was made when {member.name} was another; take NUMBER= of a later submission, run "
-                f"`make submit`, or go back: git checkout {commit}"
+                f"`make submit`, or go back: git checkout {entry.commit}"
             )
     return entry, store, members
 
@@ -96,33 +96,37 @@ def sample_of(options: argparse.Namespace, metric: "Metric") -> "Sample":
     return asked(DATA / options.competition, metric)
 
 
+def rules_of(options: argparse.Namespace) -> "Rules":
+    """What the user tells of the competition beside its files."""
+    from competition.rules import read
+
+    return read(DATA / options.competition)
+
+
 def metric_of(options: argparse.Namespace) -> "Metric":
     """What the competition's leaderboard ranks by."""
-    from competition import metrics, rules
+    from competition.metrics import named
+    from competition.rules import FILE
 
-    folder = DATA / options.competition
+    metric = rules_of(options).metric
     try:
-        return metrics.named(rules.read(folder).metric)
+        return named(metric)
     except Problem as problem:
-        raise Problem(f"{folder / rules.FILE}: {problem}") from None
+        raise Problem(f"{DATA / options.competition / FILE}: {problem}") from None
 
 
 def scored_rows(options: argparse.Namespace, dataset: "Dataset") -> float:
     """How many test rows the leaderboard scores."""
-    from competition.rules import read
-
-    return read(DATA / options.competition).public * len(dataset.test_ids)
+    return rules_of(options).public * len(dataset.test_ids)
 
 
 def origin_of(options: argparse.Namespace, store: "Store") -> "Origin":
     """All that decides how a submission comes out."""
-    from competition import rules
     from competition.ledger import Origin
 
     asked = {member.name: store.fingerprint(member) for member in members_of(options)}
     data, folds = store.dataset.digest, store.folds
-    answer = rules.read(DATA / options.competition).answer
-    metric = metric_of(options).name
+    metric, answer = metric_of(options).name, rules_of(options).answer
     return Origin(options.competition, data, folds.name, folds.digest, asked, options.blend, metric, answer)
 
 
@@ -138,10 +142,9 @@ def member_of(options: argparse.Namespace, name: str) -> "Member":
     """The member of this name, with the settings that tuning adopted for the competition, and those of its rules."""
     from competition.models import Member
     from competition.parameters import adopted, ruled
-    from competition.rules import read
 
     member = adopted(FOLDS / options.competition, Member.named(name))
-    return ruled(member, read(DATA / options.competition))
+    return ruled(member, rules_of(options))
 
 
 def workers_of(options: argparse.Namespace) -> "Workers":

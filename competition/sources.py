@@ -112,17 +112,11 @@ def _unpack_pictures(folder: Path) -> None:
 
     These two may themselves lie in an archive.
     """
-    for archive in sorted(folder.glob("*.zip")):
-        with _opened(archive) as members:
-            for name in FOLDERS:
-                inner = next((one for one in members.namelist() if PurePosixPath(one).name == f"{name}.zip"), None)
-                if inner and not (folder / f"{name}.zip").exists():
-                    with (
-                        members.open(inner) as source,
-                        whole(folder / f"{name}.zip") as target,
-                        target.open("wb") as copy,
-                    ):
-                        shutil.copyfileobj(source, copy)
+    if has_pictures(folder):
+        return
+    for packed in (f"{name}.zip" for name in FOLDERS):
+        if not (folder / packed).exists():
+            _unpack_beside(folder, packed)
     found: dict[str, tuple[Path, list[tuple[zipfile.ZipInfo, PurePosixPath]]]] = {}
     for archive in sorted(folder.glob("*.zip")):
         with _opened(archive) as members:

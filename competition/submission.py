@@ -66,7 +66,8 @@ def classes_asked(sample: Sample, wanted: pd.DataFrame, classes: np.ndarray) -> 
     if sample.answer == "labels" or (sample.answer is None and not has_fractions):
         return None
     if len(classes) == 2:
-        return np.array([list(classes.astype(str)).index(columns[0]) if columns[0] in classes.astype(str) else 1])
+        named = np.flatnonzero(classes.astype(str) == columns[0])
+        return named if len(named) else np.array([1])
     why = "has fractions" if has_fractions else "has one column for probabilities"
     raise Problem(f"{sample.path} {why}; {len(classes)} classes need a column each: {first(classes, 12)}")
 

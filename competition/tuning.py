@@ -326,9 +326,8 @@ class _Driver:
         if lease and abs(lease["until"] - time.time()) > SKEW:
             return False  # it ran out long ago, or the clock that gave it has been set back since
         # Whose clock is right nobody knows: by ours, one that is not renewed for as long as it was given has run out.
-        known, since = self.seen.get(trial.number, (None, now))
-        if known != lease or trial.number not in self.seen:
-            since = now
+        known, since = self.seen.get(trial.number, (lease, now))
+        since = since if known == lease else now
         self.seen[trial.number] = lease, since
         return now - since < (LEASE if lease else SIGNING)
 

@@ -159,6 +159,14 @@ def test_a_run_ends_when_its_budget_does(command, tmp_path):
     assert "the time is up" in done.stdout or "is left out" in done.stdout
 
 
+def test_what_is_left_alone_is_told_and_nothing_else(command, own_competition):
+    train = pd.read_csv(own_competition / "train.csv")
+    ids = pd.DataFrame({"IMAGEID": np.arange(len(train)) + 1})  # the sample writes it otherwise
+    pd.concat([ids, train], axis=1).to_csv(own_competition / "train.csv", index=False)
+    done = command("data", "--competition", "digits8")
+    assert done.returncode == 0 and "left alone" not in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize("text", ["20", "soon", "0m", ""])
 def test_what_is_no_duration_is_told(text, command):
     done = command("submit", *SMALL, "--budget", text)

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from competition.problem import Problem
-from competition.session import DATA, FOLDS, alarm, members_of, metric_of, open_store, require_rows, workers_of
+from competition.session import FOLDS, alarm, members_of, metric_of, open_store, require_rows, rules_of, workers_of
 
 if TYPE_CHECKING:
     from competition.campaign import Search
@@ -22,15 +22,14 @@ def tune(options: argparse.Namespace) -> None:
     from competition import terminal
     from competition.campaign import Place, Search, turns
     from competition.folds import frozen
-    from competition.rules import read
     from competition.studies import open_storage, stored
 
     store = open_store(options)
     other = frozen(store.dataset, store.folder, options.folds, options.seed + 1)
     storage = open_storage(options.storage, store.folder)
     workers = workers_of(options)
-    rules = read(DATA / options.competition)
-    place = Place(options.competition, metric_of(options), rules, store.dataset, store.folds, other, workers, storage)
+    told = metric_of(options), rules_of(options)
+    place = Place(options.competition, *told, store.dataset, store.folds, other, workers, storage)
     kinds = {member.kind: member for member in members_of(options) if not member.imported and member.seed == 0}
     if not kinds:
         raise Problem("nothing to tune: name models without a seed, such as MODELS=quick")

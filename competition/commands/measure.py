@@ -8,15 +8,13 @@ from competition.session import DATA, FOLDS, SUBMISSIONS, member_of, members_of,
 
 def safety(options: argparse.Namespace) -> None:
     """Show to the first model, on rows that it was not trained on, which changes of images change their class."""
-    import numpy as np
-
     from competition import safety, terminal
+    from competition.spec import Rows
 
     store = open_store(options)
     member, fold = member_of(options, options.models[0]), 0
     held_out = store.folds.held_out == fold
-    rows = np.flatnonzero(held_out)[: safety.EXAMPLES]
-    images, labels = store.dataset.images[rows], store.dataset.labels[rows]
+    images, labels = Rows(store.dataset.images, held_out), store.dataset.labels[held_out]
     found = safety.effects(store.kept(member, fold), images, labels)
     terminal.console.print(terminal.effects(list(found), store.dataset.classes))
 

@@ -95,8 +95,8 @@ def reproduce(options: argparse.Namespace) -> None:
     options.budget = None
     store, metric = open_split(options, card["origin"]["split"]), named(card["metric"])
     if replace(origin_of(options, store), metric=card["metric"]).digest != card["origin_digest"]:
-        commit = card["git"].get("commit", "that made it")
-        raise Problem(f"{entry.folder} was made from other data, recipes or code; go back to it: git checkout {commit}")
+        remedy = f"go back to it: git checkout {entry.commit}"
+        raise Problem(f"{entry.folder} was made from other data, recipes or code; {remedy}")
     options.models = list(card["members"])  # a run that was stopped may have asked for more
     waiting = len(unfinished(store, members_of(options)))
     *_, complete = cross_validated(options, store)

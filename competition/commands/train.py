@@ -39,8 +39,8 @@ def _tell(options: argparse.Namespace, dataset: "Dataset") -> None:
     sides = "x".join(map(str, found.shape))
     print(f"{folder}: {len(dataset.images):,} training and {len(dataset.test_ids):,} test images of {sides}")
     print(f"{len(dataset.classes)} classes in column {found.label}: {first(dataset.classes, 12)}")
-    known = {found.id, found.label, found.group, *found.pixels}
-    if idle := [column for column in cells.header(folder / "train.csv") if column not in known]:
+    known = {column.lower() for column in (found.id, found.label, found.group, *found.pixels)}
+    if idle := [column for column in cells.header(folder / "train.csv") if column.lower() not in known]:
         print(f"left alone: {first(idle, 12)}")
     if found.group:
         print(f"{len(set(dataset.groups)):,} groups in column {found.group}, each held out as a whole")
