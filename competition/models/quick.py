@@ -35,3 +35,4 @@ TUNED = replace(
     warp=Warp(rotation=6.4, shift=0.065, zoom=0.233, shear=0.16),
 )
 SPEC = network(body, TUNED, seconds=150)
+VARIANTS = {"short": replace(SPEC, recipe=replace(TUNED, epochs=6), seconds=75)}  # to see what an idea is worth
