@@ -77,8 +77,8 @@ def test_a_variant_is_the_same_layers_with_another_recipe():
     assert member.spec.build is Member.named("vgg").spec.build
     with pytest.raises(Problem, match="vgg has no variant 'x'; there are: vgg:tutorial, vgg:rmsprop"):
         Member.named("vgg:x")
-    with pytest.raises(Problem, match="quick has no variant 'x'; there are: none"):
-        Member.named("quick:x")
+    with pytest.raises(Problem, match="plain has no variant 'x'; there are: none"):
+        Member.named("plain:x")
 
 
 @pytest.mark.parametrize(
