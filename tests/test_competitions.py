@@ -152,7 +152,8 @@ def test_textures_are_mirrored_which_helps(command, tmp_path):
     write_competition(folder, *textures(random, 4000), *textures(random, 2000))
     told, promised, truth = scores(command, "--models", "quick", "--folds", "2", name="textures")
     # Each fold decides by its own 2,000 rows, in which the lesser of two helping mirrorings may stay unproved.
-    assert told.count("augmented by") == 2 and "turns" not in told
+    assert told.count("augmented by") == told.count("upside-down") == 2
+    assert "augmented by left-right" in told and "turns" not in told
     assert promised - truth < 2, (promised, truth)
     (folder / FILE).write_text("symmetries = []")
     plain, *without = scores(command, "--models", "quick", "--folds", "2", name="textures")
