@@ -21,20 +21,32 @@ class Line:
     def __enter__(self) -> Self:
         self._key = os.urandom(16)
         self._listener = Listener(authkey=self._key)
+        self._address = self._listener.address
         self._said: queue.SimpleQueue = queue.SimpleQueue()
         self._callers: list[Connection] = []
         self._closed = False
-        threading.Thread(target=self._answer, daemon=True).start()
+        self._readers: list[threading.Thread] = []
+        self._acceptor = threading.Thread(target=self._answer, daemon=True)
+        self._acceptor.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        """Close the connections and end their threads; the workers must have been ended before."""
         self._closed = True
+        # A blocked accept() does not notice that its listener is closed, so it gets a last connection.
+        with contextlib.suppress(OSError, EOFError, AuthenticationError):
+            Client(self._address, authkey=self._key).close()
+        self._acceptor.join()
         self._listener.close()
+        for reader in self._readers:
+            reader.join()
+        for caller in self._callers:
+            caller.close()
 
     @property
     def number(self) -> tuple[Any, bytes]:
         """What a worker needs to call."""
-        return self._listener.address, self._key
+        return self._address, self._key
 
     def heard(self) -> Iterator[tuple]:
         """All that was said since the last time."""
@@ -56,7 +68,11 @@ class Line:
                     return
                 continue  # a caller that died while it called
             self._callers.append(caller)
-            threading.Thread(target=self._listen, args=(caller,), daemon=True).start()
+            if self._closed:
+                return
+            reader = threading.Thread(target=self._listen, args=(caller,), daemon=True)
+            self._readers.append(reader)
+            reader.start()
 
     def _listen(self, caller: Connection) -> None:
         with contextlib.suppress(EOFError, OSError):

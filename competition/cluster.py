@@ -13,21 +13,23 @@ import pickle
 import queue
 import sys
 import tempfile
+import threading
 import time
 import uuid
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from distributed import Client, Future
 from distributed.comm import CommClosedError
 from distributed.diagnostics.plugin import UploadFile
+from tornado.ioloop import IOLoop
 
 from competition.compute import (
     MEMORY,
@@ -67,10 +69,6 @@ class ClusterWorkers(Workers):
     attempts = 3
 
     def __init__(self, address: str, jobs: int | None = None) -> None:
-        # What goes wrong is told by us; versions are compared below.
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)
-        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
-        self.client = _connected(address)
         self.address, self._most = address, jobs or sys.maxsize
         self._unfit: dict[str, str | None] = {}  # address: why it gets no tasks, or None
         self._fit: dict[str, dict[str, Any]] = {}  # what is told of those that are there and fit
@@ -78,7 +76,20 @@ class ClusterWorkers(Workers):
         self._processing: dict[str, tuple[str, ...]] = {}  # at the last look: the keys of the tasks of each
         self._next_look = 0.0
         self._sent: set[str] = set()
-        self.look()
+
+    def __enter__(self) -> Self:
+        """Connect to the scheduler and look who is there."""
+        # What goes wrong is told by us; versions are compared below.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+        with ExitStack() as stack:
+            self.client = stack.enter_context(_connected(self.address))
+            self.look()
+            self._opened = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._opened.close()
 
     @property
     def jobs(self) -> int:
@@ -235,7 +246,7 @@ class _ClusterCrew:
             for key, (future, address) in list(self._busy.items()):
                 if address not in self._workers.there:
                     del self._busy[key]
-                    future.cancel()
+                    future.release()
                     outcomes.append((self._tasks[key], Death(Failure(f"its worker at {address} is gone", ""))))
         return outcomes
 
@@ -247,11 +258,16 @@ class _ClusterCrew:
                 yield self._tasks[key], *said
 
     def dismiss(self) -> None:
-        """Let go of what runs; its workers look whether it is still wanted."""
+        """Let go of what runs; its workers look whether it is still wanted.
+
+        Futures are released, not cancelled: the scheduler reports a cancellation to every client, even to one that is
+        still connecting and fails if anything but a greeting arrives.
+        """
         with suppress(OSError, TimeoutError, CommClosedError):
             if self._client.status == "running":
                 self._client.unsubscribe_topic(self._name)
-                self._client.cancel([future for future, _ in self._busy.values()])
+                for future, _ in self._busy.values():
+                    future.release()
 
     def _outcome(self, future: Future) -> Any:
         """The result, a Failure, or the Death of who should have told it."""
@@ -262,21 +278,49 @@ class _ClusterCrew:
             return Death(Failure(f"its worker gave no answer ({type(error).__name__}: {error})".splitlines()[0], ""))
 
 
-def _connected(address: str) -> Client:
-    """The scheduler's client; Dask asserts that a new one is sent nothing but a greeting at first, which is not so."""
-    for _ in range(3):
+class _Client(Client):
+    """A client that closes itself where it fails to connect; left to the garbage collector, it could stop the program.
+
+    The collector may run while Dask holds a lock that closing a client waits for.
+    """
+
+    def __init__(self, address: str, loop: IOLoop) -> None:
         try:
             with warnings.catch_warnings(action="ignore"):
-                return Client(address, timeout=PATIENCE, set_as_default=False)
-        except AssertionError:
-            continue
-        except (OSError, TimeoutError, ValueError) as error:
-            told = str(error)
-            break
-    else:
-        told = "something else does"
-    remedy = "start one with `make scheduler`, or look whether the address is right"
-    raise Problem(f"no Dask scheduler answers at {address} ({told}); {remedy}") from None
+                super().__init__(address, loop=loop, timeout=PATIENCE, set_as_default=False)
+        except BaseException:
+            self.close()
+            raise
+
+
+@contextmanager
+def _event_loop() -> Iterator[IOLoop]:
+    """An event loop that runs in a thread of its own until the block ends."""
+    loop = IOLoop(make_current=False)
+    thread = threading.Thread(target=loop.start, name="Dask client", daemon=True)
+    thread.start()
+    try:
+        started = threading.Event()
+        loop.add_callback(started.set)
+        started.wait()
+        yield loop
+    finally:
+        loop.add_callback(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    """A client of the scheduler, closed when the block ends."""
+    with _event_loop() as loop:
+        try:
+            client = _Client(address, loop)
+        except (OSError, TimeoutError, ValueError, AssertionError) as error:
+            remedy = "start one with `make scheduler`, or look whether the address is right"
+            raise Problem(f"no Dask scheduler answers at {address} ({error}); {remedy}") from None
+        with closing(client):
+            yield client
 
 
 def _difference(ours: dict[str, str], theirs: dict[str, str]) -> str | None:

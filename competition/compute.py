@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from joblib import cpu_count
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
@@ -110,6 +110,12 @@ class Workers(ABC):
     """Where tasks run; how they are handed out is the same everywhere."""
 
     attempts = 2  # a worker can die of its neighbours' hunger for memory, so its task gets a second one
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return  # workers on this machine end with each run
 
     @property
     @abstractmethod

@@ -163,6 +163,15 @@ def workers_of(options: argparse.Namespace) -> "Workers":
 
 def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[list[Predictions]]":
     """All complete members whenever there are more, with progress on the terminal."""
+    members = members_of(options)
+    require_rows(store, members)
+    with workers_of(options) as workers:
+        yield from _trained(options, store, members, workers)
+
+
+def _trained(
+    options: argparse.Namespace, store: "Store", members: "Sequence[Member]", workers: "Workers"
+) -> "Generator[list[Predictions]]":
     from competition import terminal
     from competition.advice import expected
     from competition.crossval import cross_validate, unfinished
@@ -171,9 +180,6 @@ def cross_validated(options: argparse.Namespace, store: "Store") -> "Generator[l
     from competition.parameters import path_of
     from competition.progress import Progress
 
-    members = members_of(options)
-    require_rows(store, members)
-    workers = workers_of(options)
     if tasks := unfinished(store, members):
         reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
         print(f"{len(tasks)} folds to train with {workers.jobs} workers", *reasons, sep="\n  ", flush=True)

@@ -8,7 +8,7 @@ from json import JSONDecodeError
 from pathlib import Path
 
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import RDBStorage
 
 from competition.files import writable
 from competition.problem import Problem
@@ -16,8 +16,21 @@ from competition.problem import Problem
 PATIENCE = (0.5, 1.0, 0.0)  # seconds after each attempt to open a storage
 
 
-def open_storage(url: str | None, folder: Path) -> BaseStorage:
-    """Where studies lie: a file under the competition's folder of folds, or any database that Optuna takes."""
+@contextmanager
+def open_storage(url: str | None, folder: Path) -> Iterator[RDBStorage]:
+    """Where studies lie: a file under the competition's folder of folds, or any database that Optuna takes.
+
+    Its connections are closed when the block ends.
+    """
+    storage = _connected(url, folder)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _connected(url: str | None, folder: Path) -> RDBStorage:
     remedy = "is it running, and is requirements-tune.txt installed?"
     if not url:
         studies = _undamaged(folder / "studies.db")

@@ -1,15 +1,17 @@
 """Small real data: the 8x8 digits that scikit-learn ships, enlarged, as a competition with sealed answers."""
 
+import faulthandler
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -28,6 +30,13 @@ from competition.sources import write_competition
 ROOT = Path(__file__).parent.parent
 TRAIN_ROWS = 600
 TEST_ROWS = 200
+SLOW = 1800  # seconds after which a slow test fails
+KEPT_BY_LIBRARIES = (
+    "execnet",  # pytest-xdist's own
+    "Dask-Callback",  # one thread for all clients
+    "Dask-Offload",
+    "resource_tracker",  # loky's and Python's processes that remove temporary files
+)
 
 
 # The same examples on every run, however slow the machine; fixtures that only read may serve all of them.
@@ -56,6 +65,31 @@ def pytest_terminal_summary(terminalreporter):
 def pytest_configure():
     # Where the tests run in the background, the shell has them and all that they start ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    """Slow tests have more time."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.timeout(SLOW))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_is_left_running():
+    """Whoever starts a thread or a process ends it; what libraries keep for the whole session is known by name."""
+    yield
+
+    def left() -> list[str]:
+        threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+        processes = [" ".join(child.cmdline()) for child in psutil.Process().children() if child.status() != "zombie"]
+        return [name for name in threads + processes if not any(kept in name for kept in KEPT_BY_LIBRARIES)]
+
+    deadline = time.monotonic() + 10
+    while (running := left()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if running:
+        faulthandler.dump_traceback(all_threads=True)
+    assert not running, f"still running at the end of the tests: {running}"
 
 
 def small_digits() -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +188,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.processes: list[subprocess.Popen] = []
-        self.clients = []
+        self.drivers = ExitStack()
         self.scheduler = self._start("dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
                                      "--scheduler-file", str(folder / "scheduler.json"))  # fmt: skip
         wait_until((folder / "scheduler.json").exists)
@@ -173,14 +207,11 @@ class Cluster:
         """As a driver has them."""
         from competition.cluster import ClusterWorkers
 
-        found = ClusterWorkers(self.address, jobs)
-        self.clients.append(found.client)
-        return found
+        return self.drivers.enter_context(ClusterWorkers(self.address, jobs))
 
     def end(self) -> None:
         """Everything that was started, and what it started."""
-        for client in self.clients:
-            client.close()
+        self.drivers.close()
         for process in self.processes:
             with suppress(psutil.NoSuchProcess):
                 for child in [*psutil.Process(process.pid).children(recursive=True), process]:
@@ -211,10 +242,16 @@ def empty_cluster(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """Two workers, which the tests that share it leave in good health."""
+def two_workers(tmp_path_factory):
     cluster = Cluster(tmp_path_factory.mktemp("cluster"))
     for _ in range(2):
         cluster.start()
     yield cluster
     cluster.end()
+
+
+@pytest.fixture
+def cluster(two_workers):
+    """Two workers, which the tests that share them leave in good health."""
+    yield two_workers
+    two_workers.drivers.close()

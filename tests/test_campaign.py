@@ -27,7 +27,8 @@ from competition.studies import open_storage
 @pytest.fixture
 def place(dataset, tmp_path):
     folds, other = split(dataset, 5, 0), split(dataset, 5, 1)
-    return Place("digits8", ACCURACY, Rules(), dataset, folds, other, LocalWorkers(2), open_storage(None, tmp_path))
+    with open_storage(None, tmp_path) as storage:
+        yield Place("digits8", ACCURACY, Rules(), dataset, folds, other, LocalWorkers(2), storage)
 
 
 def deaf(*said):
@@ -99,16 +100,16 @@ def test_a_search_finds_no_less_than_guessing_does_in_the_same_time(dataset, tmp
     for seed in range(5):
         best = {}
         for how in ("guessing", "searching"):
-            storage = open_storage(None, tmp_path / f"{how}-{seed}")
             splits = split(dataset, 5, seed), split(dataset, 5, 9)
-            place = Place("digits8", ACCURACY, Rules(), dataset, *splits, LocalWorkers(2), storage)
-            search = Search(place, Member.named("svm"), 1_000)
-            if how == "guessing":
-                search.study.optuna.sampler = RandomSampler(seed=seed)
-                search.study.optuna.pruner = NopPruner()
-            list(search.run(1_000, time.monotonic() + 20, deaf))
-            best[how] = search.study.complete[0].value
-            print(f"seed {seed}, {how}: {best[how]:.4f} in {search.tried} trials")
+            with open_storage(None, tmp_path / f"{how}-{seed}") as storage:
+                place = Place("digits8", ACCURACY, Rules(), dataset, *splits, LocalWorkers(2), storage)
+                search = Search(place, Member.named("svm"), 1_000)
+                if how == "guessing":
+                    search.study.optuna.sampler = RandomSampler(seed=seed)
+                    search.study.optuna.pruner = NopPruner()
+                list(search.run(1_000, time.monotonic() + 20, deaf))
+                best[how] = search.study.complete[0].value
+                print(f"seed {seed}, {how}: {best[how]:.4f} in {search.tried} trials")
         gained.append(best["guessing"] - best["searching"])
     error = np.std(gained, ddof=1) / np.sqrt(len(gained))
     assert np.mean(gained) > -error, gained
@@ -168,9 +169,8 @@ def test_two_drivers_share_a_study_and_no_work(where, postgresql, empty_cluster,
         )
     told = [driver.communicate(timeout=300)[0] for driver in drivers]
     assert [driver.returncode for driver in drivers] == [0, 0], told
-    shared = replace(place, storage=open_storage(postgresql, tmp_path))
-    try:
-        search = Search(shared, Member.named("knn"), 12)
+    with open_storage(postgresql, tmp_path) as storage:
+        search = Search(replace(place, storage=storage), Member.named("knn"), 12)
         trials = search.study.trials
         assert 12 <= len(trials) <= 13 and all(trial.state.is_finished() for trial in trials)
         assert len({str(sorted(trial.params.items())) for trial in trials}) == len(trials)
@@ -183,6 +183,3 @@ def test_two_drivers_share_a_study_and_no_work(where, postgresql, empty_cluster,
         ]
         assert len(ended) == len(set(ended)), "a trial was run by both"
         assert told[0].splitlines()[-1] == told[1].splitlines()[-1], "they decided alike"
-    finally:
-        shared.storage.remove_session()
-        shared.storage.engine.dispose()

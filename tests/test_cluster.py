@@ -1,5 +1,6 @@
 """A real Dask scheduler with real workers on this machine; they find the work functions below by this module's name."""
 
+import gc
 import os
 import shutil
 import signal
@@ -118,6 +119,44 @@ def test_a_worker_has_one_thread_and_no_more_tasks_than_asked_for_run(cluster):
     assert tensorflow == "1" and set(pools) == {1}
     one = cluster.workers(jobs=1)
     assert one.jobs == 1 and [task for task, _ in one.run(own_pid, in_turn(range(5)), deaf)] == list(range(5))
+
+
+def test_clients_come_and_go_without_leaving_a_thread(cluster, impatient):
+    _open_use_and_leave(cluster.address, 3)
+
+
+@pytest.mark.slow
+def test_two_hundred_clients_come_and_go_without_leaving_a_thread(cluster, impatient):
+    _open_use_and_leave(cluster.address, 200)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Dask tries an address where nobody answers again and again."""
+    monkeypatch.setattr("competition.cluster.PATIENCE", 2.0)
+
+
+def _open_use_and_leave(address: str, times: int) -> None:
+    """With the garbage collector at work in the midst of everything, which once ended clients in the wrong moment."""
+    threads: set[threading.Thread] = set()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(50, 2, 2)
+    try:
+        for number in range(times):
+            with ClusterWorkers(address) as workers:
+                assert dict(workers.run(square, in_turn([number + 3]), deaf)) == {number + 3: (number + 3) ** 2}
+                abandoned = workers.run(chatter, in_turn(range(2)), deaf)
+                next(abandoned)
+                gc.collect()
+                abandoned.close()
+            if number % 10 == 0:
+                with pytest.raises(Problem, match="no Dask scheduler"), ClusterWorkers("tcp://127.0.0.1:1"):
+                    pass
+            gc.collect()
+            threads = threads or set(threading.enumerate())
+            assert set(threading.enumerate()) <= threads, f"after {number + 1} clients"
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 @pytest.mark.slow

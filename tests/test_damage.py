@@ -142,17 +142,12 @@ def test_damaged_studies_are_refused_and_damaged_trials_are_named(dataset, tmp_p
     folds = frozen(dataset, tmp_path, 3, 0)
 
     def trials():
-        storage = open_storage(None, tmp_path)
-        try:
-            with stored(None, tmp_path):
-                found = Study("digits8", KNN, dataset, folds, 0.3, storage).trials
-                return {trial.number: (trial.params, trial.value) for trial in found if trial.state.is_finished()}
-        finally:
-            storage.engine.dispose()
+        with open_storage(None, tmp_path) as storage, stored(None, tmp_path):
+            found = Study("digits8", KNN, dataset, folds, 0.3, storage).trials
+            return {trial.number: (trial.params, trial.value) for trial in found if trial.state.is_finished()}
 
-    storage = open_storage(None, tmp_path)
-    list(Study("digits8", KNN, dataset, folds, 0.3, storage).run(LocalWorkers(2), 3, deaf))
-    storage.engine.dispose()
+    with open_storage(None, tmp_path) as storage:
+        list(Study("digits8", KNN, dataset, folds, 0.3, storage).run(LocalWorkers(2), 3, deaf))
     path = tmp_path / "studies.db"
     known = trials()
     for damage in damages(path, flips=60):

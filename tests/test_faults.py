@@ -161,15 +161,14 @@ def finished_trials(folder: Path) -> dict[tuple[str, str], float | None]:
     studies = folder / "folds" / "digits8"
     if not (studies / "studies.db").exists():
         return {}
-    storage = open_storage(None, studies)
     found = {}
-    for name in optuna.get_all_study_names(storage):
-        for trial in optuna.load_study(study_name=name, storage=storage).get_trials():
-            if trial.state.is_finished() and not trial.user_attrs.get("given back"):
-                settings = str(sorted(trial.params.items()))
-                assert (name, settings) not in found, "settings were tried twice"
-                found[name, settings] = trial.value
-    storage.engine.dispose()
+    with open_storage(None, studies) as storage:
+        for name in optuna.get_all_study_names(storage):
+            for trial in optuna.load_study(study_name=name, storage=storage).get_trials():
+                if trial.state.is_finished() and not trial.user_attrs.get("given back"):
+                    settings = str(sorted(trial.params.items()))
+                    assert (name, settings) not in found, "settings were tried twice"
+                    found[name, settings] = trial.value
     return found
 
 

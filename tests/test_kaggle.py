@@ -69,7 +69,8 @@ def kaggle(tmp_path, monkeypatch):
     server.calls, server.messages, server.received = [], [], b""
     server.token, server.limit_reached = "", False
     server.outcome = {"status": "COMPLETE", "publicScore": "0.98500"}
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
     (tmp_path / "redirect").mkdir()
     (tmp_path / "redirect" / "sitecustomize.py").write_text(REDIRECT.format(port=server.server_port))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "redirect"))
@@ -78,6 +79,7 @@ def kaggle(tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
     yield server
     server.shutdown()
+    thread.join()
     server.server_close()
 
 

@@ -7,11 +7,12 @@ from competition.tuning import Study
 
 
 def test_a_page_shows_how_the_search_went(dataset, tmp_path):
-    study = Study("digits8", Member.named("knn"), dataset, split(dataset, 2, 0), 0.5, open_storage(None, tmp_path))
     page = tmp_path / "knn.html"
-    assert plots.write(study, page) is None and not page.exists()
-    list(study.run(LocalWorkers(2), 4, lambda *said: None))
-    assert plots.write(study, page) == page
-    text = page.read_text()
-    assert study.name in text and "4 complete trials of 4" in text
+    with open_storage(None, tmp_path) as storage:
+        study = Study("digits8", Member.named("knn"), dataset, split(dataset, 2, 0), 0.5, storage)
+        assert plots.write(study, page) is None and not page.exists()
+        list(study.run(LocalWorkers(2), 4, lambda *said: None))
+        assert plots.write(study, page) == page
+        text = page.read_text()
+        assert study.name in text and "4 complete trials of 4" in text
     assert text.count("Plotly.newPlot") >= 3 and 'src="http' not in text  # it needs no network

@@ -23,7 +23,8 @@ KNN = Member.named("knn")
 
 @pytest.fixture
 def storage(tmp_path):
-    return open_storage(None, tmp_path)
+    with open_storage(None, tmp_path) as storage:
+        yield storage
 
 
 @pytest.fixture
@@ -201,8 +202,9 @@ def test_a_lease_from_a_clock_that_was_set_back_since_is_not_waited_for(study):
 
 
 def test_a_storage_that_is_not_there_is_a_problem_of_one_line(tmp_path):
-    with pytest.raises(Problem, match="cannot be opened"):
-        open_storage("postgresql+psycopg://nobody@127.0.0.1:1/none", tmp_path)
+    nowhere = open_storage("postgresql+psycopg://nobody@127.0.0.1:1/none", tmp_path)
+    with pytest.raises(Problem, match="cannot be opened"), nowhere:
+        pass
 
 
 def test_the_present_settings_are_never_given_up(dataset, storage):

@@ -26,17 +26,21 @@ def tune(options: argparse.Namespace) -> None:
 
     store = open_store(options)
     other = frozen(store.dataset, store.folder, options.folds, options.seed + 1)
-    storage = open_storage(options.storage, store.folder)
-    workers = workers_of(options)
     told = metric_of(options), rules_of(options)
-    place = Place(options.competition, *told, store.dataset, store.folds, other, workers, storage)
     kinds = {member.kind: member for member in members_of(options) if not member.imported and member.seed == 0}
     if not kinds:
         raise Problem("nothing to tune: name models without a seed, such as MODELS=quick")
     require_rows(store, list(kinds.values()))
     weights = _weights(store, list(kinds.values()))
     end = time.monotonic() + (options.budget or math.inf)
-    with stored(options.storage, store.folder), alarm(options.budget), terminal.searching() as hear:
+    with (
+        stored(options.storage, store.folder),
+        open_storage(options.storage, store.folder) as storage,
+        workers_of(options) as workers,
+        alarm(options.budget),
+        terminal.searching() as hear,
+    ):
+        place = Place(options.competition, *told, store.dataset, store.folds, other, workers, storage)
         searches = [Search(place, member, options.trials, weights[member.name]) for member in kinds.values()]
         for search, trials, until in turns(searches, end):
             for trial in search.run(trials, until, hear):

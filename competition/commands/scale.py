@@ -54,7 +54,8 @@ def rehearse(options: argparse.Namespace) -> None:
     from competition.rehearsal import rehearse
 
     store = open_store(options)
-    found = rehearse(workers_of(options), store.dataset, store.folds, options.tasks, options.asleep)
+    with workers_of(options) as workers:
+        found = rehearse(workers, store.dataset, store.folds, options.tasks, options.asleep)
     print(f"{found.tasks:,} tasks of {found.asleep:g} s on {found.workers} workers took {found.seconds:.1f} s")
     lost, handling = 1000 * found.lost, 1000 * found.handling
     print(f"each cost its worker {lost:.0f} ms beside its sleep, and the driver {handling:.1f} ms")

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from competition.commands.show import page_of, show
@@ -64,8 +65,8 @@ def cv(options: argparse.Namespace) -> None:
     _tell(options, store.dataset)
     complete: list[Predictions] = []
     try:
-        with alarm(options.budget):
-            for members in cross_validated(options, store):
+        with alarm(options.budget), closing(cross_validated(options, store)) as found:
+            for members in found:
                 complete = members
     finally:
         terminal.console.print(terminal.leaderboard(complete, store.dataset.labels, metric))
@@ -86,8 +87,8 @@ def submit(options: argparse.Namespace) -> None:
     complete: list[Predictions] = []
     done: tuple[ensemble.Blending, ensemble.Blend] | None = None
     try:
-        with alarm(options.budget):
-            for complete in cross_validated(options, store):
+        with alarm(options.budget), closing(cross_validated(options, store)) as found:
+            for complete in found:
                 blending = ensemble.Blending(complete, labels, held_out)
                 blend = blending.blend(options.blend)
                 for target in (entry.file, SUBMISSIONS / "submission.csv"):
