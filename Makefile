@@ -111,18 +111,18 @@ worker: .venv/.ready-cluster ## let this machine train for CLUSTER=tcp://host:87
 
 .PHONY: rehearse
 rehearse: $(trains) ## hand out TASKS=200 that sleep ASLEEP=1s: what a cluster's driver can serve
-	@$(run) rehearse $(options) $(if $(FOLDS),--folds $(FOLDS)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) \
+	@$(python) -m benchmarks rehearse $(options) $(if $(FOLDS),--folds $(FOLDS)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(CLUSTER),--cluster "$(CLUSTER)") $(if $(TASKS),--tasks $(TASKS)) $(if $(ASLEEP),--asleep $(ASLEEP))
 
 ## measure
 
 .PHONY: bench
 bench: .venv/.ready ## time the networks' training; FULL=1 races recipes too
-	@$(run) bench $(options) $(if $(FULL),--full)
+	@$(python) -m benchmarks bench $(options) $(if $(FULL),--full)
 
 .PHONY: presets
 presets: .venv/.ready ## train what tutorials teach on mnist, and hold it against what they claim (hours)
-	@$(run) presets $(if $(JOBS),--jobs $(JOBS))
+	@$(python) -m benchmarks presets $(if $(JOBS),--jobs $(JOBS))
 
 ## develop
 
@@ -139,7 +139,7 @@ lint: .venv/.ready-dev ## check style, types and spelling
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
 	@$(python) -m mypy
-	@$(python) -m codespell_lib *.md docs folds/README.md submissions/README.md competition tests Makefile requirements*.txt
+	@$(python) -m codespell_lib *.md docs folds/README.md submissions/README.md benchmarks competition tests Makefile requirements*.txt
 
 .PHONY: format
 format: .venv/.ready-dev ## mend the style
@@ -149,7 +149,7 @@ format: .venv/.ready-dev ## mend the style
 .PHONY: clean
 clean: ## remove the environment and caches; data, folds and submissions stay
 	@rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	@find competition tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find benchmarks competition tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ready: requirements.txt
 	@for candidate in python3.13 python3.12 python3.11 python3 python; do \

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from competition.problem import Problem
+from competition.errors import Problem
 
 REMEDIES = {
     errno.ENOSPC: "make room on the disk of {folder}: df -h {folder}",

@@ -24,8 +24,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from sklearn.datasets import load_digits
 
-from competition.data import Dataset, load
-from competition.sources import write_competition
+from competition.data.dataset import Dataset, load
+from competition.data.practice import write_competition
 
 ROOT = Path(__file__).parent.parent
 TRAIN_ROWS = 600
@@ -126,9 +126,9 @@ def dataset(competition_folder) -> Dataset:
 def command(tmp_path, own_competition):
     """Runs the command line in a folder of its own that has the small competition."""
 
-    def run(*arguments: str, **settings) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, module: str = "competition", **settings) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "competition", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=tmp_path,
             env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
             text=True,
@@ -205,7 +205,7 @@ class Cluster:
 
     def workers(self, jobs: int | None = None):
         """As a driver has them."""
-        from competition.cluster import ClusterWorkers
+        from competition.workers.cluster import ClusterWorkers
 
         return self.drivers.enter_context(ClusterWorkers(self.address, jobs))
 
@@ -219,7 +219,7 @@ class Cluster:
             process.wait()
 
     def _start(self, module: str, *arguments: str, path: tuple[Path, ...] = ()) -> subprocess.Popen:
-        folders = [*map(str, path), str(ROOT), str(ROOT / "tests")]
+        folders = [*map(str, path), str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "workers")]
         with (self.folder / "log").open("ab") as log:
             self.processes.append(
                 subprocess.Popen(

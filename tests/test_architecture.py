@@ -1,4 +1,4 @@
-"""The house stands as it is drawn."""
+"""The packages depend on each other in one direction, and the docs show them as they are."""
 
 import ast
 import re
@@ -8,119 +8,99 @@ import sys
 import pytest
 from conftest import ROOT
 
-# Imports go only up this list; `__main__` may import all.
-ROOMS = (
-    "problem",
-    "recipe",
-    "rules",
+# Imports go only to earlier lines; inside a package they go in any direction, without cycles.
+PACKAGES = (
+    "errors",
     "files",
-    "mnist",
-    "kaggle",
-    "sources",
-    "cells",
-    "tables",
-    "pictures",
-    "albums",
     "data",
-    "likeness",
-    "calibration",
-    "metrics",
-    "folds",
-    "spec",
-    "augment",
-    "blocks",
-    "copies",
-    "features",
-    "symmetry",
-    "classical",
-    "training",
-    "networks",
+    "scoring",
     "models",
-    "parameters",
-    "provenance",
-    "task",
-    "curves",
-    "store",
-    "exchange",
-    "channel",
-    "compute",
-    "errand",
-    "cluster",
+    "workers",
     "crossval",
-    "bench",
-    "race",
-    "presets",
-    "rehearsal",
-    "safety",
-    "doctor",
-    "blenders",
     "ensemble",
-    "advice",
-    "prediction",
-    "onnx",
-    "submission",
-    "ledger",
-    "grading",
-    "progress",
-    "logs",
-    "trials",
-    "studies",
     "tuning",
-    "adoption",
-    "campaign",
-    "plots",
-    "pages",
-    "terminal",
-    "session",
-    "report",
-    "demo",
-    "commands",
+    "submission",
+    "deploy",
+    "checks",
+    "views",
+    "cli",
 )
 PACKAGE = ROOT / "competition"
-MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+FILES = sorted(PACKAGE.rglob("*.py"))
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in FILES}
 
 
-def room(module: str) -> str:
+def package_of(module: str) -> str:
     return module.split(".")[1]
 
 
-def imported(path) -> set[str]:
-    tree = ast.parse(path.read_text())
-    statements = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    names = {node.module for node in statements}
-    names |= {
-        f"{node.module}.{name.name}" for node in statements if node.module == "competition" for name in node.names
-    }
-    return {name for name in names if name.startswith("competition.")}
+def imports_of(module: str, source: str) -> set[str]:
+    """The modules of `competition` and `benchmarks` that a source imports anywhere: lazily, for types, relatively."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return {name for name in found if name in MODULES or name.split(".")[0] == "benchmarks"} - {module}
 
 
-def test_every_room_has_its_place():
-    assert {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES} == {
-        *ROOMS,
+def test_every_way_to_import_is_seen():
+    for source in (
+        "import competition.errors",
+        "from competition import errors",
+        "from competition.errors import Problem",
+        "from ..errors import Problem",
+        "from .. import errors",
+        "def f():\n    from competition import errors",
+        "if TYPE_CHECKING:\n    from competition.errors import Problem",
+    ):
+        assert imports_of("competition.data.tables", source) == {"competition.errors"}, source
+
+
+def test_every_package_has_its_place():
+    assert {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES} == {
+        *PACKAGES,
         "__init__",
         "__main__",
     }
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_only_up(path):
-    here = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if here in ("__init__", "__main__"):
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_only_to_earlier_packages(module):
+    if module in ("competition.__init__", "competition.__main__"):
         return
-    for module in imported(path):
-        within = room(module) == here and path.parent != PACKAGE
-        assert within or ROOMS.index(room(module)) < ROOMS.index(here), module
+    here = PACKAGES.index(package_of(module))
+    for imported in imports_of(module, MODULES[module].read_text()):
+        assert not imported.startswith("benchmarks"), f"{module} imports {imported}"
+        assert PACKAGES.index(package_of(imported)) <= here, f"{module} imports {imported}"
 
 
-def test_only_the_driver_loads_models_through_the_registry():
-    for path in MODULES:
-        for module in imported(path):
-            assert not module.startswith("competition.models."), f"{path} names {module}"
+def test_no_files_import_each_other_in_a_circle():
+    graph = {module: imports_of(module, path.read_text()) & MODULES.keys() for module, path in MODULES.items()}
+    while leaves := [module for module, imported in graph.items() if not imported & graph.keys()]:
+        for module in leaves:
+            del graph[module]
+    assert not graph, f"there is a cycle among {', '.join(graph)}"
 
 
-def test_only_grading_knows_where_the_answers_lie():
-    knowing = [path.stem for path in MODULES if "SEALED" in path.read_text()]
-    assert knowing == ["grading", "sources"]
+def test_packages_do_nothing_when_they_are_imported():
+    for path in PACKAGE.rglob("__init__.py"):
+        (docstring,) = ast.parse(path.read_text()).body
+        assert isinstance(docstring, ast.Expr) and "\n" not in docstring.value.value, path
+
+
+def test_models_are_loaded_through_the_registry_alone():
+    for module, path in MODULES.items():
+        for imported in imports_of(module, path.read_text()):
+            assert not imported.startswith("competition.models.zoo."), f"{module} imports {imported}"
+
+
+def test_only_grading_reads_the_held_back_answers():
+    knowing = [path.stem for path in FILES if "SEALED" in path.read_text()]
+    assert knowing == ["practice", "grading"]
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("data",), ("submit", "--models", "knn", "--folds", "2")])
@@ -155,7 +135,11 @@ def test_a_variable_that_make_does_not_know_is_refused(given, is_known):
     assert (done.returncode == 0) is is_known and ("MODEL is unknown; there are" in done.stderr) is not is_known
 
 
-def test_the_file_tree_in_the_guide_is_the_real_one():
-    tree = re.search(r"```\ncompetition/\n(.*?)```", (ROOT / "docs" / "layout.md").read_text(), re.S)
-    assert tree
-    assert re.findall(r"^\s+(\w+)(?:\.py|/)\s", tree[1], re.M) == list(ROOMS)
+def test_the_packages_in_the_guide_are_the_real_ones():
+    guide = (ROOT / "docs" / "layout.md").read_text()
+    for name in PACKAGES:
+        path = PACKAGE / name / "__init__.py" if (PACKAGE / name).is_dir() else PACKAGE / f"{name}.py"
+        docstring = ast.get_docstring(ast.parse(path.read_text())).splitlines()[0]
+        assert f"| `{name}" in guide and docstring in guide, name
+    shown = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", guide, re.M)
+    assert shown == list(PACKAGES)

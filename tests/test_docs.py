@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from competition.__main__ import _parser
+from competition.cli.app import parser
 
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("folds/*.md"), *ROOT.glob("submissions/*.md")]
@@ -35,7 +35,7 @@ def all_of(start: str) -> list[tuple[str, str]]:
 def understood(arguments: str) -> None:
     """Ends the test where the command line does not know what is asked."""
     with suppress(SystemExit) if "--help" in arguments else nullcontext():
-        _parser().parse_args(shlex.split(arguments))
+        parser().parse_args(shlex.split(arguments))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -77,5 +77,5 @@ def test_commands_are_understood(page, command):
 
 @pytest.mark.parametrize(("page", "command"), all_of(r".*python -m pytest "))
 def test_the_tests_that_are_named_are_there(page, command):
-    path, wanted = re.search(r"(tests/\w+\.py)(?:.* -k \"?(\w+))?", command).groups()
+    path, wanted = re.search(r"(tests/[\w/]+\.py)(?:.* -k \"?(\w+))?", command).groups()
     assert wanted is None or re.search(rf"def test_\w*{wanted}", (ROOT / path).read_text())

@@ -5,8 +5,8 @@ import sys
 import pytest
 from conftest import ROOT
 
+from competition.errors import Problem
 from competition.files import alone, sha256, whole, whole_folder, write_whole
-from competition.problem import Problem
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):

@@ -1,0 +1,1 @@
+"""What may spoil a competition, checked before training."""

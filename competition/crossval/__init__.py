@@ -1,0 +1,1 @@
+"""A `Dataset` split into folds, trained fold by fold into `Predictions`."""

@@ -1,0 +1,1 @@
+"""A competition's files, read and checked into a `Dataset`."""

@@ -1,0 +1,1 @@
+"""A blend on new images: predictions and an ONNX export."""

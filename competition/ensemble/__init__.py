@@ -1,0 +1,1 @@
+"""`Predictions` of several members, combined into a `Blend`."""

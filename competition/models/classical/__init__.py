@@ -1,0 +1,1 @@
+"""scikit-learn pipelines and the image features that they use."""

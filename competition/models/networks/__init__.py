@@ -1,0 +1,1 @@
+"""Keras networks: recipes, layers, augmentation and the training loop."""

@@ -1,0 +1,1 @@
+"""One file, one model; the file name is the model's name."""

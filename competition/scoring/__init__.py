@@ -1,0 +1,1 @@
+"""Probabilities in, scores with error bars and tests of significance out."""

@@ -1,0 +1,1 @@
+"""`submission.csv`: its format, the submission log and its grade."""

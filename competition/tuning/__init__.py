@@ -1,0 +1,1 @@
+"""Optuna searches for hyperparameters, validated on another split."""

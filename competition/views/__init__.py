@@ -1,0 +1,1 @@
+"""What a person looks at: terminal tables, HTML pages and the demo."""

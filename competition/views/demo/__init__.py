@@ -1,0 +1,1 @@
+"""A web page to draw on, with live predictions."""

@@ -1,0 +1,1 @@
+"""The HTML report: scores, charts and the hardest rows."""

@@ -1,0 +1,1 @@
+"""Progress while models train, and tables of results."""
