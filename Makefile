@@ -1,15 +1,15 @@
-# The verbs of this project; `make` alone lists them. Every verb sets up what it needs first.
+# The targets of this project; `make` alone lists them. Every target first installs what it needs.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# Variables that one may give on the command line, such as MODELS="quick quick.1 svm".
+# Variables that can be set on the command line, e.g. MODELS="quick quick.1 svm".
 COMPETITION ?= digits
 known = ASLEEP BLEND BUDGET CLUSTER COMPETITION FILE FILES FOLDS FULL JOBS JSON MODELS NUMBER PORT SEED STORAGE TASKS TRIALS
 given := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
-unknown := $(filter-out $(known) CUDA_% DASK_% KERAS_% MAKEFLAGS PYT% SHELL TF_%,$(given))  # those of libraries pass
+unknown := $(filter-out $(known) CUDA_% DASK_% KERAS_% MAKEFLAGS PYT% SHELL TF_%,$(given))  # variables of libraries are allowed
 ifneq ($(strip $(unknown)),)
-$(error $(strip $(unknown)) is unknown; there are $(known))
+$(error unknown variable $(strip $(unknown)); choose from $(known))
 endif
 options = --competition "$(COMPETITION)"
 training = $(options) $(if $(MODELS),--models $(MODELS)) $(if $(FOLDS),--folds $(FOLDS)) \
@@ -21,108 +21,108 @@ python = .venv/bin/python
 run = $(python) -m competition
 
 .PHONY: help
-help: ## list the verbs
-	@echo "make VERB [COMPETITION=digits] [MODELS=\"quick quick.1 svm\"] [FOLDS=5] [SEED=0] [JOBS=cores] [BUDGET=20m] [BLEND=auto] [CLUSTER=tcp://host:8786]"
+help: ## list the targets
+	@echo "make TARGET [COMPETITION=digits] [MODELS=\"quick quick.1 svm\"] [FOLDS=5] [SEED=0] [JOBS=cores] [BUDGET=20m] [BLEND=auto] [CLUSTER=tcp://host:8786]"
 	@sed -n -e 's/^## \(.*\)/\n\1/p' -e 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-## begin here
+## start here
 
 .PHONY: submit
-submit: $(trains) ## cross-validate, blend, write submissions/submission.csv
+submit: $(trains) ## cross-validate, blend and write submissions/submission.csv
 	@$(run) submit $(training) $(if $(BLEND),--blend $(BLEND))
 
 .PHONY: cv
-cv: $(trains) ## train every model on every fold, print the leaderboard
+cv: $(trains) ## train every model on every fold and print the leaderboard
 	@$(run) cv $(training)
 
 .PHONY: data
-data: .venv/.ready ## bring the competition's files and check them
+data: .venv/.ready ## download or create the competition's files and check them
 	@$(run) data $(options)
 
 .PHONY: doctor
-doctor: .venv/.ready ## look for what spoils scores or a night: copies, drift, wrong labels, memory, time
+doctor: .venv/.ready ## check data and machine: duplicates, drift, label errors, memory, time
 	@$(run) doctor $(options) $(if $(MODELS),--models $(MODELS)) $(if $(FOLDS),--folds $(FOLDS)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 
 .PHONY: setup
-setup: .venv/.ready ## make the environment
+setup: .venv/.ready ## create the virtual environment
 
-## improve
+## tune
 
 .PHONY: tune
-tune: $(trains) $(if $(STORAGE),.venv/.ready-tune) ## search better settings, adopt what is proved (TRIALS=30, STORAGE=URL of a database)
+tune: $(trains) $(if $(STORAGE),.venv/.ready-tune) ## search for better hyperparameters and accept validated ones (TRIALS=30, STORAGE=URL of a database)
 	@$(run) tune $(training) $(if $(TRIALS),--trials $(TRIALS)) $(if $(STORAGE),--storage "$(STORAGE)")
 
 .PHONY: dashboard
-dashboard: .venv/.ready-tune ## open optuna-dashboard on the studies
+dashboard: .venv/.ready-tune ## serve optuna-dashboard for the studies
 	@$(run) dashboard $(options) $(if $(STORAGE),--storage "$(STORAGE)")
 
 .PHONY: safety
-safety: .venv/.ready ## which changes of images change their class, by the first of MODELS
+safety: .venv/.ready ## measure which augmentations change the class, by the first of MODELS
 	@$(run) safety $(options) $(if $(MODELS),--models $(MODELS))
 
-## look at it
+## look at results and use models
 
 .PHONY: report
-report: .venv/.ready ## write a page to look at: scores, the hardest rows, who votes how
+report: .venv/.ready ## write an HTML report: scores, learning curves, confusion matrix, hardest rows
 	@$(run) report $(options) $(if $(MODELS),--models $(MODELS)) $(if $(FOLDS),--folds $(FOLDS)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(BLEND),--blend $(BLEND))
 
 .PHONY: tensorboard
-tensorboard: .venv/.ready-tensorboard ## open TensorBoard on the networks' training, live from now on (PORT=8000)
+tensorboard: .venv/.ready-tensorboard ## serve TensorBoard for past and running trainings (PORT=8000)
 	@$(run) tensorboard $(options) $(if $(FOLDS),--folds $(FOLDS)) $(if $(SEED),--seed $(SEED)) $(if $(PORT),--port $(PORT))
 
 .PHONY: demo
-demo: .venv/.ready-demo ## draw a digit, and the members of submission NUMBER= answer (PORT=8000)
+demo: .venv/.ready-demo ## serve a page to draw on; the members of submission NUMBER= predict the class (PORT=8000)
 	@$(run) demo $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(PORT),--port $(PORT))
 
 .PHONY: predict
-predict: .venv/.ready ## label FILES="a.png folder table.csv" as submission NUMBER= does (JSON=1: all probabilities)
+predict: .venv/.ready ## predict FILES="a.png folder table.csv" with submission NUMBER= (JSON=1: all probabilities)
 	@$(run) predict $(FILES) $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(JSON),--json)
 
 .PHONY: onnx
-onnx: .venv/.ready-onnx ## write the networks of submission NUMBER= as one ONNX file, to use them anywhere
+onnx: .venv/.ready-onnx ## export the networks of submission NUMBER= as one ONNX file
 	@$(run) export-onnx $(options) $(if $(NUMBER),--number $(NUMBER))
 
 ## submissions
 
 .PHONY: upload
-upload: .venv/.ready ## upload submission NUMBER= to Kaggle and write down its score
+upload: .venv/.ready ## upload submission NUMBER= to Kaggle and record its score
 	@$(run) upload $(options) $(if $(NUMBER),--number $(NUMBER))
 
 .PHONY: grade
-grade: .venv/.ready ## open the sealed answers (embedded competitions only; FILE= another submission)
+grade: .venv/.ready ## evaluate on held-back test labels (practice competitions only; FILE= another submission)
 	@$(run) grade $(options) $(if $(FILE),--file "$(FILE)")
 
 .PHONY: reproduce
-reproduce: $(trains) ## make submission NUMBER= anew and compare its bytes
+reproduce: $(trains) ## make submission NUMBER= again and compare the bytes
 	@$(run) reproduce $(options) $(if $(NUMBER),--number $(NUMBER)) $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(CLUSTER),--cluster "$(CLUSTER)")
 
-## more machines
+## clusters
 
 .PHONY: scheduler
-scheduler: .venv/.ready-cluster ## start a Dask scheduler, which hands tasks to workers on any machines
+scheduler: .venv/.ready-cluster ## start a Dask scheduler, which distributes tasks to workers on several machines
 	@$(python) -m dask scheduler
 
 .PHONY: worker
-worker: .venv/.ready-cluster ## let this machine train for CLUSTER=tcp://host:8786 (JOBS=cores)
+worker: .venv/.ready-cluster ## train on this machine for CLUSTER=tcp://host:8786 (JOBS=cores)
 	@$(run) worker $(if $(CLUSTER),--cluster "$(CLUSTER)") $(if $(JOBS),--jobs $(JOBS))
 
 .PHONY: rehearse
-rehearse: $(trains) ## hand out TASKS=200 that sleep ASLEEP=1s: what a cluster's driver can serve
-	@$(python) -m benchmarks rehearse $(options) $(if $(FOLDS),--folds $(FOLDS)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) \
-		$(if $(CLUSTER),--cluster "$(CLUSTER)") $(if $(TASKS),--tasks $(TASKS)) $(if $(ASLEEP),--asleep $(ASLEEP))
+rehearse: $(trains) ## measure a cluster driver's throughput with TASKS=200 tasks that sleep ASLEEP=1s
+	@$(python) -m benchmarks scheduling $(options) $(if $(FOLDS),--folds $(FOLDS)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(CLUSTER),--cluster "$(CLUSTER)") $(if $(TASKS),--tasks $(TASKS)) $(if $(ASLEEP),--sleep $(ASLEEP))
 
-## measure
+## benchmarks
 
 .PHONY: bench
-bench: .venv/.ready ## time the networks' training; FULL=1 races recipes too
+bench: .venv/.ready ## measure training speed; FULL=1 also races recipes
 	@$(python) -m benchmarks bench $(options) $(if $(FULL),--full)
 
 .PHONY: presets
-presets: .venv/.ready ## train what tutorials teach on mnist, and hold it against what they claim (hours)
-	@$(python) -m benchmarks presets $(if $(JOBS),--jobs $(JOBS))
+presets: .venv/.ready ## train the recipes of tutorials on MNIST and compare with their claims (hours)
+	@$(python) -m benchmarks tutorials $(if $(JOBS),--jobs $(JOBS))
 
 ## develop
 
@@ -131,7 +131,7 @@ test: .venv/.ready-dev ## run the tests
 	@$(python) -m pytest
 
 .PHONY: test-all
-test-all: .venv/.ready-dev ## run the tests, the slow ones too
+test-all: .venv/.ready-dev ## run all tests, including the slow ones
 	@$(python) -m pytest -m "slow or not slow"
 
 .PHONY: lint
@@ -142,12 +142,12 @@ lint: .venv/.ready-dev ## check style, types and spelling
 	@$(python) -m codespell_lib *.md docs folds/README.md submissions/README.md benchmarks competition tests Makefile requirements*.txt
 
 .PHONY: format
-format: .venv/.ready-dev ## mend the style
+format: .venv/.ready-dev ## fix the style
 	@$(python) -m ruff check --fix .
 	@$(python) -m ruff format .
 
 .PHONY: clean
-clean: ## remove the environment and caches; data, folds and submissions stay
+clean: ## remove the environment and caches, but not data, folds or submissions
 	@rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	@find benchmarks competition tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -155,14 +155,14 @@ clean: ## remove the environment and caches; data, folds and submissions stay
 	@for candidate in python3.13 python3.12 python3.11 python3 python; do \
 		if $$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
 			found=$$candidate; \
-			if $$found -c 'import venv, ensurepip' 2>/dev/null; then whole=yes; break; fi; \
+			if $$found -c 'import venv, ensurepip' 2>/dev/null; then has_venv=yes; break; fi; \
 		fi; \
 	done; \
 	if [ -z "$$found" ]; then \
-		echo "error: no Python 3.11, 3.12 or 3.13 was found; install one, such as: apt install python3 python3-venv" >&2; exit 2; \
+		echo "error: Python 3.11, 3.12 or 3.13 not found; install one, e.g.: apt install python3 python3-venv" >&2; exit 2; \
 	fi; \
-	if [ -z "$$whole" ]; then \
-		echo "error: $$found lacks its venv package; install it, such as: apt install $$($$found -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 2; \
+	if [ -z "$$has_venv" ]; then \
+		echo "error: $$found has no venv package; install it, e.g.: apt install $$($$found -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 2; \
 	fi; \
 	echo "setting up .venv with $$($$found --version) ..."; \
 	$$found -m venv --clear .venv

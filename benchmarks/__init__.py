@@ -1,1 +1,1 @@
-"""Measurements behind the figures in the docs, run by maintainers."""
+"""Benchmarks behind the figures in the docs, run by maintainers."""

@@ -1,84 +1,83 @@
 """Run a benchmark: `python -m benchmarks NAME`."""
 
-import argparse
 import sys
 
 from competition.cli.app import main
-from competition.cli.session import DATA, FOLDS, SUBMISSIONS, open_dataset, open_store, sample_of, workers_of
+from competition.cli.run import FOLDS, SUBMISSIONS, RunOptions, open_competition, open_run, open_store
 
 
-def bench(options: argparse.Namespace) -> None:
-    """Time every network's training step against this machine's matrix product; with --full, race recipes too."""
+def bench(competition: str, folds: int, seed: int, full: bool) -> None:
+    """Measure each network's training speed relative to this machine's matrix product; with --full, race recipes."""
     import json
     from dataclasses import asdict
 
-    from benchmarks import race, tables
-    from benchmarks import speed as bench
-    from competition.checks import machine_speed
-    from competition.files import write_whole
+    from benchmarks.race import race_recipes
+    from benchmarks.speed import available_networks, measure_speeds
+    from benchmarks.tables import print_race_epoch, race_table, speed_table
+    from competition.checks.machine_speed import measure_gflops
+    from competition.files import write_atomically
     from competition.views.terminal.screen import console
 
-    store = open_store(options)
-    peaks = machine_speed.peaks()
+    store = open_store(open_competition(competition), folds, seed)
+    peaks = measure_gflops()
     print("matrix product: " + ", ".join(f"{peak:.0f} GFLOP/s in {name}" for name, peak in peaks.items()), flush=True)
     speeds = []
-    for speed in bench.speeds(bench.networks(), store.dataset, peaks):
+    for speed in measure_speeds(available_networks(), store.dataset, peaks):
         print(f"{speed.network}, {speed.workers} workers: {speed.images_per_second:,.0f} images/s", flush=True)
         speeds.append(speed)
-    console.print(tables.speeds(speeds))
-    runs = list(race.race(store.dataset, store.folds, tables.tell_of_race)) if options.full else []
+    console.print(speed_table(speeds))
+    runs = list(race_recipes(store.dataset, store.folds, print_race_epoch)) if full else []
     if runs:
-        console.print(tables.raced(runs))
-    found = {"peaks": peaks, "speeds": [asdict(one) for one in speeds], "race": [asdict(run) for run in runs]}
-    report = FOLDS / options.competition / "bench.json"
-    write_whole(report, json.dumps(found, indent=1).encode())
-    print(f"{report} has the same as JSON")
+        console.print(race_table(runs))
+    results = {"peaks": peaks, "speeds": [asdict(speed) for speed in speeds], "race": [asdict(run) for run in runs]}
+    path = FOLDS / competition / "bench.json"
+    write_atomically(path, json.dumps(results, indent=1).encode())
+    print(f"results as JSON: {path}")
 
 
-def presets(options: argparse.Namespace) -> None:
-    """Train what tutorials teach on the 60,000 digits of mnist, and hold it against what they claim; hours in all."""
-    from benchmarks import tables
-    from benchmarks import tutorials as presets
+def tutorials(jobs: int | None) -> None:
+    """Train the recipes of tutorials on MNIST's 60,000 training rows and compare with their claims; takes hours."""
+    from benchmarks import tutorials
+    from benchmarks.tables import print_tutorial_progress, tutorial_table
     from competition.scoring.metrics import ACCURACY
-    from competition.submission import format as submission
+    from competition.submission.format import write_submission
     from competition.submission.grading import grade
     from competition.views.terminal.screen import console
 
-    options.competition = presets.COMPETITION
-    dataset, sample = open_dataset(options), sample_of(options, ACCURACY)
-    results = presets.Results(FOLDS / options.competition / "presets.json", dataset)
-    waiting = results.waiting(presets.PRESETS)
-    for member, trained in presets.train(waiting, dataset, tables.tell_of_preset, options.jobs):
-        file = SUBMISSIONS / options.competition / "presets" / f"{member.name.replace(':', '-')}.csv"
-        submission.write(trained.test, dataset, sample, file)
-        accuracy = grade(file, DATA / options.competition, ACCURACY).accuracy
-        results.keep(member, accuracy.value, accuracy.standard_error, trained.seconds)
+    competition = open_competition(tutorials.COMPETITION)
+    dataset, sample = competition.dataset, competition.sample(ACCURACY)
+    results = tutorials.Results(competition.folds_folder / "tutorials.json", dataset)
+    members = results.pending_members(tutorials.TUTORIALS)
+    for member, predictions in tutorials.train(members, dataset, print_tutorial_progress, jobs):
+        file = SUBMISSIONS / competition.name / "tutorials" / f"{member.name.replace(':', '-')}.csv"
+        write_submission(predictions.test, dataset, sample, file)
+        accuracy = grade(file, competition.folder, ACCURACY).accuracy
+        results.save(member, accuracy, predictions.seconds)
         print(f"{member.name}: {accuracy.value:.2%} of {len(dataset.test_ids):,} test rows", flush=True)
-    console.print(tables.presets(results.known))
-    print(f"{results.path} has the same as JSON")
+    console.print(tutorial_table(results.by_member))
+    print(f"results as JSON: {results.path}")
 
 
-def rehearse(options: argparse.Namespace) -> None:
-    """Hand out tasks that sleep, with real payloads, to see what a cluster's driver can serve."""
-    from benchmarks.scheduling import rehearse
-    from competition.models.member import Member
+def scheduling(
+    competition: str, folds: int, seed: int, cluster: str | None, jobs: int | None, tasks: int, sleep: float
+) -> None:
+    """Run tasks that sleep but return results of the usual size, to measure the throughput of a cluster's driver."""
+    from benchmarks.scheduling import measure_scheduling
+    from competition.cli.training import open_workers
 
-    store = open_store(options)
-    with workers_of(options) as workers:
-        found = rehearse(workers, store.dataset, store.folds, options.tasks, options.asleep)
-    print(f"{found.tasks:,} tasks of {found.asleep:g} s on {found.workers} workers took {found.seconds:.1f} s")
-    lost, handling = 1000 * found.lost, 1000 * found.handling
-    print(f"each cost its worker {lost:.0f} ms beside its sleep, and the driver {handling:.1f} ms")
-    print(f"each brought back {found.received / 1e6:.2f} MB; the driver held {found.memory / 1e6:.0f} MB at most")
-    usual = Member.named("quick").spec.seconds
-    print(f"one driver keeps {found.most(usual):,} workers busy with tasks of {usual:.0f} s, such as a fold of quick")
+    run = open_run(RunOptions(competition, ["quick"], folds, seed, jobs, cluster=cluster))
+    with open_workers(run) as workers:
+        result = measure_scheduling(workers, run.dataset, run.store.folds, tasks, sleep)
+    print(f"{result.tasks:,} tasks of {result.sleep:g} s on {result.workers} workers took {result.seconds:.1f} s")
+    worker_ms, driver_ms = 1000 * result.worker_overhead, 1000 * result.driver_overhead
+    print(f"overhead per task: {worker_ms:.0f} ms of its worker's time, {driver_ms:.1f} ms of the driver's CPU time")
+    print(f"result size {result.result_bytes / 1e6:.2f} MB; peak memory of the driver {result.memory / 1e6:.0f} MB")
+    fold_seconds = run.members[0].spec.seconds
+    workers_served = result.max_workers(fold_seconds)
+    print(f"one driver can serve {workers_served:,} workers with tasks of {fold_seconds:.0f} s, e.g. a fold of quick")
 
 
-COMMANDS = (
-    (bench, "competition folds seed full"),
-    (presets, "jobs"),
-    (rehearse, "competition folds seed cluster jobs tasks asleep"),
-)
+COMMANDS = bench, tutorials, scheduling
 
 if __name__ == "__main__":
-    sys.exit(main(commands=COMMANDS, program="python -m benchmarks", about=__doc__))
+    sys.exit(main(commands=COMMANDS, program="python -m benchmarks", description=str(__doc__)))

@@ -1,6 +1,6 @@
-"""Whose recipe is first at an accuracy: ours against those that tutorials and winners use.
+"""Time to a given accuracy: this project's recipes compared with those of tutorials and winners.
 
-The held-out rows are looked at after every epoch, to be told, and choose nothing; the clock stands meanwhile.
+Held-out accuracy is measured after every epoch; that time is not counted, and the accuracy influences no training.
 """
 
 import time
@@ -18,53 +18,55 @@ from competition.models.interface import Epoch
 from competition.models.member import Member
 from competition.scoring.metrics import accuracy
 from competition.scoring.score import Score
-from competition.workers.base import Say, in_turn, succeeded
+from competition.workers.base import Emit, result_or_raise, take_in_order
+from competition.workers.events import OnEvent
 from competition.workers.local import LocalWorkers
 
-# The longest first, so that no worker waits long for another.
-RUNNERS = ("vgg:tutorial", "strided:author", "quick", "quick:short")
+# Longest first, so that all workers finish at about the same time.
+RECIPES = ("vgg:tutorial", "strided:author", "quick", "quick:short")
 GOAL = 0.995
-FOLD = 0  # that is held out
+FOLD = 0  # held out
 
 
 @dataclass(frozen=True)
 class Run:
-    """One recipe to its own end."""
+    """A complete training of one recipe."""
 
     member: str
-    seconds: tuple[float, ...]  # of training until the end of each epoch
-    accuracies: tuple[float, ...]
-    end: Score
+    seconds: tuple[float, ...]  # cumulative training time at the end of each epoch
+    accuracies: tuple[float, ...]  # held-out, after each epoch
+    end: Score  # held-out accuracy of the trained network
 
     @property
-    def until_goal(self) -> float | None:
-        """Seconds until the goal was reached first."""
-        return next((s for s, reached in zip(self.seconds, self.accuracies, strict=True) if reached >= GOAL), None)
+    def seconds_to_goal(self) -> float | None:
+        """Training time until the first epoch that reaches the goal; None if no epoch does."""
+        epochs = zip(self.seconds, self.accuracies, strict=True)
+        return next((seconds for seconds, accuracy in epochs if accuracy >= GOAL), None)
 
 
-def race(dataset: Dataset, folds: Folds, hear: Say) -> Iterator[Run]:
-    """Each recipe on the same rows of one fold, on all cores, one thread each."""
-    work = partial(_run, dataset=dataset, folds=folds)
-    runners = [Task(Member.named(name), FOLD) for name in RUNNERS]
-    for task, outcome in LocalWorkers().run(work, in_turn(runners), hear):
-        yield succeeded(task.name, outcome)
+def race_recipes(dataset: Dataset, folds: Folds, on_event: OnEvent) -> Iterator[Run]:
+    """Train each recipe on the same rows of one fold, single-threaded, on all cores in parallel."""
+    function = partial(_train, dataset=dataset, folds=folds)
+    tasks = [Task(Member.parse(name), FOLD) for name in RECIPES]
+    for task, outcome in LocalWorkers().run(function, take_in_order(tasks), on_event):
+        yield result_or_raise(task.name, outcome)
 
 
-def _run(task: Task, say: Say, dataset: Dataset, folds: Folds) -> Run:
-    """In a worker: train, and look at the held-out rows after each epoch."""
+def _train(task: Task, emit: Emit, dataset: Dataset, folds: Folds) -> Run:
+    """Train in a worker; emit epoch, epochs, seconds and held-out accuracy after each epoch."""
     member, held_out = task.member, folds.held_out == task.fold
     images, labels = dataset.images[held_out], dataset.labels[held_out]
     network: Any = member.spec.build(member.recipe, 0, dataset.images.shape[1:], len(dataset.classes))
     scores: list[Score] = []
     seconds: list[float] = []
-    since = time.perf_counter()
+    start = time.perf_counter()
 
-    def look(epoch: Epoch) -> None:
-        nonlocal since
-        seconds.append(time.perf_counter() - since)
+    def on_epoch_end(epoch: Epoch) -> None:
+        nonlocal start
+        seconds.append(time.perf_counter() - start)
         scores.append(accuracy(labels, network.predict_proba(images)))
-        say("epoch", (epoch.done, epoch.of, sum(seconds), scores[-1]))
-        since = time.perf_counter()
+        emit((epoch.number, epoch.total, sum(seconds), scores[-1]))
+        start = time.perf_counter()
 
-    network.fit(dataset.images[~held_out], dataset.labels[~held_out], look)
+    network.fit(dataset.images[~held_out], dataset.labels[~held_out], on_epoch_end)
     return Run(member.name, tuple(np.cumsum(seconds).tolist()), tuple(score.value for score in scores), scores[-1])

@@ -1,4 +1,4 @@
-"""What handing out costs: tasks that sleep in place of training, with the payloads of real ones."""
+"""Scheduling overhead, measured with tasks that sleep instead of training but return results of the usual size."""
 
 import pickle
 import resource
@@ -15,76 +15,75 @@ from competition.crossval.store import Store
 from competition.crossval.task import FoldResult
 from competition.data.dataset import Dataset
 from competition.models.member import Member
-from competition.workers.base import Say, Workers, in_turn, succeeded
+from competition.workers.base import Emit, Workers, result_or_raise, take_in_order
+from competition.workers.events import ignore_event
 
-KEPT = 1_270_000  # bytes of a network as `quick` keeps it
-EPOCHS = 12  # of `quick`, each of which is told
+MODEL_BYTES = 1_270_000  # size of a saved network of `quick`
+EPOCHS = 12  # of `quick`; each emits an event
 
 
 @dataclass(frozen=True)
-class StandIn:
+class SleepTask:
     """A task that sleeps."""
 
     number: int
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """How it went, all workers ready."""
+class SchedulingResult:
+    """Time and memory of a run whose workers had already started."""
 
     tasks: int
-    asleep: float  # seconds of each task
+    sleep: float  # seconds per task
     workers: int
-    seconds: float  # from the first task to the last
-    busy: float  # seconds of the driver's processor
-    received: int  # bytes of a task's result
-    memory: int  # bytes that the driver held at most
+    seconds: float  # wall time of all tasks
+    cpu_seconds: float  # CPU time of the driver
+    result_bytes: int  # size of a pickled result
+    memory: int  # peak memory of the driver in bytes
 
     @property
-    def lost(self) -> float:
-        """Seconds of a worker's time for each task, beside its sleep."""
-        return self.seconds * self.workers / self.tasks - self.asleep
+    def worker_overhead(self) -> float:
+        """Seconds per task that a worker does not sleep."""
+        return self.seconds * self.workers / self.tasks - self.sleep
 
     @property
-    def handling(self) -> float:
-        """Seconds of the driver for each task."""
-        return self.busy / self.tasks
+    def driver_overhead(self) -> float:
+        """CPU seconds of the driver per task."""
+        return self.cpu_seconds / self.tasks
 
-    def most(self, seconds: float) -> int:
-        """Workers that one driver keeps busy with tasks of this length."""
-        return int(seconds / self.handling)
+    def max_workers(self, seconds: float) -> int:
+        """Number of workers that one driver can serve with tasks of this duration."""
+        return int(seconds / self.driver_overhead)
 
 
-def rehearse(workers: Workers, dataset: Dataset, folds: Folds, tasks: int, asleep: float) -> Rehearsal:
-    """Hand out so many, and keep what comes back as a run does."""
-    received = 0
+def measure_scheduling(workers: Workers, dataset: Dataset, folds: Folds, tasks: int, sleep: float) -> SchedulingResult:
+    """Run tasks that sleep this many seconds, and save their results as a run does."""
+    result_bytes = 0
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder), dataset, folds)
-        for number, seconds in ((workers.jobs, 0.0), (tasks, asleep)):  # the first only makes the workers ready
-            work = partial(_sleep, dataset=dataset, folds=folds, seconds=seconds)
-            since, busy = time.perf_counter(), time.process_time()
-            for task, outcome in workers.run(work, in_turn(StandIn(one) for one in range(number)), _deaf):
-                result = succeeded(f"stand-in {task.number}", outcome)
-                received = received or len(pickle.dumps(result))
-                store.save(Member(f"stand-in.{task.number}", "stand-in", None, task.number, None), 0, result, [])
-            since, busy = time.perf_counter() - since, time.process_time() - busy
+        for count, duration in ((workers.jobs, 0.0), (tasks, sleep)):  # the first round only starts the workers
+            function = partial(_sleep, dataset=dataset, folds=folds, seconds=duration)
+            queue = take_in_order(SleepTask(number) for number in range(count))
+            start, cpu_start = time.perf_counter(), time.process_time()
+            for task, outcome in workers.run(function, queue, ignore_event):
+                result = result_or_raise(f"sleep {task.number}", outcome)
+                result_bytes = result_bytes or len(pickle.dumps(result))
+                store.save(Member(f"sleep.{task.number}", "sleep", None, task.number, None), 0, result, [])
+            seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Rehearsal(tasks, asleep, workers.jobs, since, busy, received, memory)
+    return SchedulingResult(tasks, sleep, workers.jobs, seconds, cpu_seconds, result_bytes, memory)
 
 
-def _sleep(task: StandIn, say: Say, dataset: Dataset, folds: Folds, seconds: float) -> FoldResult:
-    """In a worker: a network's words and its result, without the network."""
-    since = time.perf_counter()
+def _sleep(task: SleepTask, emit: Emit, dataset: Dataset, folds: Folds, seconds: float) -> FoldResult:
+    """Sleep in a worker; emit the events and return a result like those of a network."""
+    start = time.perf_counter()
     for epoch in range(EPOCHS):
         time.sleep(seconds / EPOCHS)
-        say("epoch", (epoch + 1, EPOCHS))
+        emit((epoch + 1, EPOCHS))
     random, classes = np.random.default_rng(task.number), len(dataset.classes)
     held_out, test = (
         random.dirichlet(np.ones(classes), rows).astype(np.float32)
         for rows in ((folds.held_out == 0).sum(), len(dataset.test_images))
     )
-    return FoldResult(held_out, test, time.perf_counter() - since, random.bytes(KEPT), ".keras", {"stand-in": "true"})
-
-
-def _deaf(*said: object) -> None:
-    """Nobody watches."""
+    elapsed = time.perf_counter() - start
+    return FoldResult(held_out, test, elapsed, random.bytes(MODEL_BYTES), ".keras", {"sleep": "true"})

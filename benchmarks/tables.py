@@ -1,72 +1,72 @@
-"""Tables of what was measured of machine and recipes."""
+"""Tables and progress lines of the benchmarks."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.table import Table
 
 from benchmarks.race import GOAL, Run
 from benchmarks.speed import Speed
-from benchmarks.tutorials import PRESETS, Result
+from benchmarks.tutorials import TUTORIALS, Result
 from competition.crossval.progress import clock
-from competition.crossval.task import Task
-from competition.scoring.score import Score, percent
+from competition.scoring.score import Score, format_percent
 from competition.views.terminal.screen import console
+from competition.workers.events import Emitted, Event, Started
 
 
-def speeds(found: Sequence[Speed]) -> Table:
+def speed_table(speeds: Sequence[Speed]) -> Table:
     """A row for each network and number of workers."""
     table = Table("network", box=None)
     for heading in ("workers", "parameters", "multiply-adds", "images/s", "GFLOP/s", "share of peak"):
         table.add_column(heading, justify="right")
-    for one in found:
-        size = f"{one.parameters:,}", f"{one.multiply_adds / 1e6:.1f} M"
-        rates = f"{one.images_per_second:,.0f}", f"{one.gflops:.0f}", f"{one.share_of_peak:.0%}"
-        table.add_row(one.network, str(one.workers), *size, *rates)
+    for speed in speeds:
+        size = f"{speed.parameters:,}", f"{speed.multiply_adds / 1e6:.1f} M"
+        rates = f"{speed.images_per_second:,.0f}", f"{speed.gflops:.0f}", f"{speed.share_of_peak:.0%}"
+        table.add_row(speed.network, str(speed.workers), *size, *rates)
     return table
 
 
-def tell_of_race(task: Task, what: str, said: Any = None) -> None:
-    """A line for each epoch of a race."""
-    if what == "epoch":
-        done, of, seconds, score = said
-        console.print(f"{task.member.name} epoch {done}/{of}: {percent(score)} after {clock(seconds)}")
+def print_race_epoch(event: Event) -> None:
+    """Print the accuracy after each epoch of a race."""
+    if isinstance(event, Emitted):
+        epoch, epochs, seconds, score = event.payload
+        name = event.task.member.name
+        console.print(f"{name} epoch {epoch}/{epochs}: {format_percent(score)} after {clock(seconds)}")
 
 
-def raced(runs: Sequence[Run]) -> Table:
-    """A row for each recipe, the first at the goal on top; one that never reaches it counts its full length."""
+def race_table(runs: Sequence[Run]) -> Table:
+    """A row for each recipe, fastest to the goal first; a recipe that misses the goal counts its whole training."""
     table = Table("recipe", box=None)
-    for heading in ("training", f"until {GOAL:.1%}", "times quick's", "accuracy at the end"):
+    for heading in ("CPU time", f"time to {GOAL:.1%}", "relative to quick", "final accuracy"):
         table.add_column(heading, justify="right")
     quick = next(run for run in runs if run.member == "quick")
-    for run in sorted(runs, key=_finish):
-        until = clock(run.until_goal) if run.until_goal else "never"
-        times = f"{_finish(run) / _finish(quick):.1f}"
-        table.add_row(run.member, clock(run.seconds[-1]), until, times, percent(run.end))
+    for run in sorted(runs, key=_ranking_seconds):
+        goal = clock(run.seconds_to_goal) if run.seconds_to_goal else "never"
+        ratio = f"{_ranking_seconds(run) / _ranking_seconds(quick):.1f}"
+        table.add_row(run.member, clock(run.seconds[-1]), goal, ratio, format_percent(run.end))
     return table
 
 
-def _finish(run: Run) -> float:
-    return run.until_goal or run.seconds[-1]
+def _ranking_seconds(run: Run) -> float:
+    return run.seconds_to_goal or run.seconds[-1]
 
 
-def tell_of_preset(task: Task, what: str, said: Any = None) -> None:
-    """A line for each epoch of a tutorial's training, and for what starts."""
-    name = task.member.name
-    if what == "started":
-        console.print(f"{name} starts")
-    elif what == "epoch":
-        done, of, seconds = said
-        console.print(f"{name} epoch {done}/{of}; to go {clock(seconds * (of - done) / done)}")
+def print_tutorial_progress(event: Event) -> None:
+    """Print the start of each training and the time left after each epoch."""
+    name = event.task.member.name
+    if isinstance(event, Started):
+        console.print(f"{name} started")
+    elif isinstance(event, Emitted):
+        epoch, epochs, seconds = event.payload
+        console.print(f"{name} epoch {epoch}/{epochs}; time left {clock(seconds * (epochs - epoch) / epoch)}")
 
 
-def presets(results: Mapping[str, Result]) -> Table:
-    """A row for each preset that was trained: what tutorials claim, and what it did."""
-    table = Table("preset", "taught", "claimed", box=None)
-    for heading in ("measured", "training"):
+def tutorial_table(results: Mapping[str, Result]) -> Table:
+    """A row for each tutorial with a result: the accuracy that it claims, and the one measured."""
+    table = Table("recipe", "tutorial", "claimed", box=None)
+    for heading in ("measured", "CPU time"):
         table.add_column(heading, justify="right")
-    for preset in PRESETS:
-        if result := results.get(preset.name):
-            measured = percent(Score(result.accuracy, result.standard_error))
-            table.add_row(preset.name, preset.taught, preset.claimed, measured, clock(result.seconds))
+    for tutorial in TUTORIALS:
+        if result := results.get(tutorial.name):
+            measured = format_percent(Score(result.accuracy, result.standard_error))
+            table.add_row(tutorial.name, tutorial.description, tutorial.claim, measured, clock(result.seconds))
     return table

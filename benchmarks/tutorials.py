@@ -1,4 +1,4 @@
-"""What tutorials teach, each recipe as it is taught, on the digits' standard 60,000 and 10,000 rows."""
+"""Recipes of popular tutorials, trained on the standard split of MNIST (60,000 training and 10,000 test rows)."""
 
 import json
 import time
@@ -10,108 +10,113 @@ from typing import NamedTuple
 
 import numpy as np
 
-from competition.crossval.provenance import fingerprint, ingredients_of
-from competition.crossval.task import Task, checked, trained
+from competition.crossval.provenance import fingerprint, member_ingredients
+from competition.crossval.task import Task, check_probabilities, train_member
 from competition.data.dataset import Dataset
-from competition.errors import Problem
-from competition.files import write_whole
+from competition.errors import UserError
+from competition.files import write_atomically
 from competition.models.interface import Epoch
 from competition.models.member import Member
 from competition.models.networks.recipe import native_precision
-from competition.workers.base import Say, in_turn, succeeded
+from competition.scoring.score import Score
+from competition.workers.base import Emit, result_or_raise, take_in_order
+from competition.workers.events import OnEvent
 from competition.workers.local import LocalWorkers
 
 COMPETITION = "mnist"
 
 
 @dataclass(frozen=True)
-class Preset:
-    """A recipe and what is said of it."""
+class Tutorial:
+    """A tutorial's recipe and the accuracy that it claims."""
 
-    name: str
-    taught: str
-    claimed: str
+    name: str  # of the member
+    description: str
+    claim: str
 
     @property
     def member(self) -> Member:
-        """Who learns by it, in this machine's precision: in float32 networks err as often and take longer."""
-        member = Member.named(self.name)
+        """The member, in this machine's native precision; float32 is as accurate but slower."""
+        member = Member.parse(self.name)
         if not member.spec.is_network:
             return member
         return replace(member, recipe=replace(member.recipe, precision=native_precision()))
 
 
-PRESETS = (
-    Preset("mlp", "one dense layer of 100 units, Adam", "about 98 %"),
-    Preset("lenet:tutorial", "two convolutions, pooled, Adam", "about 99 %"),
-    Preset("knn:pixels", "three nearest neighbours among the pixels", "96.91 %"),
-    Preset("svm:pixels", "support vectors among the pixels", "98.6 %"),
-    Preset("vgg:tutorial", "four convolutions, changed images, Adam", "99.6 %"),
-    Preset("vgg:rmsprop", "the same by RMSprop", "99.671 %"),
-    Preset("strided:author", "convolutions that stride, changed images", "99.757 %, fifteen of them"),
+TUTORIALS = (
+    Tutorial("mlp", "one dense layer of 100 units, Adam", "about 98 %"),
+    Tutorial("lenet:tutorial", "two convolutions, pooled, Adam", "about 99 %"),
+    Tutorial("knn:pixels", "three nearest neighbours on pixels", "96.91 %"),
+    Tutorial("svm:pixels", "support vector machine on pixels", "98.6 %"),
+    Tutorial("vgg:tutorial", "four convolutions, augmentation, Adam", "99.6 %"),
+    Tutorial("vgg:rmsprop", "the same with RMSprop", "99.671 %"),
+    Tutorial("strided:author", "strided convolutions, augmentation", "99.757 %, ensemble of 15"),
 )
 
 
-class Trained(NamedTuple):
-    """What a preset says of the test rows, and after how long."""
+class TutorialPredictions(NamedTuple):
+    """Test probabilities of a tutorial's model."""
 
-    test: np.ndarray
-    seconds: float
+    test: np.ndarray  # (test rows, classes)
+    seconds: float  # of training and prediction
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a preset did; it is not trained again as long as it is made of the same."""
+    """Test accuracy of a tutorial's model; the model is trained again only if its fingerprint changes."""
 
-    made_of: str
+    fingerprint: str
     accuracy: float
     standard_error: float
     seconds: float
 
 
 class Results:
-    """What is known so far, in a file."""
+    """The results so far, by member, saved as JSON."""
 
     def __init__(self, path: Path, dataset: Dataset) -> None:
         self.path = path
         self.dataset = dataset
         try:
-            known = json.loads(path.read_text()) if path.exists() else {}
-            self.known = {name: Result(**result) for name, result in known.items()}
+            saved = json.loads(path.read_text()) if path.exists() else {}
+            self.by_member = {name: Result(**result) for name, result in saved.items()}
         except (ValueError, TypeError, AttributeError) as error:
-            raise Problem(f"{path} is damaged ({error}); have all trained again: rm {path}") from None
+            raise UserError(f"{path} is damaged ({error}); delete it to train all tutorials again: rm {path}") from None
 
-    def made_of(self, member: Member) -> str:
-        """What decides how the preset does."""
-        return fingerprint({"data": self.dataset.digest} | ingredients_of(member))
+    def _fingerprint(self, member: Member) -> str:
+        """Digest of the data and of everything that determines the trained model."""
+        return fingerprint({"data": self.dataset.digest} | member_ingredients(member))
 
-    def waiting(self, presets: Sequence[Preset]) -> list[Member]:
-        """Those that were not trained as they are now."""
-        members = [preset.member for preset in presets]
-        known = {name: result.made_of for name, result in self.known.items()}
-        return [member for member in members if known.get(member.name) != self.made_of(member)]
+    def pending_members(self, tutorials: Sequence[Tutorial]) -> list[Member]:
+        """The members without a result for their present fingerprint."""
+        members = [tutorial.member for tutorial in tutorials]
+        fingerprints = {name: result.fingerprint for name, result in self.by_member.items()}
+        return [member for member in members if fingerprints.get(member.name) != self._fingerprint(member)]
 
-    def keep(self, member: Member, accuracy: float, standard_error: float, seconds: float) -> None:
-        """Write down how a preset did."""
-        self.known[member.name] = Result(self.made_of(member), accuracy, standard_error, seconds)
-        write_whole(self.path, json.dumps({name: asdict(one) for name, one in self.known.items()}, indent=1).encode())
+    def save(self, member: Member, accuracy: Score, seconds: float) -> None:
+        """Add a result to the file."""
+        result = Result(self._fingerprint(member), accuracy.value, accuracy.standard_error, seconds)
+        self.by_member[member.name] = result
+        results = {name: asdict(result) for name, result in self.by_member.items()}
+        write_atomically(self.path, json.dumps(results, indent=1).encode())
 
 
 def train(
-    members: Sequence[Member], dataset: Dataset, hear: Say, jobs: int | None = None
-) -> Iterator[tuple[Member, Trained]]:
-    """Each member with what it says of the test rows, taught by all rows, whoever is first."""
-    tasks = [Task(member, 0) for member in sorted(members, key=lambda one: -one.spec.seconds)]
-    for task, outcome in LocalWorkers(jobs).run(partial(_train, dataset=dataset), in_turn(tasks), hear):
-        yield task.member, succeeded(task.member.name, outcome)
+    members: Sequence[Member], dataset: Dataset, on_event: OnEvent, jobs: int | None = None
+) -> Iterator[tuple[Member, TutorialPredictions]]:
+    """Train each member on all training rows; yield its test predictions as soon as they are there."""
+    tasks = [Task(member, 0) for member in sorted(members, key=lambda member: -member.spec.seconds)]
+    for task, outcome in LocalWorkers(jobs).run(partial(_train, dataset=dataset), take_in_order(tasks), on_event):
+        yield task.member, result_or_raise(task.member.name, outcome)
 
 
-def _train(task: Task, say: Say, dataset: Dataset) -> Trained:
-    """In a worker: train on all rows, and ask of the test rows."""
-    since = time.perf_counter()
+def _train(task: Task, emit: Emit, dataset: Dataset) -> TutorialPredictions:
+    """Train on all training rows in a worker and predict the test rows; emit epoch, epochs and seconds."""
+    start = time.perf_counter()
 
-    def look(epoch: Epoch) -> None:
-        say("epoch", (epoch.done, epoch.of, time.perf_counter() - since))
+    def on_epoch_end(epoch: Epoch) -> None:
+        emit((epoch.number, epoch.total, time.perf_counter() - start))
 
-    model = trained(task, dataset, np.ones(len(dataset.labels), dtype=bool), look)
-    return Trained(checked(model.predict_proba(dataset.test_images)), time.perf_counter() - since)
+    model = train_member(task, dataset, np.ones(len(dataset.labels), dtype=bool), on_epoch_end)
+    probabilities = check_probabilities(model.predict_proba(dataset.test_images))
+    return TutorialPredictions(probabilities, time.perf_counter() - start)

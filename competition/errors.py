@@ -1,13 +1,13 @@
-"""What the user can mend, and how it is told in one line."""
+"""The error that the user can fix, and a helper for its messages."""
 
 from collections.abc import Iterable
 
 
-class Problem(Exception):
-    """Wrong input or state, told in one line: the place, what is wrong and the command that mends it."""
+class UserError(Exception):
+    """Invalid input or state that the user can fix; one line: where, what is wrong and the command that fixes it."""
 
 
-def first(names: Iterable[object], most: int) -> str:
-    """The first names, as many as `most`, and dots where there are more."""
-    told = [str(name) for name in names]
-    return ", ".join(told[:most]) + (" ..." if len(told) > most else "")
+def shorten_list(names: Iterable[object], limit: int) -> str:
+    """Join the first `limit` names by commas, with an ellipsis if there are more."""
+    texts = [str(name) for name in names]
+    return ", ".join(texts[:limit]) + (" ..." if len(texts) > limit else "")

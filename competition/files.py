@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic writes, folder locks and checksums."""
 
 import errno
 import fcntl
@@ -10,33 +10,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from competition.errors import Problem
+from competition.errors import UserError
 
 REMEDIES = {
-    errno.ENOSPC: "make room on the disk of {folder}: df -h {folder}",
-    errno.EDQUOT: "make room within your quota on the disk of {folder}: quota",
-    errno.EROFS: "make the disk of {folder} writable: findmnt --target {folder}",
-    errno.EACCES: "give yourself the right to write there: chmod -R u+rwX {folder}",
-    errno.EEXIST: "move away what is no folder: mv {folder} {folder}.old",
-    errno.ENOTDIR: "move away what is no folder: ls -ld {folder}",
-    errno.EPERM: "give yourself the right to write there: chmod -R u+rwX {folder}",
+    errno.ENOSPC: "free some space on the disk of {folder}: df -h {folder}",
+    errno.EDQUOT: "free some space within your quota on the disk of {folder}: quota",
+    errno.EROFS: "remount the disk of {folder} as writable: findmnt --target {folder}",
+    errno.EACCES: "give yourself write permission: chmod -R u+rwX {folder}",
+    errno.EEXIST: "move away the file in place of the folder: mv {folder} {folder}.old",
+    errno.ENOTDIR: "move away the file in place of the folder: ls -ld {folder}",
+    errno.EPERM: "give yourself write permission: chmod -R u+rwX {folder}",
 }
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` to write to; only a finished, synced file takes the name."""
-    with writable(path):
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; the finished and synced file replaces `path`."""
+    with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clear_left_behind(path)
+        _remove_stale_files(path)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
         temporary = Path(name)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield temporary
             temporary.chmod(0o666 & ~_umask())
-            with temporary.open("rb+") as written:
-                os.fsync(written.fileno())
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -44,11 +44,11 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path` to fill; it takes the name once it is full, unless another was faster."""
-    with writable(path):
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder, then rename it to `path`, unless another process has created `path` first."""
+    with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clear_left_behind(path)
+        _remove_stale_files(path)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
         handle = os.open(temporary, os.O_RDONLY)
         try:
@@ -65,34 +65,34 @@ def whole_folder(path: Path) -> Iterator[Path]:
             os.close(handle)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write `content` so that no reader ever sees a part of it."""
-    with whole(path) as temporary:
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` so that readers see the old file or the new one, never a part."""
+    with atomic_file(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextmanager
-def writable(path: Path) -> Iterator[None]:
-    """Where the disk does not take `path`, a Problem that says so and what to look at."""
+def explain_write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError while writing `path` into a UserError that names the remedy."""
     try:
         yield
     except OSError as error:
-        # NumPy tells only how much of an array the disk took, such as "4000 requested and 1024 written".
-        is_cut_short = error.errno is None and str(error).endswith(" written")
-        remedy = REMEDIES.get(errno.ENOSPC if is_cut_short else error.errno or 0)
+        # On a full disk NumPy sets no errno; its message is, for example, "4000 requested and 1024 written".
+        is_disk_full = error.errno is None and str(error).endswith(" written")
+        remedy = REMEDIES.get(errno.ENOSPC if is_disk_full else error.errno or 0)
         if not remedy:
             raise
-        told = remedy.format(folder=path.parent)
-        raise Problem(
-            f"{path} cannot be written ({error.strerror or error}); {told}; then the same command goes on"
+        raise UserError(
+            f"cannot write {path} ({error.strerror or error}); {remedy.format(folder=path.parent)}; "
+            "then run the same command again to continue"
         ) from None
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process; the system lets go of it when the process ends, however it ends."""
+def exclusive_lock(folder: Path) -> Iterator[None]:
+    """Lock the folder for this process, or fail if it is locked; the system releases the lock when the process ends."""
     path = folder / ".lock"
-    with writable(path):
+    with explain_write_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
         lock = path.open("a+")
     with lock:
@@ -101,20 +101,20 @@ def alone(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
-            raise Problem(
-                f"another run, process {holder}, works on {folder}; wait until it ends, or stop it: kill {holder}"
+            raise UserError(
+                f"{folder} is in use by another run, process {holder}; wait until it ends, or stop it: kill {holder}"
             ) from None
-        with writable(path):
+        with explain_write_errors(path):
             lock.truncate(0)
-            os.write(lock.fileno(), b"%d" % os.getpid())  # past the buffer, which would try again on a full disk
+            os.write(lock.fileno(), b"%d" % os.getpid())  # unbuffered: a buffer would be flushed again on a full disk
         yield
 
 
 @contextmanager
-def in_turn(folder: Path) -> Iterator[None]:
-    """Wait for the folder's other writers, then let them wait; for what is read, changed and written in a moment."""
+def wait_for_lock(folder: Path) -> Iterator[None]:
+    """Wait for the folder's lock and hold it; for short updates that read, change and write a file."""
     path = folder / ".lock"
-    with writable(path):
+    with explain_write_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
         lock = path.open("a")
     with lock:
@@ -123,25 +123,25 @@ def in_turn(folder: Path) -> Iterator[None]:
 
 
 def sha256(path: Path) -> str:
-    """The file's SHA-256 in hexadecimal."""
+    """The SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _clear_left_behind(path: Path) -> None:
-    """Remove what killed writers of `path` left beside it; one that lives holds its own."""
-    for left in [one for one in path.parent.iterdir() if one.name.startswith(f".{path.name}.")]:
+def _remove_stale_files(path: Path) -> None:
+    """Remove temporary files of killed writers of `path`; a running writer holds a lock on its own."""
+    for stale in [file for file in path.parent.iterdir() if file.name.startswith(f".{path.name}.")]:
         with suppress(OSError):
-            handle = os.open(left, os.O_RDONLY)
+            handle = os.open(stale, os.O_RDONLY)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+                shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
             finally:
                 os.close(handle)
 
 
 def _umask() -> int:
-    """The process's file mode mask, which can only be read by setting it."""
+    """The file mode mask of the process, which can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,4 +1,4 @@
-"""Small real data: the 8x8 digits that scikit-learn ships, enlarged, as a competition with sealed answers."""
+"""Fixtures: a small competition made of scikit-learn's 8x8 digits, the command line, a browser and Dask clusters."""
 
 import faulthandler
 import json
@@ -24,22 +24,22 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from sklearn.datasets import load_digits
 
-from competition.data.dataset import Dataset, load
+from competition.data.dataset import Dataset, load_dataset
 from competition.data.practice import write_competition
 
 ROOT = Path(__file__).parent.parent
 TRAIN_ROWS = 600
 TEST_ROWS = 200
-SLOW = 1800  # seconds after which a slow test fails
-KEPT_BY_LIBRARIES = (
-    "execnet",  # pytest-xdist's own
-    "Dask-Callback",  # one thread for all clients
+SLOW_TIMEOUT = 1800  # seconds
+LIBRARY_THREADS_AND_PROCESSES = (  # libraries keep these until the session ends
+    "execnet",  # pytest-xdist
+    "Dask-Callback",  # a thread shared by all clients
     "Dask-Offload",
-    "resource_tracker",  # loky's and Python's processes that remove temporary files
+    "resource_tracker",  # loky's and Python's, to remove temporary files
 )
 
 
-# The same examples on every run, however slow the machine; fixtures that only read may serve all of them.
+# The same examples on every run, without a deadline; function-scoped fixtures are read-only and can be shared.
 settings.register_profile(
     "suite",
     derandomize=True,
@@ -51,49 +51,51 @@ settings.load_profile("suite")
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Tell how much was tried, by what tests recorded: `record_property("faults", 3)`."""
-    tried = Counter()
+    """Sum what tests count with e.g. `record_property("faults", 3)`."""
+    counts = Counter()
     for report in chain.from_iterable(terminalreporter.stats.values()):
         if getattr(report, "when", None) == "call":
-            for what, number in report.user_properties:
-                tried[what] += number
-    if tried:
-        told = ", ".join(f"{number} {what}" for what, number in sorted(tried.items()))
-        terminalreporter.write_line(f"tried: {told}")
+            for name, count in report.user_properties:
+                counts[name] += count
+    if counts:
+        summary = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+        terminalreporter.write_line(f"tested: {summary}")
 
 
 def pytest_configure():
-    # Where the tests run in the background, the shell has them and all that they start ignore Ctrl-C.
+    # A shell lets background processes and their children ignore Ctrl-C, which some tests send.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
-    """Slow tests have more time."""
+    """Give slow tests a longer timeout."""
     for item in items:
         if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.timeout(SLOW))
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _nothing_is_left_running():
-    """Whoever starts a thread or a process ends it; what libraries keep for the whole session is known by name."""
+def _check_leaks():
+    """Fail if a thread or process still runs at the end of the session."""
     yield
 
-    def left() -> list[str]:
+    def find_leaks() -> list[str]:
         threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
         processes = [" ".join(child.cmdline()) for child in psutil.Process().children() if child.status() != "zombie"]
-        return [name for name in threads + processes if not any(kept in name for kept in KEPT_BY_LIBRARIES)]
+        return [
+            name for name in threads + processes if not any(known in name for known in LIBRARY_THREADS_AND_PROCESSES)
+        ]
 
     deadline = time.monotonic() + 10
-    while (running := left()) and time.monotonic() < deadline:
+    while (leaks := find_leaks()) and time.monotonic() < deadline:
         time.sleep(0.1)
-    if running:
+    if leaks:
         faulthandler.dump_traceback(all_threads=True)
-    assert not running, f"still running at the end of the tests: {running}"
+    assert not leaks, f"still running at the end of the tests: {leaks}"
 
 
 def small_digits() -> tuple[np.ndarray, np.ndarray]:
-    """800 digits, each pixel doubled to 16x16, as (rows, 256) bytes, and their labels."""
+    """800 digits, enlarged to 16x16, as (rows, 256) bytes, and their labels."""
     images, labels = load_digits(return_X_y=True)
     rows = np.random.default_rng(0).permutation(len(labels))[: TRAIN_ROWS + TEST_ROWS]
     square = (images[rows] * 15.9375).astype(np.uint8).reshape(-1, 8, 8)
@@ -102,7 +104,7 @@ def small_digits() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="session")
 def competition_folder(tmp_path_factory) -> Path:
-    """A whole competition on disk; tests that change it take a copy."""
+    """The small competition on disk; do not change it, use `competition_copy` instead."""
     folder = tmp_path_factory.mktemp("data") / "digits8"
     images, labels = small_digits()
     n = TRAIN_ROWS
@@ -111,20 +113,20 @@ def competition_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def own_competition(competition_folder, tmp_path) -> Path:
-    """A copy that the test may spoil."""
+def competition_copy(competition_folder, tmp_path) -> Path:
+    """A copy of the small competition that the test may change."""
     target = tmp_path / "data" / "digits8"
     return Path(shutil.copytree(competition_folder, target, ignore=shutil.ignore_patterns("cache")))
 
 
 @pytest.fixture(scope="session")
 def dataset(competition_folder) -> Dataset:
-    return load(competition_folder)
+    return load_dataset(competition_folder)
 
 
 @pytest.fixture
-def command(tmp_path, own_competition):
-    """Runs the command line in a folder of its own that has the small competition."""
+def command(tmp_path, competition_copy):
+    """A function that runs a command line in `tmp_path`, next to `competition_copy`."""
 
     def run(*arguments: str, module: str = "competition", **settings) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -142,48 +144,48 @@ def command(tmp_path, own_competition):
 
 @pytest.fixture
 def browser():
-    """Debian's Chromium, driven by Playwright."""
+    """The system's Chromium, driven by Playwright."""
     chromium = shutil.which("chromium") or pytest.skip("Chromium is not installed")
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield launched
+        launched.close()
 
 
 @pytest.fixture
-def faultless(browser):
-    """Opens an address in a window of a width and in light or dark; complains of what axe or the console find."""
+def open_accessible_page(browser):
+    """A function that opens a page; at the end of the test, pages must have no errors and pass axe's checks."""
     from axe_playwright_python.sync_playwright import Axe
 
-    complaints: list[str] = []
+    errors: list[str] = []
 
-    def opened(address: str, width: int, scheme: str):
+    def open_page(address: str, width: int, scheme: str):
         tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        tab.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        tab.on("pageerror", lambda error: errors.append(str(error)))
         tab.goto(address)
         return tab
 
-    yield opened
+    yield open_page
     for tab in [page for context in browser.contexts for page in context.pages]:
-        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it is wider than the window"
-        found = Axe().run(tab)
-        assert found.violations_count == 0, found.generate_report()
-    assert complaints == []
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the window"
+        results = Axe().run(tab)
+        assert results.violations_count == 0, results.generate_report()
+    assert errors == []
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
-    """Until something is so, which it has to be soon."""
+    """Wait until the condition holds; fail after this many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.05)
 
 
 class Cluster:
-    """A scheduler and the workers that a test asks for."""
+    """A Dask scheduler and the workers that a test starts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -195,22 +197,22 @@ class Cluster:
         self.address = json.loads((folder / "scheduler.json").read_text())["address"]
 
     def start(self, *arguments: str, path: tuple[Path, ...] = ()) -> subprocess.Popen:
-        """A nanny with a worker of one thread, or as the arguments say; `path` comes before ours."""
-        shape = arguments or ("--nthreads", "1")
-        return self._start("dask", "worker", self.address, *shape, path=path)
+        """Start `dask worker` with these arguments, by default with one thread; `path` is put first on PYTHONPATH."""
+        options = arguments or ("--nthreads", "1")
+        return self._start("dask", "worker", self.address, *options, path=path)
 
     def start_ours(self) -> subprocess.Popen:
-        """What `make worker` starts."""
+        """Start what `make worker` starts."""
         return self._start("competition", "worker", "--cluster", self.address, "--jobs", "1")
 
     def workers(self, jobs: int | None = None):
-        """As a driver has them."""
+        """Connect a driver to the cluster."""
         from competition.workers.cluster import ClusterWorkers
 
         return self.drivers.enter_context(ClusterWorkers(self.address, jobs))
 
     def end(self) -> None:
-        """Everything that was started, and what it started."""
+        """Kill all processes and their children."""
         self.drivers.close()
         for process in self.processes:
             with suppress(psutil.NoSuchProcess):
@@ -252,6 +254,6 @@ def two_workers(tmp_path_factory):
 
 @pytest.fixture
 def cluster(two_workers):
-    """Two workers, which the tests that share them leave in good health."""
+    """A cluster of two workers that tests share; they must leave the workers running."""
     yield two_workers
     two_workers.drivers.close()

@@ -1,4 +1,4 @@
-"""The packages depend on each other in one direction, and the docs show them as they are."""
+"""Packages depend on each other in one direction only, and the docs list them correctly."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-# Imports go only to earlier lines; inside a package they go in any direction, without cycles.
+# A package imports only earlier ones; inside a package, modules import each other without cycles.
 PACKAGES = (
     "errors",
     "files",
@@ -35,32 +35,32 @@ def package_of(module: str) -> str:
 
 
 def imports_of(module: str, source: str) -> set[str]:
-    """The modules of `competition` and `benchmarks` that a source imports anywhere: lazily, for types, relatively."""
-    found = set()
+    """The modules of `competition` and `benchmarks` that a source imports, including lazy and type-only imports."""
+    names = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
-            above = module.split(".")[: -node.level] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-    return {name for name in found if name in MODULES or name.split(".")[0] == "benchmarks"} - {module}
+            parents = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*parents, *([node.module] if node.module else [])])
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return {name for name in names if name in MODULES or name.split(".")[0] == "benchmarks"} - {module}
 
 
-def test_every_way_to_import_is_seen():
+def test_all_forms_of_import_are_recognized():
     for source in (
         "import competition.errors",
         "from competition import errors",
-        "from competition.errors import Problem",
-        "from ..errors import Problem",
+        "from competition.errors import UserError",
+        "from ..errors import UserError",
         "from .. import errors",
         "def f():\n    from competition import errors",
-        "if TYPE_CHECKING:\n    from competition.errors import Problem",
+        "if TYPE_CHECKING:\n    from competition.errors import UserError",
     ):
         assert imports_of("competition.data.tables", source) == {"competition.errors"}, source
 
 
-def test_every_package_has_its_place():
+def test_every_package_is_listed():
     assert {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES} == {
         *PACKAGES,
         "__init__",
@@ -69,47 +69,47 @@ def test_every_package_has_its_place():
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_imports_go_only_to_earlier_packages(module):
+def test_packages_import_only_earlier_packages(module):
     if module in ("competition.__init__", "competition.__main__"):
         return
-    here = PACKAGES.index(package_of(module))
+    position = PACKAGES.index(package_of(module))
     for imported in imports_of(module, MODULES[module].read_text()):
         assert not imported.startswith("benchmarks"), f"{module} imports {imported}"
-        assert PACKAGES.index(package_of(imported)) <= here, f"{module} imports {imported}"
+        assert PACKAGES.index(package_of(imported)) <= position, f"{module} imports {imported}"
 
 
-def test_no_files_import_each_other_in_a_circle():
+def test_imports_have_no_cycles():
     graph = {module: imports_of(module, path.read_text()) & MODULES.keys() for module, path in MODULES.items()}
     while leaves := [module for module, imported in graph.items() if not imported & graph.keys()]:
         for module in leaves:
             del graph[module]
-    assert not graph, f"there is a cycle among {', '.join(graph)}"
+    assert not graph, f"import cycle among {', '.join(graph)}"
 
 
-def test_packages_do_nothing_when_they_are_imported():
+def test_package_init_files_contain_only_a_docstring():
     for path in PACKAGE.rglob("__init__.py"):
         (docstring,) = ast.parse(path.read_text()).body
         assert isinstance(docstring, ast.Expr) and "\n" not in docstring.value.value, path
 
 
-def test_models_are_loaded_through_the_registry_alone():
+def test_models_are_loaded_only_by_the_registry():
     for module, path in MODULES.items():
         for imported in imports_of(module, path.read_text()):
             assert not imported.startswith("competition.models.zoo."), f"{module} imports {imported}"
 
 
-def test_only_grading_reads_the_held_back_answers():
-    knowing = [path.stem for path in FILES if "SEALED" in path.read_text()]
-    assert knowing == ["practice", "grading"]
+def test_only_grading_reads_the_held_back_labels():
+    modules = [path.stem for path in FILES if "HELD_BACK_LABELS" in path.read_text()]
+    assert modules == ["practice", "grading"]
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("data",), ("submit", "--models", "knn", "--folds", "2")])
-def test_tensorflow_stays_away_where_no_network_is_built(arguments, tmp_path, own_competition):
-    watch = "import sys, runpy; sys.argv[1:] = {!r}\ntry: runpy.run_module('competition', run_name='__main__')\n"
-    watch += "finally: print('LOADED', 'tensorflow' in sys.modules, 'keras' in sys.modules)"
+def test_tensorflow_is_not_imported_without_a_network(arguments, tmp_path, competition_copy):
+    program = "import sys, runpy; sys.argv[1:] = {!r}\ntry: runpy.run_module('competition', run_name='__main__')\n"
+    program += "finally: print('LOADED', 'tensorflow' in sys.modules, 'keras' in sys.modules)"
     arguments = list(arguments) + (["--competition", "digits8"] if arguments[0] != "--help" else [])
     done = subprocess.run(
-        [sys.executable, "-c", watch.format(arguments)],
+        [sys.executable, "-c", program.format(arguments)],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
         capture_output=True,
@@ -119,27 +119,27 @@ def test_tensorflow_stays_away_where_no_network_is_built(arguments, tmp_path, ow
     assert "LOADED False False" in done.stdout, done.stderr
 
 
-def test_make_help_lists_every_verb():
+def test_make_help_lists_every_target():
     makefile = (ROOT / "Makefile").read_text()
-    verbs = set(re.findall(r"^([a-z-]+):.*##", makefile, re.M))
-    assert verbs == set(re.findall(r"^\.PHONY: ([a-z-]+)$", makefile, re.M))
+    targets = set(re.findall(r"^([a-z-]+):.*##", makefile, re.M))
+    assert targets == set(re.findall(r"^\.PHONY: ([a-z-]+)$", makefile, re.M))
     printed = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert all(f"\n  {verb} " in printed for verb in verbs)
+    assert all(f"\n  {target} " in printed for target in targets)
 
 
 @pytest.mark.parametrize(
-    ("given", "is_known"), [("MODEL=svm", False), ("MODELS=knn svm", True), ("KERAS_BACKEND=jax", True)]
+    ("variable", "is_known"), [("MODEL=svm", False), ("MODELS=knn svm", True), ("KERAS_BACKEND=jax", True)]
 )
-def test_a_variable_that_make_does_not_know_is_refused(given, is_known):
-    done = subprocess.run(["make", "--dry-run", "cv", given], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode == 0) is is_known and ("MODEL is unknown; there are" in done.stderr) is not is_known
+def test_make_refuses_an_unknown_variable(variable, is_known):
+    done = subprocess.run(["make", "--dry-run", "cv", variable], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) is is_known and ("unknown variable MODEL; choose from" in done.stderr) is not is_known
 
 
-def test_the_packages_in_the_guide_are_the_real_ones():
+def test_the_layout_guide_lists_the_packages():
     guide = (ROOT / "docs" / "layout.md").read_text()
     for name in PACKAGES:
         path = PACKAGE / name / "__init__.py" if (PACKAGE / name).is_dir() else PACKAGE / f"{name}.py"
         docstring = ast.get_docstring(ast.parse(path.read_text())).splitlines()[0]
         assert f"| `{name}" in guide and docstring in guide, name
-    shown = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", guide, re.M)
-    assert shown == list(PACKAGES)
+    listed = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", guide, re.M)
+    assert listed == list(PACKAGES)

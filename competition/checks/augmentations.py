@@ -13,29 +13,31 @@ from scipy.stats import binomtest
 
 from competition.models.interface import Images, Predictor
 
-Change = Callable[[np.ndarray], np.ndarray]
+Transform = Callable[[np.ndarray], np.ndarray]
 
-HARMFUL = 0.05  # more than this share of a class's rows taken for one other class: the change makes that class of it
-EXAMPLES = 2000  # rows, at most, that are looked at
+MAX_CONFUSION = (
+    0.05  # more than this share of a class's rows taken for one other class: the change makes that class of it
+)
+MAX_ROWS = 2000  # rows, at most, that are looked at
 
 
 @dataclass(frozen=True)
-class Effect:
+class TransformEffect:
     """What a change does to the rows that were right without it."""
 
-    change: str
-    still_right: float  # share
-    changed_class: int  # the class that suffers most from one other class ...
-    into: int  # ... which is this one
+    transform: str
+    still_correct: float  # share
+    from_class: int  # the class that suffers most from one other class ...
+    to_class: int  # ... which is this one
     share: float  # of the former's rows
-    is_safe: bool  # unless that share is beyond what is harmful, and beyond noise
+    is_label_preserving: bool  # unless that share is beyond what is harmful, and beyond noise
 
 
-def _affine(matrix: list[list[float]]) -> Change:
-    return lambda images: _moved(images, np.array(matrix), np.zeros(2))
+def _affine(matrix: list[list[float]]) -> Transform:
+    return lambda images: _apply_affine(images, np.array(matrix), np.zeros(2))
 
 
-def _moved(images: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
+def _apply_affine(images: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Each output pixel from matrix (pixel - centre) + centre + shift of the image, black beyond its edge."""
     centre = (np.array(images.shape[1:3]) - 1) / 2
     whole = np.eye(4)
@@ -45,53 +47,53 @@ def _moved(images: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndar
     return affine_transform(images, whole, offset, order=1)
 
 
-def turned(degrees: float) -> Change:
+def rotation(degrees: float) -> Transform:
     """A rotation about the centre."""
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
     return _affine([[cosine, -sine], [sine, cosine]])
 
 
-def scaled(height: float, width: float) -> Change:
+def zoom(height: float, width: float) -> Transform:
     """A zoom of each direction about the centre."""
     return _affine([[1 / height, 0], [0, 1 / width]])
 
 
-def sheared(share: float) -> Change:
+def shear(share: float) -> Transform:
     """A slant."""
     return _affine([[1, 0], [share, 1]])
 
 
-def shifted(share: float) -> Change:
+def shift(share: float) -> Transform:
     """A shift down and to the right, by a share of the side."""
-    return lambda images: _moved(images, np.eye(2), -share * np.array(images.shape[1:3]))
+    return lambda images: _apply_affine(images, np.eye(2), -share * np.array(images.shape[1:3]))
 
 
 # The ends of the ranges that a Warp has by default, and what lies beyond them.
-CHANGES: dict[str, Change] = {
-    "turned by 12 degrees": turned(12),
-    "turned back by 12 degrees": turned(-12),
-    "shifted by 9 %": shifted(0.09),
-    "shifted back by 9 %": shifted(-0.09),
-    "larger by 15 %": scaled(1.15, 1.15),
-    "smaller by 15 %": scaled(0.85, 0.85),
-    "taller and narrower by 15 %": scaled(1.15, 0.85),
-    "sheared by 15 %": sheared(0.15),
-    "sheared back by 15 %": sheared(-0.15),
-    "turned by 30 degrees": turned(30),
-    "turned by 45 degrees": turned(45),
-    "turned by 90 degrees": turned(90),
-    "turned by 180 degrees": turned(180),
+TRANSFORMS: dict[str, Transform] = {
+    "turned by 12 degrees": rotation(12),
+    "turned back by 12 degrees": rotation(-12),
+    "shifted by 9 %": shift(0.09),
+    "shifted back by 9 %": shift(-0.09),
+    "larger by 15 %": zoom(1.15, 1.15),
+    "smaller by 15 %": zoom(0.85, 0.85),
+    "taller and narrower by 15 %": zoom(1.15, 0.85),
+    "sheared by 15 %": shear(0.15),
+    "sheared back by 15 %": shear(-0.15),
+    "turned by 30 degrees": rotation(30),
+    "turned by 45 degrees": rotation(45),
+    "turned by 90 degrees": rotation(90),
+    "turned by 180 degrees": rotation(180),
     "flipped left to right": lambda images: images[:, :, ::-1],
     "flipped upside down": lambda images: images[:, ::-1],
 }
 
 
-def effects(model: Predictor, images: Images, labels: np.ndarray) -> Iterator[Effect]:
+def measure_effects(model: Predictor, images: Images, labels: np.ndarray) -> Iterator[TransformEffect]:
     """What each change does to the rows that the model gets right as they are; at most EXAMPLES of them."""
-    shown, labels = images[:EXAMPLES], labels[:EXAMPLES]
+    shown, labels = images[:MAX_ROWS], labels[:MAX_ROWS]
     right = model.predict_proba(shown).argmax(axis=1) == labels
     shown, labels = shown[right], labels[right]
-    for name, change in CHANGES.items():
+    for name, change in TRANSFORMS.items():
         taken_for = model.predict_proba(change(shown)).argmax(axis=1)
         k = max(labels.max(), taken_for.max()) + 1
         counts = np.bincount(labels * k + taken_for, minlength=k * k).reshape(k, k)
@@ -99,6 +101,6 @@ def effects(model: Predictor, images: Images, labels: np.ndarray) -> Iterator[Ef
         np.fill_diagonal(counts, 0)
         worst, into = np.unravel_index((counts / rows[:, None]).argmax(), counts.shape)
         hurt, of = int(counts[worst, into]), int(rows[worst])
-        is_safe = binomtest(hurt, of, HARMFUL, "greater").pvalue > 0.01
-        still_right = float((taken_for == labels).mean())
-        yield Effect(name, still_right, int(worst), int(into), hurt / of, bool(is_safe))
+        is_safe = binomtest(hurt, of, MAX_CONFUSION, "greater").pvalue > 0.01
+        still_correct = float((taken_for == labels).mean())
+        yield TransformEffect(name, still_correct, int(worst), int(into), hurt / of, bool(is_safe))

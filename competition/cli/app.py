@@ -1,6 +1,7 @@
-"""The command line: wiring only."""
+"""The parser of the command line, made from the signatures of the commands."""
 
 import argparse
+import inspect
 import re
 import signal
 import sys
@@ -8,183 +9,208 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from competition.cli.improve import dashboard, tune
-from competition.cli.measure import doctor, safety
-from competition.cli.scale import worker
-from competition.cli.session import USUAL
-from competition.cli.share import export, export_onnx, take_in
-from competition.cli.show import demo, report, tensorboard
+from competition.cli.check import doctor, safety
+from competition.cli.cluster import worker
+from competition.cli.exchange import export, export_onnx, import_predictions
+from competition.cli.run import DEFAULT_MODELS
 from competition.cli.submissions import grade, predict, reproduce, score, upload
 from competition.cli.train import cv, data, submit
-from competition.errors import Problem
+from competition.cli.tune import dashboard, tune
+from competition.cli.views import demo, report, tensorboard
+from competition.errors import UserError
 
-Command = Callable[[argparse.Namespace], None]
+Command = Callable[..., None]  # its parameters are keys of OPTIONS, its docstring is the help text
 
 PROGRAM = "python -m competition"
-ABOUT = "From a table of pixels to a submission: cross-validate models, blend them, write submission.csv."
+DESCRIPTION = "Cross-validate models on images in CSV files or folders, blend them, and write submission.csv."
+EPILOG = "`make help` lists the same commands as targets, which also install what they need."
 
 
 def main(
     arguments: Sequence[str] | None = None,
-    commands: Sequence[tuple[Command, str]] = (),
+    commands: Sequence[Command] = (),
     program: str = PROGRAM,
-    about: str = ABOUT,
+    description: str = DESCRIPTION,
 ) -> int:
-    """Run one command; a Problem ends as one line and status 2."""
-    signal.signal(signal.SIGTERM, _stop)
-    options = parser(commands or COMMANDS, program, about).parse_args(arguments)
+    """Run one command; return its exit status, which is 2 after a `UserError`."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    options = vars(make_parser(commands or COMMANDS, program, description).parse_args(arguments))
+    command = options.pop("command")
     try:
-        options.command(options)
-    except Problem as problem:
-        print(f"error: {problem}", file=sys.stderr)
+        command(**options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nstopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        print("\ninterrupted; finished work is kept, run the same command again to continue", file=sys.stderr)
         return 130
     return 0
 
 
-def _folder(text: str) -> str:
-    """A competition's name, which is one folder's: with a path, folds and submissions would lie somewhere else."""
-    name = text.rstrip("/")  # which a shell that completes names leaves
+def _interrupt(signum: int, frame: object) -> None:
+    """Stop as on Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def parse_competition(text: str) -> str:
+    """The name of a competition; a path would put folds and submissions elsewhere."""
+    name = text.rstrip("/")  # added by the completion of a shell
     if name in ("", ".", "..") or "/" in name:
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a folder under data/")
+        raise argparse.ArgumentTypeError(f"expected the name of a folder in data/, got {text!r}")
     return name
 
 
-def _natural(text: str) -> int:
-    """A whole number that is not negative."""
+def parse_integer(text: str) -> int:
+    """A non-negative integer."""
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is no whole number from 0")
+        raise argparse.ArgumentTypeError(f"expected an integer >= 0, got {text}")
     return int(text)
 
 
-def _duration(text: str) -> float:
-    """Seconds, from such as 20m or 1h30m."""
-    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
-    hours, minutes, rest = (int(part or 0) for part in parts.groups()) if parts else (0, 0, 0)
+def parse_duration(text: str) -> float:
+    """Seconds from e.g. 20m or 1h30m."""
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    hours, minutes, rest = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
     seconds = 3600 * hours + 60 * minutes + rest
     if not seconds:
-        raise argparse.ArgumentTypeError(f"{text} is no duration; write such as 20m or 1h30m")
+        raise argparse.ArgumentTypeError(f"invalid duration {text!r}; use e.g. 20m or 1h30m")
     return float(seconds)
-
-
-def _stop(*what: Any) -> None:
-    """End as on Ctrl-C."""
-    raise KeyboardInterrupt
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "competition": {
-        "type": _folder,
+        "type": parse_competition,
         "default": "digits",
         "metavar": "NAME",
-        "help": "the folder under data/; default: %(default)s",
+        "help": "Name of the competition's folder in data/ (default: %(default)s).",
     },
     "models": {
         "nargs": "+",
         "metavar": "MEMBER",
-        "help": "models, with .SEED for further networks of a kind and :NAME for another recipe, or all; "
-        f"default: {' '.join(USUAL)}",
+        "help": "Models to use, or `all`. MODEL.SEED is the same network with another seed, MODEL:NAME a variant with "
+        f"another recipe (default: {' '.join(DEFAULT_MODELS)}).",
     },
-    "folds": {
-        "type": _natural,
-        "default": 5,
-        "metavar": "N",
-        "help": "parts that take turns at being held out; default: %(default)s",
-    },
+    "folds": {"type": parse_integer, "default": 5, "metavar": "N", "help": "Number of folds (default: %(default)s)."},
     "seed": {
-        "type": _natural,
+        "type": parse_integer,
         "default": 0,
         "metavar": "N",
-        "help": "of the split; each split keeps its own folder; default: %(default)s",
+        "help": "Seed of the split; each split has its own folder (default: %(default)s).",
     },
-    "jobs": {"type": _natural, "metavar": "N", "help": "workers of one thread; default and most: one a core"},
+    "jobs": {
+        "type": parse_integer,
+        "metavar": "N",
+        "help": "Number of single-threaded workers (default and maximum: number of cores).",
+    },
     "budget": {
-        "type": _duration,
+        "type": parse_duration,
         "metavar": "TIME",
-        "help": "such as 20m: no model is begun that cannot be finished, and then it ends; default: no limit",
+        "help": "Time limit, e.g. 20m. Models that cannot be completed in time are not started (default: none).",
     },
     "blend": {
         "default": "auto",
-        "metavar": "HOW",
-        "help": "auto (the mean, unless something beats it beyond noise), mean, geometric, tempered, convex, "
-        "hill-climbing or stacked; default: %(default)s",
+        "metavar": "BLENDER",
+        "help": "How to blend: mean, geometric, tempered, convex, hill-climbing, stacked, or auto, which is the mean "
+        "unless another is significantly better (default: %(default)s).",
     },
     "cluster": {
         "metavar": "ADDRESS",
-        "help": "of a Dask scheduler, such as tcp://host:8786, whose workers train; default: this machine's cores",
+        "help": "Address of a Dask scheduler whose workers train, e.g. tcp://host:8786 (default: this machine).",
     },
-    "tasks": {"type": _natural, "default": 200, "metavar": "N", "help": "how many; default: %(default)s"},
-    "asleep": {"type": _duration, "default": 1.0, "metavar": "TIME", "help": "how long each sleeps; default: 1s"},
+    "tasks": {"type": parse_integer, "default": 200, "metavar": "N", "help": "Number of tasks (default: %(default)s)."},
+    "sleep": {
+        "type": parse_duration,
+        "default": 1.0,
+        "metavar": "TIME",
+        "help": "Duration of each task's sleep (default: 1s).",
+    },
     "trials": {
-        "type": _natural,
+        "type": parse_integer,
         "default": 30,
         "metavar": "N",
-        "help": "of each model in all, those of earlier runs counted; default: %(default)s",
+        "help": "Number of trials per model, including those of earlier runs (default: %(default)s).",
     },
     "storage": {
         "metavar": "URL",
-        "help": "any that Optuna takes, such as postgresql+psycopg://HOST/NAME; default: folds/COMPETITION/studies.db",
+        "help": "Optuna storage, e.g. postgresql+psycopg://HOST/NAME (default: folds/COMPETITION/studies.db).",
     },
-    "file": {"type": Path, "metavar": "FILE", "help": "a submission; default: the competition's latest"},
-    "name": {"metavar": "NAME", "help": "what the member is to be called, behind an @"},
-    "oof": {"type": Path, "required": True, "metavar": "FILE", "help": "a CSV (id, fold, a column a class) or .npy"},
-    "test": {"type": Path, "required": True, "metavar": "FILE", "help": "a CSV (id, a column a class) or .npy"},
-    "split": {"type": Path, "metavar": "FILE", "help": "where --oof does not tell it: the split.csv of its training"},
-    "number": {"type": _natural, "metavar": "N", "help": "of the submission; default: the latest"},
+    "file": {"type": Path, "metavar": "FILE", "help": "Submission to evaluate (default: the latest one)."},
+    "name": {"metavar": "NAME", "help": "Name of the imported member; it is used as @NAME."},
+    "oof": {
+        "type": Path,
+        "required": True,
+        "metavar": "FILE",
+        "help": "Out-of-fold probabilities: CSV with columns id, fold and one per class, or .npy.",
+    },
+    "test": {
+        "type": Path,
+        "required": True,
+        "metavar": "FILE",
+        "help": "Test probabilities: CSV with columns id and one per class, or .npy.",
+    },
+    "split": {
+        "type": Path,
+        "metavar": "FILE",
+        "help": "Split that the model was trained on, as split.csv; needed if --oof has no column fold.",
+    },
+    "number": {"type": parse_integer, "metavar": "N", "help": "Number of the submission (default: the latest one)."},
     "wait": {
-        "type": _duration,
+        "type": parse_duration,
         "default": 300.0,
         "metavar": "TIME",
-        "help": "how long to wait for the score, such as 2m; default: 5m",
+        "help": "How long to wait for the score, e.g. 2m (default: 5m).",
     },
-    "value": {"type": float, "required": True, "metavar": "SCORE", "help": "the leaderboard's, such as 0.997"},
-    "files": {"nargs": "+", "type": Path, "metavar": "FILE", "help": "a picture, a folder of them, or a CSV of pixels"},
-    "port": {"type": _natural, "default": 8000, "metavar": "N", "help": "of the page; default: %(default)s"},
-    "json": {"action": "store_true", "help": "all probabilities, as JSON"},
-    "full": {"action": "store_true", "help": "race recipes to 99.5 %% on a fold, an hour or more"},
+    "value": {"type": float, "required": True, "metavar": "SCORE", "help": "Score on the leaderboard, e.g. 0.997."},
+    "files": {
+        "nargs": "+",
+        "type": Path,
+        "metavar": "FILE",
+        "help": "Image, folder of images, or CSV file of pixels.",
+    },
+    "port": {
+        "type": parse_integer,
+        "default": 8000,
+        "metavar": "N",
+        "help": "Port of the page (default: %(default)s).",
+    },
+    "json": {"action": "store_true", "help": "Print the probabilities of all classes as JSON."},
+    "full": {"action": "store_true", "help": "Also race recipes to 99.5 %% on one fold, which takes an hour or more."},
 }
 POSITIONAL = ("files", "name")
-COMMANDS: tuple[tuple[Command, str], ...] = (
-    (data, "competition"),
-    (doctor, "competition models folds seed jobs"),
-    (cv, "competition models folds seed jobs budget cluster"),
-    (submit, "competition models folds seed jobs budget cluster blend"),
-    (report, "competition models folds seed blend"),
-    (tensorboard, "competition folds seed port"),
-    (tune, "competition models folds seed jobs budget cluster trials storage"),
-    (dashboard, "competition storage"),
-    (grade, "competition file"),
-    (predict, "files competition number jobs json"),
-    (demo, "competition number port"),
-    (reproduce, "competition number jobs cluster"),
-    (take_in, "competition folds seed name oof test split"),
-    (export, "competition models folds seed"),
-    (export_onnx, "competition number"),
-    (upload, "competition number wait"),
-    (score, "competition number value"),
-    (safety, "competition models folds seed"),
-    (worker, "cluster jobs"),
+COMMANDS: tuple[Command, ...] = (
+    data,
+    doctor,
+    cv,
+    submit,
+    report,
+    tensorboard,
+    tune,
+    dashboard,
+    grade,
+    predict,
+    demo,
+    reproduce,
+    import_predictions,
+    export,
+    export_onnx,
+    upload,
+    score,
+    safety,
+    worker,
 )
 
 
-def parser(
-    available: Sequence[tuple[Command, str]] = COMMANDS, program: str = PROGRAM, about: str = ABOUT
+def make_parser(
+    commands: Sequence[Command] = COMMANDS, program: str = PROGRAM, description: str = DESCRIPTION
 ) -> argparse.ArgumentParser:
     """The parser of a program with these commands."""
-    whole = argparse.ArgumentParser(
-        prog=program,
-        description=about,
-        epilog="`make help` lists the same as verbs of Make, with a set-up that they do by themselves.",
-    )
-    commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    for command, names in available:
-        about = str(command.__doc__)
-        # Python keeps the word import for itself, and knows no dashes in names.
-        verb = "import" if command is take_in else command.__name__.replace("_", "-")
-        one = commands.add_parser(verb, help=about, description=about)
-        one.set_defaults(command=command)
-        for name in names.split():
-            one.add_argument(name if name in POSITIONAL else f"--{name}", **OPTIONS[name])
-    return whole
+    parser = argparse.ArgumentParser(prog=program, description=description, epilog=EPILOG)
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in commands:
+        text = str(command.__doc__)
+        name = "import" if command is import_predictions else command.__name__.replace("_", "-")
+        subparser = subparsers.add_parser(name, help=text, description=text)
+        subparser.set_defaults(command=command)
+        for option in inspect.signature(command).parameters:
+            subparser.add_argument(option if option in POSITIONAL else f"--{option}", **OPTIONS[option])
+    return parser

@@ -1,149 +1,149 @@
-"""What becomes of submissions: graded, uploaded, scored, made again."""
+"""Commands that grade, upload, score, reproduce and reuse submissions."""
 
-import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from competition.cli.session import (
+from competition.cli.run import (
     DATA,
     SUBMISSIONS,
-    cross_validated,
-    members_of,
-    metric_of,
-    open_dataset,
-    open_split,
-    open_submission,
-    origin_of,
-    sample_of,
-    scored_rows,
+    RunOptions,
+    find_config_metric,
+    load_submission,
+    open_competition,
+    open_run,
+    parse_split,
 )
-from competition.errors import Problem
+from competition.cli.training import cross_validate_run
+from competition.errors import UserError
 
 
-def grade(options: argparse.Namespace) -> None:
-    """Open the sealed answers of an embedded competition; the opening is put on record."""
+def grade(competition: str, file: Path | None) -> None:
+    """Evaluate a submission on the held-back test labels of a practice competition; evaluations are counted."""
+    from competition.data.config import read_config
     from competition.files import sha256
-    from competition.scoring.metrics import named
+    from competition.scoring.metrics import find_metric
     from competition.submission import grading
-    from competition.submission.log import Ledger
+    from competition.submission.log import SubmissionLog
     from competition.views.terminal import submissions
     from competition.views.terminal.screen import console
 
-    ledger = Ledger(SUBMISSIONS)
-    entry = None if options.file else ledger.entry(options.competition)
-    submission, metric = (entry.file, named(entry.card["metric"])) if entry else (options.file, metric_of(options))
-    result = grading.grade(submission, DATA / options.competition, metric)
-    ledger.record(options.competition, sha256(submission), metric.name, "sealed", result.score.value)
-    console.print(submissions.graded(result))
-    console.print(f"{submission}; the answers have been opened {result.openings} times")
+    log, folder = SubmissionLog(SUBMISSIONS), DATA / competition
+    config = read_config(folder)
+    if file:
+        metric = find_config_metric(folder, config)
+    else:
+        entry = log.entry(competition)
+        file, metric = entry.file, find_metric(entry.metadata["metric"])
+    result = grading.grade(file, folder, metric, config)
+    log.record_score(competition, sha256(file), metric.name, "held_back", result.score.value)
+    console.print(submissions.grade_table(result))
+    console.print(f"{file}; evaluations on the held-back labels so far: {result.evaluations}")
 
 
-def upload(options: argparse.Namespace) -> None:
-    """Upload a submission to Kaggle, wait for its score and write it into the ledger."""
+def upload(competition: str, number: int | None, wait: float) -> None:
+    """Upload a submission to Kaggle, wait for its score and record it in the log."""
     from competition.data import kaggle
-    from competition.data.practice import is_embedded
+    from competition.data.practice import is_practice
     from competition.files import sha256
-    from competition.scoring.metrics import named
-    from competition.submission import format as submission
-    from competition.submission.log import Ledger
+    from competition.scoring.metrics import find_metric
+    from competition.submission.format import read_submission
+    from competition.submission.log import SubmissionLog
     from competition.views.terminal import submissions
     from competition.views.terminal.screen import console
 
-    ledger = Ledger(SUBMISSIONS)
-    entry = ledger.entry(options.competition, options.number)
-    if is_embedded(DATA / options.competition):
-        raise Problem(f"{options.competition} is embedded here and nothing of Kaggle's; `make grade` scores it")
-    dataset = open_dataset(options)
-    metric = named(entry.card["metric"])
-    submission.check(entry.file, sample_of(options, metric), dataset.classes)
+    log = SubmissionLog(SUBMISSIONS)
+    entry = log.entry(competition, number)
+    if is_practice(DATA / competition):
+        raise UserError(f"{competition} is a practice competition, which is not on Kaggle; score it by `make grade`")
+    opened, metric = open_competition(competition), find_metric(entry.metadata["metric"])
+    read_submission(entry.file, opened.sample(metric), opened.dataset.classes)
     message = f"submission {entry.number} {sha256(entry.file)[:12]}"
-    kaggle.submit(options.competition, entry.file, message)
+    kaggle.submit(competition, entry.file, message)
     print(f"{entry.file} is uploaded; waiting for its score ...", flush=True)
-    *_, outcome = kaggle.outcomes(options.competition, message, options.wait)
-    if outcome is None or outcome.status == "PENDING":
-        later = f"python -m competition score --competition {options.competition} --number {entry.number} --value SCORE"
-        raise Problem(f"Kaggle has no score after {options.wait:.0f} s; write it down when it has: {later}")
-    if outcome.score is None:
-        raise Problem(f"Kaggle refuses {entry.file}: {outcome.reason or outcome.status}")
-    ledger.record(options.competition, sha256(entry.file), metric.name, "leaderboard", outcome.score)
-    rows = scored_rows(options, dataset)
-    console.print(submissions.against_leaderboard(entry, metric, outcome.score, rows))
+    *_, result = kaggle.poll_result(competition, message, wait)
+    if result is None or result.status == "PENDING":
+        command = f".venv/bin/python -m competition score --competition {competition} --number {entry.number}"
+        raise UserError(f"no score from Kaggle after {wait:.0f} s; record it later: {command} --value SCORE")
+    if result.score is None:
+        raise UserError(f"Kaggle rejected {entry.file}: {result.reason or result.status}")
+    log.record_score(competition, sha256(entry.file), metric.name, "leaderboard", result.score)
+    console.print(submissions.compare_with_leaderboard(entry, metric, result.score, opened.scored_rows))
 
 
-def score(options: argparse.Namespace) -> None:
-    """Write down what Kaggle's leaderboard gave a submission, beside what cross-validation promised."""
+def score(competition: str, number: int | None, value: float) -> None:
+    """Record a submission's score on Kaggle's leaderboard, and compare it with the cross-validated score."""
     from competition.files import sha256
-    from competition.scoring.metrics import named
-    from competition.submission.log import Ledger
+    from competition.scoring.metrics import find_metric
+    from competition.submission.log import SubmissionLog
     from competition.views.terminal import submissions
     from competition.views.terminal.screen import console
 
-    ledger = Ledger(SUBMISSIONS)
-    entry = ledger.entry(options.competition, options.number)
-    metric, rows = named(entry.card["metric"]), scored_rows(options, open_dataset(options))
-    ledger.record(options.competition, sha256(entry.file), metric.name, "leaderboard", options.value)
-    console.print(submissions.against_leaderboard(entry, metric, options.value, rows))
+    log = SubmissionLog(SUBMISSIONS)
+    entry = log.entry(competition, number)
+    metric, rows = find_metric(entry.metadata["metric"]), open_competition(competition).scored_rows
+    log.record_score(competition, sha256(entry.file), metric.name, "leaderboard", value)
+    console.print(submissions.compare_with_leaderboard(entry, metric, value, rows))
 
 
-def reproduce(options: argparse.Namespace) -> None:
-    """Make a submission anew from what its card tells, training what is not there any more; compare the bytes."""
-    from dataclasses import replace
-
-    from competition.crossval.run import unfinished
+def reproduce(competition: str, number: int | None, jobs: int | None, cluster: str | None) -> None:
+    """Make a submission again from its metadata, train folds that are missing, and compare the bytes."""
+    from competition.crossval.run import pending_tasks
     from competition.ensemble import blend as ensemble
     from competition.files import sha256
-    from competition.scoring.metrics import named
-    from competition.submission import format as submission
-    from competition.submission.log import Ledger
+    from competition.scoring.metrics import find_metric
+    from competition.submission.format import write_submission
+    from competition.submission.log import SubmissionLog
     from competition.views.terminal.screen import console
 
-    entry = Ledger(SUBMISSIONS).entry(options.competition, options.number)
-    card = entry.card
-    options.models, options.blend = list(card["origin"]["members"]), card["origin"]["blend"]
-    options.budget = None
-    store, metric = open_split(options, card["origin"]["split"]), named(card["metric"])
-    if replace(origin_of(options, store), metric=card["metric"]).digest != card["origin_digest"]:
-        remedy = f"go back to it: git checkout {entry.commit}"
-        raise Problem(f"{entry.folder} was made from other data, recipes or code; {remedy}")
-    options.models = list(card["members"])  # a run that was stopped may have asked for more
-    waiting = len(unfinished(store, members_of(options)))
-    *_, complete = cross_validated(options, store)
-    blend = ensemble.blend(complete, store.dataset.labels, store.folds.held_out, options.blend)
+    entry = SubmissionLog(SUBMISSIONS).entry(competition, number)
+    metadata, spec = entry.metadata, entry.metadata["run"]
+    options = RunOptions(
+        competition, list(spec["members"]), *parse_split(spec["split"]), jobs, cluster=cluster, blend=spec["blend"]
+    )
+    run = replace(open_run(options), metric=find_metric(metadata["metric"]))
+    if run.spec.digest != metadata["run_digest"]:
+        remedy = f"restore the code and the data: git checkout {entry.commit}"
+        raise UserError(f"{entry.folder}: data, recipes or code have changed since; {remedy}")
+    members = {member.name: member for member in run.members}
+    run = replace(run, members=tuple(members[name] for name in metadata["members"]))  # the complete ones
+    missing = len(pending_tasks(run.store, run.members))
+    *_, complete = cross_validate_run(run)
+    blend = ensemble.blend(complete, run.dataset.labels, run.store.folds.held_out, run.blend)
     with tempfile.TemporaryDirectory() as folder:
-        again = Path(folder) / "submission.csv"
-        submission.write(blend.test, store.dataset, sample_of(options, metric), again)
-        if sha256(again) != card["sha256"]:
-            raise Problem(f"{entry.file} comes out otherwise now; were its libraries or its machine others?")
-    anew = f"{waiting} folds trained anew" if waiting else "from the predictions that are kept"
-    console.print(f"{entry.file} comes out the same, byte for byte, {anew}")
+        file = Path(folder) / "submission.csv"
+        write_submission(blend.test, run.dataset, run.competition.sample(run.metric), file)
+        if sha256(file) != metadata["sha256"]:
+            raise UserError(f"{entry.file} was not reproduced: its bytes differ; was it made on another machine?")
+    source = f"after training {missing} folds" if missing else "from the stored predictions"
+    console.print(f"{entry.file} is reproduced byte for byte, {source}")
 
 
-def predict(options: argparse.Namespace) -> None:
-    """Label pictures (PNG, JPEG, folders of them) or tables of pixels as a submission's blend does; to the screen."""
-    import json
+def predict(files: list[Path], competition: str, number: int | None, jobs: int | None, json: bool) -> None:
+    """Predict images (PNG, JPEG, folders of them) or CSV files of pixels with a submission's blend; print CSV."""
     import sys
+    from json import dump
 
     import numpy as np
     import pandas as pd
 
-    from competition.data import pictures
-    from competition.deploy import predict as prediction
+    from competition.data.images import read_images
+    from competition.deploy.predict import predict_blend
     from competition.workers.local import LocalWorkers
 
-    entry, store, members = open_submission(options)
-    files, images = zip(*pictures.read(options.files, store.dataset.images), strict=True)
-    workers = LocalWorkers(options.jobs)
-    said = prediction.blended(store, members, entry.card["blender"], np.concatenate(images), workers)
+    entry, store, members = load_submission(competition, number)
+    paths, images = zip(*read_images(files, store.dataset.images), strict=True)
+    stack = np.concatenate(images)
+    probabilities = predict_blend(store, members, entry.metadata["blender"], stack, LocalWorkers(jobs))
     classes = store.dataset.classes
-    rows = pd.DataFrame({"file": np.repeat([str(file) for file in files], [len(each) for each in images])})
-    rows["row"] = rows.groupby("file").cumcount() + 1
-    rows["label"] = classes[said.argmax(axis=1)]
-    rows["probability"] = said.max(axis=1).round(5)
-    if options.json:
-        found = rows.to_dict("records")
-        names = [str(name) for name in classes]
-        for row, each in zip(found, said, strict=True):
-            row["probabilities"] = dict(zip(names, each.round(5).tolist(), strict=True))
-        json.dump(found, sys.stdout, indent=1, default=str)
-    else:
-        rows.to_csv(sys.stdout, index=False, lineterminator="\n")
+    table = pd.DataFrame({"file": np.repeat([str(path) for path in paths], [len(each) for each in images])})
+    table["row"] = table.groupby("file").cumcount() + 1
+    table["label"] = classes[probabilities.argmax(axis=1)]
+    table["probability"] = probabilities.max(axis=1).round(5)
+    if not json:
+        table.to_csv(sys.stdout, index=False, lineterminator="\n")
+        return
+    records, names = table.to_dict("records"), [str(name) for name in classes]
+    for record, row in zip(records, probabilities, strict=True):
+        record["probabilities"] = dict(zip(names, row.round(5).tolist(), strict=True))
+    dump(records, sys.stdout, indent=1, default=str)

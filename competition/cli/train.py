@@ -1,124 +1,160 @@
-"""From files to a submission."""
+"""Commands from the data files to a submission."""
 
-import argparse
 import os
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from competition.cli.session import (
-    DATA,
-    SUBMISSIONS,
-    alarm,
-    cross_validated,
-    metric_of,
-    open_dataset,
-    open_store,
-    origin_of,
-    sample_of,
-)
-from competition.cli.show import page_of, show
+from competition.cli.run import SUBMISSIONS, Competition, Run, RunOptions, open_competition, open_run
+from competition.cli.training import cross_validate_run, time_limit
+from competition.cli.views import report_path, write_report
 
 if TYPE_CHECKING:
     from competition.crossval.predictions import Predictions
-    from competition.data.dataset import Dataset
+    from competition.ensemble.blend import Blend, BlendSearch
+    from competition.scoring.metrics import Metric
+    from competition.submission.log import Entry
 
 
-def data(options: argparse.Namespace) -> None:
-    """Bring the competition's files and check them."""
-    _tell(options, open_dataset(options))
+def data(competition: str) -> None:
+    """Download or create the files of the competition, and check them."""
+    opened = open_competition(competition)
+    print_data_summary(opened, opened.metric())
 
 
-def _tell(options: argparse.Namespace, dataset: "Dataset") -> None:
-    """What was read, and what was inferred of it."""
-    from competition.data import config as rules
-    from competition.data import csv_files as cells
-    from competition.data.dataset import layout
-    from competition.errors import Problem, first
-    from competition.submission.format import classes_asked
+def print_data_summary(competition: Competition, metric: "Metric") -> None:
+    """Print what was read and what was inferred, to be corrected in competition.toml."""
+    from competition.data.config import CONFIG_FILE
+    from competition.data.csv_files import read_header
+    from competition.data.dataset import detect_layout
+    from competition.errors import shorten_list
 
-    folder = DATA / options.competition
-    found = layout(folder)
-    sides = "x".join(map(str, found.shape))
-    print(f"{folder}: {len(dataset.images):,} training and {len(dataset.test_ids):,} test images of {sides}")
-    print(f"{len(dataset.classes)} classes in column {found.label}: {first(dataset.classes, 12)}")
-    known = {column.lower() for column in (found.id, found.label, found.group, *found.pixels)}
-    if idle := [column for column in cells.header(folder / "train.csv") if column.lower() not in known]:
-        print(f"left alone: {first(idle, 12)}")
-    if found.group:
-        print(f"{len(set(dataset.groups)):,} groups in column {found.group}, each held out as a whole")
-    metric = metric_of(options)
-    metric.require(dataset.classes)
-    sample = sample_of(options, metric)
-    wanted = cells.text(sample.path)
-    form = "labels" if classes_asked(sample, wanted, dataset.classes) is None else "probabilities"
-    if form == "labels" and sample.answer is None and metric.of_labels is None and len(dataset.classes) == 2:
-        choice = 'answer = "labels" or answer = "probabilities"'
-        raise Problem(f"{metric.name} may be of labels or of probabilities; tell {choice} in {folder / rules.FILE}")
-    print(f"to be submitted: {form}, in column {first(wanted.columns[1:], 3)}; metric: {metric.name}")
-    print(f"if any of this is wrong, correct it in {folder / rules.FILE}", flush=True)
+    folder, dataset = competition.folder, competition.dataset
+    layout = detect_layout(folder, competition.config)
+    shape = "x".join(map(str, layout.shape))
+    print(f"{folder}: {len(dataset.images):,} training and {len(dataset.test_ids):,} test images of {shape}")
+    print(f"{len(dataset.classes)} classes in column {layout.label}: {shorten_list(dataset.classes, 12)}")
+    used = {column.lower() for column in (layout.id, layout.label, layout.group, *layout.pixels)}
+    if ignored := [column for column in read_header(folder / "train.csv") if column.lower() not in used]:
+        print(f"ignored columns: {shorten_list(ignored, 12)}")
+    if layout.group:
+        print(f"{len(set(dataset.groups)):,} groups in column {layout.group}; no group is split between folds")
+    metric.check_classes(dataset.classes)
+    content, columns = submission_format(competition, metric)
+    print(f"submission: {content} in column {shorten_list(columns, 3)}; metric: {metric.name}")
+    print(f"if any of this is wrong, correct it in {folder / CONFIG_FILE}", flush=True)
 
 
-def cv(options: argparse.Namespace) -> None:
-    """Train every model on every fold and print the leaderboard."""
+def submission_format(competition: Competition, metric: "Metric") -> tuple[str, list[str]]:
+    """Whether labels or probabilities are submitted, and the columns that hold them."""
+    from competition.data.config import CONFIG_FILE
+    from competition.data.csv_files import read_text
+    from competition.errors import UserError
+    from competition.submission.format import column_classes
+
+    classes, sample = competition.dataset.classes, competition.sample(metric)
+    table = read_text(sample.path)
+    content = "labels" if column_classes(sample, table, classes) is None else "probabilities"
+    if content == "labels" and sample.answer is None and metric.scores_labels is None and len(classes) == 2:
+        raise UserError(
+            f"{metric.name} may be computed from labels or from probabilities; "
+            f'set answer = "labels" or answer = "probabilities" in {competition.folder / CONFIG_FILE}'
+        )
+    return content, list(table.columns[1:])
+
+
+def cv(
+    competition: str,
+    models: list[str] | None,
+    folds: int,
+    seed: int,
+    jobs: int | None,
+    budget: float | None,
+    cluster: str | None,
+) -> None:
+    """Train every model on every fold, and print the leaderboard."""
     from competition.views.terminal import scores
     from competition.views.terminal.screen import console
 
-    store, metric = open_store(options), metric_of(options)
-    _tell(options, store.dataset)
+    run = open_run(RunOptions(competition, models, folds, seed, jobs, budget, cluster))
+    print_data_summary(run.competition, run.metric)
     complete: list[Predictions] = []
     try:
-        with alarm(options.budget), closing(cross_validated(options, store)) as found:
-            for members in found:
-                complete = members
+        with time_limit(run.budget), closing(cross_validate_run(run)) as stages:
+            for predictions in stages:
+                complete = predictions
     finally:
-        console.print(scores.leaderboard(complete, store.dataset.labels, metric))
+        console.print(scores.leaderboard_table(complete, run.dataset.labels, run.metric))
 
 
-def submit(options: argparse.Namespace) -> None:
-    """Cross-validate, blend and write submission.csv, anew with each model that becomes complete."""
-    from competition.ensemble import advice
-    from competition.ensemble import blend as ensemble
-    from competition.ensemble.blenders import BLENDERS
-    from competition.submission import format as submission
-    from competition.submission.log import Ledger
+def submit(
+    competition: str,
+    models: list[str] | None,
+    folds: int,
+    seed: int,
+    jobs: int | None,
+    budget: float | None,
+    cluster: str | None,
+    blend: str,
+) -> None:
+    """Cross-validate, blend and write submission.csv; update it whenever another model is complete."""
+    from competition.ensemble.blend import BlendSearch, check_blender
+    from competition.submission.log import SubmissionLog
     from competition.views.terminal import scores, submissions
     from competition.views.terminal.screen import console
 
-    ensemble.require(options.blend)  # before anything is trained
-    store, metric = open_store(options), metric_of(options)
-    _tell(options, store.dataset)
-    labels, held_out = store.dataset.labels, store.folds.held_out
-    ledger, origin = Ledger(SUBMISSIONS), origin_of(options, store)
-    entry = ledger.opened(origin)
+    check_blender(blend)  # before anything is trained
+    run = open_run(RunOptions(competition, models, folds, seed, jobs, budget, cluster, blend))
+    print_data_summary(run.competition, run.metric)
+    spec, log = run.spec, SubmissionLog(SUBMISSIONS)
+    entry = log.open_entry(spec)
     complete: list[Predictions] = []
-    done: tuple[ensemble.Blending, ensemble.Blend] | None = None
+    result: tuple[BlendSearch, Blend] | None = None
     try:
-        with alarm(options.budget), closing(cross_validated(options, store)) as found:
-            for complete in found:
-                blending = ensemble.Blending(complete, labels, held_out)
-                blend = blending.blend(options.blend)
-                for target in (entry.file, SUBMISSIONS / "submission.csv"):
-                    submission.write(blend.test, store.dataset, sample_of(options, metric), target)
-                score = metric.score(labels, blend.oof)
-                ledger.keep(entry, origin, blend, metric, score)
-                done = blending, blend
-                names, told = ", ".join(blend.members), scores.scored(metric, score)
-                console.print(f"{target} now blends {names} ({blend.blender}): {told} out of fold")
+        with time_limit(run.budget), closing(cross_validate_run(run)) as stages:
+            for complete in stages:
+                search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out)
+                blended = search.blend(blend)
+                _write_submission(run, entry, blended)
+                score = run.metric.score(run.dataset.labels, blended.oof)
+                log.save(entry, spec, blended, run.metric, score)
+                result = search, blended
+                names, text = ", ".join(blended.members), scores.format_metric(run.metric, score)
+                file = SUBMISSIONS / "submission.csv"
+                console.print(f"{file} now blends {names} ({blended.blender}): {text} out of fold")
     finally:
-        console.print(scores.leaderboard(complete, labels, metric))
-        if done:
-            console.print(submissions.kept(entry))
-    if not done:
-        return
-    blending, blend = done
-    helps = advice.helps(blending.members, blend, labels, held_out)
-    if helps:
-        others = [blending.blend(name) for name in BLENDERS]
-        console.print(scores.blends(blend, others, labels, metric))
-        console.print(scores.advice(helps))
-    console.print(submissions.next_step(DATA / options.competition))
-    page, made = page_of(options, store), (entry.folder / "card.json").stat().st_mtime_ns
-    # The page bears its card's time: which of two is the later a clock that was set back cannot tell.
+        console.print(scores.leaderboard_table(complete, run.dataset.labels, run.metric))
+        if result:
+            console.print(submissions.describe_entry(entry))
+    if result:
+        _explain_submission(run, entry, *result)
+
+
+def _write_submission(run: Run, entry: "Entry", blended: "Blend") -> None:
+    """Write the file of the entry, then submission.csv."""
+    from competition.submission.format import write_submission
+
+    sample = run.competition.sample(run.metric)
+    for file in (entry.file, SUBMISSIONS / "submission.csv"):
+        write_submission(blended.test, run.dataset, sample, file)
+
+
+def _explain_submission(run: Run, entry: "Entry", search: "BlendSearch", blended: "Blend") -> None:
+    """Print how blenders and members compare and what to do next; write the report."""
+    from competition.ensemble import advice
+    from competition.ensemble.blenders import BLENDERS
+    from competition.views.terminal import scores, submissions
+    from competition.views.terminal.screen import console
+
+    labels = run.dataset.labels
+    contributions = advice.measure_contributions(search.members, blended, labels, run.store.folds.held_out)
+    if contributions:
+        others = [search.blend(name) for name in BLENDERS]
+        console.print(scores.blend_table(blended, others, labels, run.metric))
+        console.print(scores.contribution_table(contributions))
+    console.print(submissions.next_step(run.competition.folder))
+    page, made = report_path(run), entry.metadata_file.stat().st_mtime_ns
+    # The report gets the metadata's time stamp, and is current if the two are equal: an order of times could not be
+    # relied on after the clock was set back.
     if not page.exists() or page.stat().st_mtime_ns != made:
-        show(options, store, blending.members, blend, helps)
+        write_report(run, search.members, blended, contributions)
         os.utime(page, ns=(made, made))

@@ -1,4 +1,4 @@
-"""How a training goes, epoch by epoch, on rows that taught it and rows that did not; it is told and chooses nothing."""
+"""Training curves, epoch by epoch, on training and on held-out rows; they are displayed and never steer training."""
 
 from dataclasses import dataclass
 
@@ -8,46 +8,54 @@ import psutil
 from competition.data.dataset import Dataset
 from competition.models.interface import Epoch
 from competition.scoring.metrics import accuracy, log_loss
+from competition.workers.events import Event
 
-WATCHED = 1000  # rows of either kind, which cost a few hundredths of the training
+MAX_ROWS = 1000  # of either kind, whose predictions take a few percent of the training time
 
 
 @dataclass(frozen=True)
-class Point:
-    """Where a training stands after an epoch."""
+class CurvePoint:
+    """State of a training run after an epoch."""
 
     epoch: int
     epochs: int
-    loss: float  # that it was trained by: on augmented images, with smoothed labels
+    loss: float  # that was minimised: on augmented images, with smoothed labels
     images_per_second: float
-    memory: int  # bytes that its process holds
-    taught_accuracy: float
-    taught_log_loss: float
+    memory: int  # resident bytes of the process
+    train_accuracy: float
+    train_log_loss: float
     held_out_accuracy: float
     held_out_log_loss: float
 
 
-class Watch:
-    """Looks at a training on the same few rows after each epoch."""
+@dataclass(frozen=True)
+class EpochDone(Event):
+    """An epoch of the task's training ended."""
+
+    point: CurvePoint
+
+
+class CurveRecorder:
+    """Evaluates a model on the same rows after each epoch."""
 
     def __init__(self, dataset: Dataset, held_out: np.ndarray) -> None:
-        self.points: list[Point] = []
+        self.points: list[CurvePoint] = []
         random = np.random.default_rng(0)
-        kinds = (np.flatnonzero(~held_out), np.flatnonzero(held_out))
-        chosen = [np.sort(random.permutation(rows)[:WATCHED]) for rows in kinds]
-        self._watched = [(dataset.images[rows], dataset.labels[rows]) for rows in chosen]
+        subsets = (np.flatnonzero(~held_out), np.flatnonzero(held_out))
+        samples = [np.sort(random.permutation(rows)[:MAX_ROWS]) for rows in subsets]
+        self._samples = [(dataset.images[rows], dataset.labels[rows]) for rows in samples]
 
-    def look(self, epoch: Epoch) -> Point:
-        """The next point of the curve."""
-        taught, held_out = ((labels, epoch.predict_proba(images)) for images, labels in self._watched)
-        point = Point(
-            epoch.done,
-            epoch.of,
+    def record(self, epoch: Epoch) -> CurvePoint:
+        """Append and return the next point of the curve."""
+        train, held_out = ((labels, epoch.predict_proba(images)) for images, labels in self._samples)
+        point = CurvePoint(
+            epoch.number,
+            epoch.total,
             epoch.loss,
             epoch.images_per_second,
             psutil.Process().memory_info().rss,
-            accuracy(*taught).value,
-            log_loss(*taught).value,
+            accuracy(*train).value,
+            log_loss(*train).value,
             accuracy(*held_out).value,
             log_loss(*held_out).value,
         )

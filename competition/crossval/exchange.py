@@ -1,7 +1,7 @@
-"""Predictions from elsewhere as members, and ours for others.
+"""Import of predictions made elsewhere, and export of ours.
 
-A table of out-of-fold predictions has the columns id, fold and one for each class, a table of test predictions id and
-the classes. Arrays (.npy) have only the classes; the split that they were made with then lies in a file beside.
+A CSV file of out-of-fold predictions has the columns id, fold and one per class; a CSV file of test predictions has id
+and the classes. An array (.npy) has only the classes, so the split that it was made with is passed as another file.
 """
 
 from collections.abc import Iterator
@@ -12,108 +12,108 @@ import pandas as pd
 
 from competition.crossval.folds import Folds
 from competition.crossval.predictions import Predictions
-from competition.data import csv_files as cells
+from competition.data import csv_files
 from competition.data.dataset import Dataset
-from competition.errors import Problem
-from competition.files import whole
+from competition.errors import UserError
+from competition.files import atomic_file
 
-LEAST_SUM, MOST_SUM = 0.99, 1.01  # of a row's probabilities, before they are brought to 1 exactly
+MIN_SUM, MAX_SUM = 0.99, 1.01  # of a row's probabilities, before they are normalised
 
 
-def read(
+def read_predictions(
     oof: Path, test: Path, split: Path | None, dataset: Dataset, folds: Folds
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(held-out, test) probabilities for each fold, checked; a Problem names the file, the row and what is wrong."""
-    rows, fold = _table(oof, dataset.train_ids, dataset.classes)
+    """Yield checked (held-out, test) probabilities for each fold; errors name the file, the row and what is wrong."""
+    oof_probabilities, fold = _read_table(oof, dataset.train_ids, dataset.classes)
     if fold is None and split is None:
-        raise Problem(f"{oof} does not say which fold held out which row; add --split with the file that made it")
+        raise UserError(f"{oof} has no folds; add --split with the file of the split that it was made with")
     if fold is None:
-        fold = _column(cells.text(Path(str(split)), comment="#"), "fold", Path(str(split)))
-    _same_split(fold, folds, split or oof)
-    of_test, _ = _table(test, dataset.test_ids, dataset.classes)
+        fold = _read_column(csv_files.read_text(Path(str(split)), comment="#"), "fold", Path(str(split)))
+    _check_split(fold, folds, split or oof)
+    test_probabilities, _ = _read_table(test, dataset.test_ids, dataset.classes)
     for number in range(folds.count):
-        yield rows[folds.held_out == number], of_test
+        yield oof_probabilities[folds.held_out == number], test_probabilities
 
 
-def write(member: Predictions, dataset: Dataset, folds: Folds, folder: Path) -> list[Path]:
-    """Write oof.csv and test.csv, the latter the mean over folds; give their paths."""
+def write_predictions(predictions: Predictions, dataset: Dataset, folds: Folds, folder: Path) -> list[Path]:
+    """Write oof.csv and test.csv, the latter averaged over folds; return their paths."""
     classes = [str(name) for name in dataset.classes]
-    oof = pd.DataFrame(member.oof, columns=classes)
+    oof = pd.DataFrame(predictions.oof, columns=classes)
     oof.insert(0, "id", dataset.train_ids)
     oof.insert(1, "fold", folds.held_out)
-    test = pd.DataFrame(member.test.mean(axis=0), columns=classes)
+    test = pd.DataFrame(predictions.test.mean(axis=0), columns=classes)
     test.insert(0, "id", dataset.test_ids)
     paths = []
     for name, table in (("oof.csv", oof), ("test.csv", test)):
-        with whole(folder / name) as temporary:
+        with atomic_file(folder / name) as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.7g")
         paths.append(folder / name)
     return paths
 
 
-def _table(path: Path, ids: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Probabilities (rows, classes) and, where the file tells them, the folds."""
+def _read_table(path: Path, ids: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Read probabilities (rows, classes) and, if the file has them, the folds."""
     if not path.exists():
-        raise Problem(f"{path} is missing")
+        raise UserError(f"{path} is missing")
     fold = None
     if path.suffix == ".npy":
         try:
             rows = np.load(path, allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
-            raise Problem(f"{path} is no array of numbers ({error}); write it by numpy.save") from None
+            raise UserError(f"{path} is not an array of numbers ({error}); write it with numpy.save") from None
         if rows.shape != (len(ids), len(classes)):
-            raise Problem(
-                f"{path} has the shape {rows.shape}; asked for is ({len(ids)}, {len(classes)}), rows by classes"
-            )
+            raise UserError(f"{path} has shape {rows.shape}; expected ({len(ids)}, {len(classes)}), rows by classes")
     else:
-        table = cells.text(path)
+        table = csv_files.read_text(path)
         names = [str(name) for name in classes]
         missing = [name for name in ("id", *names) if name not in table]
         if missing:
-            raise Problem(f"{path} lacks the column {missing[0]}; the columns are id, fold and {', '.join(names)}")
+            raise UserError(f"{path} has no column {missing[0]}; expected id, fold and {', '.join(names)}")
         if len(table) != len(ids):
-            raise Problem(f"{path} has {len(table)} rows; {len(ids)} are asked for")
+            raise UserError(f"{path} has {len(table)} rows; expected {len(ids)}")
         wrong = (table["id"] != pd.Series(ids.astype(str))).to_numpy()
         if wrong.any():
             row = int(wrong.argmax())
-            found = table["id"][row]
-            raise Problem(f"{path}: row {row + 1} has the id {found} where {ids[row]} is due: is it in another order?")
-        fold = _column(table, "fold", path) if "fold" in table else None
-        rows = np.stack([_column(table, name, path) for name in names], axis=1)
-    return _probabilities(rows, path), fold
+            actual = table["id"][row]
+            raise UserError(
+                f"{path}, row {row + 1}: expected id {ids[row]}, found {actual}; keep the order of the rows"
+            )
+        fold = _read_column(table, "fold", path) if "fold" in table else None
+        rows = np.stack([_read_column(table, name, path) for name in names], axis=1)
+    return _normalize(rows, path), fold
 
 
-def _probabilities(rows: np.ndarray, path: Path) -> np.ndarray:
-    """The rows, if they are probabilities, summing to 1 exactly."""
+def _normalize(rows: np.ndarray, path: Path) -> np.ndarray:
+    """Check that the rows are probabilities, and normalise them to a sum of 1."""
     sums = rows.sum(axis=1)
-    for wrong, why in (
-        (~np.isfinite(rows).all(axis=1), "has a value that is no number"),
-        ((rows < 0).any(axis=1), "has a negative probability"),
-        ((sums < LEAST_SUM) | (sums > MOST_SUM), "does not sum to 1"),
+    for is_wrong, reason in (
+        (~np.isfinite(rows).all(axis=1), "expected numbers"),
+        ((rows < 0).any(axis=1), "expected probabilities, found a negative one"),
+        ((sums < MIN_SUM) | (sums > MAX_SUM), "expected a sum of 1"),
     ):
-        if wrong.any():
-            raise Problem(f"{path}: row {int(wrong.argmax()) + 1} {why}")
+        if is_wrong.any():
+            raise UserError(f"{path}, row {int(is_wrong.argmax()) + 1}: {reason}")
     return (rows / sums[:, None]).astype(np.float32)
 
 
-def _same_split(fold: np.ndarray, folds: Folds, path: Path) -> None:
-    """Refuse predictions of another split: their rows would have been trained on by what blends them."""
+def _check_split(fold: np.ndarray, folds: Folds, path: Path) -> None:
+    """Raise if the split is not ours: the blend would be scored on rows that the member was trained on."""
     if len(fold) != len(folds.held_out):
-        raise Problem(f"{path} tells the folds of {len(fold)} rows; {len(folds.held_out)} are asked for")
+        raise UserError(f"{path} has the folds of {len(fold)} rows; expected {len(folds.held_out)}")
     if (missing := ~np.isfinite(fold)).any():
-        raise Problem(f"{path}: row {int(missing.argmax()) + 1} has no fold")
+        raise UserError(f"{path}, row {int(missing.argmax()) + 1}: expected a fold number")
     differ = fold != folds.held_out
     if differ.any():
         row = int(differ.argmax())
-        told, ours = int(fold[row]), int(folds.held_out[row])
-        raise Problem(
-            f"{path} was made with another split: it holds row {row + 1} out in fold {told}, ours in fold {ours}; "
+        theirs, ours = int(fold[row]), int(folds.held_out[row])
+        raise UserError(
+            f"{path} was made with another split: row {row + 1} is in fold {theirs}, but ours has it in fold {ours}; "
             f"train with the split.csv of {folds.name}"
         )
 
 
-def _column(table: pd.DataFrame, name: str, path: Path) -> np.ndarray:
-    """A column as numbers."""
+def _read_column(table: pd.DataFrame, name: str, path: Path) -> np.ndarray:
+    """Convert a column to numbers; invalid ones become NaN."""
     if name not in table:
-        raise Problem(f"{path} lacks the column {name}")
+        raise UserError(f"{path} has no column {name}")
     return pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float)

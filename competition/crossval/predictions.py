@@ -1,11 +1,11 @@
-"""What cross-validation hands to the ensemble."""
+"""The predictions that cross-validation passes to the ensemble."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from competition.crossval.curves import Point
+from competition.crossval.curves import CurvePoint
 
 
 @dataclass(frozen=True)
@@ -13,13 +13,13 @@ class Predictions:
     """A member's predictions, rows in Dataset order."""
 
     member: str
-    oof: np.ndarray  # (train rows, classes); NaN where nothing has predicted yet
+    oof: np.ndarray  # (train rows, classes); NaN where a fold is unfinished
     test: np.ndarray  # (folds, test rows, classes)
-    seconds: float  # of training and predicting, over all folds
+    seconds: float  # of training and prediction, summed over folds
     fingerprint: str
-    curves: Sequence[Sequence[Point]] = ()  # of its folds, where training has epochs
+    curves: Sequence[Sequence[CurvePoint]] = ()  # training curve of each fold; empty for models without epochs
 
     @property
     def complete(self) -> bool:
-        """Whether every row is predicted."""
+        """Whether all folds are finished."""
         return bool(np.isfinite(self.oof).all() and np.isfinite(self.test).all())

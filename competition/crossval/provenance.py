@@ -1,4 +1,4 @@
-"""What made a prediction, so that nothing made otherwise is ever taken for it."""
+"""The ingredients that predictions are made from; predictions made from others are never reused."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from competition.crossval.folds import Folds
 from competition.data.dataset import Dataset
-from competition.models.hyperparameters import readable
+from competition.models.hyperparameters import describe_recipe
 from competition.models.member import Member
 from competition.models.source import keras_backend, source_digest
 
@@ -14,18 +14,18 @@ Ingredients = dict[str, str]
 
 
 def ingredients(member: Member, dataset: Dataset, folds: Folds) -> Ingredients:
-    """Everything that decides what the member predicts, a line each."""
-    given = {"data": dataset.digest, "split": folds.digest}
-    return given if member.imported else given | ingredients_of(member)
+    """Return everything that determines the member's predictions: data, split, recipe, source and library versions."""
+    inputs = {"data": dataset.digest, "split": folds.digest}
+    return inputs if member.is_imported else inputs | member_ingredients(member)
 
 
-def ingredients_of(member: Member) -> Ingredients:
-    """What is the member's own among them, whatever rows it is taught by."""
+def member_ingredients(member: Member) -> Ingredients:
+    """Return the ingredients of the member alone, without data and split."""
     libraries = member.spec.libraries
     made_of = {
-        "recipe": readable(member.recipe),
+        "recipe": describe_recipe(member.recipe),
         "seed": str(member.seed),
-        "source": source_digest(f"competition.models.{member.model}"),
+        "source": source_digest(f"competition.models.zoo.{member.model}"),
     }
     if "keras" in libraries:
         made_of["backend"] = keras_backend()
@@ -34,5 +34,5 @@ def ingredients_of(member: Member) -> Ingredients:
 
 
 def fingerprint(made_of: Ingredients) -> str:
-    """One digest for all ingredients."""
+    """Digest the ingredients."""
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()

@@ -1,101 +1,127 @@
-"""The only loop over folds: which tasks are still to do, in which order, and what becomes of their results."""
+"""The only loop over folds: which tasks are pending, in which order they run, and what happens to their results."""
 
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
-from competition.crossval.curves import Point, Watch
+from competition.crossval.curves import CurvePoint, CurveRecorder, EpochDone
 from competition.crossval.folds import Folds
 from competition.crossval.predictions import Predictions
 from competition.crossval.store import Store
-from competition.crossval.task import FoldResult, Task, perform
+from competition.crossval.task import FoldResult, Task, train_fold
 from competition.data.dataset import Dataset
-from competition.errors import Problem
+from competition.errors import UserError
 from competition.models.member import Member
-from competition.workers.base import Failure, Say, Workers
+from competition.workers.base import Emit, Workers
+from competition.workers.events import Emitted, Event, Failed, Failure, Finished, OnEvent, Skipped
 
-Promises = Callable[[Sequence[Predictions], Sequence[Member]], Mapping[Member, float]]  # of (complete, waiting)
+Priorities = Callable[[Sequence[Predictions], Sequence[Member]], Mapping[Member, float]]  # (complete, waiting) -> each
 
 
-def in_order(members: Sequence[Member]) -> list[Member]:
-    """Cheap models first, so that something is complete early."""
+@dataclass(frozen=True)
+class Schedule:
+    """Which tasks to start and in which order; by default all of them, cheap members first."""
+
+    should_start: Callable[[Task], bool] = lambda task: True
+    priorities: Priorities = lambda complete, waiting: {}  # called whenever a member is complete; higher goes first
+
+
+IN_ORDER = Schedule()
+
+
+def cheapest_first(members: Sequence[Member]) -> list[Member]:
+    """Sort members by training time, so that something is complete early."""
     return sorted(members, key=lambda member: member.spec.seconds)
 
 
-def unfinished(store: Store, members: Sequence[Member]) -> dict[Task, str]:
-    """The tasks that have to be done, in order, each with the reason."""
-    tasks = (Task(member, fold) for member in in_order(members) for fold in range(store.folds.count))
-    reasons = ((task, store.changed(task.member, task.fold)) for task in tasks)
-    found = {task: reason for task, reason in reasons if reason}
-    if missing := next((task.member.name for task in found if task.member.imported), None):
-        how = f"python -m competition import {missing.removeprefix('@')} --oof FILE --test FILE"
-        raise Problem(f"{missing} is not imported for {store.folds.name}; run `{how}`")
-    return found
+def pending_tasks(store: Store, members: Sequence[Member]) -> dict[Task, str]:
+    """Return the tasks that have to be trained, in order, each with the reason."""
+    tasks = (Task(member, fold) for member in cheapest_first(members) for fold in range(store.folds.count))
+    reasons = ((task, store.reason_to_train(task.member, task.fold)) for task in tasks)
+    pending = {task: reason for task, reason in reasons if reason}
+    if missing := next((task.member.name for task in pending if task.member.is_imported), None):
+        command = f"python -m competition import {missing.removeprefix('@')} --oof FILE --test FILE"
+        raise UserError(f"{missing} is not imported for {store.folds.name}; run `{command}`")
+    return pending
+
+
+class _Queue:
+    """Waiting tasks; members that are already started come first, then those of the highest priority."""
+
+    def __init__(self, tasks: Sequence[Task], should_start: Callable[[Task], bool], on_event: OnEvent) -> None:
+        self._tasks = list(tasks)
+        self._should_start, self._on_event = should_start, on_event
+        self._started: set[Member] = set()
+        self.priorities: Mapping[Member, float] = {}
+
+    def take(self, fits: Callable[[Task], bool]) -> Task | None:
+        """Remove and return the next task that fits the worker."""
+        for task in sorted(filter(fits, self._tasks), key=self._rank):
+            self._tasks.remove(task)
+            if self._should_start(task):
+                self._started.add(task.member)
+                return task
+            self._on_event(Skipped(task))
+        return None
+
+    def _rank(self, task: Task) -> float:
+        return -math.inf if task.member in self._started else -self.priorities.get(task.member, 0.0)
 
 
 def cross_validate(
-    store: Store,
-    members: Sequence[Member],
-    workers: Workers,
-    hear: Say,
-    admits: Callable[[Task], bool] = lambda task: True,
-    promises: Promises = lambda complete, waiting: {},
+    store: Store, members: Sequence[Member], workers: Workers, on_event: OnEvent, schedule: Schedule = IN_ORDER
 ) -> Generator[list[Predictions]]:
-    """Train what is unfinished; yield all complete members, in order, whenever there are more.
+    """Train the pending folds; yield all complete members, in order, whenever there are more of them.
 
-    `hear` gets (task, what happened, details). A task that `admits` refuses when its turn comes is left out; one that
-    fails fails alone, and in the end is a Problem. Cheap members come first; once some are complete, those that promise
-    more than others go before them.
+    A failed task does not stop the others; a UserError is raised at the end.
     """
-    tasks = list(unfinished(store, members))
-    left = {member: {task.fold for task in tasks if task.member == member} for member in in_order(members)}
-    complete = {member: store.predictions(member) for member, folds in left.items() if not folds}
+    tasks = list(pending_tasks(store, members))
+    queue = _Queue(tasks, schedule.should_start, on_event)
+    pending = {member: {task.fold for task in tasks if task.member == member} for member in cheapest_first(members)}
+    complete = {member: store.predictions(member) for member, folds in pending.items() if not folds}
+    failed: list[str] = []
+
+    def set_priorities() -> None:
+        waiting = [member for member in pending if pending[member]]
+        queue.priorities = schedule.priorities(list(complete.values()), waiting)
+
     if complete:
         yield list(complete.values())
-    failed: list[str] = []
-    begun: set[Member] = set()
-    promised = promises(list(complete.values()), [member for member in left if left[member]]) if complete else {}
-
-    def rank(task: Task) -> float:
-        return -math.inf if task.member in begun else -promised.get(task.member, 0.0)
-
-    def take(fits: Callable[[Task], bool]) -> Task | None:
-        for task in sorted(filter(fits, tasks), key=rank):
-            tasks.remove(task)
-            if admits(task):
-                begun.add(task.member)
-                return task
-            hear(task, "dropped")
-        return None
-
-    work = partial(_perform, dataset=store.dataset, folds=store.folds)
-    for task, outcome in workers.run(work, take, hear):
+        set_priorities()
+    function = partial(_train_and_record, dataset=store.dataset, folds=store.folds)
+    for task, outcome in workers.run(function, queue.take, lambda event: on_event(_with_epochs(event))):
         if failure := _failure(store, task, outcome):
             failed.append(task.name)
-            hear(task, "failed", failure)
+            on_event(Failed(task, failure))
             continue
         result, curve = outcome
         store.save(task.member, task.fold, result, curve)
-        hear(task, "finished", result)
-        left[task.member].discard(task.fold)
-        if not left[task.member]:
+        on_event(Finished(task, result))
+        pending[task.member].discard(task.fold)
+        if not pending[task.member]:
             complete[task.member] = store.predictions(task.member)
-            yield [complete[member] for member in left if member in complete]
-            promised = promises(list(complete.values()), [member for member in left if left[member]])
+            yield [complete[member] for member in pending if member in complete]
+            set_priorities()
     if failed:
         names = ", ".join(sorted(failed))
-        raise Problem(f"{names} failed, as told above; the rest is kept: run again to retry only these")
+        raise UserError(f"{names} failed, as reported above; other results are saved: run again to retry only these")
 
 
-def _failure(store: Store, task: Task, outcome: tuple[FoldResult, list[Point]] | Failure) -> Failure | None:
-    """Why the outcome is none to keep; a result is not if code was edited between the driver's start and the task's."""
+def _with_epochs(event: Event) -> Event:
+    """Turn what a task emitted into EpochDone; other events pass through."""
+    return EpochDone(event.task, event.payload) if isinstance(event, Emitted) else event
+
+
+def _failure(store: Store, task: Task, outcome: tuple[FoldResult, list[CurvePoint]] | Failure) -> Failure | None:
+    """Return why the outcome cannot be saved; code may have been edited after the driver started."""
     if isinstance(outcome, Failure):
         return outcome
-    difference = store.foreign(task.member, outcome[0].made_of)
-    return Failure(f"it was {difference} than the driver has", "") if difference else None
+    mismatch = store.mismatch(task.member, outcome[0].ingredients)
+    return Failure(f"it was {mismatch} than the driver has; run again", "") if mismatch else None
 
 
-def _perform(task: Task, say: Say, dataset: Dataset, folds: Folds) -> tuple[FoldResult, list[Point]]:
-    """In a worker: the task, its epochs told to the driver."""
-    watch = Watch(dataset, folds.held_out == task.fold)
-    return perform(task, dataset, folds, lambda epoch: say("epoch", watch.look(epoch))), watch.points
+def _train_and_record(task: Task, emit: Emit, dataset: Dataset, folds: Folds) -> tuple[FoldResult, list[CurvePoint]]:
+    """Train in a worker and emit a CurvePoint after each epoch."""
+    recorder = CurveRecorder(dataset, folds.held_out == task.fold)
+    return train_fold(task, dataset, folds, lambda epoch: emit(recorder.record(epoch))), recorder.points

@@ -1,4 +1,4 @@
-"""The unit of work: one member trained on all folds but one. Its source is part of every fingerprint."""
+"""The unit of work: training one member on all folds but one. This file is part of every fingerprint."""
 
 import tempfile
 import time
@@ -10,7 +10,7 @@ import numpy as np
 from competition.crossval.folds import Folds
 from competition.crossval.provenance import Ingredients, ingredients
 from competition.data.dataset import Dataset
-from competition.models.interface import Classifier, Observer, Rows
+from competition.models.interface import Classifier, EpochCallback, RowSubset
 from competition.models.member import Member
 
 
@@ -23,53 +23,54 @@ class Task:
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """The task's name in messages."""
         return f"{self.member.name} fold {self.fold}"
 
     @property
     def wants_gpu(self) -> bool:
-        """Networks do; nothing else gains from one."""
+        """Whether the model trains faster on a GPU; only networks do."""
         return self.member.spec.is_network
 
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What a task hands back."""
+    """The result of a task."""
 
     held_out: np.ndarray  # (rows of the fold, classes)
     test: np.ndarray  # (test rows, classes)
     seconds: float
-    model: bytes  # as `Classifier.save` wrote it
+    model: bytes  # as written by `Classifier.save`
     suffix: str
-    made_of: Ingredients  # as the worker found them
-    remark: str = ""  # the model's own
+    ingredients: Ingredients  # of the worker's code and data
+    remark: str = ""  # from the model
 
 
-def perform(task: Task, dataset: Dataset, folds: Folds, observer: Observer) -> FoldResult:
-    """Train on the other folds, then predict the held-out and the test rows once, with the last weights."""
+def train_fold(task: Task, dataset: Dataset, folds: Folds, on_epoch: EpochCallback) -> FoldResult:
+    """Train on the other folds, then predict the held-out and the test rows once, with the final weights."""
     start = time.perf_counter()
     made_of = ingredients(task.member, dataset, folds)
     held_out = folds.held_out == task.fold
-    model = trained(task, dataset, ~held_out, observer)
-    predicted = checked(model.predict_proba(Rows(dataset.images, held_out)))
-    test = checked(model.predict_proba(dataset.test_images))
+    model = train_member(task, dataset, ~held_out, on_epoch)
+    held_out_probabilities = check_probabilities(model.predict_proba(RowSubset(dataset.images, held_out)))
+    test_probabilities = check_probabilities(model.predict_proba(dataset.test_images))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model{model.suffix}"
         model.save(path)
-        kept = path.read_bytes()
-    return FoldResult(predicted, test, time.perf_counter() - start, kept, model.suffix, made_of, model.remark)
+        saved = path.read_bytes()
+    seconds = time.perf_counter() - start
+    return FoldResult(held_out_probabilities, test_probabilities, seconds, saved, model.suffix, made_of, model.remark)
 
 
-def trained(task: Task, dataset: Dataset, rows: np.ndarray, observer: Observer) -> Classifier:
-    """The task's member, taught by these rows."""
-    # A stream of its own for each seed and fold, or networks would start from the same weights.
+def train_member(task: Task, dataset: Dataset, rows: np.ndarray, on_epoch: EpochCallback) -> Classifier:
+    """Train the task's member on these rows."""
+    # Each seed and fold has its own random stream; otherwise networks would start from the same weights.
     seed = int(np.random.SeedSequence([task.member.seed, task.fold]).generate_state(1)[0] % 2**31)
     model = task.member.spec.build(task.member.recipe, seed, dataset.images.shape[1:], len(dataset.classes))
-    return model.fit(Rows(dataset.images, rows), dataset.labels[rows], observer)
+    return model.fit(RowSubset(dataset.images, rows), dataset.labels[rows], on_epoch)
 
 
-def checked(probabilities: np.ndarray) -> np.ndarray:
-    """The probabilities, if they are some."""
+def check_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    """Return the array if its rows are probabilities, else raise."""
     sums = probabilities.sum(axis=1)
     if not (np.isfinite(probabilities).all() and (probabilities >= 0).all() and np.allclose(sums, 1, atol=1e-3)):
         raise FloatingPointError("its predictions are not probabilities")

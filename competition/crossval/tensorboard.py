@@ -1,4 +1,4 @@
-"""Curves of training as TensorBoard reads them: written while models train, and afterwards for what was kept."""
+"""Training curves as TensorBoard logs, written during training or afterwards from saved curves."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,73 +8,74 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from competition.crossval.curves import Point
+from competition.crossval.curves import CurvePoint, EpochDone
 from competition.crossval.store import Store
 from competition.crossval.task import Task
-from competition.workers.base import Say
+from competition.workers.events import Event, OnEvent
 
-SECONDS = 5  # between writes, while models train
+FLUSH_SECONDS = 5  # between writes during training
 CHARTS = {
-    "loss/training": "loss",
-    "loss/taught": "taught_log_loss",
+    "loss/objective": "loss",
+    "loss/train": "train_log_loss",
     "loss/held_out": "held_out_log_loss",
-    "accuracy/taught": "taught_accuracy",
+    "accuracy/train": "train_accuracy",
     "accuracy/held_out": "held_out_accuracy",
     "machine/images_per_second": "images_per_second",
     "machine/memory": "memory",
 }
 
 
-def folder_of(store: Store) -> Path:
-    """Where a split's logs lie."""
+def log_folder(store: Store) -> Path:
+    """Return the folder of a split's logs."""
     return store.folder / "tensorboard" / store.folds.name
 
 
 @contextmanager
-def logged(folder: Path, hear: Say) -> Iterator[Say]:
-    """Let `hear` hear, and log the epochs of each fold if TensorBoard's writer is installed."""
+def log_epochs(folder: Path, on_event: OnEvent) -> Iterator[OnEvent]:
+    """Return a callback that forwards to `on_event` and, if tensorboardX is installed, logs each fold's epochs."""
     if not find_spec("tensorboardX"):
-        yield hear
+        yield on_event
         return
     writers: dict[Task, Any] = {}
 
-    def hear_and_log(task: Task, what: str, detail: Any = None) -> None:
-        if what == "epoch":
-            if detail.epoch == 1:
-                writers[task] = _writer(folder, task.member.name, task.fold)
-            _write(writers[task], detail)
-        elif task in writers:
-            writers.pop(task).close()
-        hear(task, what, detail)
+    def log_and_forward(event: Event) -> None:
+        match event:
+            case EpochDone(task, point):
+                if point.epoch == 1:
+                    writers[task] = _open_writer(folder, task.member.name, task.fold)
+                _write_point(writers[task], point)
+            case Event(task) if task in writers:
+                writers.pop(task).close()
+        on_event(event)
 
     try:
-        yield hear_and_log
+        yield log_and_forward
     finally:
         for writer in writers.values():
             writer.close()
 
 
-def write_kept(store: Store) -> int:
-    """Log the kept folds that were trained without being logged; how many folds have logs then."""
+def log_saved_curves(store: Store) -> int:
+    """Log the saved curves that have no log yet; return the number of folds with logs."""
     for name, fold, curve in store.curves():
-        if curve and not (folder_of(store) / name / f"fold-{fold}").exists():
-            writer = _writer(folder_of(store), name, fold)
+        if curve and not (log_folder(store) / name / f"fold-{fold}").exists():
+            writer = _open_writer(log_folder(store), name, fold)
             for point in curve:
-                _write(writer, point)
+                _write_point(writer, point)
             writer.close()
-    return len(list(folder_of(store).glob("*/fold-*")))
+    return len(list(log_folder(store).glob("*/fold-*")))
 
 
-def _writer(folder: Path, name: str, fold: int) -> Any:
-    """A fold's writer; the log of an earlier training makes room."""
+def _open_writer(folder: Path, name: str, fold: int) -> Any:
+    """Return a writer for a fold; the log of an earlier training run is deleted."""
     from tensorboardX import SummaryWriter
 
     path = folder / name / f"fold-{fold}"
     shutil.rmtree(path, ignore_errors=True)
-    return SummaryWriter(str(path), flush_secs=SECONDS)
+    return SummaryWriter(str(path), flush_secs=FLUSH_SECONDS)
 
 
-def _write(writer: Any, point: Point) -> None:
-    told = asdict(point)
+def _write_point(writer: Any, point: CurvePoint) -> None:
+    values = asdict(point)
     for chart, name in CHARTS.items():
-        writer.add_scalar(chart, told[name], point.epoch)
+        writer.add_scalar(chart, values[name], point.epoch)

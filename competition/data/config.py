@@ -1,17 +1,17 @@
-"""What the files of a competition do not tell, or tell wrongly: a small file beside them, `competition.toml`.
+"""Read `competition.toml`, which lies next to the competition's files and overrides what is inferred from them.
 
     label = "diagnosis"     # the column of train.csv to predict
-    id = "image"            # the column that names the rows, where it is called otherwise than in the sample
-    group = "patient"       # a column whose rows of one value are held out together
+    id = "image"            # the column of row ids, if it is named differently than in the sample submission
+    group = "patient"       # rows with the same value in this column are held out together
     shape = [32, 24, 3]     # height, width and channels of an image
-    symmetries = []         # what leaves a class as it is, of "left-right", "upside-down" and "quarter turns"
-    limits = {rotation = 0} # beyond which a change may make another class of an image: rotation, shift, zoom, shear
-    metric = "macro F1"     # accuracy, log loss, AUC, macro F1, QWK, or your own, module:function
-    answer = "labels"       # what is submitted: "labels" or "probabilities"
-    public = 0.3            # the share of the test rows that the leaderboard scores
+    symmetries = []         # symmetries that preserve the label: "left-right", "upside-down", "quarter turns"
+    limits = {rotation = 0} # limits of label-preserving augmentation: rotation, shift, zoom, shear
+    metric = "macro F1"     # accuracy, log loss, AUC, macro F1, QWK, or your own as module:function
+    answer = "labels"       # what the submission contains: "labels" or "probabilities"
+    public = 0.3            # the fraction of test rows that the public leaderboard scores
 
-Each line may be left out: label and id are inferred from the columns, the shape from their number, the answer from the
-sample submission; which symmetries help is found out in each training, and the metric is accuracy.
+Every line is optional: label and id are inferred from the columns, the shape from their number, the answer from the
+sample submission; symmetries are detected in training, and the metric is accuracy.
 """
 
 import tomllib
@@ -20,19 +20,19 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from competition.data.augmentation import SYMMETRIES, Symmetry, Warp
-from competition.errors import Problem
+from competition.data.augmentation import SYMMETRIES, Augmentation, Symmetry
+from competition.errors import UserError
 
-Answer = Literal["labels", "probabilities"]
+SubmissionContent = Literal["labels", "probabilities"]
 
-FILE = "competition.toml"
-AFTERWARDS = ("symmetries", "limits", "metric", "answer", "public")  # they change no data
-LIMITED = tuple(one.name for one in fields(Warp) if one.name != "symmetries")
+CONFIG_FILE = "competition.toml"
+NOT_DATA = ("symmetries", "limits", "metric", "answer", "public")  # these leave the Dataset unchanged
+LIMITS = tuple(limit.name for limit in fields(Augmentation) if limit.name != "symmetries")
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What the user tells; what is empty is inferred."""
+class Config:
+    """The settings in competition.toml; an empty one is inferred."""
 
     label: str = ""
     id: str = ""
@@ -41,75 +41,75 @@ class Rules:
     symmetries: tuple[Symmetry, ...] | None = None
     limits: dict[str, float] = field(default_factory=dict)
     metric: str = "accuracy"
-    answer: Answer | None = None
+    answer: SubmissionContent | None = None
     public: float = 1.0
 
     @property
-    def text(self) -> str:
-        """What changes the data: the same for the same rules, and empty where there are none."""
-        told = {name: value for name, value in asdict(self).items() if value and name not in AFTERWARDS}
-        return ", ".join(f"{name} = {value!r}" for name, value in told.items())
+    def data_settings(self) -> str:
+        """The settings that change the Dataset, as text for its digest; empty without any."""
+        settings = {name: value for name, value in asdict(self).items() if value and name not in NOT_DATA}
+        return ", ".join(f"{name} = {value!r}" for name, value in settings.items())
 
 
-def read(folder: Path) -> Rules:
-    """The rules that lie beside the competition's files, or those of a competition without any."""
-    path = folder / FILE
+def read_config(folder: Path) -> Config:
+    """The configuration of the competition in `folder`, or the defaults if it has no competition.toml."""
+    path = folder / CONFIG_FILE
     if not path.exists():
-        return Rules()
+        return Config()
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Problem(f"{path} cannot be read: {error}") from None
-    known = [field.name for field in fields(Rules)]
-    if unknown := [name for name in told if name not in known]:
-        raise Problem(f"{path}: {unknown[0]} is unknown; there are {', '.join(known)}")
-    checks: dict[str, Callable[[str, Any], Any]] = {
-        "shape": _shape,
-        "symmetries": _symmetries,
-        "limits": _limits,
-        "metric": _metric,
-        "answer": _answer,
-        "public": _share,
+        raise UserError(f"cannot read {path}: {error}") from None
+    known = [field.name for field in fields(Config)]
+    if unknown := [name for name in settings if name not in known]:
+        raise UserError(f"{path}: unknown key {unknown[0]}; choose from {', '.join(known)}")
+    parsers: dict[str, Callable[[str, Any], Any]] = {
+        "shape": _parse_shape,
+        "symmetries": _parse_symmetries,
+        "limits": _parse_limits,
+        "metric": _parse_metric,
+        "answer": _parse_answer,
+        "public": _parse_fraction,
     }
     try:
-        return Rules(**{name: checks.get(name, _column)(name, value) for name, value in told.items()})
+        return Config(**{name: parsers.get(name, _parse_column)(name, value) for name, value in settings.items()})
     except ValueError as error:
-        raise Problem(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}") from None
 
 
-def _column(name: str, value: Any) -> str:
+def _parse_column(name: str, value: Any) -> str:
     if isinstance(value, str) and value:
         return value
-    raise ValueError(f'{name} is {value!r}; a column was expected, such as {name} = "name"')
+    raise ValueError(f'{name}: expected a column name, e.g. {name} = "name", got {value!r}')
 
 
-def _metric(name: str, value: Any) -> str:
+def _parse_metric(name: str, value: Any) -> str:
     if isinstance(value, str) and value:
         return value
-    raise ValueError(f'{name} is {value!r}; a metric was expected, such as {name} = "macro F1"')
+    raise ValueError(f'{name}: expected a metric, e.g. {name} = "macro F1", got {value!r}')
 
 
-def _shape(name: str, value: Any) -> tuple[int, ...]:
+def _parse_shape(name: str, value: Any) -> tuple[int, ...]:
     if isinstance(value, list) and all(type(side) is int and side > 0 for side in value) and len(value) in (2, 3):
         shape = (*value, 1)[:3]
         if shape[2] in (1, 3):
             return shape
-    raise ValueError(f"{name} is {value!r}; height, width and channels were expected, such as {name} = [32, 24, 3]")
+    raise ValueError(f"{name}: expected height, width and channels (1 or 3), e.g. {name} = [32, 24, 3], got {value!r}")
 
 
-def _symmetries(name: str, value: Any) -> tuple[Symmetry, ...]:
-    if isinstance(value, list) and all(one in SYMMETRIES for one in value):
-        return tuple(one for one in SYMMETRIES if one in value)
-    choice = ", ".join(f'"{one}"' for one in SYMMETRIES)
-    raise ValueError(f"{name} is {value!r}; a list was expected, empty or of {choice}")
+def _parse_symmetries(name: str, value: Any) -> tuple[Symmetry, ...]:
+    if isinstance(value, list) and all(symmetry in SYMMETRIES for symmetry in value):
+        return tuple(symmetry for symmetry in SYMMETRIES if symmetry in value)
+    choices = ", ".join(f'"{symmetry}"' for symmetry in SYMMETRIES)
+    raise ValueError(f"{name}: expected a list of any of {choices}, got {value!r}")
 
 
-def _limits(name: str, value: Any) -> dict[str, float]:
-    if isinstance(value, dict) and all(one in LIMITED and _is_limit(most) for one, most in value.items()):
+def _parse_limits(name: str, value: Any) -> dict[str, float]:
+    if isinstance(value, dict) and all(limit in LIMITS and _is_limit(number) for limit, number in value.items()):
         return value
-    choice = ", ".join(LIMITED)
+    choices = ", ".join(LIMITS)
     raise ValueError(
-        f"{name} is {value!r}; numbers from 0 were expected of {choice}, such as {name} = {{rotation = 0}}"
+        f"{name}: expected numbers >= 0 for any of {choices}, e.g. {name} = {{rotation = 0}}, got {value!r}"
     )
 
 
@@ -117,14 +117,14 @@ def _is_limit(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
-def _answer(name: str, value: Any) -> Answer:
-    for answer in get_args(Answer):
-        if value == answer:
-            return answer
-    raise ValueError(f'{name} is {value!r}; "labels" or "probabilities" was expected')
+def _parse_answer(name: str, value: Any) -> SubmissionContent:
+    for content in get_args(SubmissionContent):
+        if value == content:
+            return content
+    raise ValueError(f'{name}: expected "labels" or "probabilities", got {value!r}')
 
 
-def _share(name: str, value: Any) -> float:
+def _parse_fraction(name: str, value: Any) -> float:
     if _is_limit(value) and 0 < value <= 1:
         return float(value)
-    raise ValueError(f"{name} is {value!r}; a share above 0 and up to 1 was expected, such as {name} = 0.3")
+    raise ValueError(f"{name}: expected a fraction above 0 and at most 1, e.g. {name} = 0.3, got {value!r}")

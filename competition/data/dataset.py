@@ -1,6 +1,6 @@
-"""A competition's rows as arrays.
+"""Load a competition's files as arrays.
 
-The files are parsed once; later reads map a cache that is named after their digest.
+The files are parsed once into a cache, named after their digest, which later runs map into memory.
 """
 
 import hashlib
@@ -19,78 +19,80 @@ from types import ModuleType
 
 import numpy as np
 
-from competition.data import config as rules
-from competition.data import image_folders as albums
-from competition.data import tables
-from competition.data.sources import files_of, has_pictures
-from competition.errors import Problem
-from competition.files import sha256, whole_folder
+from competition.data import image_folders, tables
+from competition.data.config import CONFIG_FILE, Config, read_config
+from competition.data.sources import has_image_folders, required_files
+from competition.errors import UserError
+from competition.files import atomic_folder, sha256
 
-CACHE_FORMAT = 1  # raise it when what the cache holds changes
+CACHE_FORMAT = 1  # increment it when the content of the cache changes
 CHECKSUMS = "SHA256SUMS"
 ARRAYS = ("images", "labels", "classes", "train_ids", "groups", "test_images", "test_ids")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A competition's rows. Images are (rows, height, width, channels), labels are encoded 0..k-1."""
+    """A competition's data. Images are (rows, height, width, channels), labels are encoded 0..k-1."""
 
     images: np.ndarray  # uint8, memory-mapped
-    labels: np.ndarray  # positions in `classes`
-    classes: np.ndarray  # the labels as the competition writes them, sorted
-    train_ids: np.ndarray  # the id column, or the row's number from 1 where there is none
-    groups: np.ndarray  # rows of one number are held out together; mostly each row has its own
+    labels: np.ndarray  # indices into `classes`
+    classes: np.ndarray  # the competition's own labels, sorted
+    train_ids: np.ndarray  # the id column, or row numbers from 1 if there is none
+    groups: np.ndarray  # rows of the same group are held out together; by default each row has its own
     test_images: np.ndarray
-    test_ids: np.ndarray  # in the order of the test images; a submission is joined by them
+    test_ids: np.ndarray  # in the order of the test images; the submission is joined on them
     digest: str
     cache: Path
 
     def __reduce__(self) -> tuple:
-        """Travels to a worker as the place of its cache, so that all workers share one copy in memory."""
+        """Pickle only the path of the cache, so that all workers map the same copy."""
         return _map_cache, (self.cache,)
 
 
-def load(folder: Path) -> Dataset:
-    """The checked competition in `folder`, mapped from its cache or parsed into it."""
-    files = files_of(folder)
+def load_dataset(folder: Path, config: Config | None = None) -> Dataset:
+    """The validated Dataset of the competition in `folder`, mapped from its cache or parsed into it."""
+    files = required_files(folder)
     for path in (folder / file for file in files):
         if not path.exists():
-            raise Problem(f"{path} is missing; run `make data COMPETITION={shlex.quote(folder.name)}`")
+            raise UserError(f"{path} is missing; run `make data COMPETITION={shlex.quote(folder.name)}`")
         if not path.is_file():
-            raise Problem(f"{path} is no file; move it away and put the competition's {path.name} there")
+            raise UserError(f"{path} is not a file; move it away and put the competition's {path.name} there")
         if not os.access(path, os.R_OK):
-            raise Problem(f"{path} may not be read; allow it: {shlex.join(['chmod', 'u+r', str(path)])}")
-    told = rules.read(folder)
-    parts = [f"{CACHE_FORMAT}", *(sha256(folder / file) for file in files), told.text]
-    if _form(folder) is albums:
-        parts.append(albums.content(folder))
+            raise UserError(f"{path} is not readable; allow it: {shlex.join(['chmod', 'u+r', str(path)])}")
+    config = config or read_config(folder)
+    parts = [f"{CACHE_FORMAT}", *(sha256(folder / file) for file in files), config.data_settings]
+    if has_image_folders(folder):
+        parts.append(image_folders.digest_images(folder))
     digest = hashlib.sha256("".join(parts).encode()).hexdigest()
     cache = folder.absolute() / "cache" / digest[:16]
-    damage = _damage(cache, digest)
+    damage = _find_damage(cache, digest)
     if damage and cache.exists():
-        print(f"{damage}; {folder} is parsed anew", file=sys.stderr, flush=True)
+        print(f"{damage}; parsing {folder} again", file=sys.stderr, flush=True)
     if damage:
-        _write_cache(cache, partial(_form(folder).read, folder, told), digest)
+        _write_cache(cache, partial(_reader(folder).read_arrays, folder, config), digest)
     return _map_cache(cache)
 
 
-def layout(folder: Path) -> tables.Layout:
-    """Which column is what, and what the images are; a Problem where the rules do not suit them."""
-    told = rules.read(folder)
-    found = _form(folder).layout(folder, told)
-    height, width, _ = found.shape
-    if height != width and "quarter turns" in (told.symmetries or ()):
-        raise Problem(f"{folder / rules.FILE}: quarter turns need square images; these are {height}x{width}")
-    return found
+def detect_layout(folder: Path, config: Config | None = None) -> tables.DataLayout:
+    """The roles of the columns and the shape of the images; raises UserError if the configuration does not fit."""
+    config = config or read_config(folder)
+    layout = _reader(folder).detect_layout(folder, config)
+    height, width, _ = layout.shape
+    if height != width and "quarter turns" in (config.symmetries or ()):
+        raise UserError(
+            f"{folder / CONFIG_FILE}: quarter turns need square images, but these are {height}x{width}; "
+            'remove "quarter turns" from symmetries'
+        )
+    return layout
 
 
-def _form(folder: Path) -> ModuleType:
-    """What reads the competition: its images are files or columns."""
-    return albums if has_pictures(folder) else tables
+def _reader(folder: Path) -> ModuleType:
+    """The module that reads the competition: its images are files or pixel columns."""
+    return image_folders if has_image_folders(folder) else tables
 
 
-def packed(dataset: Dataset) -> bytes:
-    """The data set as a zip file, for a machine that does not have it."""
+def pack_dataset(dataset: Dataset) -> bytes:
+    """The Dataset as the bytes of a zip file, to send it to another machine."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(dataset.cache.iterdir()):
@@ -98,57 +100,57 @@ def packed(dataset: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-def unpacked(path: Path) -> Dataset:
-    """The data set that was packed into this file, unpacked beside it."""
+def unpack_dataset(path: Path) -> Dataset:
+    """Unpack the zip file of a Dataset into the same folder, and load it."""
     cache = path.with_suffix("")
     with zipfile.ZipFile(path) as archive:
         archive.extractall(cache)
     return _map_cache(cache)
 
 
-def _write_cache(cache: Path, read: Callable[[tables.Growing], dict[str, np.ndarray]], digest: str) -> None:
-    """Write the arrays beside each other, with their checksums in the form of sha256sum."""
-    with whole_folder(cache) as temporary:
-        for name, array in read(partial(_growing, temporary)).items():
+def _write_cache(cache: Path, read: Callable[[tables.OpenArrayFile], dict[str, np.ndarray]], digest: str) -> None:
+    """Write all arrays and a file of their checksums, in the format of sha256sum."""
+    with atomic_folder(cache) as temporary:
+        for name, array in read(partial(_open_array_file, temporary)).items():
             np.save(temporary / f"{name}.npy", array, allow_pickle=False)
         (temporary / "digest").write_text(digest)
         (temporary / CHECKSUMS).write_text(_checksums(temporary))
-        if cache.exists() and _damage(cache, digest):
-            shutil.rmtree(cache)  # not before another is there, lest a run that maps it miss it
+        if cache.exists() and _find_damage(cache, digest):
+            shutil.rmtree(cache)  # only once the replacement is complete, since other runs may map the old one
 
 
 @contextmanager
-def _growing(folder: Path, name: str, shape: tuple[int, ...]) -> Iterator[Callable[[np.ndarray], None]]:
-    """An array of bytes in a file, to which rows are added; its header leaves room for their number."""
+def _open_array_file(folder: Path, name: str, shape: tuple[int, ...]) -> Iterator[Callable[[np.ndarray], None]]:
+    """Create a .npy file of uint8 and yield a function that appends rows; the header is padded for the final shape."""
     rows = 0
 
     def write_header() -> None:
         header = {"descr": "|u1", "fortran_order": False, "shape": (rows, *shape)}
         np.lib.format.write_array_header_1_0(file, header)
 
-    def add(images: np.ndarray) -> None:
+    def append(images: np.ndarray) -> None:
         nonlocal rows
         rows += len(images)
         file.write(np.ascontiguousarray(images).data)
 
     with (folder / f"{name}.npy").open("wb") as file:
         write_header()
-        yield add
+        yield append
         file.seek(0)
         write_header()
 
 
-def _damage(cache: Path, digest: str) -> str | None:
-    """What is wrong with a cache, in words, or None; what it holds has to be read for that, as fast as the tables."""
+def _find_damage(cache: Path, digest: str) -> str | None:
+    """Describe what is wrong with the cache, or None; reads all arrays to compare their checksums."""
     try:
         if (cache / "digest").read_text() != digest:
             return f"{cache / 'digest'} is damaged"
-        known = (cache / CHECKSUMS).read_text().splitlines()
-        found = _checksums(cache).splitlines()
+        expected = (cache / CHECKSUMS).read_text().splitlines()
+        actual = _checksums(cache).splitlines()
     except (OSError, ValueError) as error:
         return f"{cache} is damaged ({error})"
-    wrong = next((line.split()[1] for line in found if line not in known), None)
-    return f"{cache / wrong} is damaged" if wrong else None
+    damaged = next((line.split()[1] for line in actual if line not in expected), None)
+    return f"{cache / damaged} is damaged" if damaged else None
 
 
 def _checksums(cache: Path) -> str:
@@ -156,6 +158,6 @@ def _checksums(cache: Path) -> str:
 
 
 def _map_cache(cache: Path) -> Dataset:
-    """The Dataset of a cache; the images stay on disk until they are looked at."""
+    """The Dataset in the cache; the images stay on disk until they are read."""
     arrays = {name: np.load(cache / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
     return Dataset(**arrays, digest=(cache / "digest").read_text(), cache=cache)

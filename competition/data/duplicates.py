@@ -1,9 +1,9 @@
-"""Images that are nearly the same: moved, in another light, with a speck or a little noise.
+"""Find near-duplicate images: shifted, brighter or darker, with a speck or a little noise.
 
-An image is described by its low frequencies, turned so that its centre of mass is their origin and scaled to length
-one: neither place nor light nor contrast count. Two are nearly the same if hardly anything is left between them, or if
-they are much nearer to each other than either's surroundings are; plain strokes have close neighbours without being
-copies.
+An image is described by its low frequencies, with the phase shifted so that its centre of mass is the origin, and
+normalized to length 1; so position, brightness and contrast do not matter. Two images are near-duplicates if their
+descriptors almost coincide, or if they are much closer than the other neighbours of either. The second rule is
+relative because simple strokes have close neighbours that are not duplicates.
 """
 
 import hashlib
@@ -11,62 +11,62 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-FREQUENCIES = 32  # of the lowest, each a complex number
-AT_ONCE = 4_000  # images that are described
-SURROUNDINGS = 10  # neighbours; the last one tells how dense it is there
-NEARER = 1 / 3  # of the surroundings' distance
-SAME = 0.02  # of the greatest distance, 2: less than any two of 70,000 handwritten digits
+FREQUENCIES = 32  # the lowest ones, each a complex number
+BATCH = 4_000  # images described at a time
+NEIGHBOURS = 10  # the distance of the last one measures the local density
+RELATIVE_DISTANCE = 1 / 3  # of the distance of the last neighbour
+ABSOLUTE_DISTANCE = 0.02  # of at most 2; less than between any two of 70,000 handwritten digits
 
 
-def digests(images: np.ndarray) -> list[str]:
-    """A word for each image, the same for exact copies; images may be more than the memory holds."""
+def image_digests(images: np.ndarray) -> list[str]:
+    """A digest of each image, equal for exact duplicates; reads one image at a time, so `images` may be mapped."""
     return [hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest() for image in images]
 
 
-def near_pairs(sets: Sequence[np.ndarray]) -> Iterator[tuple[int, int]]:
-    """The pairs of images that are nearly the same, the nearest first; exact copies are not told of.
+def find_near_duplicates(sets: Sequence[np.ndarray]) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of near-duplicates, the closest first, without exact duplicates.
 
-    An image's number is its place in all sets behind each other.
+    An image is identified by its index in the concatenation of all sets.
     """
     from sklearn.neighbors import NearestNeighbors
 
-    parts = [images[start : start + AT_ONCE] for images in sets for start in range(0, len(images), AT_ONCE)]
-    words = [word for images in sets for word in digests(images)]
-    _, unlike = np.unique(words, return_index=True)
-    if len(unlike) <= SURROUNDINGS:
+    batches = [images[start : start + BATCH] for images in sets for start in range(0, len(images), BATCH)]
+    digests = [digest for images in sets for digest in image_digests(images)]
+    _, distinct = np.unique(digests, return_index=True)
+    if len(distinct) <= NEIGHBOURS:
         return
-    unlike.sort()
-    described = np.concatenate([_described(part) for part in parts])[unlike]
-    search = NearestNeighbors(n_neighbors=SURROUNDINGS + 1, algorithm="brute").fit(described)
-    distances, neighbours = search.kneighbors(described)
-    # Oneself is mostly, but among equals not always, the first.
-    itself = neighbours == np.arange(len(unlike))[:, None]
-    distances[itself] = np.inf
+    distinct.sort()
+    descriptors = np.concatenate([_describe(batch) for batch in batches])[distinct]
+    search = NearestNeighbors(n_neighbors=NEIGHBOURS + 1, algorithm="brute").fit(descriptors)
+    distances, neighbours = search.kneighbors(descriptors)
+    # An image is its own nearest neighbour, but not always the first one if others have the same distance.
+    is_self = neighbours == np.arange(len(distinct))[:, None]
+    distances[is_self] = np.inf
     order = distances.argsort(axis=1, kind="stable")
     nearest = np.take_along_axis(distances, order[:, :1], axis=1)[:, 0]
-    around = np.take_along_axis(distances, order[:, SURROUNDINGS - 1 : SURROUNDINGS], axis=1)[:, 0]
-    other = np.take_along_axis(neighbours, order[:, :1], axis=1)[:, 0]
-    near = np.flatnonzero((nearest < NEARER * around) | (nearest < SAME))
-    told = set()
-    for one in near[np.argsort(nearest[near] / np.maximum(around[near], 1e-9), kind="stable")].tolist():
-        pair = tuple(sorted((int(unlike[one]), int(unlike[other[one]]))))
-        if pair not in told:
-            told.add(pair)
+    last = np.take_along_axis(distances, order[:, NEIGHBOURS - 1 : NEIGHBOURS], axis=1)[:, 0]
+    partner = np.take_along_axis(neighbours, order[:, :1], axis=1)[:, 0]
+    near = np.flatnonzero((nearest < RELATIVE_DISTANCE * last) | (nearest < ABSOLUTE_DISTANCE))
+    seen = set()
+    for index in near[np.argsort(nearest[near] / np.maximum(last[near], 1e-9), kind="stable")].tolist():
+        pair = tuple(sorted((int(distinct[index]), int(distinct[partner[index]]))))
+        if pair not in seen:
+            seen.add(pair)
             yield pair[0], pair[1]
 
 
-def _described(images: np.ndarray) -> np.ndarray:
-    """A row of real numbers for each image."""
+def _describe(images: np.ndarray) -> np.ndarray:
+    """The descriptors (rows, 2 * FREQUENCIES) of the images."""
     grey = images.mean(axis=-1, dtype=np.float32)
-    grey -= np.median(grey, axis=(1, 2), keepdims=True)  # the paper's own brightness
+    grey -= np.median(grey, axis=(1, 2), keepdims=True)  # the brightness of the background
     height, width = grey.shape[1:]
     mass = np.abs(grey) + 1e-6
     total = mass.sum(axis=(1, 2))
-    down = mass.sum(axis=2) @ np.arange(height, dtype=np.float32) / total
-    right = mass.sum(axis=1) @ np.arange(width, dtype=np.float32) / total
+    row = mass.sum(axis=2) @ np.arange(height, dtype=np.float32) / total
+    column = mass.sum(axis=1) @ np.arange(width, dtype=np.float32) / total
     y, x = (part.ravel() for part in np.meshgrid(np.fft.fftfreq(height), np.fft.rfftfreq(width), indexing="ij"))
     lowest = np.argsort(np.hypot(y, x), kind="stable")[1 : FREQUENCIES + 1]
-    waves = np.fft.rfft2(grey).reshape(len(grey), -1)[:, lowest]
-    waves *= np.exp(2j * np.pi * (down[:, None] * y[lowest] + right[:, None] * x[lowest]))
-    found = np.concatenate([waves.real, waves.imag], axis=1).astype(np.float32)
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+    spectrum = np.fft.rfft2(grey).reshape(len(grey), -1)[:, lowest]
+    spectrum *= np.exp(2j * np.pi * (row[:, None] * y[lowest] + column[:, None] * x[lowest]))
+    descriptors = np.concatenate([spectrum.real, spectrum.imag], axis=1).astype(np.float32)
+    return descriptors / np.maximum(np.linalg.norm(descriptors, axis=1, keepdims=True), 1e-9)

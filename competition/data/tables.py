@@ -1,7 +1,7 @@
-"""Read a competition's three files, and check every value of them.
+"""Read and validate a competition's three CSV files, with one pixel per column.
 
-What the rules do not tell is inferred: the label column is the one that only `train.csv` has, the id column is the
-sample's first, the rest are pixels, in order, of a square image of one channel or three.
+Unless configured otherwise, the label is the column that only `train.csv` has, the id is the first column of the sample
+submission, and the others are the pixels, in order, of a square image with one or three channels.
 """
 
 import re
@@ -15,301 +15,309 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition.data.config import FILE, Rules
-from competition.data.csv_files import bad_value, header, numbers
+from competition.data.config import CONFIG_FILE, Config
+from competition.data.csv_files import invalid_value, read_header, read_numbers
 from competition.data.sources import FILES
-from competition.errors import Problem, first
+from competition.errors import UserError, shorten_list
 
-Growing = Callable[[str, tuple[int, ...]], AbstractContextManager[Callable[[np.ndarray], None]]]
+# Opens the file of an array, by its name and the shape of an image, and yields a function that appends images.
+OpenArrayFile = Callable[[str, tuple[int, ...]], AbstractContextManager[Callable[[np.ndarray], None]]]
 
-AT_A_TIME = 2**25  # pixels that are parsed; eight bytes each
-BRIGHTEST = 255
-LEAST = 4  # pixels: one alone has no neighbours, and so no shape
-STRAY = 3  # columns that are no pixels, at most, when one of them is told of
-LARGEST = 2.0**53  # the whole numbers below are exact
-NOTHING = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")  # what programs write for a missing number
+CHUNK_PIXELS = 2**25  # parsed at a time; eight bytes each
+MAX_PIXEL = 255
+MIN_PIXELS = 4  # per image
+MAX_STRAY_COLUMNS = 3  # up to so many columns among the pixels are reported as strays
+MAX_EXACT = 2.0**53  # smaller integers are exact in floating point
+NULLS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")  # how programs write a missing number
 THOUSANDS = r"[+-]?\d{1,3}(,\d{3})+"
 NUMBERED = r"(\D*)(\d+)"
-PADDED = r"[+-]?0\d.*"
+ZERO_PADDED = r"[+-]?0\d.*"
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Which column is what, and what image the pixels make."""
+class DataLayout:
+    """The roles of the columns, and the shape of the images."""
 
     id: str
     label: str
-    group: str  # or nothing
-    pixels: list[str]
-    shape: tuple[int, ...]
+    group: str  # empty: no groups
+    pixels: list[str]  # empty: images are files
+    shape: tuple[int, ...]  # (height, width, channels)
 
 
-def layout(folder: Path, rules: Rules) -> Layout:
-    """How the three files are to be read."""
+def detect_layout(folder: Path, config: Config) -> DataLayout:
+    """The roles of the columns and the shape of the images."""
     train, test, sample = (folder / file for file in FILES)
-    headers = {path: header(path) for path in (train, test, sample)}
-    require_columns(train, headers[train], rules)
-    require_answer(sample, headers[sample])
+    headers = {path: read_header(path) for path in (train, test, sample)}
+    check_config_columns(train, headers[train], config)
+    check_sample_columns(sample, headers[sample])
     if len(headers[test]) <= 2 < len(headers[sample]):
-        raise Problem(f"{sample} has more columns than {test.name}; are the two exchanged?")
-    id_column = rules.id or headers[sample][0]
-    if rules.id and rules.id not in headers[train] + headers[test]:
-        raise Problem(f"{train} and {test.name} have no column {rules.id}, which {FILE} names as the id")
+        raise UserError(f"{sample} has more columns than {test.name}; are the files swapped?")
+    id_column = config.id or headers[sample][0]
+    if config.id and config.id not in headers[train] + headers[test]:
+        raise UserError(f"{train} and {test.name} have no column {config.id}, which {CONFIG_FILE} names as the id")
     for path in (train, test):
-        headers[path] = [column for column in headers[path] if column != rules.group]
-    label = rules.label or _label_column(headers, train, test, sample, id_column.lower())
+        headers[path] = [column for column in headers[path] if column != config.group]
+    label = config.label or _label_column(headers, train, test, sample, id_column.lower())
     pixels = [column for column in headers[train] if column.lower() not in (label.lower(), id_column.lower())]
-    in_test = [column for column in headers[test] if column.lower() != id_column.lower()]
-    _check_pixel_columns(pixels, in_test, train, test)
-    return Layout(id_column, label, rules.group, pixels, _shape(rules, len(pixels), train))
+    test_pixels = [column for column in headers[test] if column.lower() != id_column.lower()]
+    _check_pixel_columns(pixels, test_pixels, train, test)
+    return DataLayout(id_column, label, config.group, pixels, _image_shape(config, len(pixels), train))
 
 
-def read(folder: Path, rules: Rules, growing: Growing) -> dict[str, np.ndarray]:
-    """The arrays of a Dataset out of the three files, or a Problem that names the first defect.
+def read_arrays(folder: Path, config: Config, open_array: OpenArrayFile) -> dict[str, np.ndarray]:
+    """The arrays of a Dataset, except images and test images, which are written to the files of `open_array`.
 
-    The images go where `growing` has them added, some at a time, as they may be more than the memory holds.
+    The images are read in chunks, since they may not fit into memory.
     """
     train, test, sample = (folder / file for file in FILES)
-    columns = layout(folder, rules)
-    taught = _without_pixels(train, columns, "images", growing)
-    asked = _without_pixels(test, columns, "test_images", growing)
+    layout = detect_layout(folder, config)
+    train_table = _write_images(train, layout, "images", open_array)
+    test_table = _write_images(test, layout, "test_images", open_array)
     return {
-        **described(train, taught, columns, sample),
-        "test_ids": _matching_ids(test, asked, sample, next(numbers(sample, ())), columns.id),
+        **read_training_columns(train, train_table, layout, sample),
+        "test_ids": _read_test_ids(test, test_table, sample, next(read_numbers(sample, ())), layout.id),
     }
 
 
-def described(path: Path, table: pd.DataFrame, columns: Layout, sample: Path) -> dict[str, np.ndarray]:
-    """What the columns beside the images tell of the training rows; the sample may ask for each class of them."""
-    classes, labels = np.unique(_labels(path, table[columns.label]), return_inverse=True)
+def read_training_columns(path: Path, table: pd.DataFrame, layout: DataLayout, sample: Path) -> dict[str, np.ndarray]:
+    """The labels, classes, ids and groups of the training rows, checked against the sample's class columns."""
+    classes, labels = np.unique(_read_labels(path, table[layout.label]), return_inverse=True)
     if len(classes) < 2:
-        raise Problem(f"{path}: every label in column {columns.label} is {classes[0]}; at least two classes are needed")
-    if len(answers := header(sample)[1:]) > 1:
-        class_of(sample, answers, classes)
+        raise UserError(f"{path}: every label in column {layout.label} is {classes[0]}; expected at least two classes")
+    if len(class_columns := read_header(sample)[1:]) > 1:
+        match_class_columns(sample, class_columns, classes)
     return {
         "labels": labels.astype(np.int64),
         "classes": classes,
-        "train_ids": ids(path, table, columns.id),
-        "groups": _groups(path, table, columns.group),
+        "train_ids": read_ids(path, table, layout.id),
+        "groups": _read_groups(path, table, layout.group),
     }
 
 
-def require_columns(path: Path, columns: list[str], rules: Rules) -> None:
-    """A Problem where the rules name a column that is not there."""
-    for name, column in (("label", rules.label), ("group", rules.group)):
+def check_config_columns(path: Path, columns: list[str], config: Config) -> None:
+    """Raise UserError if the configuration names a missing column."""
+    for name, column in (("label", config.label), ("group", config.group)):
         if column and column not in columns:
-            raise Problem(f"{path} has no column {column}, which {FILE} names as the {name}")
+            raise UserError(f"{path} has no column {column}, which {CONFIG_FILE} names as the {name}")
 
 
-def require_answer(sample: Path, columns: list[str]) -> None:
-    """A Problem where the sample submission has nothing but an id."""
+def check_sample_columns(sample: Path, columns: list[str]) -> None:
+    """Raise UserError if the sample submission has only an id."""
     if len(columns) < 2:
-        raise Problem(f"{sample} has 1 column; an id and a label, or an id and each class, were expected")
+        raise UserError(f"{sample} has 1 column; expected an id and a label, or an id and a column per class")
 
 
-def class_of(sample: Path, columns: Sequence[str], classes: np.ndarray) -> np.ndarray:
-    """The position of each column's class, where the sample submission asks for probabilities.
+def match_class_columns(sample: Path, columns: Sequence[str], classes: np.ndarray) -> np.ndarray:
+    """The index of the class of each column, if the sample submission asks for probabilities.
 
-    The columns are called as the classes are, perhaps all with the same words before: `7` or `class_7`.
+    The columns are named like the classes, optionally with a common prefix: `7` or `class_7`.
     """
-    named = [str(name) for name in classes]
-    for name in named:
-        start = max(0, len(columns[0]) - len(name))
-        bare = [column.removeprefix(columns[0][:start]) for column in columns]
-        if sorted(bare) == sorted(named):
-            return np.array([named.index(name) for name in bare])
-    raise Problem(
-        f"{sample} has {len(columns)} columns beside the id, {first(columns, 4)}; one label was expected, "
-        f"or the {len(named)} classes, {first(named, 4)}"
+    class_names = [str(name) for name in classes]
+    for class_name in class_names:
+        prefix_length = max(0, len(columns[0]) - len(class_name))
+        names = [column.removeprefix(columns[0][:prefix_length]) for column in columns]
+        if sorted(names) == sorted(class_names):
+            return np.array([class_names.index(name) for name in names])
+    raise UserError(
+        f"{sample} has {len(columns)} columns besides the id, {shorten_list(columns, 4)}; expected one label, "
+        f"or the {len(class_names)} classes, {shorten_list(class_names, 4)}"
     )
 
 
-def _without_pixels(path: Path, columns: Layout, images: str, growing: Growing) -> pd.DataFrame:
-    """The other columns of a table whose pixels are added to the images of this name."""
-    pixels, others = columns.pixels, []
-    with growing(images, columns.shape) as add:
-        for part in numbers(path, set(pixels), max(1, AT_A_TIME // len(pixels))):
-            add(_pixel_values(path, part[pixels]).reshape(-1, *columns.shape))
-            others.append(part.drop(columns=pixels))
+def _write_images(path: Path, layout: DataLayout, array: str, open_array: OpenArrayFile) -> pd.DataFrame:
+    """Append the images of the table to the file of this array; return the other columns."""
+    pixels, others = layout.pixels, []
+    with open_array(array, layout.shape) as append:
+        for chunk in read_numbers(path, set(pixels), max(1, CHUNK_PIXELS // len(pixels))):
+            append(_pixel_values(path, chunk[pixels]).reshape(-1, *layout.shape))
+            others.append(chunk.drop(columns=pixels))
     return pd.concat(others)
 
 
-def pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The images (rows, *shape) of a table that has their pixels, and perhaps an id and a label, as columns."""
-    columns = header(path)
+def read_pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The images (rows, *shape) of a table with pixel columns and optionally an id and a label."""
+    columns = read_header(path)
     count = int(np.prod(shape))
     numbered = [column for column in columns if re.fullmatch(NUMBERED, column)]
-    chosen = columns if len(columns) == count else numbered
-    if len(chosen) != count:
-        raise Problem(f"{path} has {len(chosen)} columns of pixels; images of {'x'.join(map(str, shape))} have {count}")
-    return np.concatenate([_pixel_values(path, part[chosen]) for part in numbers(path, set(chosen))]).reshape(
-        -1, *shape
-    )
+    pixels = columns if len(columns) == count else numbered
+    if len(pixels) != count:
+        raise UserError(
+            f"{path} has {len(pixels)} pixel columns; expected {count}, for images of {'x'.join(map(str, shape))}"
+        )
+    chunks = [_pixel_values(path, chunk[pixels]) for chunk in read_numbers(path, set(pixels))]
+    return np.concatenate(chunks).reshape(-1, *shape)
 
 
 def _label_column(headers: dict[Path, list[str]], train: Path, test: Path, sample: Path, id_column: str) -> str:
-    """The column that train has and test lacks; of several, the one that the sample names."""
-    answers = [column.lower() for column in headers[sample][1:]]
+    """The column that only train.csv has; of several, the one that the sample submission names."""
+    sample_columns = [column.lower() for column in headers[sample][1:]]
     in_train, in_test = ({column.lower() for column in headers[path]} for path in (train, test))
     extra = [column for column in headers[train] if column.lower() not in in_test]
-    labels = [column for column in extra if column.lower() in answers]
+    labels = [column for column in extra if column.lower() in sample_columns]
     labels = labels or [column for column in extra if column.lower() != id_column]
     if len(labels) == 1:
         return labels[0]
     if extra and not labels:
-        raise Problem(f"{sample}: its first column, {headers[sample][0]}, is the label; the id was expected there")
+        raise UserError(f"{sample}: the first column, {headers[sample][0]}, is the label; expected the id there")
     if in_test > in_train:
-        raise Problem(f"{train} lacks the label, and {test.name} has more columns; are the two exchanged?")
+        raise UserError(f"{train} has no label, and {test.name} has more columns; are the files swapped?")
     if not extra:
-        raise Problem(f"{train} has the same columns as {test.name}; exactly one more, the label, was expected")
-    remedy = f'tell which is the label, and which the group, in {train.parent / FILE}: label = "{labels[0]}"'
-    raise Problem(f"{train} has columns {', '.join(labels[:3])} ... that {test.name} lacks; {remedy}")
+        raise UserError(f"{train} has the same columns as {test.name}; expected one more, the label")
+    remedy = f'set the label, and the group if there is one, in {train.parent / CONFIG_FILE}: label = "{labels[0]}"'
+    raise UserError(f"{train} has columns {', '.join(labels[:3])} ... that {test.name} lacks; {remedy}")
 
 
-def _check_pixel_columns(pixels: list[str], in_test: list[str], train: Path, test: Path) -> None:
-    """Both files hold the same pixels, numbered without gaps."""
-    for ours, theirs, path, other in ((pixels, in_test, test, train), (in_test, pixels, train, test)):
-        there = set(theirs)
-        if missing := [column for column in ours if column not in there]:
-            is_pixel = re.fullmatch(NUMBERED, missing[0])
-            what, name = ("the rows", "id") if path == train else ("groups", "group")
-            remedy = f'leave it out, or, if it names {what}, tell so in {train.parent / FILE}: {name} = "{missing[0]}"'
-            hint = "" if is_pixel else f"; {remedy}"
-            raise Problem(f"{path} lacks column {missing[0]}, which {other.name} has{hint}")
-    for column, wanted in zip(in_test, pixels, strict=True):
-        if column != wanted:
-            raise Problem(f"{test}: column {column} stands where {train.name} has {wanted}")
+def _check_pixel_columns(pixels: list[str], test_pixels: list[str], train: Path, test: Path) -> None:
+    """Both files have the same pixel columns in the same order, numbered without gaps."""
+    _check_same_columns(pixels, test_pixels, train, test)
     numbered = [match for column in pixels if (match := re.fullmatch(NUMBERED, column))]
-    stem, count = Counter(match[1] for match in numbered).most_common(1)[0] if numbered else ("", 0)
-    if 0 < len(pixels) - count <= STRAY and count > STRAY * LEAST:
-        stray = next(column for column in pixels if not re.fullmatch(re.escape(stem) + r"\d+", column))
-        remedy = f'leave it out, or tell what it is in {train.parent / FILE}: id = "{stray}" or group = "{stray}"'
-        raise Problem(f"{train} and {test.name} have a column {stray} among {stem}0, {stem}1 ...; {remedy}")
+    prefix, count = Counter(match[1] for match in numbered).most_common(1)[0] if numbered else ("", 0)
+    if 0 < len(pixels) - count <= MAX_STRAY_COLUMNS and count > MAX_STRAY_COLUMNS * MIN_PIXELS:
+        stray = next(column for column in pixels if not re.fullmatch(re.escape(prefix) + r"\d+", column))
+        remedy = f'remove it, or set its role in {train.parent / CONFIG_FILE}: id = "{stray}" or group = "{stray}"'
+        raise UserError(f"{train} and {test.name} have a column {stray} among {prefix}0, {prefix}1 ...; {remedy}")
     if len(numbered) == len(pixels) and len({match[1] for match in numbered}) == 1:
-        name, found = numbered[0][1], [int(match[2]) for match in numbered]
-        due = range(min(1, *found), min(1, *found) + len(found))
-        if gaps := set(due).difference(found):
-            raise Problem(f"{train} and {test.name} lack column {name}{min(gaps)}")
-        for column, number, place in zip(pixels, found, due, strict=True):
-            if number != place:
-                raise Problem(f"{train} and {test.name}: column {column} stands where {name}{place} is due")
-    if len(pixels) < LEAST:
-        raise Problem(f"{train} has {len(pixels)} pixel columns; images of 2x2 pixels, {LEAST} columns, are the least")
+        prefix, numbers = numbered[0][1], [int(match[2]) for match in numbered]
+        expected = range(min(1, *numbers), min(1, *numbers) + len(numbers))
+        if gaps := set(expected).difference(numbers):
+            raise UserError(f"{train} and {test.name} lack column {prefix}{min(gaps)}")
+        for column, number, expected_number in zip(pixels, numbers, expected, strict=True):
+            if number != expected_number:
+                raise UserError(f"{train} and {test.name}: expected column {prefix}{expected_number}, found {column}")
+    if len(pixels) < MIN_PIXELS:
+        raise UserError(f"{train} has {len(pixels)} pixel columns; expected at least {MIN_PIXELS}, for 2x2 pixels")
 
 
-def _shape(rules: Rules, count: int, train: Path) -> tuple[int, ...]:
-    """What the rules tell, else a square of one channel or of three; no number of pixels makes both."""
-    if rules.shape:
-        if prod(rules.shape) == count:
-            return rules.shape
-        images = f"images of {'x'.join(map(str, rules.shape))}, as {FILE} has it, have {prod(rules.shape)}"
-        raise Problem(f"{train} has {count} pixel columns; {images}")
+def _check_same_columns(pixels: list[str], test_pixels: list[str], train: Path, test: Path) -> None:
+    """Both files have the same pixel columns in the same order."""
+    for columns, others, path, other in ((pixels, test_pixels, test, train), (test_pixels, pixels, train, test)):
+        existing = set(others)
+        if missing := [column for column in columns if column not in existing]:
+            role, key = ("the row ids", "id") if path == train else ("groups", "group")
+            remedy = f'remove it or, if it contains {role}, set {key} = "{missing[0]}" in {train.parent / CONFIG_FILE}'
+            hint = "" if re.fullmatch(NUMBERED, missing[0]) else f"; {remedy}"
+            raise UserError(f"{path} lacks column {missing[0]}, which {other.name} has{hint}")
+    for column, expected in zip(test_pixels, pixels, strict=True):
+        if column != expected:
+            raise UserError(f"{test}: expected column {expected} as in {train.name}, found {column}")
+
+
+def _image_shape(config: Config, count: int, train: Path) -> tuple[int, ...]:
+    """The configured shape, or a square with one or three channels; no pixel count fits both."""
+    if config.shape:
+        if prod(config.shape) == count:
+            return config.shape
+        shape = "x".join(map(str, config.shape))
+        raise UserError(
+            f"{train} has {count} pixel columns, but the shape in {CONFIG_FILE}, {shape}, needs {prod(config.shape)}"
+        )
     for channels in (1, 3):
         side = isqrt(count // channels)
         if side * side * channels == count:
             return side, side, channels
-    remedy = f"tell their shape in {train.parent / FILE}: shape = [height, width, channels]"
-    raise Problem(f"{train} has {count} pixel columns, which make no square image of one channel or three; {remedy}")
+    remedy = f"set their shape in {train.parent / CONFIG_FILE}: shape = [height, width, channels]"
+    raise UserError(f"{train} has {count} pixel columns, which fit no square image with 1 or 3 channels; {remedy}")
 
 
 def _pixel_values(path: Path, table: pd.DataFrame) -> np.ndarray:
-    """The pixels as uint8; anything else is a Problem at the first bad row."""
-    if all(pd.api.types.is_integer_dtype(kind) for kind in table.dtypes):
+    """The pixels as uint8; raises UserError for the first invalid value."""
+    if all(pd.api.types.is_integer_dtype(dtype) for dtype in table.dtypes):
         values = table.to_numpy()
-        bad = (values < 0) | (values > BRIGHTEST)
+        is_invalid = (values < 0) | (values > MAX_PIXEL)
     else:
-        table = table.astype(dict.fromkeys(table.select_dtypes("bool"), str))  # True is no brightness
+        table = table.astype(dict.fromkeys(table.select_dtypes("bool"), str))  # so that True does not become 1
         parsed = table.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
         values = np.nan_to_num(parsed, nan=-1)
-        bad = ~((values >= 0) & (values <= BRIGHTEST) & (values == np.rint(values)))
-    if bad.any():
-        row = int(bad.any(axis=1).argmax())
-        column = int(bad[row].argmax())
-        wanted = f"a whole number from 0 to {BRIGHTEST}"
-        raise bad_value(path, int(table.index[row]), table.columns[column], table.iat[row, column], wanted)
-    # pandas hands over columns; rows that lie together are written, mapped and read many times faster.
+        is_invalid = ~((values >= 0) & (values <= MAX_PIXEL) & (values == np.rint(values)))
+    if is_invalid.any():
+        row = int(is_invalid.any(axis=1).argmax())
+        column = int(is_invalid[row].argmax())
+        expected = f"an integer 0-{MAX_PIXEL}"
+        raise invalid_value(path, int(table.index[row]), table.columns[column], table.iat[row, column], expected)
+    # pandas returns column-major arrays; contiguous rows are written, mapped and read many times faster.
     return np.ascontiguousarray(values.astype(np.uint8))
 
 
-def _labels(path: Path, column: pd.Series) -> np.ndarray:
-    """The labels, none missing: whole numbers, in whichever way they are written, or text."""
+def _read_labels(path: Path, column: pd.Series) -> np.ndarray:
+    """The labels as integers if all are integers in any notation, otherwise as text; none may be missing."""
     text = column.str.strip()
     values = pd.to_numeric(text, errors="coerce")
-    is_number = values.abs() < LARGEST
-    missing = text.isna() | text.eq("")
-    # Among names, None may be one; among numbers it is a hole.
-    doubtful = ~is_number & (text.str.lower().isin(NOTHING) | text.str.fullmatch(THOUSANDS, na=False))
-    for bad in (missing, doubtful & is_number.any()):
-        if bad.any():
-            row = int(bad.to_numpy().argmax())
-            raise bad_value(path, row, column.name, column.iat[row], "a label, plainly written,")
-    is_padded = text.str.fullmatch(PADDED)
+    is_number = values.abs() < MAX_EXACT
+    is_missing = text.isna() | text.eq("")
+    # None may be a class among other names, but among numbers it means a missing value.
+    is_ambiguous = ~is_number & (text.str.lower().isin(NULLS) | text.str.fullmatch(THOUSANDS, na=False))
+    for is_invalid in (is_missing, is_ambiguous & is_number.any()):
+        if is_invalid.any():
+            row = int(is_invalid.to_numpy().argmax())
+            raise invalid_value(path, row, column.name, column.iat[row], "a label")
+    is_padded = text.str.fullmatch(ZERO_PADDED)
     if is_number.all() and not is_padded.any() and (values % 1 == 0).all():
         return values.astype(np.int64).to_numpy()
-    spelled = text[is_number].groupby(values[is_number]).transform("first").reindex(text.index, fill_value="")
-    other = (is_number & (text != spelled)).to_numpy()
-    if other.any():
-        row = int(other.argmax())
-        raise bad_value(path, row, column.name, column.iat[row], f"{spelled.iat[row]}, as rows before have it,")
+    first_spelling = text[is_number].groupby(values[is_number]).transform("first").reindex(text.index, fill_value="")
+    differs = (is_number & (text != first_spelling)).to_numpy()
+    if differs.any():
+        row = int(differs.argmax())
+        raise invalid_value(path, row, column.name, column.iat[row], f"'{first_spelling.iat[row]}' as in earlier rows")
     return text.to_numpy().astype(str)
 
 
-def ids(path: Path, table: pd.DataFrame, id_column: str) -> np.ndarray:
-    """The id column, unique and whole, or the row numbers from 1 where there is none."""
+def read_ids(path: Path, table: pd.DataFrame, id_column: str) -> np.ndarray:
+    """The id column, which must be unique and complete, or the row numbers from 1 if there is none."""
     columns = [column for column in table.columns if column.lower() == id_column.lower()]
     if not columns:
         return np.arange(1, len(table) + 1)
     ids = table[columns[0]]
-    for bad, wanted in ((ids.isna(), "an id"), (ids.duplicated(), "an id that no row before has")):
-        if bad.any():
-            row = int(bad.to_numpy().argmax())
-            raise bad_value(path, row, columns[0], ids.iat[row], wanted)
-    return _numbers_or_text(ids)
+    for is_invalid, expected in ((ids.isna(), "an id"), (ids.duplicated(), "an id that no earlier row has")):
+        if is_invalid.any():
+            row = int(is_invalid.to_numpy().argmax())
+            raise invalid_value(path, row, columns[0], ids.iat[row], expected)
+    return _integers_or_text(ids)
 
 
-def _groups(path: Path, table: pd.DataFrame, column: str) -> np.ndarray:
-    """The number of each row's group; a group of its own for each where nothing is told."""
+def _read_groups(path: Path, table: pd.DataFrame, column: str) -> np.ndarray:
+    """The group number of each row; without a group column, each row is its own group."""
     if not column:
         return np.arange(len(table))
     names = table[column].astype(str).where(table[column].notna(), "").str.strip()
-    if (bad := names.eq("").to_numpy()).any():
-        row = int(bad.argmax())
-        raise bad_value(path, row, column, "", "a group")
+    if (is_missing := names.eq("").to_numpy()).any():
+        row = int(is_missing.argmax())
+        raise invalid_value(path, row, column, "", "a group")
     return np.unique(names.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
 
 
-def _numbers_or_text(column: pd.Series) -> np.ndarray:
-    """Whole numbers where all are written as such, text otherwise: 007 is no number."""
+def _integers_or_text(column: pd.Series) -> np.ndarray:
+    """Integers if all values are plain integers, otherwise text: 007 stays text."""
     text = column.to_numpy().astype(str)
     values = pd.to_numeric(column, errors="coerce").to_numpy()
-    if (np.abs(values) < LARGEST).all():
-        whole = values.astype(np.int64)
-        if (whole.astype(str) == text).all():
-            return whole
+    if (np.abs(values) < MAX_EXACT).all():
+        integers = values.astype(np.int64)
+        if (integers.astype(str) == text).all():
+            return integers
     return text
 
 
-def _matching_ids(
+def _read_test_ids(
     test: Path, test_table: pd.DataFrame, sample: Path, sample_table: pd.DataFrame, id_column: str
 ) -> np.ndarray:
-    """The test rows' ids, which have to be the sample's."""
-    wanted = ids(sample, sample_table, sample_table.columns[0])
-    if len(wanted) != len(test_table):
-        raise Problem(
-            f"{test} has {len(test_table)} rows and {sample.name} {len(wanted)}; "
-            "one of them is cut off or of another competition"
+    """The ids of the test rows, which must be those of the sample submission."""
+    sample_ids = read_ids(sample, sample_table, sample_table.columns[0])
+    if len(sample_ids) != len(test_table):
+        raise UserError(
+            f"{test} has {len(test_table)} rows, but {sample.name} has {len(sample_ids)}; "
+            "one of them is truncated or from another competition: download both again"
         )
     if not any(column.lower() == id_column.lower() for column in test_table.columns):
-        # By position, then: which of the rows a number means is plain only while the numbers rise.
-        falls = np.diff(pd.to_numeric(pd.Series(wanted), errors="coerce")) < 0
-        if falls.any():
-            row = int(falls.argmax()) + 1
-            rising = f"an id above the row's before, {test.name} having none,"
-            raise bad_value(sample, row, id_column, wanted[row], rising)
-        return wanted
-    found = ids(test, test_table, id_column)
-    unknown = ~np.isin(found, wanted)
-    if unknown.any():
-        row = int(unknown.argmax())
-        raise bad_value(test, row, id_column, found[row], f"an id that {sample.name} has")
-    return found
+        # Without ids, rows are matched by position, which is unambiguous only if the sample's ids increase.
+        decreases = np.diff(pd.to_numeric(pd.Series(sample_ids), errors="coerce")) < 0
+        if decreases.any():
+            row = int(decreases.argmax()) + 1
+            expected = f"increasing ids, since {test.name} has no id column"
+            raise invalid_value(sample, row, id_column, sample_ids[row], expected)
+        return sample_ids
+    test_ids = read_ids(test, test_table, id_column)
+    is_unknown = ~np.isin(test_ids, sample_ids)
+    if is_unknown.any():
+        row = int(is_unknown.argmax())
+        raise invalid_value(test, row, id_column, test_ids[row], f"an id of {sample.name}")
+    return test_ids

@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 
 from competition.crossval.store import Store
-from competition.deploy.predict import learned
-from competition.ensemble.blenders import Combination, Mixture, Product, Regression
-from competition.errors import Problem
-from competition.files import write_whole
+from competition.deploy.predict import fit_combination
+from competition.ensemble.blenders import Combination, GeometricMean, StackedRegression, WeightedMean
+from competition.errors import UserError
+from competition.files import write_atomically
 from competition.models.member import Member
-from competition.scoring.temperature import SMALLEST
-from competition.workers.machine import FRUGAL
+from competition.scoring.temperature import EPSILON
+from competition.workers.machine import QUIET_LIBRARIES
 
-TESTED = 1000  # test rows on which the file is held against what made it
-EXACT = 1e-4  # of probability, by which it may differ
+MAX_TEST_ROWS = 1000  # test rows on which the file is held against what made it
+MAX_DIFFERENCE = 1e-4  # of probability, by which it may differ
 
 
 @dataclass(frozen=True)
-class Portable:
+class OnnxExport:
     """An ONNX file and how it did on the first test rows."""
 
     path: Path
@@ -36,38 +36,38 @@ class Portable:
     images_per_second: float
 
 
-def write(path: Path, store: Store, members: Sequence[Member], blender: str) -> Portable:
+def export_blend(path: Path, store: Store, members: Sequence[Member], blender: str) -> OnnxExport:
     """Write the blend of those members that are networks, learned anew without the others, and try the file."""
     networks = [member for member in members if member.spec.is_network]
     if not networks:
-        raise Problem("none of its members is a network, and only networks go into an ONNX file")
-    os.environ.update(FRUGAL)
-    together = _Together(store, networks, learned(store, networks, blender))
-    images = store.dataset.test_images[:TESTED]
+        raise UserError("none of its members is a network, and only networks go into an ONNX file")
+    os.environ.update(QUIET_LIBRARIES)
+    together = BlendModel(store, networks, fit_combination(store, networks, blender))
+    images = store.dataset.test_images[:MAX_TEST_ROWS]
     wanted = together.predict(images)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
         made = Path(folder) / "blend.onnx"
         together.export(made)
-        said, seconds = _asked(made, images)
+        said, seconds = run_onnx(made, images)
         difference = float(np.abs(said - wanted).max())
-        if not difference <= EXACT:
-            raise Problem(f"the ONNX file would differ from its networks by {difference:.1e}, so it is not kept")
-        write_whole(path, made.read_bytes())
+        if not difference <= MAX_DIFFERENCE:
+            raise UserError(f"the ONNX file would differ from its networks by {difference:.1e}, so it is not kept")
+        write_atomically(path, made.read_bytes())
     by_fold = zip(*(store.predictions(member).test for member in networks), strict=True)
     trained = np.mean([together.combination.combine(np.stack(fold)[:, : len(images)]) for fold in by_fold], axis=0)
     others = int((trained.argmax(axis=1) != said.argmax(axis=1)).sum())
-    return Portable(path, len(networks) * store.folds.count, len(images), difference, others, len(images) / seconds)
+    return OnnxExport(path, len(networks) * store.folds.count, len(images), difference, others, len(images) / seconds)
 
 
-class _Together:
+class BlendModel:
     """All folds' networks as one Keras model, in float32: ONNX knows no convolutions of bfloat16 on CPUs."""
 
     def __init__(self, store: Store, members: Sequence[Member], combination: Combination) -> None:
         import keras
 
         self.combination = combination
-        kept = [[store.kept(member, fold) for member in members] for fold in range(store.folds.count)]
-        self.folds = [[_exact(one.model) for one in fold] for fold in kept]  # type: ignore[attr-defined]
+        kept = [[store.load_model(member, fold) for member in members] for fold in range(store.folds.count)]
+        self.folds = [[clone_in_float32(one.model) for one in fold] for fold in kept]  # type: ignore[attr-defined]
         blend = self._blended
 
         class Blend(keras.Model):
@@ -97,28 +97,28 @@ class _Together:
         from keras import ops
 
         stacks = ([ops.softmax(network(images), axis=-1) for network in fold] for fold in self.folds)
-        return ops.mean(ops.stack([_combined(self.combination, ops.stack(stack)) for stack in stacks]), axis=0)
+        return ops.mean(ops.stack([combine_in_keras(self.combination, ops.stack(stack)) for stack in stacks]), axis=0)
 
 
-def _combined(combination: Combination, stack: Any) -> Any:
+def combine_in_keras(combination: Combination, stack: Any) -> Any:
     """What the combination makes of a stack, in the operations of Keras."""
     from keras import ops
 
-    logs = ops.log(ops.maximum(stack, SMALLEST))
+    logs = ops.log(ops.maximum(stack, EPSILON))
     weights = ops.convert_to_tensor(np.asarray(combination.weights, np.float32))
     match combination:
-        case Mixture(temperatures=temperatures):
+        case WeightedMean(temperatures=temperatures):
             heats = ops.convert_to_tensor(np.asarray(temperatures, np.float32)[:, None, None])
             return ops.einsum("m,mrc->rc", weights, ops.softmax(logs / heats, axis=-1))
-        case Product():
+        case GeometricMean():
             return ops.softmax(ops.einsum("m,mrc->rc", weights, logs), axis=-1)
-        case Regression(coefficients=coefficients, intercepts=intercepts):
+        case StackedRegression(coefficients=coefficients, intercepts=intercepts):
             mapped = ops.einsum("mrc,mcd->rd", logs, ops.convert_to_tensor(coefficients.astype(np.float32)))
             return ops.softmax(mapped + ops.convert_to_tensor(intercepts.astype(np.float32)), axis=-1)
     raise TypeError(f"{type(combination).__name__} has no form in ONNX yet")
 
 
-def _exact(network: Any) -> Any:
+def clone_in_float32(network: Any) -> Any:
     """The same network in float32 throughout."""
     import keras
 
@@ -131,7 +131,7 @@ def _exact(network: Any) -> Any:
     return twin
 
 
-def _asked(path: Path, images: np.ndarray) -> tuple[np.ndarray, float]:
+def run_onnx(path: Path, images: np.ndarray) -> tuple[np.ndarray, float]:
     """What the file says of the images, and the seconds that it took."""
     import onnxruntime
 

@@ -8,49 +8,51 @@ import numpy as np
 from competition.crossval.predictions import Predictions
 from competition.ensemble.blend import Blend, blend
 from competition.models.member import Member
-from competition.scoring.metrics import hits, row_log_loss
+from competition.scoring.metrics import is_correct, row_log_loss
 from competition.scoring.score import Score
-from competition.scoring.significance import errors_shared
-from competition.scoring.temperature import SMALLEST
+from competition.scoring.significance import error_correlation
+from competition.scoring.temperature import EPSILON
 
-HOPE = 0.3  # the share of its log loss that a single member is thought to leave to an unlike second one
+ASSUMED_SAVING = 0.3  # the share of its log loss that a single member is thought to leave to an unlike second one
 
 
 @dataclass(frozen=True)
-class Help:
+class Contribution:
     """What a member brings to the blend, measured out of fold by leaving it out, and what a twin of it might."""
 
     member: str
     accuracy: Score  # gained by it: the blend with it against the blend without
     log_loss: Score  # saved by it
     correlation: float  # of its errors with the others', in the mean
-    twin: float  # log loss that the test predictions would lose by another seed of it, expected
+    another_seed: float  # log loss that the test predictions would lose by another seed of it, expected
     minutes: float  # that a twin takes of one core
 
 
-def helps(members: Sequence[Predictions], whole: Blend, labels: np.ndarray, held_out: np.ndarray) -> list[Help]:
+def measure_contributions(
+    members: Sequence[Predictions], whole: Blend, labels: np.ndarray, held_out: np.ndarray
+) -> list[Contribution]:
     """One line for each of several members; the blend without it is learned and cross-fitted in the same way."""
     if len(members) == 1:
         return []
-    shared = errors_shared(np.stack([hits(labels, member.oof) for member in members]))
+    shared = error_correlation(np.stack([is_correct(labels, member.oof) for member in members]))
     correlations = ((shared.sum(axis=1) - shared.diagonal()) / (len(members) - 1)).tolist()
     found = []
     for place, member in enumerate(members):
         others = [other for other in members if other is not member]
         without = blend(others, labels, held_out, whole.blender).oof
-        accuracy = Score.of(hits(labels, whole.oof) - hits(labels, without))
-        log_loss = Score.of(row_log_loss(labels, without) - row_log_loss(labels, whole.oof))
-        twin = _twin(members, whole, place)
-        found.append(Help(member.member, accuracy, log_loss, correlations[place], twin, member.seconds / 60))
+        accuracy = Score.from_rows(is_correct(labels, whole.oof) - is_correct(labels, without))
+        log_loss = Score.from_rows(row_log_loss(labels, without) - row_log_loss(labels, whole.oof))
+        twin = _expected_saving_of_another_seed(members, whole, place)
+        found.append(Contribution(member.member, accuracy, log_loss, correlations[place], twin, member.seconds / 60))
     return found
 
 
-def unlike(helped: Sequence[Help]) -> float:
+def mean_saving(helped: Sequence[Contribution]) -> float:
     """Log loss that an unlike model is expected to save: what those that are there do in the mean."""
     return float(np.mean([max(0.0, one.log_loss.value) for one in helped]))
 
 
-def expected(
+def estimate_savings(
     complete: Sequence[Predictions], candidates: Sequence[Member], labels: np.ndarray, held_out: np.ndarray
 ) -> dict[Member, float]:
     """Log loss that each candidate should save: as a twin where its kind is complete, else as an unlike model.
@@ -58,16 +60,24 @@ def expected(
     Of several seeds of a kind that is not complete only the first is unlike; of the others nothing is known yet.
     """
     whole = blend(complete, labels, held_out, "convex")
-    new = unlike(helps(complete, whole, labels, held_out)) if len(complete) > 1 else HOPE * whole.log_loss.value
-    places = {Member.named(member.member).kind: place for place, member in enumerate(complete)}
+    new = (
+        mean_saving(measure_contributions(complete, whole, labels, held_out))
+        if len(complete) > 1
+        else ASSUMED_SAVING * whole.log_loss.value
+    )
+    places = {Member.parse(member.member).kind: place for place, member in enumerate(complete)}
     found: dict[Member, float] = {}
     for one in candidates:
         is_first = one.kind not in {other.kind for other in found}
-        found[one] = _twin(complete, whole, places[one.kind]) if one.kind in places else new * is_first
+        found[one] = (
+            _expected_saving_of_another_seed(complete, whole, places[one.kind])
+            if one.kind in places
+            else new * is_first
+        )
     return found
 
 
-def _twin(members: Sequence[Predictions], whole: Blend, place: int) -> float:
+def _expected_saving_of_another_seed(members: Sequence[Predictions], whole: Blend, place: int) -> float:
     """The expected log loss that a second network of a member's kind would save on test rows.
 
     Each fold's network is one of the kind. How much the blend gains from having all of them instead of one tells the
@@ -92,4 +102,4 @@ def _twin(members: Sequence[Predictions], whole: Blend, place: int) -> float:
 
 def _expected_loss(truth: np.ndarray, said: np.ndarray) -> float:
     """The mean log loss if the labels were drawn from `truth`."""
-    return float(-(truth * np.log(np.maximum(said, SMALLEST))).sum(axis=1).mean())
+    return float(-(truth * np.log(np.maximum(said, EPSILON))).sum(axis=1).mean())

@@ -12,14 +12,14 @@ import numpy as np
 
 from competition.crossval.predictions import Predictions
 from competition.ensemble.blenders import BLENDERS, Combination
-from competition.errors import Problem
+from competition.errors import UserError
 from competition.scoring.metrics import accuracy, log_loss, row_log_loss
 from competition.scoring.score import Score
 
 AUTO = "auto"
-NEWS = 2.0  # standard errors of log loss by which something cleverer has to beat the mean
+MIN_GAIN_SE = 2.0  # standard errors of log loss by which something cleverer has to beat the mean
 
-Without = frozenset[int]  # folds whose labels are not looked at
+ExcludedFolds = frozenset[int]  # folds whose labels are not looked at
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,16 @@ class Blend:
 
 def blend(members: Sequence[Predictions], labels: np.ndarray, held_out: np.ndarray, blender: str = AUTO) -> Blend:
     """Complete members, blended by a blender of this name, or by the one that pays."""
-    return Blending(members, labels, held_out).blend(blender)
+    return BlendSearch(members, labels, held_out).blend(blender)
 
 
-def require(blender: str) -> None:
+def check_blender(blender: str) -> None:
     """A Problem unless there is a blender of this name."""
     if blender not in (AUTO, *BLENDERS):
-        raise Problem(f"no blender {blender!r}; choose from {', '.join((AUTO, *BLENDERS))}")
+        raise UserError(f"no blender {blender!r}; choose from {', '.join((AUTO, *BLENDERS))}")
 
 
-class Blending:
+class BlendSearch:
     """All ways to blend some complete members; what a blender learns without some folds is learned once."""
 
     def __init__(self, members: Sequence[Predictions], labels: np.ndarray, held_out: np.ndarray) -> None:
@@ -55,21 +55,21 @@ class Blending:
         self.labels = labels
         self.held_out = held_out
         self.folds = np.unique(held_out).tolist()
-        self.made: dict[tuple[str, Without], Combination] = {}
+        self.made: dict[tuple[str, ExcludedFolds], Combination] = {}
 
     def blend(self, blender: str = AUTO) -> Blend:
         """By a blender of this name, or by the one that pays."""
-        require(blender)
+        check_blender(blender)
 
-        def chosen(without: Without) -> str:
+        def chosen(without: ExcludedFolds) -> str:
             return self.choose(without) if blender == AUTO else blender
 
         oof = np.empty(self.stack.shape[1:])
         for fold in self.folds:
-            without = Without([fold])
+            without = ExcludedFolds([fold])
             inside = self.held_out == fold
             oof[inside] = self.learned(chosen(without), without).combine(self.stack[:, inside])
-        nothing = Without()
+        nothing = ExcludedFolds()
         name = chosen(nothing)
         combination = self.learned(name, nothing)
         # Fold by fold: a mean over folds is sharper than the out-of-fold rows from which the temperatures were learned.
@@ -78,14 +78,14 @@ class Blending:
         names = tuple(member.member for member in self.members)
         return Blend(names, name, combination, oof, test, accuracy(self.labels, oof), log_loss(self.labels, oof))
 
-    def learned(self, blender: str, without: Without) -> Combination:
+    def learned(self, blender: str, without: ExcludedFolds) -> Combination:
         """The blender's combination, learned from the other folds."""
         if (blender, without) not in self.made:
             rows = ~np.isin(self.held_out, list(without))
             self.made[blender, without] = BLENDERS[blender](self.stack[:, rows], self.labels[rows])
         return self.made[blender, without]
 
-    def choose(self, without: Without) -> str:
+    def choose(self, without: ExcludedFolds) -> str:
         """The blender of least cross-fitted log loss on the other folds, or the mean unless that is beyond noise.
 
         Of two folds each would leave one to choose on, which is too few to choose again and so to score the choice.
@@ -96,12 +96,12 @@ class Blending:
             return best
         losses = {name: self._losses(name, without, others) for name in BLENDERS}
         for name, rows in losses.items():
-            gain = Score.of(losses["mean"] - rows)
-            if gain.value > max(least, NEWS * gain.standard_error):
+            gain = Score.from_rows(losses["mean"] - rows)
+            if gain.value > max(least, MIN_GAIN_SE * gain.standard_error):
                 best, least = name, gain.value
         return best
 
-    def _losses(self, blender: str, without: Without, others: list[int]) -> np.ndarray:
+    def _losses(self, blender: str, without: ExcludedFolds, others: list[int]) -> np.ndarray:
         """The log loss of each row of the other folds, learned without the row's own."""
         losses = []
         for fold in others:

@@ -1,1 +1,1 @@
-"""What a model is, and the models."""
+"""Model interface, registry and implementations."""

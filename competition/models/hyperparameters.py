@@ -1,4 +1,4 @@
-"""A recipe's settings by their names, and those that tuning adopted, in folds/<competition>/parameters/."""
+"""Hyperparameters of recipes by name, and the tuned ones stored in folds/<competition>/parameters/."""
 
 import json
 from collections.abc import Mapping
@@ -6,74 +6,83 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from competition.data.config import Rules
-from competition.errors import Problem
-from competition.files import write_whole
+from competition.data.config import Config
+from competition.errors import UserError
+from competition.files import write_atomically
 from competition.models.member import Member
 
-Settings = dict[str, Any]
+Hyperparameters = dict[str, Any]
 
 
-def settings(recipe: Any) -> Settings:
-    """Every setting by its name; those of a part, such as the warp, stand behind its name and a dot."""
-    found: Settings = {}
+def get_hyperparameters(recipe: Any) -> Hyperparameters:
+    """Return all hyperparameters by name; those of nested dataclasses get a prefix, such as `augmentation.shift`."""
+    parameters: Hyperparameters = {}
     for field in fields(recipe):
         value = getattr(recipe, field.name)
         if is_dataclass(value):
-            found |= {f"{field.name}.{name}": inner for name, inner in settings(value).items()}
+            parameters |= {f"{field.name}.{name}": nested for name, nested in get_hyperparameters(value).items()}
         else:
-            found[field.name] = value
-    return found
+            parameters[field.name] = value
+    return parameters
 
 
-def with_settings(recipe: Any, changes: Mapping[str, Any]) -> Any:
-    """The recipe with these settings instead of its own."""
-    own: Settings = {}
+def replace_hyperparameters(recipe: Any, changes: Mapping[str, Any]) -> Any:
+    """Return a copy of the recipe with these hyperparameters changed; names as in `get_hyperparameters`."""
+    replaced: Hyperparameters = {}
     for name, value in changes.items():
-        part, _, inner = name.partition(".")
-        own[part] = with_settings(own.get(part, getattr(recipe, part)), {inner: value}) if inner else value
-    return replace(recipe, **own)
+        field, _, nested = name.partition(".")
+        if nested:
+            replaced[field] = replace_hyperparameters(replaced.get(field, getattr(recipe, field)), {nested: value})
+        else:
+            replaced[field] = value
+    return replace(recipe, **replaced)
 
 
-def path_of(folder: Path, member: Member) -> Path:
-    """Where the model's adopted parameters lie, under the competition's folder of folds; all its seeds share them."""
+def tuned_path(folder: Path, member: Member) -> Path:
+    """Path of the model's tuned hyperparameters in a competition's folder of folds; all seeds share it."""
     return folder / "parameters" / f"{member.kind}.json"
 
 
-def adopted(folder: Path, member: Member) -> Member:
-    """The member with the settings that tuning adopted for it, if it did."""
-    path = path_of(folder, member)
-    if member.imported or not path.exists():
+def with_tuned(folder: Path, member: Member) -> Member:
+    """Return the member with its tuned hyperparameters, if there are any."""
+    path = tuned_path(folder, member)
+    if member.is_imported or not path.exists():
         return member
     try:
-        return replace(member, recipe=with_settings(member.recipe, json.loads(path.read_text())["settings"]))
+        tuned = json.loads(path.read_text())["hyperparameters"]
+        return replace(member, recipe=replace_hyperparameters(member.recipe, tuned))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Problem(
-            f"{path} holds no settings of {member.kind} ({error}); remove it, or run `make tune MODELS={member.kind}`"
+        raise UserError(
+            f"{path} is not a valid file of hyperparameters for {member.kind} ({error}); "
+            f"delete it, or run `make tune MODELS={member.kind}`"
         ) from None
 
 
-def ruled(member: Member, rules: Rules) -> Member:
-    """The member, changing its images only in ways and as far as the competition's rules allow, if they tell."""
-    warp = getattr(member.recipe, "warp", None)
-    if warp is None:
+def limit_augmentation(member: Member, config: Config) -> Member:
+    """Return the member with its augmentation restricted to the limits and symmetries of competition.toml."""
+    augmentation = getattr(member.recipe, "augmentation", None)
+    if augmentation is None:
         return member
-    told: Settings = {name: most for name, most in rules.limits.items() if most < getattr(warp, name)}
-    if rules.symmetries is not None:
-        told["symmetries"] = rules.symmetries
-    return replace(member, recipe=replace(member.recipe, warp=replace(warp, **told))) if told else member
+    changes: Hyperparameters = {
+        name: limit for name, limit in config.limits.items() if limit < getattr(augmentation, name)
+    }
+    if config.symmetries is not None:
+        changes["symmetries"] = config.symmetries
+    if not changes:
+        return member
+    return replace(member, recipe=replace(member.recipe, augmentation=replace(augmentation, **changes)))
 
 
-def adopt(folder: Path, member: Member, evidence: Mapping[str, Any]) -> Path:
-    """Keep the evidence's settings for the next cross-validation, with all that speaks for them."""
-    path = path_of(folder, member)
-    write_whole(path, json.dumps(evidence, indent=1).encode() + b"\n")
+def save_tuned(folder: Path, member: Member, evidence: Mapping[str, Any]) -> Path:
+    """Write the tuned hyperparameters and the validation results that support them, for future cross-validation."""
+    path = tuned_path(folder, member)
+    write_atomically(path, json.dumps(evidence, indent=1).encode() + b"\n")
     return path
 
 
-def readable(recipe: Any) -> str:
-    """A recipe's settings in words that are the same in every process: functions by their names."""
-    if hasattr(recipe, "__dataclass_fields__"):
-        settings = (f"{name}={readable(getattr(recipe, name))}" for name in recipe.__dataclass_fields__)
-        return f"{type(recipe).__name__}({', '.join(settings)})"
+def describe_recipe(recipe: Any) -> str:
+    """Return a text of the recipe that is the same in every process; functions appear by name."""
+    if is_dataclass(recipe):
+        values = (f"{field.name}={describe_recipe(getattr(recipe, field.name))}" for field in fields(recipe))
+        return f"{type(recipe).__name__}({', '.join(values)})"
     return recipe.__name__ if callable(recipe) else repr(recipe)

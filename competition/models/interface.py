@@ -1,4 +1,4 @@
-"""What every model offers, whatever it is made of."""
+"""The interface that every model implements, whatever library it uses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Images(Protocol):
-    """What models are taught by and asked of: (rows, height, width, channels) of bytes, in memory or on disk."""
+    """uint8 images (rows, height, width, channels), in memory or on disk."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -20,11 +20,11 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, which: Any) -> np.ndarray: ...
+    def __getitem__(self, index: Any) -> np.ndarray: ...
 
 
-class Rows:
-    """Some rows of an array, which are read when they are asked for: more than the memory holds, if need be."""
+class RowSubset:
+    """A lazy view of some rows of an array, which may be larger than memory: rows are read when indexed."""
 
     def __init__(self, array: np.ndarray, rows: np.ndarray) -> None:
         self.array = array
@@ -32,14 +32,14 @@ class Rows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As an array has it."""
+        """Shape, as of an array."""
         return len(self.rows), *self.array.shape[1:]
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, which: Any) -> np.ndarray:
-        return self.array[self.rows[which]]
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return self.array[self.rows[index]]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self.array[self.rows], dtype)
@@ -47,50 +47,50 @@ class Rows:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Where a training stands at the end of an epoch."""
+    """The state of training at the end of an epoch."""
 
-    done: int
-    of: int
-    loss: float  # mean of the epoch's batches
+    number: int  # from 1
+    total: int
+    loss: float  # mean over the epoch's batches
     images_per_second: float
-    predict_proba: Callable[[Images], np.ndarray]  # by what is learned so far
+    predict_proba: Callable[[Images], np.ndarray]  # with the current weights
 
 
-Observer = Callable[[Epoch], None]  # hears of each epoch and never steers
+EpochCallback = Callable[[Epoch], None]  # called after each epoch; cannot influence training
 
 
 class Predictor(Protocol):
-    """What a model's `load` returns."""
+    """A trained model, as returned by `ModelSpec.load`."""
 
     def predict_proba(self, images: Images) -> np.ndarray:
         """Probabilities (rows, classes)."""
 
 
 class Classifier(Predictor, Protocol):
-    """What a model's `build` returns."""
+    """A trainable model, as returned by `ModelSpec.build`."""
 
-    suffix: str  # of the file that `save` writes
-    remark: str  # what `fit` found out and the user should know, or nothing
+    suffix: str  # of the file written by `save`
+    remark: str  # what the user should know about the fit; may be empty
 
-    def fit(self, images: Images, labels: np.ndarray, observer: Observer) -> Self:
-        """Learn; whatever is fitted is fitted in here."""
+    def fit(self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback) -> Self:
+        """Train on these rows only; preprocessing is fitted here as well."""
 
     def save(self, path: Path) -> None:
-        """Keep what was learned in a form that loads without running foreign code."""
+        """Write the fitted model in a format that loads without executing code."""
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """How to build a model, and by which recipe: a frozen dataclass of the model's own."""
+    """How to build, load and tune a model; `recipe` is a frozen dataclass of its default hyperparameters."""
 
     build: Callable[[Any, int, tuple[int, ...], int], Classifier]  # (recipe, seed, image shape, number of classes)
-    load: Callable[[Path, int], Predictor]  # (what `save` wrote, number of classes)
+    load: Callable[[Path, int], Predictor]  # (file written by `save`, number of classes)
     recipe: Any
-    libraries: tuple[str, ...]  # whose versions the result depends on
-    search: "Callable[[BaseTrial], None]"  # asks a trial for settings of the recipe by their names, such as warp.shift
-    seconds: float  # for one fold of 33,600 rows, roughly: it orders the models and gives a first time to go
+    libraries: tuple[str, ...]  # their versions are part of the fingerprint
+    search_space: "Callable[[BaseTrial], None]"  # suggests hyperparameters by name, such as augmentation.shift
+    seconds: float  # approximate time for one fold of 33,600 rows: orders the tasks and gives the first time estimate
 
     @property
     def is_network(self) -> bool:
-        """Whether Keras trains it, epoch by epoch."""
+        """Whether Keras trains the model, epoch by epoch."""
         return "keras" in self.libraries

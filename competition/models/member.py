@@ -1,31 +1,34 @@
-"""A model with its recipe and seed."""
+"""Ensemble members: a model with its recipe and seed."""
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
-from competition.errors import Problem
+from competition.errors import UserError
 from competition.models.interface import ModelSpec
-from competition.models.registry import load
+from competition.models.registry import load_spec
 
-GREY, DESCRIBED = 4, 9_000  # bytes of a grey pixel, and of an image's directions of edges, in the pipelines
-USUAL_ROWS = 33_600  # the training rows to which a model's usual seconds refer
-IMPORTED = re.compile(r"@[\w-]{1,60}")
-GRAMMAR = re.compile(r"([a-z]\w*)(?::([a-z]\w*))?(?:\.([1-9]\d{0,8}))?")
-
-
-def _made_elsewhere(*what: Any) -> Any:
-    raise Problem("predictions that were imported have no model here")
+GREY_BYTES_PER_PIXEL = 4  # the float32 grey image of the scikit-learn pipelines
+FEATURE_BYTES_PER_IMAGE = 9_000  # their histograms of oriented gradients
+REFERENCE_ROWS = 33_600  # the number of training rows to which `ModelSpec.seconds` refers
+IMPORTED_NAME = re.compile(r"@[\w-]{1,60}")
+MEMBER_NAME = re.compile(r"([a-z]\w*)(?::([a-z]\w*))?(?:\.([1-9]\d{0,8}))?")
 
 
-ELSEWHERE = ModelSpec(_made_elsewhere, _made_elsewhere, None, libraries=(), search=_made_elsewhere, seconds=0)
+def _reject_imported(*arguments: Any) -> NoReturn:
+    raise UserError("imported predictions have no model that could be trained or loaded")
+
+
+IMPORTED_SPEC = ModelSpec(
+    _reject_imported, _reject_imported, None, libraries=(), search_space=_reject_imported, seconds=0
+)
 
 
 @dataclass(frozen=True)
 class Member:
-    """A model with its recipe and seed, as one types it: `quick`, `quick.3` for seed 3, `vgg:tutorial`.
+    """A model with its recipe and seed, named as on the command line: `quick`, `quick.3` for seed 3, `vgg:tutorial`.
 
-    `@theirs` has no model here: its predictions were imported.
+    `@name` stands for imported predictions, which have no model here.
     """
 
     name: str
@@ -35,40 +38,40 @@ class Member:
     recipe: Any
 
     @classmethod
-    def named(cls, name: str) -> "Member":
-        """The member of this name; a bare model's seed is 0."""
-        if IMPORTED.fullmatch(name):
+    def parse(cls, name: str) -> "Member":
+        """Parse a member's name; the seed defaults to 0."""
+        if IMPORTED_NAME.fullmatch(name):
             return cls(name, name, None, 0, None)
-        parts = GRAMMAR.fullmatch(name)
-        if not parts:
-            raise Problem(f"{name!r} is no member; write a model and, if you like, a seed: quick or quick.1")
-        model, variant, seed = parts.groups()
-        return cls(name, model, variant, int(seed or 0), load(model, variant).recipe)
+        match = MEMBER_NAME.fullmatch(name)
+        if not match:
+            raise UserError(f"invalid member {name!r}; use a model name and optionally a seed, e.g. quick or quick.1")
+        model, variant, seed = match.groups()
+        return cls(name, model, variant, int(seed or 0), load_spec(model, variant).recipe)
 
     @property
     def kind(self) -> str:
-        """Its name without the seed."""
+        """The name without the seed."""
         return f"{self.model}:{self.variant}" if self.variant else self.model
 
-    def seconds(self, rows: int | float) -> float:
-        """What it takes to be taught by so many rows, roughly, on the usual machine."""
+    def training_seconds(self, rows: int | float) -> float:
+        """Approximate time to train on this many rows, on the reference machine."""
         if self.spec.is_network:
-            rows = max(rows, self.recipe.least_rows)
-        return self.spec.seconds * rows / USUAL_ROWS
+            rows = max(rows, self.recipe.min_rows)
+        return self.spec.seconds * rows / REFERENCE_ROWS
 
-    def memory(self, rows: float, shape: tuple[int, ...]) -> float:
-        """Bytes that it holds of so many rows that teach it; networks read their batches from disk."""
-        if self.spec.is_network or self.imported:
+    def training_memory(self, rows: float, shape: tuple[int, ...]) -> float:
+        """Bytes needed to hold this many training rows; 0 for networks, which read batches from disk."""
+        if self.spec.is_network or self.is_imported:
             return 0.0
         height, width, channels = shape
-        return rows * (height * width * (channels + GREY) + DESCRIBED)
+        return rows * (height * width * (channels + GREY_BYTES_PER_PIXEL) + FEATURE_BYTES_PER_IMAGE)
 
     @property
-    def imported(self) -> bool:
-        """Whether others made its predictions."""
+    def is_imported(self) -> bool:
+        """Whether the predictions were imported rather than made here."""
         return self.name.startswith("@")
 
     @property
     def spec(self) -> ModelSpec:
-        """How it is built."""
-        return ELSEWHERE if self.imported else load(self.model, self.variant)
+        """The model's spec."""
+        return IMPORTED_SPEC if self.is_imported else load_spec(self.model, self.variant)

@@ -1,36 +1,37 @@
-"""The folder `zoo/` is the registry: each file in it is a model, and the file's name is the model's.
+"""Model registry: each file in `zoo/` is a model, named after the file.
 
-A file holds a `SPEC` and, where the same layers are known with other recipes, `VARIANTS` of it by name. Networks
-import Keras inside their function of layers, so that looking a model up loads no deep-learning library.
+A file defines `SPEC` and, optionally, `VARIANTS`: the same model with other recipes, by name. Networks import Keras
+inside their layer functions, so that looking up a model loads no deep-learning library.
 """
 
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-from competition.errors import Problem
+from competition.errors import UserError
 from competition.models.interface import ModelSpec
 
 ZOO = Path(__file__).parent / "zoo"
 
 
-def available() -> list[str]:
-    """The names of all models."""
+def available_models() -> list[str]:
+    """Names of all models, sorted."""
     return sorted(path.stem for path in ZOO.glob("*.py") if path.stem != "__init__")
 
 
 @cache
-def load(name: str, variant: str | None = None) -> ModelSpec:
-    """The spec in zoo/<name>.py, or a variant of it; only that file is imported."""
-    if name not in available():
-        raise Problem(
-            f"no model {name!r}; choose from {', '.join(available())}, or add competition/models/zoo/{name}.py"
+def load_spec(name: str, variant: str | None = None) -> ModelSpec:
+    """Load the spec in zoo/<name>.py, or a variant of it; no other model is imported."""
+    if name not in available_models():
+        raise UserError(
+            f"unknown model {name!r}; choose from {', '.join(available_models())}, "
+            f"or add competition/models/zoo/{name}.py"
         )
     module = import_module(f"competition.models.zoo.{name}")
     if variant is None:
         return module.SPEC
     variants = getattr(module, "VARIANTS", {})
     if variant not in variants:
-        known = ", ".join(f"{name}:{one}" for one in variants) or "none"
-        raise Problem(f"{name} has no variant {variant!r}; there are: {known}")
+        choices = ", ".join(f"{name}:{choice}" for choice in variants) or "none"
+        raise UserError(f"unknown variant {variant!r} of {name}; available: {choices}")
     return variants[variant]

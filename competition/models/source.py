@@ -1,7 +1,7 @@
-"""Digests of the source code that decides a model's predictions.
+"""Digests of the source code that determines a model's predictions.
 
-A digest covers syntax trees without comments, docstrings, import statements and names of modules, so that moving or
-renaming a file retrains nothing.
+A digest covers syntax trees without comments, docstrings, import statements and module names, so that moving or
+renaming a file does not trigger retraining.
 """
 
 import ast
@@ -11,79 +11,80 @@ import os
 from functools import cache
 from pathlib import Path
 
-from competition.models.registry import available
+from competition.models.registry import available_models
 
 PACKAGE = Path(__file__).parents[1]
-TASK = "competition.crossval.task"  # how a fold is trained and predicted, whatever the model
+TASK_MODULE = "competition.crossval.task"  # how folds are trained and predicted, for every model
 
 
 @cache
 def source_digest(module: str) -> str:
-    """Digest of a model's module, of all that it imports from the package, and of how tasks run."""
-    trees: dict[str, str] = {}
-    _collect(module, trees)
-    trees[TASK] = _syntax(_path(TASK))[1]
-    return hashlib.sha256(json.dumps(sorted(trees.values())).encode()).hexdigest()
+    """Digest of a model's module, of everything that it imports from the package, and of the fold task."""
+    if not _path(module).exists():
+        raise FileNotFoundError(f"{_path(module)} is missing")
+    sources: dict[str, str] = {}
+    _collect_sources(module, sources)
+    sources[TASK_MODULE] = _parse(_path(TASK_MODULE))[1]
+    return hashlib.sha256(json.dumps(sorted(sources.values())).encode()).hexdigest()
 
 
 @cache
-def sources() -> dict[str, str]:
-    """Digest of each model's source, by the model's name."""
-    return {name: source_digest(f"competition.models.zoo.{name}") for name in available()}
+def model_digests() -> dict[str, str]:
+    """Source digest of each model, by model name."""
+    return {name: source_digest(f"competition.models.zoo.{name}") for name in available_models()}
 
 
-def _collect(module: str, trees: dict[str, str]) -> None:
-    """Add the syntax tree of the module and, recursively, of what it imports from the package."""
+def _collect_sources(module: str, sources: dict[str, str]) -> None:
+    """Add the normalized source of the module and, recursively, of what it imports from the package."""
     path = _path(module)
-    if module in trees or not path.exists():
+    if module in sources or not path.exists():
         return
-    tree, trees[module] = _syntax(path)
+    tree, sources[module] = _parse(path)
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
         if isinstance(node, ast.ImportFrom):
-            # `from competition import blocks` names a module, `from competition.blocks import x` is in one.
+            # `from competition import blocks` imports a module, `from competition.blocks import x` a name in one.
             names = [str(node.module), *(f"{node.module}.{name}" for name in names)]
         for name in names:
             if name.startswith(f"{PACKAGE.name}."):
-                _collect(name, trees)
+                _collect_sources(name, sources)
 
 
 def _path(module: str) -> Path:
     return PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
 
 
-def _syntax(path: Path) -> tuple[ast.Module, str]:
-    """A file's syntax tree, and the part of it that decides predictions as text.
-
-    Left out of the text are docstrings, imports and `search`, the search space of tuning.
-    """
-    whole = ast.parse(path.read_text(encoding="utf-8"))
-    tree = _WithoutImports().visit(ast.parse(path.read_text(encoding="utf-8")))
-    tree.body = [node for node in tree.body if not (isinstance(node, ast.FunctionDef) and node.name == "search")]
+def _parse(path: Path) -> tuple[ast.Module, str]:
+    """A file's syntax tree, and its normalized source: without docstrings, imports and the function `search_space`."""
+    original = ast.parse(path.read_text(encoding="utf-8"))
+    tree = _ImportRemover().visit(ast.parse(path.read_text(encoding="utf-8")))
+    tree.body = [node for node in tree.body if not (isinstance(node, ast.FunctionDef) and node.name == "search_space")]
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:] or [ast.Pass()]
-    return whole, ast.unparse(ast.fix_missing_locations(tree))
+    return original, ast.unparse(ast.fix_missing_locations(tree))
 
 
-class _WithoutImports(ast.NodeTransformer):
-    """Replaces import statements, which name modules, by nothing."""
+class _ImportRemover(ast.NodeTransformer):
+    """Replace import statements with `pass`."""
 
     def visit_Import(self, node: ast.Import) -> ast.Pass:
-        """`import a`."""
+        """Replace `import a`."""
         return ast.Pass()
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.Pass:
-        """`from a import b`."""
+        """Replace `from a import b`."""
         return ast.Pass()
 
 
 @cache
 def keras_backend() -> str:
-    """The backend that Keras would take, found out as Keras does, without loading it."""
+    """Name of the backend that Keras would use, determined in the same way but without importing Keras."""
     if backend := os.environ.get("KERAS_BACKEND"):
         return backend
-    settings = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras.json"
-    return str(json.loads(settings.read_text()).get("backend", "tensorflow")) if settings.exists() else "tensorflow"
+    config_path = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras.json"
+    if not config_path.exists():
+        return "tensorflow"
+    return str(json.loads(config_path.read_text()).get("backend", "tensorflow"))

@@ -13,16 +13,16 @@ class Score:
     standard_error: float
 
     @classmethod
-    def of(cls, rows: np.ndarray) -> "Score":
+    def from_rows(cls, rows: np.ndarray) -> "Score":
         """The mean of a value for each row."""
         return cls(float(rows.mean()), float(rows.std() / np.sqrt(len(rows))))
 
 
-def percent(score: Score | None) -> str:
+def format_percent(score: Score | None) -> str:
     """An accuracy with its standard error."""
     return f"{100 * score.value:.3f} ± {100 * score.standard_error:.3f} %" if score else ""
 
 
-def plain(score: Score) -> str:
+def format_score(score: Score) -> str:
     """A score with its standard error."""
     return f"{score.value:.4f} ± {score.standard_error:.4f}"

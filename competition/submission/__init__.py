@@ -1,1 +1,1 @@
-"""`submission.csv`: its format, the submission log and its grade."""
+"""`submission.csv`: its format, the submission log and grading."""

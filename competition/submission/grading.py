@@ -1,4 +1,7 @@
-"""The only room that opens the sealed answers of an embedded competition, and it counts how often."""
+"""Evaluate a submission on the held-back test labels of a practice competition, and record each evaluation.
+
+No other module reads these labels.
+"""
 
 import csv
 import shlex
@@ -8,66 +11,70 @@ from pathlib import Path
 
 import pandas as pd
 
-from competition.data import csv_files as cells
-from competition.data.dataset import load
-from competition.data.practice import SEALED, is_embedded
-from competition.errors import Problem
+from competition.data.config import Config, read_config
+from competition.data.csv_files import read_text
+from competition.data.dataset import load_dataset
+from competition.data.practice import HELD_BACK_LABELS, is_practice
+from competition.errors import UserError
 from competition.files import sha256
 from competition.scoring.metrics import Metric
 from competition.scoring.score import Score
-from competition.submission.format import asked, check
+from competition.submission.format import load_sample, read_submission
 
-OPENINGS = "openings.csv"
+EVALUATIONS = "evaluations.csv"
 HEADER = "when", "submission", "sha256", "accuracy"
 
 
 @dataclass(frozen=True)
 class Grade:
-    """How a submission did on the sealed answers."""
+    """The scores of a submission on the held-back test labels."""
 
     metric: Metric
-    score: Score  # by it
+    score: Score  # by the metric
     accuracy: Score
     wrong: int
     rows: int
     by_class: list[tuple[object, int, int]]  # (class, rows, wrong)
-    openings: int
+    evaluations: int  # of the competition so far
 
 
-def grade(submission: Path, folder: Path, metric: Metric) -> Grade:
-    """Open the answers, compare, and put the opening on record."""
+def grade(submission: Path, folder: Path, metric: Metric, config: Config | None = None) -> Grade:
+    """Score a submission on the held-back labels of the competition in `folder`, and record the evaluation."""
+    remedy = f"run `make submit COMPETITION={shlex.quote(folder.name)}`"
     if not folder.exists():
-        raise Problem(f"{folder} is missing; run `make submit COMPETITION={shlex.quote(folder.name)}`")
-    answers = folder / SEALED
-    if not is_embedded(folder):
-        raise Problem(f"{folder.name} has no sealed answers; only Kaggle can grade it: upload {submission}")
+        raise UserError(f"{folder} is missing; {remedy}")
+    if not is_practice(folder):
+        raise UserError(f"{folder.name} has no held-back labels; only Kaggle can grade it: upload {submission}")
     if not submission.exists():
-        raise Problem(f"{submission} is missing; run `make submit COMPETITION={shlex.quote(folder.name)}`")
-    dataset = load(folder)
-    said = check(submission, asked(folder, metric), dataset.classes)
+        raise UserError(f"{submission} is missing; {remedy}")
+    config = config or read_config(folder)
+    dataset = load_dataset(folder, config)
+    probabilities = read_submission(submission, load_sample(folder, metric, config), dataset.classes)
     names = dataset.classes.astype(str)
-    labels = pd.Index(names).get_indexer(cells.text(answers).iloc[:, 1])
+    answers = folder / HELD_BACK_LABELS
+    labels = pd.Index(names).get_indexer(read_text(answers).iloc[:, 1])
     if (labels < 0).any():
-        raise Problem(f"{answers}: row {int((labels < 0).argmax()) + 1} has a class that no training row has")
-    wrong = said.argmax(axis=1) != labels
+        raise UserError(f"{answers}: row {int((labels < 0).argmax()) + 1} has a class that no training row has")
+    wrong = probabilities.argmax(axis=1) != labels
     by_class = [
-        (name, int((labels == place).sum()), int(wrong[labels == place].sum()))
-        for place, name in enumerate(names)
-        if (labels == place).any()
+        (name, int((labels == index).sum()), int(wrong[labels == index].sum()))
+        for index, name in enumerate(names)
+        if (labels == index).any()
     ]
-    accuracy = Score.of(1.0 - wrong)
-    openings = _record(answers.parent / OPENINGS, submission, accuracy.value)  # before anybody's metric sees them
-    score = metric.score(labels, said)
-    return Grade(metric, score, accuracy, int(wrong.sum()), len(wrong), by_class, openings)
+    accuracy = Score.from_rows(1.0 - wrong)
+    # Recorded before a custom metric runs, which may fail or keep the labels.
+    evaluations = _record(answers.parent / EVALUATIONS, submission, accuracy.value)
+    score = metric.score(labels, probabilities)
+    return Grade(metric, score, accuracy, int(wrong.sum()), len(wrong), by_class, evaluations)
 
 
-def _record(openings: Path, submission: Path, accuracy: float) -> int:
-    """Append a line, and tell how many there are."""
-    new = not openings.exists()
-    with openings.open("a", newline="") as file:
+def _record(path: Path, submission: Path, accuracy: float) -> int:
+    """Append a row to the evaluations; return the number of rows."""
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        if new:
+        if is_new:
             writer.writerow(HEADER)
         when = datetime.now(UTC).isoformat(timespec="seconds")
         writer.writerow([when, submission, sha256(submission), f"{accuracy:.6f}"])
-    return len(openings.read_text().splitlines()) - 1
+    return len(path.read_text().splitlines()) - 1

@@ -1,4 +1,4 @@
-"""Every submission keeps its number, its file and a card that says what made it; the ledger has a line for each."""
+"""The submission log: every submission keeps its number, its file, its metadata and a row of scores."""
 
 import hashlib
 import json
@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from competition.ensemble.blend import Blend
-from competition.errors import Problem
-from competition.files import in_turn, sha256, whole, write_whole
-from competition.scoring.metrics import ACCURACY, Metric
+from competition.errors import UserError
+from competition.files import atomic_file, sha256, wait_for_lock, write_atomically
+from competition.scoring.metrics import Metric
 from competition.scoring.score import Score
 
 COLUMNS = (
@@ -25,48 +25,48 @@ COLUMNS = (
     "members",
     "blender",
     "metric",
-    "local",
-    "local_error",
-    "sealed",
+    "cv",
+    "cv_error",
+    "held_back",
     "leaderboard",
     "sha256",
 )
-SCORES = ("sealed", "leaderboard")
-SCORE = r"-?\d+(\.\d+)?"
-FORMS = {  # that the columns' values have
+SCORE_COLUMNS = ("held_back", "leaderboard")
+NUMBER = r"-?\d+(\.\d+)?"
+PATTERNS = {  # regular expressions that the values of a column match
     "number": r"[1-9]\d*",
-    "local": SCORE,
-    "local_error": SCORE,
-    "sealed": rf"({SCORE})?",
-    "leaderboard": rf"({SCORE})?",
+    "cv": NUMBER,
+    "cv_error": NUMBER,
+    "held_back": rf"({NUMBER})?",
+    "leaderboard": rf"({NUMBER})?",
     "sha256": "[0-9a-f]{64}",
 }
-CARD = ("when", "members", "blender", "metric", "score", "rows", "sha256", "origin", "origin_digest")  # asked for
-EXAMPLES = 5  # rows told of those that differ from the submission before
+METADATA_FILE = "metadata.json"
+METADATA_KEYS = ("when", "members", "blender", "metric", "score", "rows", "sha256", "run", "run_digest")
+MAX_EXAMPLES = 5  # of rows whose label differs from that in the previous submission
 
 
 @dataclass(frozen=True)
-class Origin:
-    """All that decides what a run of `submit` ends with; a resumed run has the same and keeps its number."""
+class RunSpec:
+    """The inputs that determine the result of `submit`; a resumed run has the same and keeps its number."""
 
     competition: str
     data: str
-    split: str  # the name of the frozen split
+    split: str  # name of the frozen split
     split_digest: str
-    members: dict[str, str]  # fingerprints of all that were asked for, by name
-    blend: str  # as asked for, such as auto
+    members: dict[str, str]  # fingerprints of all requested members by name
+    blend: str  # as requested, e.g. auto
     metric: str
-    answer: str | None = None  # what is submitted, where the rules tell
+    answer: str | None = None  # labels or probabilities, if the competition's config says so
 
-    @property
-    def told(self) -> dict[str, Any]:
-        """All of it, as the card has it."""
+    def as_dict(self) -> dict[str, Any]:
+        """The fields that are set, for the metadata."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     @property
     def digest(self) -> str:
-        """One word for all of it."""
-        return _digest(self.told)
+        """SHA-256 of the specification."""
+        return _digest(self.as_dict())
 
 
 @dataclass(frozen=True)
@@ -77,231 +77,227 @@ class Entry:
 
     @property
     def number(self) -> int:
-        """What one calls it by."""
+        """The number at the beginning of the folder's name."""
         return int(self.folder.name.split("-")[0])
 
     @property
     def file(self) -> Path:
-        """The submission itself."""
+        """The submission file."""
         return self.folder / "submission.csv"
 
     @property
-    def begun(self) -> Path:
-        """The digest of its origin, until there is a card."""
-        return self.folder / "begun"
+    def metadata_file(self) -> Path:
+        """The file that says what made the submission."""
+        return self.folder / METADATA_FILE
 
     @property
-    def origin_digest(self) -> str:
-        """One word for all that decides how it comes out."""
-        if (self.folder / "card.json").exists():
-            return self.card["origin_digest"]
-        return self.begun.read_text() if self.begun.exists() else ""
+    def started_file(self) -> Path:
+        """The file that holds the digest of the run until there is metadata."""
+        return self.folder / "started"
 
     @property
-    def card(self) -> dict[str, Any]:
-        """What made it."""
-        path = self.folder / "card.json"
+    def run_digest(self) -> str:
+        """Digest of the run that made, or is making, the submission."""
+        if self.metadata_file.exists():
+            return self.metadata["run_digest"]
+        return self.started_file.read_text() if self.started_file.exists() else ""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What made the submission; `UserError` if the file is damaged."""
+        path = self.metadata_file
         try:
-            card = _of_old(json.loads(path.read_text()))
-            if missing := [name for name in CARD if name not in card]:
+            metadata = json.loads(path.read_text())
+            if missing := [key for key in METADATA_KEYS if key not in metadata]:
                 raise KeyError(f"{missing[0]} is missing")
-            if _digest(card["origin"]) != card["origin_digest"]:
-                raise ValueError("its origin has another digest")
-            return card
+            if _digest(metadata["run"]) != metadata["run_digest"]:
+                raise ValueError("run does not match run_digest")
+            return metadata
         except (ValueError, KeyError, TypeError) as error:
-            raise Problem(f"{path} is damaged ({error}); the same `make submit` writes another: rm {path}") from None
+            remedy = f"delete it and run the same `make submit` again: rm {path}"
+            raise UserError(f"{path} is damaged ({error}); {remedy}") from None
 
     @property
     def commit(self) -> str:
-        """The commit of the code that made it, for a command to go back to."""
-        return self.card["git"].get("commit", "that made it")
+        """The commit of the code that made the submission, to complete `git checkout`."""
+        return self.metadata["git"].get("commit", "COMMIT")
 
-    @property
-    def line(self) -> dict[str, str]:
-        """The card in a line of the ledger, nothing scored yet."""
-        card = self.card
-        local, error = card["score"]
-        told = {
-            "competition": card["origin"]["competition"],
+    def as_row(self) -> dict[str, str]:
+        """The entry's row of the log, without scores."""
+        metadata = self.metadata
+        score, error = metadata["score"]
+        values = {
+            "competition": metadata["run"]["competition"],
             "number": str(self.number),
             "name": self.folder.name,
-            "when": card["when"],
-            "members": " ".join(card["members"]),
-            "blender": card["blender"],
-            "metric": card["metric"],
-            "local": f"{local:.6f}",
-            "local_error": f"{error:.6f}",
-            "sha256": card["sha256"],
+            "when": metadata["when"],
+            "members": " ".join(metadata["members"]),
+            "blender": metadata["blender"],
+            "metric": metadata["metric"],
+            "cv": f"{score:.6f}",
+            "cv_error": f"{error:.6f}",
+            "sha256": metadata["sha256"],
         }
-        return {column: told.get(column, "") for column in COLUMNS}
+        return {column: values.get(column, "") for column in COLUMNS}
 
 
-class Ledger:
-    """The submissions under a folder, of all competitions."""
+class SubmissionLog:
+    """The submissions of all competitions in a folder, with a row for each in log.csv."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.path = folder / "ledger.csv"
+        self.path = folder / "log.csv"
 
     def entries(self, competition: str) -> list[Entry]:
-        """The competition's submissions that have a card, in the order of their numbers."""
-        cards = (self.folder / competition).glob("[0-9]*-*/card.json")
-        return sorted((Entry(card.parent) for card in cards), key=lambda entry: entry.number)
+        """The competition's submissions that have metadata, ordered by number."""
+        paths = (self.folder / competition).glob(f"[0-9]*-*/{METADATA_FILE}")
+        return sorted((Entry(path.parent) for path in paths), key=lambda entry: entry.number)
 
     def entry(self, competition: str, number: int | None = None) -> Entry:
-        """The submission of this number, or what `submission.csv` is now; where that is none, the last number."""
+        """The submission with this number; by default the one that equals `submission.csv`, else the last."""
         entries = self.entries(competition)
-        found = [entry for entry in entries if number in (None, entry.number)]
-        latest = self.folder / "submission.csv"
-        if number is None and latest.exists():
-            digest = sha256(latest)
-            found = [entry for entry in entries if entry.file.exists() and sha256(entry.file) == digest] or found
-        if not found:
-            known = f"; there are 1 to {entries[-1].number}" if entries else ""
-            which = "no submission" if number is None else f"no submission {number}"
-            raise Problem(
-                f"{competition} has {which} yet{known}; run `make submit COMPETITION={shlex.quote(competition)}`"
-            )
-        return found[-1]
+        matches = [entry for entry in entries if number in (None, entry.number)]
+        current = self.folder / "submission.csv"
+        if number is None and current.exists():
+            digest = sha256(current)
+            matches = [entry for entry in entries if entry.file.exists() and sha256(entry.file) == digest] or matches
+        if not matches:
+            known = f"; the last is {entries[-1].number}" if entries else ""
+            missing = "submission yet" if number is None else f"submission {number}"
+            remedy = f"run `make submit COMPETITION={shlex.quote(competition)}`"
+            raise UserError(f"{competition} has no {missing}{known}; {remedy}")
+        return matches[-1]
 
-    def opened(self, origin: Origin) -> Entry:
-        """The entry of this origin: its old one where such a run has begun before, else one with the next number."""
-        with in_turn(self.folder):
-            taken = [Entry(path) for path in (self.folder / origin.competition).glob("[0-9]*-*") if path.is_dir()]
-            for entry in taken:
-                if entry.origin_digest == origin.digest:
+    def open_entry(self, run: RunSpec) -> Entry:
+        """The entry of this run: the existing one if the run is resumed, else a new one with the next number."""
+        with wait_for_lock(self.folder):
+            existing = [Entry(path) for path in (self.folder / run.competition).glob("[0-9]*-*") if path.is_dir()]
+            for entry in existing:
+                if entry.run_digest == run.digest:
                     return entry
-            number = 1 + max((entry.number for entry in taken), default=0)
-            entry = Entry(self.folder / origin.competition / f"{number:03}-{_name(origin)}")
-            write_whole(entry.begun, origin.digest.encode())  # before another run takes the number
+            number = 1 + max((entry.number for entry in existing), default=0)
+            entry = Entry(self.folder / run.competition / f"{number:03}-{_folder_suffix(run)}")
+            write_atomically(entry.started_file, run.digest.encode())  # before another run takes the number
             return entry
 
-    def keep(self, entry: Entry, origin: Origin, blend: Blend, metric: Metric, scored: Score) -> None:
-        """Write the card of a submission that lies in its folder, and its line."""
+    def save(self, entry: Entry, run: RunSpec, blend: Blend, metric: Metric, score: Score) -> None:
+        """Write the metadata and the row of a submission whose file is already in its folder."""
         digest, when = sha256(entry.file), datetime.now(UTC).isoformat(timespec="seconds")
-        score = [scored.value, scored.standard_error]
-        known = (digest, list(blend.members), score)
-        card = entry.card if entry in self.entries(origin.competition) else None
-        if card and (card["sha256"], list(card["members"]), card["score"]) == known:
-            self._put(entry)  # a run that was killed between card and line
+        entries = self.entries(run.competition)
+        unchanged = (digest, list(blend.members), [score.value, score.standard_error])
+        metadata = entry.metadata if entry in entries else None
+        if metadata and (metadata["sha256"], list(metadata["members"]), metadata["score"]) == unchanged:
+            self._put(entry)  # the run may have been killed after it wrote the metadata
             return
-        before = [one for one in self.entries(origin.competition) if one.number < entry.number]
-        card = {
+        previous = [other for other in entries if other.number < entry.number]
+        metadata = {
             "number": entry.number,
             "when": when,
             "members": dict(zip(blend.members, blend.combination.weights.round(4).tolist(), strict=True)),
             "blender": blend.blender,
             "metric": metric.name,
-            "score": score,
+            "score": [score.value, score.standard_error],
             "rows": len(blend.oof),
             "accuracy": [blend.accuracy.value, blend.accuracy.standard_error],
             "log_loss": [blend.log_loss.value, blend.log_loss.standard_error],
             "sha256": digest,
-            "same_as": [one.number for one in before if sha256(one.file) == digest],
-            "differs_from_the_one_before": _difference(before[-1].file, entry.file) if before else None,
-            "origin": origin.told,
-            "origin_digest": origin.digest,
-            "git": _git(),
+            "identical_to": [other.number for other in previous if sha256(other.file) == digest],
+            "differs_from_previous": _difference(previous[-1].file, entry.file) if previous else None,
+            "run": run.as_dict(),
+            "run_digest": run.digest,
+            "git": _git_state(),
         }
-        write_whole(entry.folder / "card.json", json.dumps(card, indent=1).encode())
-        entry.begun.unlink(missing_ok=True)
+        write_atomically(entry.metadata_file, json.dumps(metadata, indent=1).encode())
+        entry.started_file.unlink(missing_ok=True)
         self._put(entry)
 
-    def record(self, competition: str, digest: str, metric: str, column: str, value: float) -> list[int]:
-        """Write a score by this metric beside every submission with these bytes; give their numbers."""
-        with in_turn(self.folder):
-            lines = self.lines()
-            known = {"competition": competition, "sha256": digest, "metric": metric}
-            same = (lines[list(known)] == pd.Series(known)).all(axis=1)
-            lines.loc[same, column] = f"{value:.6f}"
-            self._write(lines)
-        return lines.loc[same, "number"].astype(int).tolist()
+    def record_score(self, competition: str, digest: str, metric: str, column: str, value: float) -> list[int]:
+        """Write a score by this metric for every submission with this SHA-256; return their numbers."""
+        with wait_for_lock(self.folder):
+            rows = self.read()
+            key = {"competition": competition, "sha256": digest, "metric": metric}
+            matches = (rows[list(key)] == pd.Series(key)).all(axis=1)
+            rows.loc[matches, column] = f"{value:.6f}"
+            self._write(rows)
+        return rows.loc[matches, "number"].astype(int).tolist()
 
-    def lines(self) -> pd.DataFrame:
-        """The ledger as it is written; where it is not, a line for each card."""
+    def read(self) -> pd.DataFrame:
+        """The log; if the file does not exist, a row without scores for each metadata file."""
         if not self.path.exists():
-            cards = sorted(self.folder.glob("*/[0-9]*-*/card.json"))
-            return pd.DataFrame([Entry(card.parent).line for card in cards], columns=COLUMNS, dtype=str)
+            paths = sorted(self.folder.glob(f"*/[0-9]*-*/{METADATA_FILE}"))
+            return pd.DataFrame([Entry(path.parent).as_row() for path in paths], columns=COLUMNS, dtype=str)
         try:
-            lines = pd.read_csv(self.path, dtype=str, keep_default_na=False)
+            rows = pd.read_csv(self.path, dtype=str, keep_default_na=False)
         except ValueError as error:
             raise self._damaged(str(error).splitlines()[0]) from None
-        if "metric" not in lines.columns and "local" in lines.columns:  # as it was when there was one metric
-            lines.insert(COLUMNS.index("metric"), "metric", ACCURACY.name)
-        if tuple(lines.columns) != COLUMNS:
-            raise self._damaged("its columns are others")
-        for column, form in FORMS.items():
-            wrong = ~lines[column].str.fullmatch(form)
+        if tuple(rows.columns) != COLUMNS:
+            raise self._damaged(f"expected the columns {','.join(COLUMNS)}")
+        for column, pattern in PATTERNS.items():
+            wrong = ~rows[column].str.fullmatch(pattern)
             if wrong.any():
                 row = int(wrong.to_numpy().argmax())
-                raise self._damaged(f"line {row + 2} has {column} {lines[column][row]!r}")
-        return lines
+                raise self._damaged(f"line {row + 2}, column {column}: invalid value {rows[column][row]!r}")
+        return rows
 
-    def of(self, competition: str) -> pd.DataFrame:
-        """The competition's lines."""
-        lines = self.lines()
-        return lines[lines["competition"] == competition]
+    def read_competition(self, competition: str) -> pd.DataFrame:
+        """The competition's rows of the log."""
+        rows = self.read()
+        return rows[rows["competition"] == competition]
 
-    def _damaged(self, how: str) -> Problem:
-        aside = f"mv {self.path} {self.path}.old"
-        return Problem(f"{self.path} is damaged ({how}); mend it, or have it made from the cards, unscored: {aside}")
+    def _damaged(self, reason: str) -> UserError:
+        remedy = "repair it, or move it away to rebuild it from the metadata files, without scores"
+        return UserError(f"{self.path} is damaged ({reason}); {remedy}: mv {self.path} {self.path}.old")
 
     def _put(self, entry: Entry) -> None:
-        """Add the entry's line or bring it up to date; scores of other bytes than the present ones go."""
-        with in_turn(self.folder):
-            lines, line = self.lines(), entry.line
-            old = lines[(lines["competition"] == line["competition"]) & (lines["number"] == line["number"])]
-            if not old.empty and old.iloc[0]["sha256"] == line["sha256"]:
-                line |= {column: old.iloc[0][column] for column in SCORES}
-            lines.loc[len(lines) if old.empty else old.index[0]] = pd.Series(line)
-            self._write(lines)
+        """Add or update the entry's row; scores are dropped if the submission's bytes have changed."""
+        with wait_for_lock(self.folder):
+            rows, row = self.read(), entry.as_row()
+            old = rows[(rows["competition"] == row["competition"]) & (rows["number"] == row["number"])]
+            if not old.empty and old.iloc[0]["sha256"] == row["sha256"]:
+                row |= {column: old.iloc[0][column] for column in SCORE_COLUMNS}
+            rows.loc[len(rows) if old.empty else old.index[0]] = pd.Series(row)
+            self._write(rows)
 
-    def _write(self, lines: pd.DataFrame) -> None:
-        with whole(self.path) as temporary:
-            lines.to_csv(temporary, index=False, lineterminator="\n")
-
-
-def _digest(origin: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
+    def _write(self, rows: pd.DataFrame) -> None:
+        with atomic_file(self.path) as temporary:
+            rows.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def _of_old(card: dict[str, Any]) -> dict[str, Any]:
-    """A card as it is now; when there was one metric it told neither that nor how many rows there were."""
-    if "metric" in card or "accuracy" not in card:
-        return card
-    value, error = card["accuracy"]
-    rows = round(value * (1 - value) / error**2) if error else 1
-    return card | {"metric": ACCURACY.name, "score": [value, error], "rows": rows}
+def _digest(run: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
 
 
-def _name(origin: Origin) -> str:
-    """The members, as far as a folder's name may go."""
-    return "-".join(origin.members)[:60].rstrip("-.:").replace(":", "_")
+def _folder_suffix(run: RunSpec) -> str:
+    """The names of the members, shortened to what a folder name may hold."""
+    return "-".join(run.members)[:60].rstrip("-.:").replace(":", "_")
 
 
 def _difference(before: Path, after: Path) -> dict[str, Any]:
-    """How many rows have another label than in the submission before, and what the first of them look like."""
-    one, other = (_answers(path) for path in (before, after))
-    if not one.index.equals(other.index):
-        return {"rows": max(len(one), len(other)), "such_as": []}  # the competition's rows are others now
-    rows = (one != other).to_numpy().nonzero()[0]
-    told = [f"{other.index[row]}: {one.iloc[row]} -> {other.iloc[row]}" for row in rows[:EXAMPLES]]
-    return {"rows": len(rows), "such_as": told}
+    """The number of rows whose label differs between two submissions, and the first of them as examples."""
+    old, new = _labels(before), _labels(after)
+    if not old.index.equals(new.index):
+        return {"rows": max(len(old), len(new)), "examples": []}  # the competition's test rows have changed
+    rows = (old != new).to_numpy().nonzero()[0]
+    examples = [f"{new.index[row]}: {old.iloc[row]} -> {new.iloc[row]}" for row in rows[:MAX_EXAMPLES]]
+    return {"rows": len(rows), "examples": examples}
 
 
-def _answers(path: Path) -> pd.Series:
-    """A submission's labels by their ids; of probabilities the likeliest."""
+def _labels(path: Path) -> pd.Series:
+    """A submission's labels by id; the most probable class if it holds probabilities."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=0)
-    answers = table.iloc[:, 0] if table.shape[1] == 1 else table.astype(float).idxmax(axis=1)
-    return answers.set_axis(table.index)
+    labels = table.iloc[:, 0] if table.shape[1] == 1 else table.astype(float).idxmax(axis=1)
+    return labels.set_axis(table.index)
 
 
-def _git() -> dict[str, Any]:
-    """The code's commit and whether it was edited since; nothing where it is under no version control."""
-    here = Path(__file__).parent
-    asked = (["rev-parse", "HEAD"], ["status", "--porcelain", "--", str(here)])
+def _git_state() -> dict[str, Any]:
+    """The commit of the code and whether it was edited since; empty outside a git repository."""
+    package = Path(__file__).parent
+    commands = (["rev-parse", "HEAD"], ["status", "--porcelain", "--", str(package)])
     try:
-        done = [subprocess.run(["git", "-C", here, *one], capture_output=True, text=True, check=True) for one in asked]
+        commit, status = (
+            subprocess.run(["git", "-C", package, *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in commands
+        )
     except (OSError, subprocess.CalledProcessError):
         return {}
-    return {"commit": done[0].stdout.strip(), "edited": bool(done[1].stdout.strip())}
+    return {"commit": commit, "edited": bool(status)}

@@ -1,34 +1,34 @@
-"""A page of Optuna's own plots of a study."""
+"""A page with Optuna's plots of a study."""
 
 from pathlib import Path
 
-from competition.files import write_whole
+from competition.files import write_atomically
 from competition.tuning.study import Study
 
-LEAST = 3  # complete trials without which there is nothing to see
+MIN_TRIALS = 3  # complete trials below which the plots show nothing
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>{name}</title></head>
 <body style="font-family: sans-serif; max-width: 80em; margin: auto">
 <h1>{name}</h1>
-<p>{complete} complete trials of {trials}. Each point is the log loss out of fold, taught by a share of the rows.</p>
+<p>{complete} complete trials of {trials}. Points show the out-of-fold log loss, trained on a share of the rows.</p>
 {figures}
 </body>
 </html>
 """
 
 
-def write(study: Study, path: Path) -> Path | None:
-    """Write how the search went, which settings mattered and where they are best; None where that is too early."""
-    if len(study.complete) < LEAST:
+def write_plots(study: Study, path: Path) -> Path | None:
+    """Write optimization history, hyperparameter importances and slices; None if there are too few trials."""
+    if len(study.complete_trials) < MIN_TRIALS:
         return None
     from optuna import visualization
 
     plots = visualization.plot_optimization_history, visualization.plot_param_importances, visualization.plot_slice
-    figures = [plot(study.optuna, target_name="log loss") for plot in plots]
-    parts = [one.to_html(full_html=False, include_plotlyjs=not number) for number, one in enumerate(figures)]
+    figures = [plot(study.optuna_study, target_name="log loss") for plot in plots]
+    parts = [figure.to_html(full_html=False, include_plotlyjs=not index) for index, figure in enumerate(figures)]
     page = PAGE.format(
-        name=study.name, complete=len(study.complete), trials=len(study.trials), figures="\n".join(parts)
+        name=study.name, complete=len(study.complete_trials), trials=len(study.trials), figures="\n".join(parts)
     )
-    write_whole(path, page.encode())
+    write_atomically(path, page.encode())
     return path

@@ -1,6 +1,6 @@
-"""How tuning spends its time: which model's search goes on, when it has to end, and who is judged.
+"""Schedule the searches of several models and validate their best trials.
 
-The search teaches by a share of the rows, on one split. The best are judged, taught by all rows, on another.
+A search trains on a share of the rows of one split. Its finalists are trained on all rows of another split.
 """
 
 import math
@@ -16,115 +16,122 @@ from optuna.trial import FrozenTrial
 
 from competition.crossval.folds import Folds
 from competition.crossval.task import Task
-from competition.data.config import Rules
+from competition.data.config import Config
 from competition.data.dataset import Dataset
 from competition.models.member import Member
 from competition.scoring.metrics import Metric
-from competition.tuning.study import HOPELESS, Study
-from competition.tuning.trials import BLOCKS, evidence_of
-from competition.tuning.validation import Verdict, judged
-from competition.workers.base import Say, Workers
+from competition.tuning.study import PRUNE_BELOW_P, Study
+from competition.tuning.trials import BLOCKS, fold_results
+from competition.tuning.validation import ValidationResult, validate
+from competition.workers.base import Workers
+from competition.workers.events import OnEvent
 
-SHARE = 1 / 3  # of the rows that a search teaches by
-SLICE = 4  # trials of one model, then the turn may be another's
-FINALISTS = 2  # are judged
-HOPE = 0.1  # the share of its log loss that a model is thought to have in store before anything was tried
+SEARCH_SHARE = 1 / 3  # of the training rows, used in a search
+TRIALS_PER_TURN = 4  # of one model before another may be scheduled
+MAX_FINALISTS = 2
+PRIOR_GAIN = 0.1  # reduction of a model's log loss that is expected before any trial, as a share of it
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where studies are made: data, the split to search on, the split to judge on, workers and a storage."""
+class SearchContext:
+    """What all searches share: data, the splits for search and validation, workers and storage."""
 
     competition: str
     metric: Metric
-    rules: Rules
+    config: Config
     dataset: Dataset
     folds: Folds
-    other_folds: Folds
+    validation_folds: Folds
     workers: Workers
     storage: BaseStorage
 
 
 class Search:
-    """One model's search and what may follow from it."""
+    """The search for one model's hyperparameters and the validation of its finalists."""
 
-    def __init__(self, place: Place, member: Member, trials: int, weight: float = 1.0) -> None:
-        self.place, self.member, self.total, self.weight = place, member, trials, weight
+    def __init__(self, context: SearchContext, member: Member, max_trials: int, weight: float = 1.0) -> None:
+        self.context, self.member, self.max_trials, self.weight = context, member, max_trials, weight
         with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
-            pruner = WilcoxonPruner(p_threshold=HOPELESS, n_startup_steps=BLOCKS)
-        common = place.competition, member, place.dataset
-        self.study = Study(*common, place.folds, SHARE, place.storage, pruner, place.rules)
-        # Nothing is given up here: every fold of those that are judged is trained.
-        self.judgement = Study(*common, place.other_folds, 1.0, place.storage, rules=place.rules)
+            pruner = WilcoxonPruner(p_threshold=PRUNE_BELOW_P, n_startup_steps=BLOCKS)
+        common = context.competition, member, context.dataset
+        self.study = Study(*common, context.folds, SEARCH_SHARE, context.storage, pruner, context.config)
+        # Without a pruner: validation needs all folds of each finalist.
+        self.validation_study = Study(*common, context.validation_folds, 1.0, context.storage, config=context.config)
         self.finalists: list[FrozenTrial] = []
 
     @property
-    def tried(self) -> int:
-        """How many trials there are."""
-        return self.total - self.study.to_do(self.total)
+    def trial_count(self) -> int:
+        """Number of trials so far."""
+        return self.max_trials - self.study.remaining_trials(self.max_trials)
 
     @property
     def candidates(self) -> list[FrozenTrial]:
-        """The best that promise more than the present settings."""
-        complete = self.study.complete
-        rank = next((n for n, trial in enumerate(complete) if trial.params == self.study.present), 0)
-        return complete[: min(rank, FINALISTS)]
+        """The best trials that beat the current defaults."""
+        complete = self.study.complete_trials
+        rank = next((n for n, trial in enumerate(complete) if trial.params == self.study.current), 0)
+        return complete[: min(rank, MAX_FINALISTS)]
 
-    def promise(self) -> float:
-        """Log loss of the blend that another minute is thought to save: what was gained for a trial so far."""
-        present = self.study.of(self.study.present)
-        if not present:
-            return 0.0 if self.tried else math.inf  # where the present settings fail there is nothing to beat
-        before, best = float(present.value or 0), float(self.study.complete[0].value or 0)
-        return self.weight * (HOPE * before + before - best) / (self.tried + 1) / self.study.trial_seconds()
+    def expected_gain_rate(self) -> float:
+        """Expected reduction of the blend's log loss per second, from the mean gain of a trial so far."""
+        current = self.study.complete_trial(self.study.current)
+        if not current:
+            return 0.0 if self.trial_count else math.inf  # if the current defaults fail, there is no baseline
+        baseline, best = float(current.value or 0), float(self.study.complete_trials[0].value or 0)
+        gain = PRIOR_GAIN * baseline + baseline - best
+        return self.weight * gain / (self.trial_count + 1) / self.study.trial_seconds()
 
-    def judging_seconds(self) -> float:
-        """What judging will take, all workers together."""
-        fold = self.study.seconds() * self.judgement.usual_seconds() / self.study.usual_seconds()
-        return math.ceil((1 + FINALISTS) * self.place.folds.count / self._workers) * fold
+    def validation_seconds(self) -> float:
+        """Estimated duration of the validation with all workers."""
+        ratio = self.validation_study.default_fold_seconds() / self.study.default_fold_seconds()
+        rounds = math.ceil((1 + MAX_FINALISTS) * self.context.folds.count / self._worker_count)
+        return rounds * self.study.fold_seconds() * ratio
 
-    def left(self) -> float:
-        """Seconds to the end of the search, all workers together."""
-        return max(0, self.study.to_do(self.total)) * self.study.trial_seconds() / self._workers
+    def remaining_seconds(self) -> float:
+        """Estimated duration of the remaining trials with all workers."""
+        return max(0, self.study.remaining_trials(self.max_trials)) * self.study.trial_seconds() / self._worker_count
 
     @property
-    def _workers(self) -> int:
-        """How many can train the model."""
-        return self.place.workers.able(Task(self.member, 0))
+    def _worker_count(self) -> int:
+        """Number of workers that can train the model."""
+        return self.context.workers.capacity(Task(self.member, 0))
 
-    def run(self, trials: int, until: float, hear: Say) -> Iterator[FrozenTrial]:
-        """Go on with so many further trials; none is begun that cannot be finished by then."""
-        total = min(self.total, self.tried + trials)
-        in_time = lambda seconds: time.monotonic() + seconds <= until  # noqa: E731
-        yield from self.study.run(self.place.workers, total, hear, in_time)
+    def run(self, trials: int, deadline: float, on_event: OnEvent) -> Iterator[FrozenTrial]:
+        """Run up to `trials` further trials; start none that would end after the deadline."""
+        total = min(self.max_trials, self.trial_count + trials)
+        has_time = lambda seconds: time.monotonic() + seconds <= deadline  # noqa: E731
+        yield from self.study.run(self.context.workers, total, on_event, has_time)
 
-    def judge(self, hear: Say) -> Iterator[FrozenTrial]:
-        """Try the candidates and the present settings on the other split, whose folds did not find them."""
-        self.finalists = self.candidates  # others may find better ones meanwhile, which nobody has judged
+    def validate_candidates(self, on_event: OnEvent) -> Iterator[FrozenTrial]:
+        """Train the candidates and the current defaults on the split that was not used in the search."""
+        # Other drivers may add better candidates meanwhile, which are not validated here.
+        self.finalists = self.candidates
         for trial in self.finalists:
-            self.judgement.enqueue(trial.params)
-        yield from self.judgement.run(self.place.workers, len(self.judgement.trials), hear)
+            self.validation_study.enqueue(trial.params)
+        yield from self.validation_study.run(self.context.workers, len(self.validation_study.trials), on_event)
 
-    def verdicts(self) -> list[Verdict]:
-        """What the judgement says of the candidates, once it is through."""
-        present = self.judgement.of(self.judgement.present)
-        results = [(trial, self.judgement.of(trial.params)) for trial in self.finalists]
-        so_far = len(self.judgement.trials) - 1
+    def validation_results(self) -> list[ValidationResult]:
+        """The finalists compared with the current defaults; empty before or after a failed validation."""
+        current = self.validation_study.complete_trial(self.validation_study.current)
+        finalists = [(trial, self.validation_study.complete_trial(trial.params)) for trial in self.finalists]
+        candidates, metric = len(self.validation_study.trials) - 1, self.context.metric
         return [
-            judged(trial.params, trial.number, evidence_of(result), evidence_of(present), so_far, self.place.metric)
-            for trial, result in results
-            if result and present
+            validate(trial.params, trial.number, fold_results(result), fold_results(current), candidates, metric)
+            for trial, result in finalists
+            if result and current
         ]
 
 
-def turns(searches: Sequence[Search], end: float) -> Iterator[tuple[Search, int, float]]:
-    """Whose turn it is, for how many trials and until when, as long as anything can be done and judged in time."""
-    trials = SLICE if len(searches) > 1 else searches[0].total
+def schedule_searches(searches: Sequence[Search], end: float) -> Iterator[tuple[Search, int, float]]:
+    """Yield (search, number of trials, deadline), the highest expected gain first, while time and trials remain.
+
+    The deadlines reserve the time for validation before `end`.
+    """
+    trials = TRIALS_PER_TURN if len(searches) > 1 else searches[0].max_trials
     active = list(searches)
     while active:
-        search = max(active, key=lambda one: (one.promise(), -one.study.trial_seconds()))
-        reserved = sum(one.judging_seconds() for one in searches if one.tried or one is search)
-        before = search.tried
+        search = max(active, key=lambda search: (search.expected_gain_rate(), -search.study.trial_seconds()))
+        reserved = sum(other.validation_seconds() for other in searches if other.trial_count or other is search)
+        before = search.trial_count
         yield search, trials, end - reserved
-        if search.tried == before or search.study.to_do(search.total) <= 0:
+        if search.trial_count == before or search.study.remaining_trials(search.max_trials) <= 0:
             active.remove(search)

@@ -1,4 +1,4 @@
-"""Where studies lie, and whether they are whole."""
+"""Open the storage of the studies and report its errors."""
 
 import sqlite3
 import time
@@ -10,19 +10,19 @@ from pathlib import Path
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 
-from competition.errors import Problem
-from competition.files import writable
+from competition.errors import UserError
+from competition.files import explain_write_errors
 
-PATIENCE = (0.5, 1.0, 0.0)  # seconds after each attempt to open a storage
+RETRY_SECONDS = (0.5, 1.0, 0.0)  # to wait after each failed attempt to open a storage
 
 
 @contextmanager
 def open_storage(url: str | None, folder: Path) -> Iterator[RDBStorage]:
-    """Where studies lie: a file under the competition's folder of folds, or any database that Optuna takes.
+    """The storage of the studies: by default studies.db in `folder`, else any database URL that Optuna accepts.
 
-    Its connections are closed when the block ends.
+    Its connections are closed on exit.
     """
-    storage = _connected(url, folder)
+    storage = _connect(url, folder)
     try:
         yield storage
     finally:
@@ -30,48 +30,53 @@ def open_storage(url: str | None, folder: Path) -> Iterator[RDBStorage]:
         storage.engine.dispose()
 
 
-def _connected(url: str | None, folder: Path) -> RDBStorage:
+def _connect(url: str | None, folder: Path) -> RDBStorage:
     remedy = "is it running, and is requirements-tune.txt installed?"
     if not url:
-        studies = _undamaged(folder / "studies.db")
-        url, aside = f"sqlite:///{studies}", f"mv {studies} {studies}.old"
-        remedy = f"is there room, and may one write there? df -h {folder}; ls -l {folder}; or put it aside: {aside}"
-    patient = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
-    for wait in PATIENCE:
+        path = folder / "studies.db"
+        _check_integrity(path)
+        url = f"sqlite:///{path}"
+        remedy = f"{_check_disk(folder)}; or move it away: mv {path} {path}.old"
+    options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    for seconds in RETRY_SECONDS:
         try:
-            return RDBStorage(url, engine_kwargs=patient)
-        except Exception as error:  # each database has errors of its own
+            return RDBStorage(url, engine_kwargs=options)
+        except Exception as error:  # each database has its own exceptions
             reason = str(error).splitlines()[0]
-        time.sleep(wait)  # perhaps another driver is just making the tables
-    raise Problem(f"the studies' storage {url} cannot be opened ({reason}); {remedy}")
+        time.sleep(seconds)  # another driver may be creating the tables
+    raise UserError(f"cannot open the storage of the studies, {url} ({reason}); {remedy}")
 
 
-def _undamaged(studies: Path) -> Path:
-    """The file of studies, if SQLite finds it whole or it is still to be made."""
-    with writable(studies):
-        studies.parent.mkdir(parents=True, exist_ok=True)
+def _check_disk(folder: Path) -> str:
+    return f"check free space and permissions: df -h {folder}; ls -l {folder}"
+
+
+def _check_integrity(path: Path) -> None:
+    """`UserError` if SQLite finds the file damaged; create its folder if the file does not exist yet."""
+    with explain_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        if studies.exists():
-            with closing(sqlite3.connect(studies, timeout=60)) as database:
-                (found,) = database.execute("PRAGMA integrity_check(1)").fetchone()
-                if found != "ok":
-                    raise sqlite3.DatabaseError(found.splitlines()[-1])
+        if path.exists():
+            with closing(sqlite3.connect(path, timeout=60)) as database:
+                (result,) = database.execute("PRAGMA integrity_check(1)").fetchone()
+                if result != "ok":
+                    raise sqlite3.DatabaseError(result.splitlines()[-1])
     except sqlite3.OperationalError:
-        pass  # not to be opened at all; whoever opens it next tells why
+        pass  # it cannot be opened at all, which `_connect` reports
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        aside = f"mv {studies} {studies}.old"
-        raise Problem(f"{studies} is damaged ({error}); put it aside and begin the search anew: {aside}") from None
-    return studies
+        remedy = f"move it away to start a new search: mv {path} {path}.old"
+        raise UserError(f"{path} is damaged ({error}); {remedy}") from None
 
 
 @contextmanager
-def stored(url: str | None, folder: Path) -> Iterator[None]:
-    """Where the storage fails in the midst of a search, a Problem that names it; what was stored before is kept."""
+def explain_storage_errors(url: str | None, folder: Path) -> Iterator[None]:
+    """Raise `UserError` with the storage's name if it fails during a search; what was stored before is kept."""
     try:
         yield
     except (StorageInternalError, JSONDecodeError) as error:
-        where, reason = url or folder / "studies.db", str(error.__cause__ or error).splitlines()[0]
-        remedy = f"is there room, and may one write there? df -h {folder}; ls -l {folder}"
+        path = folder / "studies.db"
+        reason = str(error.__cause__ or error).splitlines()[0]
+        remedy = _check_disk(folder)
         if isinstance(error, JSONDecodeError) and not url:
-            remedy = f"it is damaged; put it aside and begin the search anew: mv {where} {where}.old"
-        raise Problem(f"the studies' storage {where} fails ({reason}); {remedy}") from None
+            remedy = f"it is damaged; move it away to start a new search: mv {path} {path}.old"
+        raise UserError(f"the storage of the studies, {url or path}, failed ({reason}); {remedy}") from None

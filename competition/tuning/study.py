@@ -1,7 +1,7 @@
-"""A search for better settings: Optuna asks and tells in the driver, workers train one fold of one trial at a time.
+"""Run an Optuna study: the driver asks and tells, and each worker trains one fold of a trial at a time.
 
-Several drivers may share a study. Each holds a lease on the trials that it runs and renews it; what a driver left
-behind, stopped or killed, is asked again with the folds that it had finished.
+Several drivers may share a study. Each holds leases on the trials that it runs and renews them; if a driver is stopped
+or killed, its trials are requeued together with the folds that are finished.
 """
 
 import hashlib
@@ -30,48 +30,55 @@ from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 from competition.crossval.folds import Folds
 from competition.crossval.provenance import ingredients
 from competition.crossval.task import Task
-from competition.data.config import Rules
+from competition.data.config import Config
 from competition.data.dataset import Dataset
-from competition.models.hyperparameters import Settings, readable, ruled, settings, with_settings
+from competition.models.hyperparameters import (
+    Hyperparameters,
+    describe_recipe,
+    get_hyperparameters,
+    limit_augmentation,
+    replace_hyperparameters,
+)
 from competition.models.member import Member
-from competition.tuning.trials import BLOCKS, Evidence, Examination, evidence_of, examine
-from competition.workers.base import Failure, Say, Workers
+from competition.tuning.trials import BLOCKS, TrialFold, TrialFoldResult, fold_results, run_trial_fold
+from competition.workers.base import Workers
+from competition.workers.events import Failed, Failure, Finished, OnEvent
 
-HOPELESS = 0.1  # p-value of Wilcoxon's test at which a trial is given up
-LEASE = 120.0  # seconds for which a trial is a driver's own unless it renews
-SIGNING = 5.0  # seconds that an asked trial may be seen without a lease before its driver is taken for dead
-SKEW = 3600.0  # seconds by which the clocks of two machines may differ
-PROCESSES = Path("/proc/self/ns/pid")  # of containers, several may have one name, and each counts its processes anew
-HOST = f"{platform.node()} {PROCESSES.readlink() if PROCESSES.exists() else ''}"
-LOOK_AROUND = 2.0  # seconds between looks at what other drivers still run
+PRUNE_BELOW_P = 0.1  # p-value of Wilcoxon's test at which a trial is pruned
+LEASE_SECONDS = 120.0  # that a trial belongs to a driver unless the lease is renewed
+UNLEASED_SECONDS = 5.0  # that a running trial may have no lease yet before its driver is assumed dead
+MAX_CLOCK_SKEW = 3600.0  # seconds by which the clocks of two machines may differ
+PID_NAMESPACE = Path("/proc/self/ns/pid")  # containers may share a host name, but not their process ids
+HOST = f"{platform.node()} {PID_NAMESPACE.readlink() if PID_NAMESPACE.exists() else ''}"
+POLL_SECONDS = 2.0  # between checks for trials that other drivers still run
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 Pruner = optuna.pruners.BasePruner
-NO_RULES = Rules()
+DEFAULT_CONFIG = Config()
 
 
-def present(member: Member) -> FixedTrial:
-    """What the member's recipe has where its search asks, and from which range it asks."""
-    now = FixedTrial(settings(member.recipe))
-    with warnings.catch_warnings(action="ignore"):  # that a setting is out of the space's range
-        member.spec.search(now)
-    return now
+def current_hyperparameters(member: Member) -> FixedTrial:
+    """The values in the member's recipe of the hyperparameters in its search space, with their distributions."""
+    trial = FixedTrial(get_hyperparameters(member.recipe))
+    with warnings.catch_warnings(action="ignore"):  # a current value may be outside the search space
+        member.spec.search_space(trial)
+    return trial
 
 
 @dataclass
-class _Open:
+class _RunningTrial:
     """A trial that this driver runs."""
 
     trial: Trial
     member: Member
-    left: list[int]
-    running: set[int] = field(default_factory=set)
+    remaining_folds: list[int]
+    running_folds: set[int] = field(default_factory=set)
 
 
 class Study:
-    """A model's settings on one split, taught by a share of its rows; trials of other code or data lie elsewhere.
+    """An Optuna study of a model on one split, trained on a share of its rows; other code or data have other studies.
 
-    Whatever a trial asks for, images are changed no further than the competition's rules allow.
+    The competition's config limits the augmentation of every trial.
     """
 
     def __init__(
@@ -83,290 +90,311 @@ class Study:
         share: float,
         storage: BaseStorage,
         pruner: Pruner | None = None,
-        rules: Rules = NO_RULES,
+        config: Config = DEFAULT_CONFIG,
     ) -> None:
-        self.member, self.dataset, self.folds, self.share, self.rules = member, dataset, folds, share, rules
-        now = present(member)
-        self.present = now.params
-        made_of = ingredients(replace(member, recipe=None), dataset, folds)
-        untouched = {
-            name: readable(value) for name, value in settings(member.recipe).items() if name not in self.present
+        self.member, self.dataset, self.folds, self.share, self.config = member, dataset, folds, share, config
+        current = current_hyperparameters(member)
+        self.current = current.params
+        inputs = ingredients(replace(member, recipe=None), dataset, folds)
+        fixed = {
+            name: describe_recipe(value)
+            for name, value in get_hyperparameters(member.recipe).items()
+            if name not in self.current
         }
-        judged_by = inspect.getsource(examine), sorted(now.distributions.items()), sorted(rules.limits.items())
-        digest = hashlib.sha256(f"{sorted(made_of.items())} {untouched} {BLOCKS} {judged_by}".encode()).hexdigest()
+        objective = (
+            inspect.getsource(run_trial_fold),
+            sorted(current.distributions.items()),
+            sorted(config.limits.items()),
+        )
+        digest = hashlib.sha256(f"{sorted(inputs.items())} {fixed} {BLOCKS} {objective}".encode()).hexdigest()
         self.name = f"{competition} {member.kind} {folds.name} share {share:.2f} {digest[:8]}"
         self.storage = storage
-        self.optuna = optuna.create_study(
+        self.optuna_study = optuna.create_study(
             storage=storage, study_name=self.name, load_if_exists=True, pruner=pruner or optuna.pruners.NopPruner()
         )
-        # A search that goes on, or another driver's, must not begin with the same guesses again.
+        # A resumed study or a second driver must not repeat the same random samples.
         entropy = np.random.SeedSequence([folds.seed, len(self.trials), os.getpid(), *platform.node().encode()])
-        self.optuna.sampler = optuna.samplers.TPESampler(
+        self.optuna_study.sampler = optuna.samplers.TPESampler(
             multivariate=True, constant_liar=True, seed=int(entropy.generate_state(1)[0])
         )
-        for trial in self.optuna.get_trials(deepcopy=False):
+        for trial in self.optuna_study.get_trials(deepcopy=False):
             if _is_damaged(trial):
-                told = f"trial {trial.number} of {self.name} is damaged in the storage; another takes its place"
-                print(told, file=sys.stderr, flush=True)
-        self._enqueue_lost()
-        self.enqueue(self.present)
+                message = (
+                    f"trial {trial.number} of {self.name} is damaged in the storage and ignored; another replaces it"
+                )
+                print(message, file=sys.stderr, flush=True)
+        self._requeue_lost()
+        self.enqueue(self.current)
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """All but those that were given back or that the storage did not keep as they were."""
-        trials = self.optuna.get_trials(deepcopy=False)
-        return [trial for trial in trials if not _is_given_back(trial) and not _is_damaged(trial)]
+        """All trials except requeued and damaged ones."""
+        trials = self.optuna_study.get_trials(deepcopy=False)
+        return [trial for trial in trials if not _is_requeued(trial) and not _is_damaged(trial)]
 
     @property
-    def complete(self) -> list[FrozenTrial]:
-        """The trials that went through all folds, the best first."""
+    def complete_trials(self) -> list[FrozenTrial]:
+        """The trials with results on all folds, the best first."""
         finished = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
         return sorted(finished, key=lambda trial: float(trial.value or 0))
 
-    def enqueue(self, chosen: Settings) -> None:
-        """Try these settings next, unless they were tried or wait already; where they failed, once more."""
-        if chosen not in [_chosen(trial) for trial in self.trials if trial.state != TrialState.FAIL]:
-            self.optuna.enqueue_trial(chosen)
+    def enqueue(self, params: Hyperparameters) -> None:
+        """Try these hyperparameters next, unless a trial that did not fail has them already."""
+        if params not in [_requested_params(trial) for trial in self.trials if trial.state != TrialState.FAIL]:
+            self.optuna_study.enqueue_trial(params)
 
-    def _enqueue_lost(self) -> None:
-        """Ask again what was given back by a driver that died before it could ask."""
-        trials = self.optuna.get_trials(deepcopy=False)
+    def _requeue_lost(self) -> None:
+        """Enqueue what a driver marked as requeued and then died before it enqueued it."""
+        trials = self.optuna_study.get_trials(deepcopy=False)
         for trial in trials:
-            asked = _chosen(trial)
-            if asked and _is_given_back(trial) and asked not in map(_chosen, trials[trial.number + 1 :]):
-                self.optuna.enqueue_trial(asked, user_attrs=_folds_of(trial))
+            params = _requested_params(trial)
+            later = trials[trial.number + 1 :]
+            if params and _is_requeued(trial) and params not in map(_requested_params, later):
+                self.optuna_study.enqueue_trial(params, user_attrs=_fold_attrs(trial))
 
-    def of(self, chosen: Settings) -> FrozenTrial | None:
-        """The complete trial of these settings."""
-        return next((trial for trial in self.complete if trial.params == chosen), None)
+    def complete_trial(self, params: Hyperparameters) -> FrozenTrial | None:
+        """The complete trial with these hyperparameters."""
+        return next((trial for trial in self.complete_trials if trial.params == params), None)
 
-    def seconds(self) -> float:
-        """What a fold takes, by those that are done or else by the model's usual time."""
-        done = [one.seconds for trial in self.trials for one in evidence_of(trial).values()]
-        return float(np.mean(done)) if done else self.usual_seconds()
+    def fold_seconds(self) -> float:
+        """Duration of a fold: the mean of finished ones, by default the model's estimate."""
+        seconds = [result.seconds for trial in self.trials for result in fold_results(trial).values()]
+        return float(np.mean(seconds)) if seconds else self.default_fold_seconds()
 
-    def usual_seconds(self) -> float:
-        """What a fold takes on the usual machine."""
-        return self.member.seconds(len(self.dataset.labels) * (1 - 1 / self.folds.count) * self.share)
+    def default_fold_seconds(self) -> float:
+        """The model's estimate for a fold on the reference machine."""
+        return self.member.training_seconds(len(self.dataset.labels) * (1 - 1 / self.folds.count) * self.share)
 
     def trial_seconds(self) -> float:
-        """What a trial takes one worker, if it is not given up."""
-        return self.folds.count * self.seconds()
+        """Duration of a trial with one worker if it is not pruned."""
+        return self.folds.count * self.fold_seconds()
 
-    def to_do(self, total: int) -> int:
-        """How many trials are missing to so many; those that others run are not."""
+    def remaining_trials(self, total: int) -> int:
+        """Number of trials to start to reach the total; those that other drivers run count as started."""
         return total - sum(trial.state != TrialState.WAITING for trial in self.trials)
 
     def run(
-        self, workers: Workers, total: int, hear: Say, admits: Callable[[float], bool] = lambda seconds: True
+        self, workers: Workers, total: int, on_event: OnEvent, has_time: Callable[[float], bool] = lambda seconds: True
     ) -> Iterator[FrozenTrial]:
-        """Yield trials as they finish until there are so many, others' counted; `admits` is told what a trial takes.
+        """Yield this driver's trials as they finish, until all drivers together have reached the total.
 
-        What other drivers run is waited for, since they may die of it, as long as there is time for a trial.
+        `has_time` gets the duration of a trial in seconds. Trials of other drivers are waited for while there is time
+        to run one, because it has to be repeated if its driver dies.
         """
-        work = partial(examine, dataset=self.dataset, folds=self.folds)
-        with _Driver(self, total, admits) as driver:
+        work = partial(run_trial_fold, dataset=self.dataset, folds=self.folds)
+        with _Driver(self, total, has_time) as driver:
             while True:
-                for examination, outcome in workers.run(work, driver.take, hear):
-                    hear(examination, "ended")
-                    if finished := driver.learn(examination, outcome):
+                for trial_fold, outcome in workers.run(work, driver.take, on_event):
+                    on_event(
+                        Failed(trial_fold, outcome) if isinstance(outcome, Failure) else Finished(trial_fold, outcome)
+                    )
+                    if finished := driver.report(trial_fold, outcome):
                         yield finished
-                if driver.take_over():
+                if driver.requeue_orphans():
                     continue
-                if not driver.others_run() or not admits(self.trial_seconds()):
+                if not driver.has_running_trials() or not has_time(self.trial_seconds()):
                     return
-                time.sleep(LOOK_AROUND)
+                time.sleep(POLL_SECONDS)
 
     def ask(self, lease: dict[str, Any]) -> Trial:
-        """The next trial, its settings chosen; signed first, as choosing takes time in which a driver may die."""
-        trial = self.optuna.ask()
+        """The next trial, with a lease before hyperparameters, since the driver may die while they are sampled."""
+        trial = self.optuna_study.ask()
         trial.set_user_attr("lease", lease)
-        with warnings.catch_warnings(action="ignore"):  # that a setting is out of the space's range
-            self.member.spec.search(trial)
+        with warnings.catch_warnings(action="ignore"):  # an enqueued value may be outside the search space
+            self.member.spec.search_space(trial)
         return trial
 
     def tell(self, number: int, value: float | None, state: TrialState) -> FrozenTrial:
-        """End a trial; UpdateFinishedTrialError where another driver ended it before."""
+        """End a trial; `UpdateFinishedTrialError` if another driver has ended it already."""
         try:
-            return self.optuna.tell(number, value, state)
+            return self.optuna_study.tell(number, value, state)
         except ValueError as error:
-            if self.frozen(number).state.is_finished():
+            if self.frozen_trial(number).state.is_finished():
                 raise UpdateFinishedTrialError from error
             raise
 
-    def frozen(self, number: int) -> FrozenTrial:
-        """The trial of this number as the storage has it."""
-        return self.optuna.get_trials(deepcopy=False)[number]
+    def frozen_trial(self, number: int) -> FrozenTrial:
+        """The trial with this number as stored."""
+        return self.optuna_study.get_trials(deepcopy=False)[number]
 
-    def is_repeated(self, trial: Trial) -> bool:
-        """Whether another driver took the same settings from the queue in the same moment, and before."""
-        asked = self.frozen(trial.number).system_attrs.get("fixed_params")
-        before = [one for one in self.trials if one.number < trial.number and one.state != TrialState.FAIL]
-        return asked is not None and asked in [one.system_attrs.get("fixed_params") for one in before]
+    def is_duplicate(self, trial: Trial) -> bool:
+        """Whether another driver took the same enqueued hyperparameters at the same time, with a lower number."""
+        params = self.frozen_trial(trial.number).system_attrs.get("fixed_params")
+        earlier = [other for other in self.trials if other.number < trial.number and other.state != TrialState.FAIL]
+        return params is not None and params in [other.system_attrs.get("fixed_params") for other in earlier]
 
-    def give_back(self, trial: FrozenTrial) -> None:
-        """End a trial that nobody runs and ask it again, with what is known of it; only one driver succeeds in it."""
+    def requeue(self, trial: FrozenTrial) -> None:
+        """End a trial that no driver runs and enqueue its hyperparameters and finished folds; one driver succeeds."""
+        study_id = self.storage.get_study_id_from_name(self.name)
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
         with suppress(UpdateFinishedTrialError):
-            self.storage.set_trial_user_attr(trial._trial_id, "given back", True)
+            self.storage.set_trial_user_attr(trial_id, "requeued", True)
             self.tell(trial.number, None, TrialState.FAIL)
-            if asked := _chosen(trial):
-                self.optuna.enqueue_trial(asked, user_attrs=_folds_of(trial))
+            if params := _requested_params(trial):
+                self.optuna_study.enqueue_trial(params, user_attrs=_fold_attrs(trial))
 
 
 class _Driver:
-    """One process's part in a study."""
+    """The trials of a study that this process runs."""
 
-    def __init__(self, study: Study, total: int, admits: Callable[[float], bool]) -> None:
-        self.study, self.total, self.admits = study, total, admits
-        self.open: dict[int, _Open] = {}
-        self.seen: dict[int, tuple[Any, float]] = {}  # other drivers' leases, and since when they are the same
-        self.ended = threading.Event()
+    def __init__(self, study: Study, total: int, has_time: Callable[[float], bool]) -> None:
+        self.study, self.total, self.has_time = study, total, has_time
+        self.running: dict[int, _RunningTrial] = {}
+        self.leases: dict[int, tuple[Any, float]] = {}  # of other drivers, and when each was first seen
+        self.stopped = threading.Event()
         self.renewal = threading.Thread(target=self._renew, daemon=True)
 
     def __enter__(self) -> "_Driver":
-        self.take_over()
+        self.requeue_orphans()
         self.renewal.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.ended.set()
+        self.stopped.set()
         self.renewal.join()
         for trial in self.study.trials:
-            if trial.number in self.open:
-                self.study.give_back(trial)
+            if trial.number in self.running:
+                self.study.requeue(trial)
 
-    def take(self, fits: Callable[[Task], bool]) -> Examination | None:
-        """What an idle worker may do: go on with a trial, begin one, or run ahead of what a trial's last fold says."""
+    def take(self, fits: Callable[[Task], bool]) -> TrialFold | None:
+        """The next task for an idle worker: a fold of an idle trial, of a new trial, or of a trial that is running."""
         if not fits(Task(self.study.member, 0)):
             return None
-        one = self._first(lambda one: not one.running) or self._asked() or self._first(lambda one: True)
-        if one is None:
+        idle = self._find_running(lambda running: not running.running_folds)
+        running = idle or self._start_trial() or self._find_running(lambda running: True)
+        if running is None:
             return None
-        fold = one.left.pop(0)
-        one.running.add(fold)
-        return Examination(Task(one.member, fold), one.trial.number, self.study.share)
+        fold = running.remaining_folds.pop(0)
+        running.running_folds.add(fold)
+        return TrialFold(Task(running.member, fold), running.trial.number, self.study.share)
 
-    def learn(self, examination: Examination, outcome: Evidence | Failure) -> FrozenTrial | None:
-        """Report a fold; the trial, if it ended with it."""
-        one, fold = self.open.get(examination.trial), examination.task.fold
-        if one is None:
-            return None  # given up, or another's, while this fold was running
-        one.running.discard(fold)
+    def report(self, trial_fold: TrialFold, outcome: TrialFoldResult | Failure) -> FrozenTrial | None:
+        """Report the outcome of a fold; return its trial if it has ended."""
+        running, fold = self.running.get(trial_fold.trial), trial_fold.task.fold
+        if running is None:
+            return None  # pruned or taken by another driver while this fold was running
+        running.running_folds.discard(fold)
         try:
             if isinstance(outcome, Failure):
-                one.trial.set_user_attr("failure", outcome.reason)
-                return self._end(one, None, TrialState.FAIL)
-            one.trial.set_user_attr(f"fold-{fold}", asdict(outcome))
-            return self._judge(one, {fold: outcome})
+                running.trial.set_user_attr("failure", outcome.reason)
+                return self._end(running, None, TrialState.FAIL)
+            running.trial.set_user_attr(f"fold-{fold}", asdict(outcome))
+            return self._update(running, {fold: outcome})
         except UpdateFinishedTrialError:
-            self.open.pop(examination.trial, None)  # our lease ran out and another driver took it
+            self.running.pop(trial_fold.trial, None)  # our lease expired and another driver took the trial
             return None
 
-    def others_run(self) -> bool:
-        """Whether another driver still runs a trial."""
+    def has_running_trials(self) -> bool:
+        """Whether any driver still runs a trial."""
         return any(trial.state == TrialState.RUNNING for trial in self.study.trials)
 
-    def _first(self, suits: Callable[[_Open], bool]) -> _Open | None:
-        return next((one for one in self.open.values() if one.left and suits(one)), None)
+    def _find_running(self, condition: Callable[[_RunningTrial], bool]) -> _RunningTrial | None:
+        """The first running trial with remaining folds that meets the condition."""
+        return next(
+            (running for running in self.running.values() if running.remaining_folds and condition(running)), None
+        )
 
-    def _asked(self) -> _Open | None:
-        """A new trial, if one is missing and there is time for it; what is known of it from before counts."""
+    def _start_trial(self) -> _RunningTrial | None:
+        """Start a trial if one is missing and there is time for it; finished folds of a requeued trial are reused."""
         study = self.study
-        if study.to_do(self.total) <= 0 or not self.admits(study.trial_seconds()):
+        if study.remaining_trials(self.total) <= 0 or not self.has_time(study.trial_seconds()):
             return None
         try:
-            trial = study.ask(_lease())
-        except UpdateFinishedTrialError:  # we signed so late that another driver gave it back
-            return self._asked()
-        if study.is_repeated(trial):
-            trial.set_user_attr("given back", True)
+            trial = study.ask(_new_lease())
+        except UpdateFinishedTrialError:  # the lease came so late that another driver requeued the trial
+            return self._start_trial()
+        if study.is_duplicate(trial):
+            trial.set_user_attr("requeued", True)
             study.tell(trial.number, None, TrialState.FAIL)
-            return self._asked()
-        known = evidence_of(trial)
-        member = replace(study.member, recipe=with_settings(study.member.recipe, trial.params))
-        member = ruled(member, study.rules)
-        left = [fold for fold in range(study.folds.count) if fold not in known]
-        one = self.open[trial.number] = _Open(trial, member, left)
-        self._judge(one, known)
-        return one if one.left else self._asked()
+            return self._start_trial()
+        finished = fold_results(trial)
+        member = replace(study.member, recipe=replace_hyperparameters(study.member.recipe, trial.params))
+        member = limit_augmentation(member, study.config)
+        remaining = [fold for fold in range(study.folds.count) if fold not in finished]
+        running = self.running[trial.number] = _RunningTrial(trial, member, remaining)
+        self._update(running, finished)
+        return running if running.remaining_folds else self._start_trial()
 
-    def _judge(self, one: _Open, news: dict[int, Evidence]) -> FrozenTrial | None:
-        """Tell Optuna what is new of the trial, and end it where it is complete or hopeless."""
-        for fold, evidence in news.items():
-            for block, loss in enumerate(evidence.losses):
-                one.trial.report(loss, fold * BLOCKS + block)
-        if not one.left and not one.running:
-            by_fold = evidence_of(self.study.frozen(one.trial.number))
-            return self._end(one, float(np.mean([each.losses for each in by_fold.values()])), TrialState.COMPLETE)
-        # The present settings are what all others are measured by, however bad they are.
-        if news and one.trial.params != self.study.present and one.trial.should_prune():
-            return self._end(one, None, TrialState.PRUNED)
+    def _update(self, running: _RunningTrial, results: dict[int, TrialFoldResult]) -> FrozenTrial | None:
+        """Report new results to Optuna; end the trial if it is complete or to be pruned."""
+        for fold, result in results.items():
+            for block, loss in enumerate(result.losses):
+                running.trial.report(loss, fold * BLOCKS + block)
+        if not running.remaining_folds and not running.running_folds:
+            by_fold = fold_results(self.study.frozen_trial(running.trial.number))
+            loss = float(np.mean([result.losses for result in by_fold.values()]))
+            return self._end(running, loss, TrialState.COMPLETE)
+        # The current defaults are the baseline, which must be complete however bad it is.
+        if results and running.trial.params != self.study.current and running.trial.should_prune():
+            return self._end(running, None, TrialState.PRUNED)
         return None
 
-    def _end(self, one: _Open, value: float | None, state: TrialState) -> FrozenTrial:
-        del self.open[one.trial.number]
-        one.left.clear()
-        one.trial.set_user_attr("seal", _seal(self.study.frozen(one.trial.number)))
-        self.study.tell(one.trial.number, value, state)
-        return self.study.frozen(one.trial.number)
+    def _end(self, running: _RunningTrial, value: float | None, state: TrialState) -> FrozenTrial:
+        number = running.trial.number
+        del self.running[number]
+        running.remaining_folds.clear()
+        running.trial.set_user_attr("checksum", _checksum(self.study.frozen_trial(number)))
+        self.study.tell(number, value, state)
+        return self.study.frozen_trial(number)
 
-    def take_over(self) -> bool:
-        """Give back what drivers left behind that are gone; whether there was any."""
+    def requeue_orphans(self) -> bool:
+        """Requeue the trials of drivers that are gone; return whether there were any."""
         running = [trial for trial in self.study.trials if trial.state == TrialState.RUNNING]
-        orphans = [trial for trial in running if trial.number not in self.open and not self._is_held(trial)]
+        orphans = [trial for trial in running if trial.number not in self.running and not self._is_leased(trial)]
         for trial in orphans:
-            self.study.give_back(trial)
+            self.study.requeue(trial)
         return bool(orphans)
 
-    def _is_held(self, trial: FrozenTrial) -> bool:
-        """Whether the driver of another's running trial may still be there."""
+    def _is_leased(self, trial: FrozenTrial) -> bool:
+        """Whether the driver of another process's trial may still be alive."""
         lease, now = trial.user_attrs.get("lease"), time.monotonic()
         if lease and lease["host"] == HOST and not psutil.pid_exists(lease["pid"]):
             return False
-        if lease and abs(lease["until"] - time.time()) > SKEW:
-            return False  # it ran out long ago, or the clock that gave it has been set back since
-        # Whose clock is right nobody knows: by ours, one that is not renewed for as long as it was given has run out.
-        known, since = self.seen.get(trial.number, (lease, now))
+        if lease and abs(lease["until"] - time.time()) > MAX_CLOCK_SKEW:
+            return False  # it expired long ago, or the clock that set it has been set back since
+        # Clocks of machines differ, so a lease expires if our clock sees no renewal for its duration.
+        known, since = self.leases.get(trial.number, (lease, now))
         since = since if known == lease else now
-        self.seen[trial.number] = lease, since
-        return now - since < (LEASE if lease else SIGNING)
+        self.leases[trial.number] = lease, since
+        return now - since < (LEASE_SECONDS if lease else UNLEASED_SECONDS)
 
     def _renew(self) -> None:
-        while not self.ended.wait(LEASE / 4):
-            for one in list(self.open.values()):
-                with suppress(UpdateFinishedTrialError, StorageInternalError):  # the driver meets a storage that fails
-                    one.trial.set_user_attr("lease", _lease())
+        while not self.stopped.wait(LEASE_SECONDS / 4):
+            for running in list(self.running.values()):
+                # The driver's own thread reports a storage that fails.
+                with suppress(UpdateFinishedTrialError, StorageInternalError):
+                    running.trial.set_user_attr("lease", _new_lease())
 
 
-def _seal(trial: FrozenTrial) -> str:
-    """A checksum of what a trial tried and found, since databases keep none."""
-    return hashlib.sha256(json.dumps([trial.params, _folds_of(trial)], sort_keys=True).encode()).hexdigest()
+def _checksum(trial: FrozenTrial) -> str:
+    """SHA-256 of a trial's hyperparameters and results, since databases do not detect changed bytes."""
+    return hashlib.sha256(json.dumps([trial.params, _fold_attrs(trial)], sort_keys=True).encode()).hexdigest()
 
 
 def _is_damaged(trial: FrozenTrial) -> bool:
-    """Whether it does not say any more what it said when it ended."""
-    if not trial.state.is_finished() or "seal" not in trial.user_attrs:
+    """Whether a finished trial differs from what was stored when it ended."""
+    if not trial.state.is_finished() or "checksum" not in trial.user_attrs:
         return False
-    if trial.user_attrs["seal"] != _seal(trial):
+    if trial.user_attrs["checksum"] != _checksum(trial):
         return True
-    by_fold = evidence_of(trial).values()
-    return trial.state == TrialState.COMPLETE and trial.value != float(np.mean([one.losses for one in by_fold]))
+    results = fold_results(trial).values()
+    return trial.state == TrialState.COMPLETE and trial.value != float(np.mean([result.losses for result in results]))
 
 
-def _is_given_back(trial: FrozenTrial) -> bool:
-    """Whether its driver was gone, and another trial took its settings."""
-    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("given back"))
+def _is_requeued(trial: FrozenTrial) -> bool:
+    """Whether the trial ended because another replaces it."""
+    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get("requeued"))
 
 
-def _chosen(trial: FrozenTrial) -> Settings:
-    """The settings that it was to try, all of them even where its driver died before it had asked for each."""
+def _requested_params(trial: FrozenTrial) -> Hyperparameters:
+    """The enqueued hyperparameters, which are complete even if the driver died before it suggested them all."""
     return trial.system_attrs.get("fixed_params", trial.params)
 
 
-def _folds_of(trial: FrozenTrial) -> dict[str, Any]:
-    """What is known of it, as the storage has it."""
-    return {name: said for name, said in trial.user_attrs.items() if name.startswith("fold-")}
+def _fold_attrs(trial: FrozenTrial) -> dict[str, Any]:
+    """The user attributes that hold results of folds."""
+    return {name: value for name, value in trial.user_attrs.items() if name.startswith("fold-")}
 
 
-def _lease() -> dict[str, Any]:
-    return {"host": HOST, "pid": os.getpid(), "until": time.time() + LEASE}
+def _new_lease() -> dict[str, Any]:
+    return {"host": HOST, "pid": os.getpid(), "until": time.time() + LEASE_SECONDS}

@@ -1,4 +1,4 @@
-"""What a worker does for a search: a fold of a trial, and the evidence that it brings back."""
+"""The task of a worker in a search: train and evaluate one fold of a trial."""
 
 import math
 import time
@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from competition.crossval.folds import Folds
-from competition.crossval.task import Task, checked, trained
+from competition.crossval.task import Task, check_probabilities, train_member
 from competition.data.dataset import Dataset
-from competition.models.interface import Rows
-from competition.scoring.metrics import hits, row_log_loss
-from competition.scoring.temperature import temperature, tempered
-from competition.workers.base import Say
+from competition.models.interface import RowSubset
+from competition.scoring.metrics import is_correct, row_log_loss
+from competition.scoring.temperature import apply_temperature, fit_temperature
+from competition.workers.base import Emit
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
-BLOCKS = 10  # of a fold's held-out rows, whose losses are compared between trials
+BLOCKS = 10  # of a fold's held-out rows, whose mean losses the pruner compares between trials
 
 
 @dataclass(frozen=True)
-class Examination:
-    """Teach a trial's settings by a share of the rows of all folds but one."""
+class TrialFold:
+    """A fold of a trial, to be trained on a share of the rows of all other folds."""
 
     task: Task
     trial: int
@@ -31,18 +31,18 @@ class Examination:
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """The name in messages."""
         return f"{self.task.member.name} trial {self.trial} fold {self.task.fold}"
 
     @property
     def wants_gpu(self) -> bool:
-        """As its task does."""
+        """Whether the model trains faster on a GPU."""
         return self.task.wants_gpu
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What one fold says of some settings."""
+class TrialFoldResult:
+    """Losses and errors on the held-out rows of a fold."""
 
     losses: tuple[float, ...]  # mean log loss of each block of rows, after a cross-fitted temperature
     wrong: int
@@ -50,32 +50,37 @@ class Evidence:
     seconds: float
 
 
-def examine(examination: Examination, say: Say, dataset: Dataset, folds: Folds) -> Evidence:
-    """In a worker: train and predict the held-out rows; test rows are not looked at."""
+def run_trial_fold(trial_fold: TrialFold, emit: Emit, dataset: Dataset, folds: Folds) -> TrialFoldResult:
+    """Train in a worker and score the held-out rows; test rows are not used."""
     start = time.perf_counter()
-    fold = examination.task.fold
-    taught = _share(np.flatnonzero(folds.held_out != fold), dataset.labels, examination.share, fold)
-    model = trained(examination.task, dataset, taught, lambda epoch: say("epoch", (epoch.done, epoch.of)))
+    fold = trial_fold.task.fold
+    training_rows = _stratified_share(np.flatnonzero(folds.held_out != fold), dataset.labels, trial_fold.share, fold)
+    model = train_member(trial_fold.task, dataset, training_rows, lambda epoch: emit((epoch.number, epoch.total)))
     held_out = folds.held_out == fold
     labels = dataset.labels[held_out]
-    said = checked(model.predict_proba(Rows(dataset.images, held_out)))
+    probabilities = check_probabilities(model.predict_proba(RowSubset(dataset.images, held_out)))
     half = np.arange(len(labels)) % 2 == 0
-    cooled = np.empty_like(said, dtype=float)
+    calibrated = np.empty_like(probabilities, dtype=float)
     for rows in (half, ~half):
-        cooled[rows] = tempered(said[rows], temperature(said[~rows], labels[~rows]))
-    losses = [float(block.mean()) for block in np.array_split(row_log_loss(labels, cooled), min(BLOCKS, len(labels)))]
-    wrong = int((1 - hits(labels, said)).sum())
-    return Evidence(tuple(losses), wrong, len(labels), time.perf_counter() - start)
+        calibrated[rows] = apply_temperature(probabilities[rows], fit_temperature(probabilities[~rows], labels[~rows]))
+    losses = [
+        float(block.mean()) for block in np.array_split(row_log_loss(labels, calibrated), min(BLOCKS, len(labels)))
+    ]
+    wrong = int((1 - is_correct(labels, probabilities)).sum())
+    return TrialFoldResult(tuple(losses), wrong, len(labels), time.perf_counter() - start)
 
 
-def _share(rows: np.ndarray, labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """A share of the rows, of each class as much as of the others, and in their order."""
-    mixed = np.random.default_rng(seed).permutation(rows)
-    by_class = [mixed[labels[mixed] == one] for one in np.unique(labels[rows])]
-    return np.sort(np.concatenate([some[: math.ceil(share * len(some))] for some in by_class]))
+def _stratified_share(rows: np.ndarray, labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """A stratified random share of the rows, in ascending order."""
+    shuffled = np.random.default_rng(seed).permutation(rows)
+    by_class = [shuffled[labels[shuffled] == label] for label in np.unique(labels[rows])]
+    return np.sort(np.concatenate([of_class[: math.ceil(share * len(of_class))] for of_class in by_class]))
 
 
-def evidence_of(trial: "FrozenTrial | Trial") -> dict[int, Evidence]:
-    """What is known of a trial, fold by fold."""
-    told = {name.removeprefix("fold-"): said for name, said in trial.user_attrs.items() if name.startswith("fold-")}
-    return {int(fold): Evidence(**said | {"losses": tuple(said["losses"])}) for fold, said in sorted(told.items())}
+def fold_results(trial: "FrozenTrial | Trial") -> dict[int, TrialFoldResult]:
+    """The results of a trial's finished folds, by fold."""
+    attrs = {name.removeprefix("fold-"): value for name, value in trial.user_attrs.items() if name.startswith("fold-")}
+    return {
+        int(fold): TrialFoldResult(**value | {"losses": tuple(value["losses"])})
+        for fold, value in sorted(attrs.items())
+    }

@@ -1,8 +1,8 @@
-"""Whether settings that a search found replace the present ones: a paired test on another split, over all its folds.
+"""Validate hyperparameters from a search: a paired test against the current defaults on another split.
 
-The rows of one fold share one training, so folds, not rows, are what the test counts: their differences hold the noise
-of rows and of training both. Folds in their turn share most of what teaches them, so that their differences scatter
-less than those of trainings on rows of their own would; the variance is corrected for it as Nadeau and Bengio did.
+The rows of a fold share one training, so the test counts folds, not rows: the differences between folds contain the
+variance of both rows and training. The training sets of different folds overlap, which makes their differences vary
+less than those of independent trainings; the variance is corrected for this as proposed by Nadeau and Bengio (2003).
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,77 +10,77 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from competition.models.hyperparameters import Settings
+from competition.models.hyperparameters import Hyperparameters
 from competition.scoring.metrics import Metric
-from competition.tuning.trials import Evidence
+from competition.tuning.trials import TrialFoldResult
 
-NEWS = 0.05  # p-value, shared among all that were ever judged on the split
+ALPHA = 0.05  # significance level, shared among all candidates that were ever validated on the split
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """A finalist against the present settings, on the same folds."""
+class ValidationResult:
+    """A finalist compared with the current defaults on the same folds."""
 
-    settings: Settings
-    trial: int  # of the search that found them
+    hyperparameters: Hyperparameters
+    trial: int  # number of the search's trial that proposed them
     log_loss: float
-    present: float  # log loss
-    difference: float  # of log loss, negative where the finalist is better
+    current_log_loss: float
+    difference: float  # of log loss; negative if the finalist is better
     standard_error: float
     wrong: int
-    present_wrong: int
-    p_value: float  # of being better by chance
-    needed: float  # p-value below which they are adopted
-    p_more_wrong: float  # of having more wrong by chance
+    current_wrong: int
+    p_value: float  # for a lower log loss
+    threshold: float  # p-value below which the finalist is accepted
+    p_more_wrong: float  # p-value for more wrong rows
 
     @property
-    def is_proved(self) -> bool:
-        """Whether the finalist is better beyond noise, and not at the price of more wrong rows beyond noise."""
-        return self.p_value < self.needed and self.p_more_wrong >= NEWS
+    def is_accepted(self) -> bool:
+        """Whether the log loss is significantly lower and the number of wrong rows not significantly higher."""
+        return self.p_value < self.threshold and self.p_more_wrong >= ALPHA
 
 
-def judged(
-    found: Settings,
+def validate(
+    hyperparameters: Hyperparameters,
     trial: int,
-    its: Mapping[int, Evidence],
-    present: Mapping[int, Evidence],
+    finalist: Mapping[int, TrialFoldResult],
+    current: Mapping[int, TrialFoldResult],
     candidates: int,
     metric: Metric,
-) -> Verdict:
-    """What the folds say of a finalist, one of so many candidates; wrong rows count where the metric is of labels."""
-    folds = sorted(present)
-    ours, theirs = (np.array([np.mean(one[fold].losses) for fold in folds]) for one in (its, present))
-    wrong, present_wrong = (np.array([one[fold].wrong for fold in folds]) for one in (its, present))
-    differences = ours - theirs
-    return Verdict(
-        found,
+) -> ValidationResult:
+    """Compare a finalist, one of `candidates`, by fold; wrong rows count unless the metric is of probabilities."""
+    folds = sorted(current)
+    losses, current_losses = (np.array([np.mean(by_fold[i].losses) for i in folds]) for by_fold in (finalist, current))
+    wrong, current_wrong = (np.array([by_fold[i].wrong for i in folds]) for by_fold in (finalist, current))
+    differences = losses - current_losses
+    return ValidationResult(
+        hyperparameters,
         trial,
-        log_loss=float(ours.mean()),
-        present=float(theirs.mean()),
+        log_loss=float(losses.mean()),
+        current_log_loss=float(current_losses.mean()),
         difference=float(differences.mean()),
         standard_error=_standard_error(differences),
         wrong=int(wrong.sum()),
-        present_wrong=int(present_wrong.sum()),
-        p_value=_chance_of_less(differences),
-        needed=NEWS / candidates,
-        p_more_wrong=1.0 if metric.of_labels is False else _chance_of_less(present_wrong - wrong),
+        current_wrong=int(current_wrong.sum()),
+        p_value=_p_value_less(differences),
+        threshold=ALPHA / candidates,
+        p_more_wrong=1.0 if metric.scores_labels is False else _p_value_less(current_wrong - wrong),
     )
 
 
 def _standard_error(differences: np.ndarray) -> float:
-    """Of the folds' mean: what one fold holds out is 1 / (count - 1) of what teaches it."""
+    """Standard error of the mean over folds, each of which tests on 1 / (count - 1) of its training rows."""
     count = len(differences)
     return float(differences.std(ddof=1) * np.sqrt(1 / count + 1 / (count - 1)))
 
 
-def _chance_of_less(differences: np.ndarray) -> float:
-    """How likely chance alone makes the folds' differences as negative as they are; Student's one-sided test."""
+def _p_value_less(differences: np.ndarray) -> float:
+    """p-value of Student's one-sided t-test that the mean is below 0."""
     from scipy.stats import t
 
     error = _standard_error(differences)
     return float(t.cdf(differences.mean() / error, len(differences) - 1)) if error else 1.0
 
 
-def winner(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The best of those that are proved."""
-    return min((one for one in verdicts if one.is_proved), key=lambda one: one.log_loss, default=None)
+def best_validated(results: Sequence[ValidationResult]) -> ValidationResult | None:
+    """The accepted result with the lowest log loss."""
+    return min((result for result in results if result.is_accepted), key=lambda result: result.log_loss, default=None)

@@ -1,1 +1,1 @@
-"""What a person looks at: terminal tables, HTML pages and the demo."""
+"""Presentation of results: terminal tables, HTML pages and the demo."""

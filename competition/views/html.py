@@ -1,4 +1,4 @@
-"""What all pages share: their head, with colours for light and dark, and how parts are put into them."""
+"""HTML templates: a common head with light and dark colours, and images as data URLs."""
 
 import base64
 from io import BytesIO
@@ -10,14 +10,14 @@ import numpy as np
 HEAD = Path(__file__).parent / "head.html"
 
 
-def page(template: Path, title: str, **parts: str) -> str:
-    """The template with its head and parts, which are HTML already."""
+def render_page(template: Path, title: str, **parts: str) -> str:
+    """Fill in a template; `title` and `parts` must be escaped HTML."""
     head = Template(HEAD.read_text(encoding="utf-8")).substitute(title=title)
     return Template(template.read_text(encoding="utf-8")).substitute(head=head, title=title, **parts)
 
 
-def picture(image: np.ndarray) -> str:
-    """An image as a PNG within a data address."""
+def image_data_url(image: np.ndarray) -> str:
+    """Encode an image (height, width, channels) as a PNG data URL."""
     from PIL import Image
 
     buffer = BytesIO()

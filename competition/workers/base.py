@@ -1,4 +1,4 @@
-"""Where tasks run and how they are handed out, whatever the workers are."""
+"""How tasks are scheduled on workers, whether these are local processes or a cluster."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -6,130 +6,126 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
 
-from competition.errors import Problem
+from competition.errors import UserError
+from competition.workers.events import Emitted, Failure, OnEvent, Retried, Started
 
-Say = Callable[..., None]
-Work = Callable[[Any, Say], Any]
-Take = Callable[[Callable[[Any], bool]], Any | None]
+Emit = Callable[[Any], None]  # sends a picklable payload to the driver
+TaskFunction = Callable[[Any, Emit], Any]  # (task, emit) -> result, called in a worker
+Take = Callable[[Callable[[Any], bool]], Any | None]  # returns the next task that fits a worker, or None
 AnyWorker = TypeVar("AnyWorker", bound="Worker")
 
 
-@dataclass(frozen=True)
-class Failure:
-    """Why a task has no result: a line for the terminal, and all that is known."""
-
-    reason: str
-    details: str
-
-
-def succeeded(name: str, outcome: Any) -> Any:
-    """The task's result; where there is none, a Problem that tells why."""
+def result_or_raise(name: str, outcome: Any) -> Any:
+    """Return the result of a task, or raise if the task failed."""
     if isinstance(outcome, Failure):
-        raise Problem(f"{name} failed: {outcome.reason}\n{outcome.details}")
+        raise UserError(f"{name} failed: {outcome.reason}\n{outcome.details}")
     return outcome
 
 
 @dataclass(frozen=True)
-class Death:
-    """A worker ended without an answer; its task may be tried again."""
+class WorkerDied:
+    """Outcome of a task whose worker ended without a result; the task can be retried."""
 
     failure: Failure
 
 
 class Worker(Protocol):
-    """One process that works on one task at a time."""
+    """A process that runs one task at a time."""
 
     def fits(self, task: Any) -> bool:
-        """Whether the task may be done here."""
+        """Whether the worker should run this task."""
 
 
-class Crew(Protocol[AnyWorker]):
-    """Workers that are ready for one kind of work."""
+class Pool(Protocol[AnyWorker]):
+    """Workers that run one function."""
 
     def idle(self) -> list[AnyWorker]:
-        """Those that have nothing to do."""
+        """Return the idle workers."""
 
-    def begin(self, worker: AnyWorker, task: Any) -> None:
-        """Give an idle worker a task."""
+    def submit(self, worker: AnyWorker, task: Any) -> None:
+        """Start a task on an idle worker."""
 
-    def ended(self) -> list[tuple[Any, Any]]:
-        """(task, result or Failure or Death) of what has ended since the last time, or after waiting for a moment."""
+    def wait(self) -> list[tuple[Any, Any]]:
+        """Return (task, result or Failure or WorkerDied) of the tasks that ended; wait a moment if none has."""
 
-    def heard(self) -> Iterable[tuple]:
-        """(task, what was said) since the last time, all that led to what has ended included."""
+    def messages(self) -> Iterable[tuple[Any, Any]]:
+        """Yield (task, payload) emitted since the last call; nothing from an ended task comes later."""
+
+    def close(self) -> None:
+        """Stop all tasks and release the workers."""
 
 
 class Workers(ABC):
-    """Where tasks run; how they are handed out is the same everywhere."""
+    """A place where tasks run; subclasses differ in their pools, not in scheduling."""
 
-    attempts = 2  # a worker can die of its neighbours' hunger for memory, so its task gets a second one
+    max_attempts = 2  # a worker can be killed because others use up the memory, so its task is retried once
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        return  # workers on this machine end with each run
+        return  # local workers end with each run
 
     @property
     @abstractmethod
     def jobs(self) -> int:
-        """How many tasks run at a time."""
+        """Number of tasks that run at a time."""
 
-    def able(self, task: Any) -> int:
-        """How many of them can do such a task."""
+    def capacity(self, task: Any) -> int:
+        """Return how many workers can run such a task."""
         return self.jobs
 
     @abstractmethod
-    def crew(self, work: Work) -> AbstractContextManager[Crew]:
-        """Workers that do work(task, say) for each of their tasks."""
+    def open_pool(self, function: TaskFunction) -> AbstractContextManager[Pool]:
+        """Return a pool whose workers call `function(task, emit)`; it is closed when the block ends."""
 
-    def run(self, work: Work, take: Take, hear: Say) -> Iterator[tuple[Any, Any]]:
+    def run(self, function: TaskFunction, take: Take, on_event: OnEvent) -> Iterator[tuple[Any, Any]]:
         """Yield (task, result or Failure) as tasks finish.
 
-        `take` is asked for the next task whenever a worker is idle, and given what tells whether a task fits that
-        worker. The run ends when nobody works and there is none. `hear` gets (task, what its worker said). Both are
-        called in the driver's thread.
+        Whenever a worker is idle, `take` is called with that worker's `fits` and returns the next task or None. The run
+        ends when no task is running and `take` returns None. `on_event` receives Started, Emitted and Retried. Both
+        are called in the driver's thread.
         """
-        tried: dict[Any, int] = {}
-        again: list[Any] = []
-        with self.crew(work) as crew:
+        attempts: dict[Any, int] = {}  # of the tasks that have not finished
+        retries: list[Any] = []
+        with self.open_pool(function) as pool:
             while True:
-                for worker in crew.idle():
-                    first = next((task for task in again if worker.fits(task)), None)
-                    if first is not None:
-                        again.remove(first)
-                    elif (first := take(worker.fits)) is None:
+                for worker in pool.idle():
+                    task = next((task for task in retries if worker.fits(task)), None)
+                    if task is not None:
+                        retries.remove(task)
+                    elif (task := take(worker.fits)) is None:
                         continue
-                    tried[first] = tried.get(first, 0) + 1
-                    crew.begin(worker, first)
-                    hear(first, "started")
-                if not tried:
+                    attempts[task] = attempts.get(task, 0) + 1
+                    pool.submit(worker, task)
+                    on_event(Started(task))
+                if not attempts:
                     return
-                outcomes = crew.ended()
-                for said in crew.heard():
-                    hear(*said)
+                outcomes = pool.wait()
+                for task, payload in pool.messages():
+                    on_event(Emitted(task, payload))
                 for task, outcome in outcomes:
-                    if isinstance(outcome, Death) and tried[task] < self.attempts:
-                        again.append(task)
-                        hear(task, "again", outcome.failure)
+                    if isinstance(outcome, WorkerDied) and attempts[task] < self.max_attempts:
+                        retries.append(task)
+                        on_event(Retried(task, outcome.failure))
                         continue
-                    del tried[task]
-                    yield task, outcome.failure if isinstance(outcome, Death) else outcome
+                    del attempts[task]
+                    yield task, outcome.failure if isinstance(outcome, WorkerDied) else outcome
 
 
-def in_turn(tasks: Iterable[Any]) -> Take:
-    """The tasks in the order given, each as soon as a worker asks that it fits."""
+def take_in_order(tasks: Iterable[Any]) -> Take:
+    """Return a `take` for a fixed list of tasks; each worker gets the first one that fits."""
     waiting = list(tasks)
 
     def take(fits: Callable[[Any], bool]) -> Any | None:
-        first = next((task for task in waiting if fits(task)), None)
-        if first is not None:
-            waiting.remove(first)
-        return first
+        task = next((task for task in waiting if fits(task)), None)
+        if task is not None:
+            waiting.remove(task)
+        return task
 
     return take
 
 
-def wants_gpu(task: Any) -> bool:
-    """Whether the task says so; most say nothing."""
+def prefers_gpu(task: Any) -> bool:
+    """Whether the task has a true `wants_gpu`."""
     return getattr(task, "wants_gpu", False)

@@ -1,9 +1,9 @@
-"""Where tasks run instead of here: the workers of a Dask scheduler, on any number of machines.
+"""Workers of a Dask scheduler, on any number of machines.
 
-A worker needs this package and nothing else: what is to be done and on which pixels is sent to each once, as files, and
-results come back as predictions. The scheduler needs Dask alone, so that what passes through it is bytes. Each task is
-given to one worker by name, as on one machine; Dask carries it there, tells who comes and who goes, and starts workers
-again that died.
+A worker needs only this package. The function to run and its data sets are sent to each worker once, as files, and
+results come back as predictions. The scheduler needs only Dask, so everything that passes through it is bytes. Each
+task is assigned to a worker by name, as on one machine; Dask transports it, reports which workers join and leave, and
+restarts workers that died.
 """
 
 import hashlib
@@ -31,54 +31,55 @@ from distributed.comm import CommClosedError
 from distributed.diagnostics.plugin import UploadFile
 from tornado.ioloop import IOLoop
 
-from competition.data.dataset import packed
-from competition.errors import Problem
-from competition.models.source import keras_backend, sources
-from competition.workers.base import Death, Failure, Work, Workers, wants_gpu
-from competition.workers.machine import MEMORY
+from competition.data.dataset import pack_dataset
+from competition.errors import UserError
+from competition.models.source import keras_backend, model_digests
+from competition.workers.base import TaskFunction, WorkerDied, Workers, prefers_gpu
+from competition.workers.events import Failure
+from competition.workers.machine import WORKER_MEMORY
 from competition.workers.remote import Packer
 
-PATIENCE = 10.0  # seconds for a scheduler or a worker to answer
-LOOK_AROUND = 0.5  # seconds to wait for something to end, or for somebody to come
-LOOKING = 0.1  # of the time at most; a look at thousands of workers takes a while
-SENT_ALIKE = ("python", "dask", "distributed")  # or what is sent cannot be read
+TIMEOUT = 10.0  # seconds for a scheduler or a worker to answer
+POLL_SECONDS = 0.5  # to wait for a task to end, or for a worker to join
+REFRESH_SHARE = 0.1  # of the time at most, since listing thousands of workers takes a while
+SAME_VERSIONS = ("python", "dask", "distributed")  # in driver and scheduler, or they cannot read each other's messages
 
 
 @dataclass(frozen=True)
-class _ClusterWorker:
-    """A place for one task, with a worker that Dask knows by its address."""
+class _Slot:
+    """A free thread of a Dask worker, which can run one task."""
 
     address: str
     has_gpu: bool
-    among_both: bool  # whether there are workers with a GPU and others
+    is_mixed: bool  # whether some workers have a GPU and others do not
 
     def fits(self, task: Any) -> bool:
-        """Where there are both, networks wait for the GPUs, and the rest leaves them to these."""
-        return not self.among_both or wants_gpu(task) == self.has_gpu
+        """Whether to run the task here: in a mixed cluster networks wait for the GPUs, and nothing else runs there."""
+        return not self.is_mixed or prefers_gpu(task) == self.has_gpu
 
 
 class ClusterWorkers(Workers):
-    """All workers of a scheduler that are like us, or as many as are asked for; they may come and go."""
+    """The compatible workers of a scheduler, up to `jobs` at a time; they may join and leave during a run."""
 
-    attempts = 3
+    max_attempts = 3
 
     def __init__(self, address: str, jobs: int | None = None) -> None:
-        self.address, self._most = address, jobs or sys.maxsize
-        self._unfit: dict[str, str | None] = {}  # address: why it gets no tasks, or None
-        self._fit: dict[str, dict[str, Any]] = {}  # what is told of those that are there and fit
-        self.there: set[str] = set()  # at the last look, fit or not
-        self._processing: dict[str, tuple[str, ...]] = {}  # at the last look: the keys of the tasks of each
-        self._next_look = 0.0
-        self._sent: set[str] = set()
+        self.address, self._max_jobs = address, jobs or sys.maxsize
+        self._rejections: dict[str, str | None] = {}  # by address: why it gets no tasks, or None
+        self._usable: dict[str, dict[str, Any]] = {}  # by address: Dask's description of the worker
+        self.addresses: set[str] = set()  # of all workers at the last refresh
+        self._processing: dict[str, tuple[str, ...]] = {}  # by address: keys of its tasks at the last refresh
+        self._next_refresh = 0.0
+        self._uploaded: set[str] = set()
 
     def __enter__(self) -> Self:
-        """Connect to the scheduler and look who is there."""
-        # What goes wrong is told by us; versions are compared below.
+        """Connect to the scheduler and list its workers."""
+        # We report errors and compare versions ourselves.
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
         with ExitStack() as stack:
-            self.client = stack.enter_context(_connected(self.address))
-            self.look()
+            self.client = stack.enter_context(_connect(self.address))
+            self.refresh()
             self._opened = stack.pop_all()
         return self
 
@@ -87,172 +88,177 @@ class ClusterWorkers(Workers):
 
     @property
     def jobs(self) -> int:
-        """Those that were there at the last look, one at the least, who may yet come."""
-        return max(1, min(self._most, sum(told["nthreads"] for told in self._fit.values())))
+        """Number of tasks that could run at the last refresh; at least 1, since workers may still join."""
+        return max(1, min(self._max_jobs, sum(info["nthreads"] for info in self._usable.values())))
 
     @contextmanager
-    def crew(self, work: Work) -> "Iterator[_ClusterCrew]":
-        """The workers as they come and go, each told what the work is."""
-        crew = _ClusterCrew(self, self._send(work))
-        try:
-            yield crew
-        finally:
-            crew.dismiss()
+    def open_pool(self, function: TaskFunction) -> "Iterator[_ClusterPool]":
+        """Return a pool of the cluster's workers, including those that join later."""
+        with closing(_ClusterPool(self, self._upload_function(function))) as pool:
+            yield pool
 
-    def look(self) -> None:
-        """See who is there, fit to be used, and at work; why others are not fit is told once."""
+    def refresh(self) -> None:
+        """List the workers and their tasks; print once why a worker cannot be used."""
         try:
             if self.client.status != "running":
                 raise CommClosedError
-            if (began := time.monotonic()) < self._next_look:
+            if (start := time.monotonic()) < self._next_refresh:
                 return
-            there = self.client.scheduler_info()["workers"]
+            workers = self.client.scheduler_info()["workers"]
             self._processing = self.client.processing()
-            self._next_look = time.monotonic() + (time.monotonic() - began) * (1 / LOOKING - 1)
-            if new := {address: told for address, told in there.items() if address not in self._unfit}:
-                self._unfit |= self._examined(new)
+            self._next_refresh = time.monotonic() + (time.monotonic() - start) * (1 / REFRESH_SHARE - 1)
+            if new := {address: info for address, info in workers.items() if address not in self._rejections}:
+                self._rejections |= self._check_workers(new)
         except (OSError, TimeoutError):
-            self._raise_gone()
-        self.there = set(there)
-        running = {address: told for address, told in there.items() if told["status"] == "running"}
-        fit = {address: told for address, told in running.items() if not self._unfit[address]}
-        if running and not fit:
-            raise Problem(f"no worker of {self.address} can be used; mend that, and run again")
-        self._fit = fit
+            self._raise_disconnected()
+        self.addresses = set(workers)
+        running = {address: info for address, info in workers.items() if info["status"] == "running"}
+        usable = {address: info for address, info in running.items() if not self._rejections[address]}
+        if running and not usable:
+            raise UserError(f"no worker of {self.address} can be used; fix what is reported above and run again")
+        self._usable = usable
 
-    def idle(self, busy: Counter[str], ours: str) -> list[_ClusterWorker]:
-        """Places where nobody's task is; if there are none and none of ours is at work, one is waited for.
+    def free_slots(self, busy: Counter[str], prefix: str) -> list[_Slot]:
+        """Return the free slots; if there are none and we have no running tasks, wait for one.
 
-        `busy` says how many of our tasks each worker has, `ours` how their keys begin: what the scheduler told of them
-        at the last look is not true any more.
+        `busy` counts our running tasks by worker, and `prefix` is how their keys begin: the scheduler's information
+        about them is outdated.
         """
-        self.look()
-        if not (places := self._places(busy, ours)) and not busy:
-            whom = "workers, all of which are at work for others" if self._fit else "workers"
-            start = f"make worker CLUSTER={self.address}"
-            print(f"waiting for {whom}; more are started by: {start}", file=sys.stderr, flush=True)
-            while not places:
-                time.sleep(LOOK_AROUND)
-                self.look()
-                places = self._places(busy, ours)
-        return places[: max(0, self._most - busy.total())]
+        self.refresh()
+        if not (slots := self._list_slots(busy, prefix)) and not busy:
+            what = "a free worker: all are running tasks of other drivers" if self._usable else "workers"
+            print(
+                f"waiting for {what}; start more with: make worker CLUSTER={self.address}", file=sys.stderr, flush=True
+            )
+            while not slots:
+                time.sleep(POLL_SECONDS)
+                self.refresh()
+                slots = self._list_slots(busy, prefix)
+        return slots[: max(0, self._max_jobs - busy.total())]
 
-    def _places(self, busy: Counter[str], ours: str) -> list[_ClusterWorker]:
-        has_gpu = {address: bool(told["resources"].get("GPU")) for address, told in self._fit.items()}
-        both = len(set(has_gpu.values())) == 2
+    def _list_slots(self, busy: Counter[str], prefix: str) -> list[_Slot]:
+        has_gpu = {address: bool(info["resources"].get("GPU")) for address, info in self._usable.items()}
+        is_mixed = len(set(has_gpu.values())) == 2
         others = Counter(
-            address for address, keys in self._processing.items() for key in keys if not str(key).startswith(ours)
+            address for address, keys in self._processing.items() for key in keys if not str(key).startswith(prefix)
         )
         return [
-            _ClusterWorker(address, has_gpu[address], both)
-            for address, told in self._fit.items()
-            for _ in range(told["nthreads"] - busy[address] - others[address])
+            _Slot(address, has_gpu[address], is_mixed)
+            for address, info in self._usable.items()
+            for _ in range(info["nthreads"] - busy[address] - others[address])
         ]
 
-    def _raise_gone(self) -> NoReturn:
-        raise Problem(
-            f"the scheduler at {self.address} is gone; what is finished is kept: start it and its workers, or leave "
-            "CLUSTER out, and run again"
+    def _raise_disconnected(self) -> NoReturn:
+        raise UserError(
+            f"lost the connection to the scheduler at {self.address}; finished tasks are saved: restart it and its "
+            "workers, or omit CLUSTER, and run again"
         ) from None
 
-    def _examined(self, new: dict[str, dict]) -> dict[str, str | None]:
-        """Why each worker cannot be used, or None."""
-        found: Any = self.client.get_versions(packages=("numpy", "scipy", "scikit-learn", "keras", keras_backend()))
-        ours, scheduler = found["client"]["packages"], found["scheduler"]["packages"]
-        if wrong := _difference({name: ours[name] for name in SENT_ALIKE}, scheduler):
-            raise Problem(f"the scheduler at {self.address} has {wrong}; install what we have, and start it again")
+    def _check_workers(self, new: dict[str, dict]) -> dict[str, str | None]:
+        """Return why each of these workers cannot be used, or None."""
+        packages = ("numpy", "scipy", "scikit-learn", "keras", keras_backend())
+        versions: Any = self.client.get_versions(packages=packages)
+        ours, scheduler = versions["client"]["packages"], versions["scheduler"]["packages"]
+        if mismatch := _version_mismatch({name: ours[name] for name in SAME_VERSIONS}, scheduler):
+            raise UserError(f"the scheduler at {self.address} has {mismatch}; install our version there and restart it")
         reasons: dict[str, str | None] = {}
-        for address, told in new.items():
-            versions = found["workers"].get(address, {}).get("packages", {})
-            reasons[address] = _difference({name: ours[name] for name in versions}, versions) or _shape(told)
-        alike = [address for address, reason in reasons.items() if not reason]
-        answers = self.client.run(_asking_for_sources(), workers=alike, on_error="return") if alike else {}
-        for address, theirs in answers.items():
-            if isinstance(theirs, Exception):
-                reasons[address] = f"no package `competition` ({theirs}); start it with `make worker` in a clone"
-            elif differing := sorted(name for name, digest in sources().items() if theirs.get(name) != digest):
-                reasons[address] = f"another source of {', '.join(differing)}; bring it up to date, and start it again"
+        for address, info in new.items():
+            theirs = versions["workers"].get(address, {}).get("packages", {})
+            mismatch = _version_mismatch({name: ours[name] for name in theirs}, theirs)
+            reasons[address] = mismatch or _missing_memory(info)
+        reasons |= self._check_sources([address for address, reason in reasons.items() if not reason])
         for address, reason in reasons.items():
             if reason:
                 print(f"worker {new[address]['name']} at {address} gets no tasks: it has {reason}", file=sys.stderr)
         return reasons
 
-    def _send(self, work: Work) -> str:
-        """Leave the work with every worker that is there or comes, its data beside it; the name of its file."""
+    def _check_sources(self, addresses: list[str]) -> dict[str, str | None]:
+        """Return which models' sources differ on each worker, or None."""
+        reasons: dict[str, str | None] = dict.fromkeys(addresses)
+        answers = self.client.run(_get_digests(), workers=addresses, on_error="return") if addresses else {}
+        for address, theirs in answers.items():
+            if isinstance(theirs, Exception):
+                reasons[address] = f"no package `competition` ({theirs}); start it with `make worker` in a clone"
+            elif differing := sorted(name for name, digest in model_digests().items() if theirs.get(name) != digest):
+                reasons[address] = f"a different source of {', '.join(differing)}; update its clone and restart it"
+        return reasons
+
+    def _upload_function(self, function: TaskFunction) -> str:
+        """Upload the function and its data sets to all workers, present and future; return the file's name."""
         buffer = io.BytesIO()
         packer = Packer(buffer)
-        packer.dump(work)
+        packer.dump(function)
         for dataset in packer.datasets:
-            self._send_file(f"{dataset.digest}.zip", partial(packed, dataset))
-        name = f"{hashlib.sha256(buffer.getvalue()).hexdigest()}.work"
-        self._send_file(name, buffer.getvalue)
+            self._upload(f"{dataset.digest}.zip", partial(pack_dataset, dataset))
+        name = f"{hashlib.sha256(buffer.getvalue()).hexdigest()}.pickle"
+        self._upload(name, buffer.getvalue)
         return name
 
-    def _send_file(self, name: str, content: Callable[[], bytes]) -> None:
-        """Dask keeps it for workers that come later."""
-        if name in self._sent:
+    def _upload(self, name: str, read_content: Callable[[], bytes]) -> None:
+        """Upload a file to all workers; Dask keeps it for those that join later."""
+        if name in self._uploaded:
             return
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / name
-            path.write_bytes(content())
+            path.write_bytes(read_content())
             plugin = UploadFile(str(path), load=False)
-        plugin.idempotent = True  # another driver may have sent it
+        plugin.idempotent = True  # another driver may have uploaded it
         self.client.register_plugin(plugin, name=name)
-        self._sent.add(name)
+        self._uploaded.add(name)
 
 
-class _ClusterCrew:
-    """The workers of a cluster, while one kind of work is done."""
+class _ClusterPool:
+    """The workers of a cluster, running one function."""
 
-    def __init__(self, workers: ClusterWorkers, work: str) -> None:
-        self._workers, self._client, self._work = workers, workers.client, work
-        self._name = f"competition-{uuid.uuid4()}"  # its topic, and how its tasks' keys begin
+    def __init__(self, workers: ClusterWorkers, function: str) -> None:
+        self._workers, self._client, self._function = workers, workers.client, function
+        self._name = f"competition-{uuid.uuid4()}"  # the topic of its messages and the prefix of its keys
         self._numbers = count()
-        self._busy: dict[str, tuple[Future, str]] = {}  # key: (future, its worker's address)
-        self._tasks: dict[str, Any] = {}  # by key, those that are done included, as words may yet come
-        self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._said: queue.SimpleQueue[tuple[str, tuple]] = queue.SimpleQueue()
-        self._client.subscribe_topic(self._name, lambda event: self._said.put(pickle.loads(event[1])))
+        self._busy: dict[str, tuple[Future, str]] = {}  # key: (future, address of the worker)
+        self._tasks: dict[str, Any] = {}  # by key; ended ones are kept, since their messages may still arrive
+        self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._client.subscribe_topic(self._name, lambda event: self._messages.put(pickle.loads(event[1])))
 
-    def idle(self) -> list[_ClusterWorker]:
-        """Places for a task, newcomers' included."""
-        return self._workers.idle(Counter(address for _, address in self._busy.values()), self._name)
+    def idle(self) -> list[_Slot]:
+        """Return the free slots, including those of workers that joined."""
+        return self._workers.free_slots(Counter(address for _, address in self._busy.values()), self._name)
 
-    def begin(self, worker: _ClusterWorker, task: Any) -> None:
-        """Send it there, and nowhere else."""
+    def submit(self, worker: _Slot, task: Any) -> None:
+        """Start the task on this worker and no other."""
         key = f"{self._name}-{next(self._numbers)}"
-        errand = pickle.dumps((self._work, self._name, key, task))
-        future = self._client.submit(_performing(), errand, key=key, workers=[worker.address], pure=False)
+        request = pickle.dumps((self._function, self._name, key, task))
+        future = self._client.submit(_run_request(), request, key=key, workers=[worker.address], pure=False)
         self._busy[key], self._tasks[key] = (future, worker.address), task
-        future.add_done_callback(lambda done: self._done.put(done.key))
+        future.add_done_callback(lambda done: self._ended.put(done.key))
 
-    def ended(self) -> list[tuple[Any, Any]]:
-        """What has ended; a task whose worker is gone has, too."""
+    def wait(self) -> list[tuple[Any, Any]]:
+        """Return the tasks that ended with their outcomes, including those whose worker left."""
         outcomes = []
         with suppress(queue.Empty):
-            key = self._done.get(timeout=LOOK_AROUND)
+            key = self._ended.get(timeout=POLL_SECONDS)
             while True:
                 if key in self._busy:
-                    outcomes.append((self._tasks[key], self._outcome(self._busy.pop(key)[0])))
-                key = self._done.get_nowait()
+                    outcomes.append((self._tasks[key], self._get_outcome(self._busy.pop(key)[0])))
+                key = self._ended.get_nowait()
         if self._busy:
-            self._workers.look()
+            self._workers.refresh()
             for key, (future, address) in list(self._busy.items()):
-                if address not in self._workers.there:
+                if address not in self._workers.addresses:
                     del self._busy[key]
                     future.release()
-                    outcomes.append((self._tasks[key], Death(Failure(f"its worker at {address} is gone", ""))))
+                    outcomes.append((self._tasks[key], WorkerDied(Failure(f"its worker at {address} is gone", ""))))
         return outcomes
 
-    def heard(self) -> Iterator[tuple]:
-        """What the workers said; it comes the same way as that they are done, and earlier."""
-        while not self._said.empty():
-            key, said = self._said.get()
+    def messages(self) -> Iterator[tuple[Any, Any]]:
+        """Yield (task, payload) emitted since the last call; Dask delivers a task's messages before its result."""
+        while not self._messages.empty():
+            key, payload = self._messages.get()
             if key in self._tasks:
-                yield self._tasks[key], *said
+                yield self._tasks[key], payload
 
-    def dismiss(self) -> None:
-        """Let go of what runs; its workers look whether it is still wanted.
+    def close(self) -> None:
+        """Release the running tasks; their workers notice that nobody waits for them.
 
         Futures are released, not cancelled: the scheduler reports a cancellation to every client, even to one that is
         still connecting and fails if anything but a greeting arrives.
@@ -263,17 +269,18 @@ class _ClusterCrew:
                 for future, _ in self._busy.values():
                     future.release()
 
-    def _outcome(self, future: Future) -> Any:
-        """The result, a Failure, or the Death of who should have told it."""
+    def _get_outcome(self, future: Future) -> Any:
+        """Return the result, a Failure or WorkerDied."""
         try:
-            return future.result(timeout=PATIENCE)
-        except Exception as error:  # of Dask's: what a task raises is a Failure
-            self._workers.look()
-            return Death(Failure(f"its worker gave no answer ({type(error).__name__}: {error})".splitlines()[0], ""))
+            return future.result(timeout=TIMEOUT)
+        except Exception as error:  # from Dask, since what a task raises arrives as a Failure
+            self._workers.refresh()
+            reason = f"its worker gave no answer ({type(error).__name__}: {error})".splitlines()[0]
+            return WorkerDied(Failure(reason, ""))
 
 
 class _Client(Client):
-    """A client that closes itself where it fails to connect; left to the garbage collector, it could stop the program.
+    """A client that closes itself when it fails to connect; left to the garbage collector, it could deadlock.
 
     The collector may run while Dask holds a lock that closing a client waits for.
     """
@@ -281,7 +288,7 @@ class _Client(Client):
     def __init__(self, address: str, loop: IOLoop) -> None:
         try:
             with warnings.catch_warnings(action="ignore"):
-                super().__init__(address, loop=loop, timeout=PATIENCE, set_as_default=False)
+                super().__init__(address, loop=loop, timeout=TIMEOUT, set_as_default=False)
         except BaseException:
             self.close()
             raise
@@ -289,7 +296,7 @@ class _Client(Client):
 
 @contextmanager
 def _event_loop() -> Iterator[IOLoop]:
-    """An event loop that runs in a thread of its own until the block ends."""
+    """Run an event loop in its own thread until the block ends."""
     loop = IOLoop(make_current=False)
     thread = threading.Thread(target=loop.start, name="Dask client", daemon=True)
     thread.start()
@@ -305,53 +312,53 @@ def _event_loop() -> Iterator[IOLoop]:
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[Client]:
-    """A client of the scheduler, closed when the block ends."""
+def _connect(address: str) -> Iterator[Client]:
+    """Connect a client to the scheduler; it is closed when the block ends."""
     with _event_loop() as loop:
         try:
             client = _Client(address, loop)
         except (OSError, TimeoutError, ValueError, AssertionError) as error:
-            remedy = "start one with `make scheduler`, or look whether the address is right"
-            raise Problem(f"no Dask scheduler answers at {address} ({error}); {remedy}") from None
+            remedy = "start one with `make scheduler`, or correct the address"
+            raise UserError(f"no Dask scheduler answers at {address} ({error}); {remedy}") from None
         with closing(client):
             yield client
 
 
-def _difference(ours: dict[str, str], theirs: dict[str, str]) -> str | None:
-    """The first package whose version is another, in words; of Python, the first two numbers have to agree."""
+def _version_mismatch(ours: dict[str, str], theirs: dict[str, str]) -> str | None:
+    """Describe the first package whose version differs, or None; for Python, major and minor version have to agree."""
     for name, version in ours.items():
-        wanted, found = (
-            told and ".".join(told.split(".")[:2]) if name == "python" else told for told in (version, theirs.get(name))
+        expected, actual = (
+            text and ".".join(text.split(".")[:2]) if name == "python" else text for text in (version, theirs.get(name))
         )
-        if wanted != found:
-            return f"{name} {found or 'not at all'}, not {wanted} as here"
+        if expected != actual:
+            return f"{name} {actual}, not {expected} as here" if actual else f"no {name}, which is {expected} here"
     return None
 
 
-def _shape(told: dict[str, Any]) -> str | None:
-    """What is wrong with how a worker was started, in words."""
-    least = MEMORY * told["nthreads"]
-    if told["memory_limit"] and told["memory_limit"] < least:
-        has = f"{told['memory_limit'] / 1e9:.1f} GB"
-        return f"{has} of memory, of which its tasks may take {least / 1e9:.1f}; start fewer on its machine, with JOBS="
+def _missing_memory(info: dict[str, Any]) -> str | None:
+    """Describe a worker's memory limit if its tasks need more, or None."""
+    needed = WORKER_MEMORY * info["nthreads"]
+    if info["memory_limit"] and info["memory_limit"] < needed:
+        limit = f"{info['memory_limit'] / 1e9:.1f} GB"
+        return f"{limit} of memory, but its tasks may need {needed / 1e9:.1f} GB; start fewer workers there, with JOBS="
     return None
 
 
-# What goes through the scheduler names nothing of ours, which it need not have: functions inside of functions are sent
-# as what they do.
-def _asking_for_sources() -> Callable[[], dict[str, str]]:
-    def ask() -> dict[str, str]:
-        from competition.models.source import sources
+# The scheduler does not need this package, so nothing that passes through it may refer to one of its modules: nested
+# functions are pickled by value.
+def _get_digests() -> Callable[[], dict[str, str]]:
+    def get_digests() -> dict[str, str]:
+        from competition.models.source import model_digests
 
-        return sources()
+        return model_digests()
 
-    return ask
+    return get_digests
 
 
-def _performing() -> Callable[[bytes], Any]:
-    def begin(errand: bytes) -> Any:
-        from competition.workers.remote import perform
+def _run_request() -> Callable[[bytes], Any]:
+    def run_request(request: bytes) -> Any:
+        from competition.workers.remote import run_task
 
-        return perform(errand)
+        return run_task(request)
 
-    return begin
+    return run_request

@@ -1,14 +1,14 @@
-"""Where tasks run: worker processes on this machine's cores.
+"""Worker processes on this machine's cores and GPUs.
 
-Each worker is a pool of one process, spawned by joblib's loky with its thread limits set before any library loads: a
-death then names its task and takes no other task along. A worker has one thread, however many workers there are, since
-two workers of one thread train twice as fast as one of two, and results do not depend on the number of workers.
+Each worker is a pool of one process, spawned by joblib's loky with its thread limits set before any library loads. When
+a process dies, its task is therefore known and no other task is lost. Each worker has one thread, because two workers
+of one thread train twice as fast as one worker of two, and because results must not depend on the number of workers.
 
-What a worker found it leaves in a file. Were it sent through loky's pipe, and the worker killed before all of it was,
-the driver would wait for the rest for ever.
+Results are passed through files. If they were sent through loky's pipe and the worker was killed halfway, the driver
+would wait for the rest forever.
 
-Where there are GPUs, each has one worker that nobody else's kernels delay. Tasks that want one go there, and the others
-keep the cores.
+Each GPU has one worker, so that tasks do not share it. Tasks that want a GPU run there; the others run on the remaining
+cores.
 """
 
 import os
@@ -20,7 +20,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,15 +29,16 @@ from typing import Any
 from joblib import cpu_count
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
-from competition.workers.base import Death, Failure, Work, Workers, wants_gpu
-from competition.workers.machine import FRUGAL, ONE_THREAD, usable_gpus
-from competition.workers.messages import Line, be_heard, call, say
+from competition.workers.base import TaskFunction, WorkerDied, Workers, prefers_gpu
+from competition.workers.events import Failure
+from competition.workers.machine import QUIET_LIBRARIES, SINGLE_THREAD, usable_gpus
+from competition.workers.messages import Channel, connect, flush, send
 
-LOOK_AROUND = 0.2  # seconds between looks at what the workers said
+POLL_SECONDS = 0.2  # at most, between two looks at the messages
 
 
 class LocalWorkers(Workers):
-    """One worker for each GPU, and others up to the number asked for, at most one a core that is left to us."""
+    """One worker per GPU, and more up to `jobs`, which is at most the number of available cores."""
 
     def __init__(self, jobs: int | None = None, gpus: Sequence[str] | None = None) -> None:
         self._jobs = min(jobs or cpu_count(), cpu_count())
@@ -45,140 +46,137 @@ class LocalWorkers(Workers):
 
     @property
     def jobs(self) -> int:
-        """As many as were asked for."""
+        """Number of tasks that run at a time."""
         return self._jobs
 
-    def able(self, task: Any) -> int:
-        """Where there are GPUs, those that want one wait for them, and the others share the rest of the cores."""
-        return len(self.gpus) if self.gpus and wants_gpu(task) else self._without_gpu
+    def capacity(self, task: Any) -> int:
+        """Return how many workers can run such a task: those with a GPU or those without."""
+        return len(self.gpus) if self.gpus and prefers_gpu(task) else self._cpu_workers
 
     @property
-    def _without_gpu(self) -> int:
-        """How many have a core and no GPU."""
+    def _cpu_workers(self) -> int:
+        """Number of workers without a GPU."""
         return max(self.jobs - len(self.gpus), 1)
 
     @contextmanager
-    def crew(self, work: Work) -> "Iterator[_LocalCrew]":
-        """Processes that start with their first task and end with the crew."""
-        with Line() as line, tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-            # Loky replaces a worker that has grown by 300 MB since its first task, as networks do; that is welcome.
+    def open_pool(self, function: TaskFunction) -> "Iterator[_LocalPool]":
+        """Return a pool of processes that start with their first task."""
+        with Channel() as channel, tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+            # Loky replaces a worker that has grown by 300 MB since its first task. Networks do, and this frees memory.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-            owners = [*self.gpus, *[None] * self._without_gpu]
+            gpus = [*self.gpus, *[None] * self._cpu_workers]
             workers = [
-                _spawned(line, Path(scratch) / f"{number}", gpu, bool(self.gpus)) for number, gpu in enumerate(owners)
+                _spawn(channel, Path(scratch) / f"{number}", gpu, bool(self.gpus)) for number, gpu in enumerate(gpus)
             ]
-            crew = _LocalCrew(work, line, workers)
-            try:
-                yield crew
-            finally:
-                line.hang_up()
-                for worker in crew.workers:
-                    worker.pool.shutdown(kill_workers=True)
+            with closing(_LocalPool(function, channel, workers)) as pool:
+                yield pool
 
 
 @dataclass(frozen=True)
 class _LocalWorker:
-    """A pool of one process."""
+    """An executor with one process."""
 
-    pool: ProcessPoolExecutor
-    last_words: Path  # what the process wrote to its standard error
+    executor: ProcessPoolExecutor
+    stderr: Path  # what the process wrote to its standard error
     result: Path  # of its latest task
     gpu: str | None  # the only one that it sees
-    among_gpus: bool  # whether any worker has one
+    among_gpus: bool  # whether any worker has a GPU
 
     def fits(self, task: Any) -> bool:
-        """Where there are GPUs, what wants one waits for it, and nothing else delays that."""
-        return not self.among_gpus or wants_gpu(task) == bool(self.gpu)
+        """Whether to run the task here: if any worker has a GPU, tasks that want one wait for it, and only these."""
+        return not self.among_gpus or prefers_gpu(task) == bool(self.gpu)
 
 
-class _LocalCrew:
-    """Processes on this machine."""
+class _LocalPool:
+    """Worker processes on this machine."""
 
-    def __init__(self, work: Work, line: Line, workers: Sequence[_LocalWorker]) -> None:
-        self._work, self._line = work, line
+    def __init__(self, function: TaskFunction, channel: Channel, workers: Sequence[_LocalWorker]) -> None:
+        self._function, self._channel = function, channel
         self._idle = list(workers)
         self._busy: dict[Future, tuple[_LocalWorker, Any]] = {}
 
-    @property
-    def workers(self) -> list[_LocalWorker]:
-        """All, idle or busy."""
-        return [*self._idle, *(worker for worker, _ in self._busy.values())]
-
     def idle(self) -> list[_LocalWorker]:
-        """Those that have nothing to do."""
+        """Return the idle workers."""
         return list(self._idle)
 
-    def begin(self, worker: _LocalWorker, task: Any) -> None:
-        """Give the task to this worker or, should it have died while it was idle, to a fresh one."""
+    def submit(self, worker: _LocalWorker, task: Any) -> None:
+        """Start the task on this worker or, if it died while idle, on its replacement."""
         self._idle.remove(worker)
         try:
-            future = worker.pool.submit(_work, self._work, task, worker.result)
+            future = worker.executor.submit(_run_task, self._function, task, worker.result)
         except TerminatedWorkerError:
-            worker = _replaced(self._line, worker)
-            future = worker.pool.submit(_work, self._work, task, worker.result)
+            worker = _replace(self._channel, worker)
+            future = worker.executor.submit(_run_task, self._function, task, worker.result)
         self._busy[future] = worker, task
 
-    def ended(self) -> list[tuple[Any, Any]]:
-        """What has ended; a dead worker's place is taken by a fresh one."""
+    def wait(self) -> list[tuple[Any, Any]]:
+        """Return the tasks that ended with their outcomes; dead workers are replaced."""
         outcomes: list[tuple[Any, Any]] = []
-        for future in wait(self._busy, LOOK_AROUND, FIRST_COMPLETED).done:
+        for future in wait(self._busy, POLL_SECONDS, FIRST_COMPLETED).done:
             worker, task = self._busy.pop(future)
             try:
-                outcomes.append((task, future.result() or _read(worker.result)))
+                outcomes.append((task, future.result() or _pop_result(worker.result)))
             except TerminatedWorkerError as error:
-                outcomes.append((task, Death(_death(error, worker))))
-                worker = _replaced(self._line, worker)
+                outcomes.append((task, WorkerDied(_describe_death(error, worker))))
+                worker = _replace(self._channel, worker)
             self._idle.append(worker)
         return outcomes
 
-    def heard(self) -> Iterator[tuple]:
-        """What the workers said."""
-        return self._line.heard()
+    def messages(self) -> Iterator[tuple[Any, Any]]:
+        """Yield (task, payload) emitted since the last call."""
+        return self._channel.receive()
+
+    def close(self) -> None:
+        """Stop all processes, busy or idle."""
+        self._channel.stop_workers()
+        for worker in [*self._idle, *(worker for worker, _ in self._busy.values())]:
+            worker.executor.shutdown(kill_workers=True)
 
 
-def _spawned(line: Line, last_words: Path, gpu: str | None, among_gpus: bool) -> _LocalWorker:
-    """A worker whose process starts with its first task."""
-    environment = ONE_THREAD | FRUGAL | {"CUDA_VISIBLE_DEVICES": gpu or "-1"}
-    pool = ProcessPoolExecutor(1, env=environment, initializer=_begin, initargs=(*line.number, str(last_words)))
-    return _LocalWorker(pool, last_words, last_words.with_suffix(".result"), gpu, among_gpus)
+def _spawn(channel: Channel, stderr: Path, gpu: str | None, among_gpus: bool) -> _LocalWorker:
+    """Create a worker whose process starts with its first task."""
+    environment = SINGLE_THREAD | QUIET_LIBRARIES | {"CUDA_VISIBLE_DEVICES": gpu or "-1"}
+    arguments = (*channel.address, str(stderr))
+    executor = ProcessPoolExecutor(1, env=environment, initializer=_initialize_worker, initargs=arguments)
+    return _LocalWorker(executor, stderr, stderr.with_suffix(".result"), gpu, among_gpus)
 
 
-def _replaced(line: Line, worker: _LocalWorker) -> _LocalWorker:
-    """A fresh worker in the place of a dead one."""
-    worker.pool.shutdown(kill_workers=True)
-    return _spawned(line, worker.last_words, worker.gpu, worker.among_gpus)
+def _replace(channel: Channel, worker: _LocalWorker) -> _LocalWorker:
+    """Create a worker in place of a dead one."""
+    worker.executor.shutdown(kill_workers=True)
+    return _spawn(channel, worker.stderr, worker.gpu, worker.among_gpus)
 
 
-def _death(error: TerminatedWorkerError, worker: _LocalWorker) -> Failure:
-    """What can be told of a worker that ended without an answer."""
+def _describe_death(error: TerminatedWorkerError, worker: _LocalWorker) -> Failure:
+    """Return the exit code or signal of a dead worker, and the end of its standard error."""
     codes = re.search(r"\{(.*?)\}", str(error))
-    how = codes[1] if codes else "for no known reason"
-    hint = "; SIGKILL mostly means that the memory ran out: try fewer JOBS" if "SIGKILL" in how else ""
-    words = worker.last_words.read_text(errors="replace") if worker.last_words.exists() else ""
-    return Failure(f"its worker died, {how}{hint}", words[-4000:])
+    code = codes[1] if codes else "for an unknown reason"
+    hint = "; SIGKILL usually means that the memory ran out: try fewer JOBS" if "SIGKILL" in code else ""
+    output = worker.stderr.read_text(errors="replace") if worker.stderr.exists() else ""
+    return Failure(f"its worker died, {code}{hint}", output[-4000:])
 
 
-def _begin(address: Any, key: bytes, last_words: str) -> None:
-    """In the worker, once: leave Ctrl-C to the driver, keep what libraries mutter off the terminal, call the driver."""
+def _initialize_worker(address: Any, key: bytes, stderr: str) -> None:
+    """Ignore Ctrl-C, which the driver handles, redirect standard error to a file and connect to the driver."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(os.open(last_words, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-    call(address, key)
+    os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    connect(address, key)
 
 
-def _work(work: Work, task: Any, result: Path) -> Failure | None:
-    """In the worker: leave the result in a file, or return as a Failure what went wrong, so that a task fails alone."""
+def _run_task(function: TaskFunction, task: Any, result: Path) -> Failure | None:
+    """Run a task in the worker; write its result to a file, or return what it raised as a Failure."""
     try:
-        result.write_bytes(pickle.dumps(work(task, partial(say, task))))
+        result.write_bytes(pickle.dumps(function(task, partial(send, task))))
     except Exception as error:
         return Failure(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
     else:
         return None
     finally:
-        be_heard()
+        flush()
 
 
-def _read(result: Path) -> Any:
-    """What the worker left there, which is then gone."""
-    found = pickle.loads(result.read_bytes())
-    result.unlink()
-    return found
+def _pop_result(path: Path) -> Any:
+    """Load a worker's result and delete the file."""
+    result = pickle.loads(path.read_bytes())
+    path.unlink()
+    return result

@@ -1,6 +1,6 @@
-"""What workers say to their driver while they train, over one connection each.
+"""Messages from workers to their driver while tasks run, over one connection per worker.
 
-It holds them together, too: when it breaks, the driver is gone, and the worker ends.
+The connection also ties their lives together: when it breaks, the driver is gone, and the worker exits.
 """
 
 import contextlib
@@ -12,26 +12,26 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
 from typing import Any, Self
 
-ASKS_WHETHER_HEARD, HEARD, END = "heard?", "heard", "end"
+PING, PONG, STOP = "ping", "pong", "stop"
 
 
-class Line:
+class Channel:
     """The driver's end of the connections to its workers."""
 
     def __enter__(self) -> Self:
         self._key = os.urandom(16)
         self._listener = Listener(authkey=self._key)
         self._address = self._listener.address
-        self._said: queue.SimpleQueue = queue.SimpleQueue()
-        self._callers: list[Connection] = []
+        self._messages: queue.SimpleQueue = queue.SimpleQueue()
+        self._connections: list[Connection] = []
         self._closed = False
         self._readers: list[threading.Thread] = []
-        self._acceptor = threading.Thread(target=self._answer, daemon=True)
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close the connections and end their threads; the workers must have been ended before."""
+        """Close the connections and end their threads; the workers must have ended before."""
         self._closed = True
         # A blocked accept() does not notice that its listener is closed, so it gets a last connection.
         with contextlib.suppress(OSError, EOFError, AuthenticationError):
@@ -40,75 +40,75 @@ class Line:
         self._listener.close()
         for reader in self._readers:
             reader.join()
-        for caller in self._callers:
-            caller.close()
+        for connection in self._connections:
+            connection.close()
 
     @property
-    def number(self) -> tuple[Any, bytes]:
-        """What a worker needs to call."""
+    def address(self) -> tuple[Any, bytes]:
+        """The arguments of `connect`."""
         return self._address, self._key
 
-    def heard(self) -> Iterator[tuple]:
-        """All that was said since the last time."""
-        while not self._said.empty():
-            yield self._said.get()
+    def receive(self) -> Iterator[tuple[Any, Any]]:
+        """Yield the (task, payload) messages that arrived since the last call."""
+        while not self._messages.empty():
+            yield self._messages.get()
 
-    def hang_up(self) -> None:
-        """Tell the workers to end, whatever they do."""
-        for caller in self._callers:
+    def stop_workers(self) -> None:
+        """Tell the workers to exit at once."""
+        for connection in self._connections:
             with contextlib.suppress(OSError):
-                caller.send(END)
+                connection.send(STOP)
 
-    def _answer(self) -> None:
+    def _accept(self) -> None:
         while True:
             try:
-                caller = self._listener.accept()
+                connection = self._listener.accept()
             except (OSError, EOFError, AuthenticationError):
                 if self._closed:
                     return
-                continue  # a caller that died while it called
-            self._callers.append(caller)
+                continue  # a worker that died while it connected
+            self._connections.append(connection)
             if self._closed:
                 return
-            reader = threading.Thread(target=self._listen, args=(caller,), daemon=True)
+            reader = threading.Thread(target=self._read, args=(connection,), daemon=True)
             self._readers.append(reader)
             reader.start()
 
-    def _listen(self, caller: Connection) -> None:
+    def _read(self, connection: Connection) -> None:
         with contextlib.suppress(EOFError, OSError):
             while True:
-                if (said := caller.recv()) == ASKS_WHETHER_HEARD:
-                    caller.send(HEARD)
+                if (message := connection.recv()) == PING:
+                    connection.send(PONG)
                 else:
-                    self._said.put(said)
+                    self._messages.put(message)
 
 
 _to_driver: Connection
-_all_heard = threading.Event()
+_flushed = threading.Event()
 
 
-def call(address: Any, key: bytes) -> None:
-    """In the worker, once: call the driver, and from then on end when it does."""
+def connect(address: Any, key: bytes) -> None:
+    """Connect a worker to its driver, once; from then on the worker exits when the driver does."""
     global _to_driver
     _to_driver = Client(address, authkey=bytes(key))
-    threading.Thread(target=_end_with_driver, daemon=True).start()
+    threading.Thread(target=_exit_with_driver, daemon=True).start()
 
 
-def _end_with_driver() -> None:
-    """Anything but an answer means to end; where reading fails the driver is gone, and what it asked for with it."""
+def _exit_with_driver() -> None:
+    """Exit on anything but a pong; when reading fails, the driver is gone."""
     with contextlib.suppress(EOFError, OSError):
-        while _to_driver.recv() == HEARD:
-            _all_heard.set()
+        while _to_driver.recv() == PONG:
+            _flushed.set()
     os._exit(1)
 
 
-def say(*said: Any) -> None:
-    """In the worker: tell the driver."""
-    _to_driver.send(said)
+def send(task: Any, payload: Any) -> None:
+    """Send a message from the worker to the driver."""
+    _to_driver.send((task, payload))
 
 
-def be_heard() -> None:
-    """In the worker: wait until the driver has everything that was said, so that no result overtakes it."""
-    _all_heard.clear()
-    _to_driver.send(ASKS_WHETHER_HEARD)
-    _all_heard.wait()
+def flush() -> None:
+    """Wait until the driver has received all messages of this worker, so that no result overtakes them."""
+    _flushed.clear()
+    _to_driver.send(PING)
+    _flushed.wait()

@@ -1,4 +1,4 @@
-"""What a cluster's worker does: it performs errands, which are sent to it as bytes."""
+"""The part of a cluster's worker: it runs tasks, which arrive as bytes."""
 
 import io
 import pickle
@@ -12,95 +12,95 @@ from typing import Any
 
 from distributed import Status, get_worker
 
-from competition.data.dataset import Dataset, unpacked
-from competition.workers.base import Crew, Work
+from competition.data.dataset import Dataset, unpack_dataset
+from competition.workers.base import Pool, TaskFunction
 from competition.workers.local import LocalWorkers
 
 
 class Packer(pickle.Pickler):
-    """Leaves data sets out, which travel apart and once."""
+    """Pickler that replaces each data set by its digest, since data sets are sent separately and once."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
         self.datasets: list[Dataset] = []
 
-    def persistent_id(self, thing: Any) -> str | None:
-        """A data set's digest stands in its place."""
-        if not isinstance(thing, Dataset):
+    def persistent_id(self, value: Any) -> str | None:
+        """Return the digest of a data set, None for anything else."""
+        if not isinstance(value, Dataset):
             return None
-        self.datasets.append(thing)
-        return thing.digest
+        self.datasets.append(value)
+        return value.digest
 
 
 class Unpacker(pickle.Unpickler):
-    """Puts in the data sets that lie beside the file."""
+    """Unpickler that loads data sets from the folder of the pickle."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(io.BytesIO(path.read_bytes()))
         self.folder = path.parent
 
     def persistent_load(self, digest: str) -> Dataset:
-        """The data set of this digest."""
-        return unpacked(self.folder / f"{digest}.zip")
+        """Load the data set with this digest."""
+        return unpack_dataset(self.folder / f"{digest}.zip")
 
 
-def perform(errand: bytes) -> Any:
-    """In a worker: the result, a Failure or a Death, of a process of its own, which is as those of a single machine.
+def run_task(request: bytes) -> Any:
+    """Run a task in a child process of this Dask worker; return its result, a Failure or WorkerDied.
 
-    In the worker's own process nothing could be promised: Dask's threads draw from the random numbers of Python that
-    Keras draws from.
+    The Dask worker's own process would not be reproducible: Dask's threads draw from Python's global random numbers,
+    which Keras uses, too.
     """
     worker = get_worker()
-    name, topic, key, task = pickle.loads(errand)
+    function, topic, key, task = pickle.loads(request)
 
-    def is_wanted() -> bool:
-        is_ending = worker.status in (Status.closing, Status.closed)
-        return not is_ending and worker.state.tasks[key].state == "executing"
+    def is_cancelled() -> bool:
+        is_closing = worker.status in (Status.closing, Status.closed)
+        return is_closing or worker.state.tasks[key].state != "executing"
 
-    def pass_on(crew: Crew) -> None:
-        for _, *said in crew.heard():
-            worker.log_event(topic, pickle.dumps((key, said)))
+    def forward_messages(pool: Pool) -> None:
+        for _, payload in pool.messages():
+            worker.log_event(topic, pickle.dumps((key, payload)))
 
-    with _crew_of_one(Path(worker.local_directory) / name) as crew:
-        crew.begin(crew.idle()[0], task)
-        while not (outcomes := crew.ended()):
-            pass_on(crew)
-            if not is_wanted():
-                raise InterruptedError("nobody waits for it any more")
-        pass_on(crew)
+    with _single_process(Path(worker.local_directory) / function) as pool:
+        pool.submit(pool.idle()[0], task)
+        while not (outcomes := pool.wait()):
+            forward_messages(pool)
+            if is_cancelled():
+                raise InterruptedError("the driver no longer waits for this task")
+        forward_messages(pool)
     ((_, outcome),) = outcomes
     return outcome
 
 
-_kept: dict[Path, list[tuple[ExitStack, Crew]]] = {}
-_opening = Lock()
+_idle_pools: dict[Path, list[tuple[ExitStack, Pool]]] = {}  # by the file of their function
+_load_lock = Lock()
 
 
 @contextmanager
-def _crew_of_one(work: Path) -> Iterator[Crew]:
-    """A process that is ready for this work, kept for the next task of it; where something goes wrong it ends."""
-    for other in _kept.keys() - {work}:
-        for stack, _ in _kept.pop(other):
+def _single_process(function: Path) -> Iterator[Pool]:
+    """Return a pool of one process for this function; it is reused for the next task unless an error occurs."""
+    for other in _idle_pools.keys() - {function}:
+        for stack, _ in _idle_pools.pop(other):
             stack.close()
-    if kept := _kept.get(work):
-        stack, crew = kept.pop()
+    if pools := _idle_pools.get(function):
+        stack, pool = pools.pop()
     else:
-        current_process().daemon = False  # a daemon, as Dask's nannies make their workers, may start no processes
+        current_process().daemon = False  # Dask's nannies make their workers daemons, which may not start processes
         stack = ExitStack()
-        crew = stack.enter_context(LocalWorkers(1).crew(_opened(work)))
+        pool = stack.enter_context(LocalWorkers(1).open_pool(_load_function(function)))
     try:
-        yield crew
+        yield pool
     except BaseException:
         stack.close()
         raise
-    _kept.setdefault(work, []).append((stack, crew))
+    _idle_pools.setdefault(function, []).append((stack, pool))
 
 
-def _opened(work: Path) -> Work:
-    with _opening:  # two threads of a worker may come at once
-        return _unpacked(work)
+def _load_function(path: Path) -> TaskFunction:
+    with _load_lock:  # two threads of a worker may load it at once
+        return _load_cached(path)
 
 
 @cache
-def _unpacked(work: Path) -> Work:
-    return Unpacker(work).load()
+def _load_cached(path: Path) -> TaskFunction:
+    return Unpacker(path).load()

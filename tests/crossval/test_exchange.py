@@ -2,77 +2,79 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from competition.crossval.exchange import read, write
-from competition.crossval.folds import frozen
+from competition.crossval.exchange import read_predictions, write_predictions
+from competition.crossval.folds import load_or_make_folds
 from competition.crossval.predictions import Predictions
-from competition.crossval.run import unfinished
+from competition.crossval.run import pending_tasks
 from competition.crossval.store import Store
 from competition.ensemble.blend import blend
-from competition.errors import Problem
+from competition.errors import UserError
 from competition.models.member import Member
 
 
 @pytest.fixture
 def store(dataset, tmp_path):
-    return Store(tmp_path / "folds", dataset, frozen(dataset, tmp_path / "folds", 2, 0))
+    return Store(tmp_path / "folds", dataset, load_or_make_folds(dataset, tmp_path / "folds", 2, 0))
 
 
 @pytest.fixture
 def files(store, tmp_path):
-    """What another toolkit, given our split, would hand over."""
+    """Predictions that another toolkit made with our split, and their files."""
     random = np.random.default_rng(0)
     oof, test = random.dirichlet(np.ones(10), 600), random.dirichlet(np.ones(10), (2, 200))
     ours = Predictions("theirs", oof.astype(np.float32), test.astype(np.float32), 1.0, "")
-    return ours, *write(ours, store.dataset, store.folds, tmp_path)
+    return ours, *write_predictions(ours, store.dataset, store.folds, tmp_path)
 
 
-def test_what_is_exported_comes_back_as_a_member(store, files):
+def test_exported_predictions_can_be_imported_as_a_member(store, files):
     ours, oof, test = files
-    member = Member.named("@theirs")
-    store.take_in(member, list(read(oof, test, None, store.dataset, store.folds)))
-    back = store.predictions(member)
-    assert back.complete and not unfinished(store, [member])
-    assert np.allclose(back.oof, ours.oof, atol=1e-6) and np.allclose(back.test, ours.test.mean(axis=0), atol=1e-6)
-    blended = blend([back], store.dataset.labels, store.folds.held_out, "mean")
+    member = Member.parse("@theirs")
+    store.import_predictions(member, list(read_predictions(oof, test, None, store.dataset, store.folds)))
+    imported = store.predictions(member)
+    assert imported.complete and not pending_tasks(store, [member])
+    assert np.allclose(imported.oof, ours.oof, atol=1e-6) and np.allclose(
+        imported.test, ours.test.mean(axis=0), atol=1e-6
+    )
+    blended = blend([imported], store.dataset.labels, store.folds.held_out, "mean")
     assert np.allclose(blended.test, ours.test.mean(axis=0), atol=1e-6)
 
 
-def test_arrays_come_with_their_split(store, files, tmp_path):
+def test_arrays_need_their_split(store, files, tmp_path):
     ours, _, test = files
     np.save(tmp_path / "oof.npy", ours.oof)
     split = store.folder / store.folds.name / "split.csv"
-    (first, _), _ = read(tmp_path / "oof.npy", test, split, store.dataset, store.folds)
+    (first, _), _ = read_predictions(tmp_path / "oof.npy", test, split, store.dataset, store.folds)
     assert np.allclose(first, ours.oof[store.folds.held_out == 0], atol=1e-6)
-    with pytest.raises(Problem, match="does not say which fold held out which row; add --split"):
-        list(read(tmp_path / "oof.npy", test, None, store.dataset, store.folds))
+    with pytest.raises(UserError, match="has no folds; add --split"):
+        list(read_predictions(tmp_path / "oof.npy", test, None, store.dataset, store.folds))
     np.save(tmp_path / "few.npy", ours.oof[1:])
-    with pytest.raises(Problem, match=r"has the shape \(599, 10\); asked for is \(600, 10\)"):
-        list(read(tmp_path / "few.npy", test, split, store.dataset, store.folds))
+    with pytest.raises(UserError, match=r"has shape \(599, 10\); expected \(600, 10\)"):
+        list(read_predictions(tmp_path / "few.npy", test, split, store.dataset, store.folds))
 
 
-def test_arrays_that_could_run_code_are_refused(store, files, tmp_path):
+def test_pickled_arrays_are_rejected(store, files, tmp_path):
     _, _, test = files
     np.save(tmp_path / "oof.npy", np.array([print], dtype=object))
-    with pytest.raises(Problem, match=r"is no array of numbers .*allow_pickle=False"):
-        list(read(tmp_path / "oof.npy", test, None, store.dataset, store.folds))
+    with pytest.raises(UserError, match=r"is not an array of numbers .*allow_pickle=False"):
+        list(read_predictions(tmp_path / "oof.npy", test, None, store.dataset, store.folds))
 
 
-def test_other_predictions_of_the_same_name_have_another_fingerprint(store, files):
+def test_importing_other_predictions_changes_the_fingerprint(store, files):
     _, oof, test = files
-    member = Member.named("@theirs")
-    given = list(read(oof, test, None, store.dataset, store.folds))
-    store.take_in(member, given)
+    member = Member.parse("@theirs")
+    predictions = list(read_predictions(oof, test, None, store.dataset, store.folds))
+    store.import_predictions(member, predictions)
     before = store.fingerprint(member)
-    store.take_in(member, [(held_out[:, ::-1], of_test) for held_out, of_test in given])
+    store.import_predictions(member, [(held_out[:, ::-1], test) for held_out, test in predictions])
     assert store.fingerprint(member) != before
 
 
-def permuted(table):
+def swap_rows(table):
     table.iloc[[0, 1]] = table.iloc[[1, 0]]
     return table
 
 
-def valued(row, column, value):
+def set_value(row, column, value):
     def change(table):
         table[column] = table[column].astype(object)
         table.loc[row, column] = value
@@ -84,42 +86,44 @@ def valued(row, column, value):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (permuted, "row 1 has the id 2 where 1 is due: is it in another order"),
-        (lambda table: table.iloc[1:], "has 599 rows; 600 are asked for"),
-        (lambda table: table.drop(columns="7"), "lacks the column 7"),
-        (lambda table: table.assign(fold=1 - table["fold"]), "was made with another split: it holds row 1 out in fold"),
-        (valued(4, "3", "high"), "row 5 has a value that is no number"),
-        (valued(4, "3", -0.2), "row 5 has a negative probability"),
-        (valued(4, "3", 2.0), "row 5 does not sum to 1"),
-        (valued(4, "fold", None), "row 5 has no fold"),
+        (swap_rows, "row 1: expected id 1, found 2; keep the order"),
+        (lambda table: table.iloc[1:], "has 599 rows; expected 600"),
+        (lambda table: table.drop(columns="7"), "has no column 7"),
+        (lambda table: table.assign(fold=1 - table["fold"]), "was made with another split: row 1 is in fold"),
+        (set_value(4, "3", "high"), "row 5: expected numbers"),
+        (set_value(4, "3", -0.2), "row 5: expected probabilities, found a negative one"),
+        (set_value(4, "3", 2.0), "row 5: expected a sum of 1"),
+        (set_value(4, "fold", None), "row 5: expected a fold number"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_its_place(change, message, store, files):
+def test_invalid_files_are_rejected_with_the_row(change, message, store, files):
     _, oof, test = files
     change(pd.read_csv(oof)).to_csv(oof, index=False)
-    with pytest.raises(Problem, match=message):
-        list(read(oof, test, None, store.dataset, store.folds))
+    with pytest.raises(UserError, match=message):
+        list(read_predictions(oof, test, None, store.dataset, store.folds))
 
 
-def test_an_import_that_is_killed_does_not_mix_two_predictors(store, files, monkeypatch):
+def test_an_interrupted_import_does_not_mix_predictions(store, files, monkeypatch):
     _, oof, test = files
-    member, given = Member.named("@theirs"), list(read(oof, test, None, store.dataset, store.folds))
-    store.take_in(member, given)
+    member, predictions = Member.parse("@theirs"), list(read_predictions(oof, test, None, store.dataset, store.folds))
+    store.import_predictions(member, predictions)
     write, calls = store._write, []
 
-    def killed(*what):
-        calls.append(what)
+    def write_once(*arguments):
+        calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        write(*what)
+        write(*arguments)
 
-    monkeypatch.setattr(Store, "_write", staticmethod(killed))
+    monkeypatch.setattr(Store, "_write", staticmethod(write_once))
     with pytest.raises(KeyboardInterrupt):
-        store.take_in(member, [(held_out[:, ::-1], said) for held_out, said in given])
-    with pytest.raises(Problem, match="@theirs is not imported"):
-        unfinished(store, [member])
+        store.import_predictions(member, [(held_out[:, ::-1], test) for held_out, test in predictions])
+    with pytest.raises(UserError, match="@theirs is not imported"):
+        pending_tasks(store, [member])
 
 
-def test_a_member_that_is_not_imported_is_told_with_the_command(store):
-    with pytest.raises(Problem, match="@theirs is not imported for 2-folds-seed-0; run `python -m competition import"):
-        unfinished(store, [Member.named("@theirs")])
+def test_a_missing_import_is_reported_with_the_command(store):
+    with pytest.raises(
+        UserError, match="@theirs is not imported for 2-folds-seed-0; run `python -m competition import"
+    ):
+        pending_tasks(store, [Member.parse("@theirs")])

@@ -5,19 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from competition.crossval.curves import Point
-from competition.crossval.folds import split
+from competition.crossval.curves import CurvePoint
+from competition.crossval.folds import make_folds
 from competition.crossval.provenance import fingerprint, ingredients
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult
 from competition.models.member import Member
 
-MEMBER = Member.named("knn")
+MEMBER = Member.parse("knn")
 
 
 @pytest.fixture
 def store(dataset, tmp_path) -> Store:
-    return Store(tmp_path, dataset, split(dataset, 3, 0))
+    return Store(tmp_path, dataset, make_folds(dataset, 3, 0))
 
 
 def result(store, fold, seed=0) -> FoldResult:
@@ -28,32 +28,32 @@ def result(store, fold, seed=0) -> FoldResult:
     return FoldResult(held_out, test, 1.5, b"model", ".skops", made_of)
 
 
-def test_what_is_saved_comes_back_in_dataset_order(store):
+def test_saved_predictions_are_loaded_in_dataset_order(store):
     results = [result(store, fold) for fold in range(3)]
     for fold in (2, 0, 1):
         store.save(MEMBER, fold, results[fold])
-    kept = store.predictions(MEMBER)
+    saved = store.predictions(MEMBER)
     for fold in range(3):
-        assert np.allclose(kept.oof[store.folds.held_out == fold], results[fold].held_out)
-        assert np.allclose(kept.test[fold], results[fold].test)
-    assert kept.seconds == 4.5 and kept.fingerprint == fingerprint(result(store, 0).made_of)
+        assert np.allclose(saved.oof[store.folds.held_out == fold], results[fold].held_out)
+        assert np.allclose(saved.test[fold], results[fold].test)
+    assert saved.seconds == 4.5 and saved.fingerprint == fingerprint(result(store, 0).ingredients)
 
 
-def test_how_a_training_went_is_kept_beside_its_time(store):
-    curve = [Point(epoch, 2, 0.5 / epoch, 100.0, 2**30, 0.9, 0.3, 0.8, 0.4) for epoch in (1, 2)]
+def test_the_training_curve_is_saved_with_the_seconds(store):
+    curve = [CurvePoint(epoch, 2, 0.5 / epoch, 100.0, 2**30, 0.9, 0.3, 0.8, 0.4) for epoch in (1, 2)]
     store.save(MEMBER, 0, result(store, 0), curve)
     store.save(MEMBER, 1, result(store, 1))
     assert store.curve(MEMBER, 0) == curve and store.curve(MEMBER, 1) == [] == store.curve(MEMBER, 2)
 
 
-def test_rows_that_nothing_has_predicted_are_nan(store):
+def test_rows_without_a_prediction_are_nan(store):
     store.save(MEMBER, 1, result(store, 1))
-    kept = store.predictions(MEMBER)
-    assert (np.isfinite(kept.oof).all(axis=1) == (store.folds.held_out == 1)).all()
-    assert np.isnan(kept.test[0]).all() and np.isfinite(kept.test[1]).all()
+    saved = store.predictions(MEMBER)
+    assert (np.isfinite(saved.oof).all(axis=1) == (store.folds.held_out == 1)).all()
+    assert np.isnan(saved.test[0]).all() and np.isfinite(saved.test[1]).all()
 
 
-def test_equal_results_are_equal_bytes(store, tmp_path):
+def test_equal_results_are_written_as_equal_bytes(store, tmp_path):
     path = tmp_path / store.folds.name / "knn" / "fold-0.npz"
     store.save(MEMBER, 0, result(store, 0))
     first = path.read_bytes()
@@ -61,46 +61,50 @@ def test_equal_results_are_equal_bytes(store, tmp_path):
     assert path.read_bytes() == first
 
 
-def test_a_finished_fold_is_finished_and_others_are_not(store):
+def test_only_unfinished_folds_have_to_be_trained(store):
     store.save(MEMBER, 0, result(store, 0))
-    assert store.changed(MEMBER, 0) is None
-    assert store.changed(MEMBER, 1) == "not trained yet"
-    assert store.changed(Member.named("knn.1"), 0) == "not trained yet"
+    assert store.reason_to_train(MEMBER, 0) is None
+    assert store.reason_to_train(MEMBER, 1) == "not trained yet"
+    assert store.reason_to_train(Member.parse("knn.1"), 0) == "not trained yet"
 
 
-def test_other_ingredients_are_named_and_never_mixed_in(store, dataset):
+def test_predictions_of_other_ingredients_are_reported_and_not_used(store, dataset):
     store.save(MEMBER, 0, result(store, 0))
-    other_recipe = replace(MEMBER, recipe=replace(MEMBER.recipe, neighbours=3))
-    assert store.changed(other_recipe, 0) == "made with another recipe"
+    other_recipe = replace(MEMBER, recipe=replace(MEMBER.recipe, n_neighbors=3))
+    assert store.reason_to_train(other_recipe, 0) == "made with another recipe"
     elsewhere = replace(store, dataset=replace(dataset, digest="another"))
-    assert elsewhere.changed(MEMBER, 0) == "made with another data"
+    assert elsewhere.reason_to_train(MEMBER, 0) == "made with another data"
     assert np.isnan(elsewhere.predictions(MEMBER).oof).all()
-    assert store.changed(replace(MEMBER, seed=7), 0) == "made with another seed"
+    assert store.reason_to_train(replace(MEMBER, seed=7), 0) == "made with another seed"
 
 
-def test_predictions_that_could_run_code_are_not_read(store, tmp_path):
+def test_pickled_objects_are_not_loaded(store, tmp_path):
     store.save(MEMBER, 0, result(store, 0))
     path = tmp_path / store.folds.name / "knn" / "fold-0.npz"
     np.savez(path, held_out=np.array([print], dtype=object), test=np.zeros(1), made_of="{}", checksum="")
-    assert "allow_pickle=False" in store.changed(MEMBER, 0)
+    assert "allow_pickle=False" in store.reason_to_train(MEMBER, 0)
 
 
-def test_a_damaged_file_is_noticed(store, tmp_path):
+def test_a_damaged_file_is_detected(store, tmp_path):
     path = tmp_path / store.folds.name / "knn" / "fold-0.npz"
     store.save(MEMBER, 0, result(store, 0))
     whole = path.read_bytes()
-    for position in range(200, len(whole), len(whole) // 40):
-        flipped = bytearray(whole)
-        flipped[position] ^= 16
-        path.write_bytes(bytes(flipped))
-        assert "is damaged" in store.changed(MEMBER, 0)
+    saved = result(store, 0)
+    for array in (saved.held_out, saved.test):
+        content = array.astype(np.float32).tobytes()
+        start = whole.index(content)
+        for position in range(start, start + len(content), len(content) // 20):
+            flipped = bytearray(whole)
+            flipped[position] ^= 16
+            path.write_bytes(bytes(flipped))
+            assert "is damaged" in store.reason_to_train(MEMBER, 0)
     for size in (0, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
-        assert "is damaged" in store.changed(MEMBER, 0)
+        assert "is damaged" in store.reason_to_train(MEMBER, 0)
 
 
 @given(seed=st.integers(0, 2**32 - 1), position=st.floats(0, 1, exclude_max=True), flipped=st.integers(1, 255))
-def test_no_flipped_byte_is_ever_read_as_a_prediction(seed, position, flipped, store, tmp_path):
+def test_a_flipped_byte_never_changes_a_prediction(seed, position, flipped, store, tmp_path):
     path = tmp_path / store.folds.name / "knn" / "fold-0.npz"
     store.save(MEMBER, 0, result(store, 0, seed))
     saved = store.predictions(MEMBER)
@@ -110,8 +114,8 @@ def test_no_flipped_byte_is_ever_read_as_a_prediction(seed, position, flipped, s
     whole = bytearray(path.read_bytes())
     whole[int(position * len(whole))] ^= flipped
     path.write_bytes(whole)
-    if store.changed(MEMBER, 0) is None:  # the byte was one of the archive's own, such as a date
-        again = store.predictions(MEMBER)
-        assert (again.oof[rows] == saved.oof[rows]).all() and (again.test[0] == saved.test[0]).all()
+    if store.reason_to_train(MEMBER, 0) is None:  # the byte was metadata of the archive, such as a date
+        reloaded = store.predictions(MEMBER)
+        assert (reloaded.oof[rows] == saved.oof[rows]).all() and (reloaded.test[0] == saved.test[0]).all()
     else:
         assert np.isnan(store.predictions(MEMBER).oof).all()

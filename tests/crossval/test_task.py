@@ -4,73 +4,73 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from competition.crossval.folds import Folds, split
-from competition.crossval.task import Task, checked, perform
+from competition.crossval.folds import Folds, make_folds
+from competition.crossval.task import Task, check_probabilities, train_fold
 from competition.models.member import Member
 
 
-def silent(epoch):
+def ignore_epoch(epoch):
     pass
 
 
 def test_a_task_predicts_the_held_out_and_the_test_rows(dataset):
-    folds = split(dataset, 4, 0)
-    result = perform(Task(Member.named("knn"), 2), dataset, folds, silent)
+    folds = make_folds(dataset, 4, 0)
+    result = train_fold(Task(Member.parse("knn"), 2), dataset, folds, ignore_epoch)
     assert result.held_out.shape == ((folds.held_out == 2).sum(), 10)
     assert result.test.shape == (len(dataset.test_ids), 10)
     assert result.suffix == ".skops" and len(result.model) > 1_000
 
 
-def test_a_network_leaves_the_images_on_disk(dataset):
-    times, wide = 10, (4, 4)  # as many pixels as would be felt
+def test_training_a_network_does_not_load_all_images_into_memory(dataset):
+    times, wide = 10, (4, 4)  # enough pixels to measure
     images, test_images = (
-        np.kron(those[..., 0], np.ones((1, *wide), np.uint8))[..., None]
-        for those in (np.tile(dataset.images, (times, 1, 1, 1)), dataset.test_images)
+        np.kron(array[..., 0], np.ones((1, *wide), np.uint8))[..., None]
+        for array in (np.tile(dataset.images, (times, 1, 1, 1)), dataset.test_images)
     )
     labels = np.tile(dataset.labels, times)
     large = replace(dataset, images=images, test_images=test_images, labels=labels)
-    member = Member.named("mlp")
+    member = Member.parse("mlp")
     task = Task(replace(member, recipe=replace(member.recipe, epochs=1)), 0)
     folds = Folds(np.arange(len(labels)) % 2, 2, 0, "")
-    perform(task, large, folds, silent)  # what Keras needs anyway
+    train_fold(task, large, folds, ignore_epoch)  # memory that Keras needs once
     tracemalloc.start()
-    perform(task, large, folds, silent)
+    train_fold(task, large, folds, ignore_epoch)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < images.nbytes / 3, (peak, images.nbytes)
 
 
 def test_held_out_labels_change_nothing(dataset):
-    folds = split(dataset, 4, 0)
-    spoiled = dataset.labels.copy()
-    spoiled[folds.held_out == 1] = 0
+    folds = make_folds(dataset, 4, 0)
+    wrong_labels = dataset.labels.copy()
+    wrong_labels[folds.held_out == 1] = 0
     for name in ("knn", "mlp"):
-        task = Task(Member.named(name), 1)
-        honest = perform(task, dataset, folds, silent)
-        blind = perform(task, replace(dataset, labels=spoiled), folds, silent)
-        assert (honest.held_out == blind.held_out).all() and (honest.test == blind.test).all()
+        task = Task(Member.parse(name), 1)
+        expected = train_fold(task, dataset, folds, ignore_epoch)
+        actual = train_fold(task, replace(dataset, labels=wrong_labels), folds, ignore_epoch)
+        assert (expected.held_out == actual.held_out).all() and (expected.test == actual.test).all()
 
 
-def test_test_images_change_nothing_but_their_own_predictions(dataset):
-    folds = split(dataset, 4, 0)
-    task = Task(Member.named("mlp"), 0)
+def test_test_images_change_only_their_own_predictions(dataset):
+    folds = make_folds(dataset, 4, 0)
+    task = Task(Member.parse("mlp"), 0)
     fewer = replace(dataset, test_images=dataset.test_images[:50])
-    whole, part = perform(task, dataset, folds, silent), perform(task, fewer, folds, silent)
+    whole, part = train_fold(task, dataset, folds, ignore_epoch), train_fold(task, fewer, folds, ignore_epoch)
     assert (whole.held_out == part.held_out).all()
     assert np.allclose(whole.test[:50], part.test, atol=1e-6)
 
 
-def test_folds_and_seeds_have_streams_of_their_own(dataset):
-    folds = split(dataset, 2, 0)
-    alike = replace(folds, held_out=np.zeros_like(folds.held_out))  # the same rows, another number
-    alike.held_out[folds.held_out == 0] = 1
-    first = perform(Task(Member.named("mlp"), 0), dataset, folds, silent)
-    second = perform(Task(Member.named("mlp"), 1), dataset, alike, silent)
-    third = perform(Task(Member.named("mlp.1"), 0), dataset, folds, silent)
+def test_each_fold_and_seed_has_its_own_random_stream(dataset):
+    folds = make_folds(dataset, 2, 0)
+    swapped = replace(folds, held_out=np.zeros_like(folds.held_out))  # the same rows, other fold numbers
+    swapped.held_out[folds.held_out == 0] = 1
+    first = train_fold(Task(Member.parse("mlp"), 0), dataset, folds, ignore_epoch)
+    second = train_fold(Task(Member.parse("mlp"), 1), dataset, swapped, ignore_epoch)
+    third = train_fold(Task(Member.parse("mlp.1"), 0), dataset, folds, ignore_epoch)
     assert (first.test != second.test).any() and (first.test != third.test).any()
 
 
-@pytest.mark.parametrize("bad", [[0.5, np.nan], [1.5, -0.5], [0.4, 0.4]])
-def test_what_is_no_probability_is_refused(bad):
+@pytest.mark.parametrize("invalid", [[0.5, np.nan], [1.5, -0.5], [0.4, 0.4]])
+def test_invalid_probabilities_are_rejected(invalid):
     with pytest.raises(FloatingPointError, match="not probabilities"):
-        checked(np.array([[0.5, 0.5], bad]))
+        check_probabilities(np.array([[0.5, 0.5], invalid]))

@@ -4,55 +4,56 @@ from dataclasses import asdict
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from competition.crossval.curves import Point
-from competition.crossval.folds import split
+from competition.crossval.curves import CurvePoint, EpochDone
+from competition.crossval.folds import make_folds
 from competition.crossval.store import Store
 from competition.crossval.task import Task
-from competition.crossval.tensorboard import CHARTS, folder_of, logged, write_kept
+from competition.crossval.tensorboard import CHARTS, log_epochs, log_folder, log_saved_curves
 from competition.models.member import Member
+from competition.workers.events import Finished, Started, ignore_event
 
-CURVE = [Point(epoch, 3, 0.5 / epoch, 100.0, 2**30, 0.9, 0.3, 0.8, 0.4) for epoch in (1, 2, 3)]
-TASK = Task(Member.named("mlp"), 1)
+CURVE = [CurvePoint(epoch, 3, 0.5 / epoch, 100.0, 2**30, 0.9, 0.3, 0.8, 0.4) for epoch in (1, 2, 3)]
+TASK = Task(Member.parse("mlp"), 1)
 
 
 @pytest.fixture
 def store(dataset, tmp_path):
-    return Store(tmp_path, dataset, split(dataset, 3, 0))
+    return Store(tmp_path, dataset, make_folds(dataset, 3, 0))
 
 
-def read(folder):
-    """Steps and values of the training loss, as TensorBoard itself reads them, and the names of all charts."""
+def read_log(folder):
+    """Return (step, value) of the loss, as read by TensorBoard, and the names of all charts."""
     log = EventAccumulator(str(folder))
     log.Reload()
-    return [(one.step, one.value) for one in log.Scalars("loss/training")], set(log.Tags()["scalars"])
+    return [(scalar.step, scalar.value) for scalar in log.Scalars("loss/objective")], set(log.Tags()["scalars"])
 
 
-def test_what_is_heard_while_training_is_logged_and_passed_on(tmp_path):
-    heard = []
-    with logged(tmp_path, lambda *said: heard.append(said[1])) as hear:
-        hear(TASK, "started")
+def test_epochs_are_logged_and_events_are_forwarded(tmp_path):
+    events = []
+    with log_epochs(tmp_path, events.append) as on_event:
+        on_event(Started(TASK))
         for point in CURVE[:2]:
-            hear(TASK, "epoch", point)
-    assert heard == ["started", "epoch", "epoch"]
-    assert read(tmp_path / "mlp" / "fold-1") == ([(1, 0.5), (2, 0.25)], set(CHARTS))
+            on_event(EpochDone(TASK, point))
+    assert events == [Started(TASK), *(EpochDone(TASK, point) for point in CURVE[:2])]
+    assert read_log(tmp_path / "mlp" / "fold-1") == ([(1, 0.5), (2, 0.25)], set(CHARTS))
 
 
-def test_a_fold_that_is_trained_again_has_one_log(tmp_path):
-    with logged(tmp_path, lambda *said: None) as hear:
+def test_a_retrained_fold_has_one_log(tmp_path):
+    with log_epochs(tmp_path, ignore_event) as on_event:
         for points in (CURVE[:2], CURVE):
-            hear(TASK, "started")
+            on_event(Started(TASK))
             for point in points:
-                hear(TASK, "epoch", point)
-            hear(TASK, "finished", None)
-    assert [step for step, _ in read(tmp_path / "mlp" / "fold-1")[0]] == [1, 2, 3]
+                on_event(EpochDone(TASK, point))
+            on_event(Finished(TASK, None))
+    assert [step for step, _ in read_log(tmp_path / "mlp" / "fold-1")[0]] == [1, 2, 3]
 
 
-def test_folds_that_were_kept_without_a_log_get_one(store):
+def test_saved_folds_without_a_log_get_one(store):
     for fold in range(2):
         path = store.folder / store.folds.name / "mlp" / f"fold-{fold}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert write_kept(store) == 0
+    assert log_saved_curves(store) == 0
     path.with_suffix(".json").write_text(json.dumps({"seconds": 1.0, "curve": [asdict(point) for point in CURVE]}))
-    assert write_kept(store) == write_kept(store) == 1
-    assert [step for step, _ in read(folder_of(store) / "mlp" / "fold-1")[0]] == [1, 2, 3]
+    assert log_saved_curves(store) == log_saved_curves(store) == 1
+    assert [step for step, _ in read_log(log_folder(store) / "mlp" / "fold-1")[0]] == [1, 2, 3]

@@ -7,65 +7,65 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from competition.data import dataset as data
-from competition.data.dataset import load
-from competition.errors import Problem
+from competition.data import tables
+from competition.data.dataset import load_dataset
+from competition.errors import UserError
 
 
-def test_the_second_read_maps_the_cache_and_changed_files_make_another(own_competition):
-    first = load(own_competition)
+def test_the_cache_is_reused_until_the_files_change(competition_copy):
+    first = load_dataset(competition_copy)
     stamp = (first.cache / "images.npy").stat().st_mtime_ns
-    second = load(own_competition)
+    second = load_dataset(competition_copy)
     assert isinstance(second.images, np.memmap) and (second.cache / "images.npy").stat().st_mtime_ns == stamp
-    train = own_competition / "train.csv"
+    train = competition_copy / "train.csv"
     train.write_text(train.read_text() + train.read_text().splitlines()[-1] + "\n")
-    assert load(own_competition).digest != first.digest
+    assert load_dataset(competition_copy).digest != first.digest
 
 
-def test_a_dataset_travels_as_the_place_of_its_cache(dataset):
-    sent = pickle.dumps(dataset)
-    assert len(sent) < 1_000
-    assert (pickle.loads(sent).images == dataset.images).all()
+def test_a_pickled_dataset_is_only_the_path_of_its_cache(dataset):
+    pickled = pickle.dumps(dataset)
+    assert len(pickled) < 1_000
+    assert (pickle.loads(pickled).images == dataset.images).all()
 
 
-def test_two_processes_may_parse_the_same_files_at_once(own_competition, monkeypatch):
-    read = data.tables.read
+def test_two_processes_can_parse_the_same_files_concurrently(competition_copy, monkeypatch):
+    read_arrays = tables.read_arrays
 
-    def read_slowly(*where):
-        arrays = read(*where)
-        monkeypatch.setattr(data.tables, "read", read)
-        load(own_competition)  # the other process, faster
+    def read_slowly(*arguments):
+        arrays = read_arrays(*arguments)
+        monkeypatch.setattr(tables, "read_arrays", read_arrays)
+        load_dataset(competition_copy)  # another process, which finishes first
         return arrays
 
-    monkeypatch.setattr(data.tables, "read", read_slowly)
-    loaded = load(own_competition)
+    monkeypatch.setattr(tables, "read_arrays", read_slowly)
+    loaded = load_dataset(competition_copy)
     assert [path.name for path in loaded.cache.parent.iterdir()] == [loaded.cache.name]
 
 
-def test_a_cache_that_cannot_be_finished_leaves_nothing(own_competition, monkeypatch):
-    def full(*what, **how):
+def test_a_failed_cache_write_leaves_no_files(competition_copy, monkeypatch):
+    def fail(*arguments, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(data.np, "save", full)
-    with pytest.raises(Problem, match=r"cannot be written \(No space left.*make room"):
-        load(own_competition)
-    assert not list((own_competition / "cache").iterdir())
+    monkeypatch.setattr(np, "save", fail)
+    with pytest.raises(UserError, match=r"cannot write .* \(No space left.*free some space"):
+        load_dataset(competition_copy)
+    assert not list((competition_copy / "cache").iterdir())
 
 
-READING = """
+MEASURE_MEMORY = """
 import resource, sys
 from pathlib import Path
-from competition.data import dataset as data, tables
+from competition.data import dataset, tables
 
-tables.AT_A_TIME = 2**22
+tables.CHUNK_PIXELS = 2**22
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-images = data.load(Path(sys.argv[1])).images
+images = dataset.load_dataset(Path(sys.argv[1])).images
 print(*images.shape, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
 @pytest.mark.slow
-def test_a_competition_need_not_fit_the_memory(tmp_path):
+def test_parsing_needs_less_memory_than_the_table(tmp_path):
     rows, pixels = 8_000, 64 * 64 * 3
     names = ",".join(f"pixel{number}" for number in range(pixels))
     values = ",".join(str(number % 256) for number in range(pixels))
@@ -74,8 +74,8 @@ def test_a_competition_need_not_fit_the_memory(tmp_path):
             table.write(f"{first}{names}\n")
             table.writelines(f"{row % 2},{values}\n" if first else f"{values}\n" for row in range(count))
     pd.DataFrame({"id": range(1, 11), "label": 0}).to_csv(tmp_path / "sample_submission.csv", index=False)
-    done = subprocess.run(
-        [sys.executable, "-c", READING, tmp_path], cwd=ROOT, text=True, capture_output=True, check=True
+    process = subprocess.run(
+        [sys.executable, "-c", MEASURE_MEMORY, tmp_path], cwd=ROOT, text=True, capture_output=True, check=True
     )
-    *shape, grown = map(int, done.stdout.split())
-    assert shape == [rows, 64, 64, 3] and grown < 200  # MB; as a whole the table has 790, the images 98
+    *shape, growth = map(int, process.stdout.split())
+    assert shape == [rows, 64, 64, 3] and growth < 200  # MB; the whole table takes 790, the images 98

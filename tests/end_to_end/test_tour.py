@@ -1,4 +1,4 @@
-"""The notebook runs from its first cell to its last, in a folder that has the package and perhaps the digits."""
+"""The notebook of the tour type-checks, and runs from its first cell to its last."""
 
 import json
 import subprocess
@@ -20,19 +20,19 @@ nbformat.write(notebook, sys.argv[2])
 """
 
 
-def test_the_tour_calls_what_is_there(tmp_path):
+def test_the_tour_type_checks(tmp_path):
     cells = json.loads((ROOT / "docs" / "tour.ipynb").read_text())["cells"]
     code = tmp_path / "tour.py"
     code.write_text("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
     settings = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(ROOT / ".mypy_cache")]
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "mypy", *settings, "--allow-untyped-defs", "--follow-imports", "silent", code],
         cwd=ROOT,
         text=True,
         capture_output=True,
         check=False,
     )
-    assert found.returncode == 0, found.stdout
+    assert result.returncode == 0, result.stdout
 
 
 @pytest.mark.slow
@@ -41,10 +41,10 @@ def test_the_tour_ends_with_a_submission(tmp_path):
     if (ROOT / "data" / "digits" / "sample_submission.csv").exists():
         (tmp_path / "data").symlink_to(ROOT / "data")
     run = [sys.executable, "-c", RUN, ROOT / "docs" / "tour.ipynb", tmp_path / "run.ipynb"]
-    begun = time.monotonic()
-    done = subprocess.run(run, cwd=tmp_path, text=True, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    print(f"the tour took {time.monotonic() - begun:.0f} s")
+    start = time.monotonic()
+    result = subprocess.run(run, cwd=tmp_path, text=True, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+    print(f"the tour took {time.monotonic() - start:.0f} s")
     cells = [cell for cell in json.loads((tmp_path / "run.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     submission = pd.read_csv(tmp_path / "submissions" / "tour.csv")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from competition.crossval.predictions import Predictions
-from competition.ensemble.advice import expected, helps, unlike
+from competition.ensemble.advice import estimate_savings, mean_saving, measure_contributions
 from competition.ensemble.blend import blend
 from competition.models.member import Member
 
@@ -37,7 +37,7 @@ def rows():
 def helped(rows, *members):
     labels, held_out = rows[:2]
     whole = blend(members, labels, held_out, "convex")
-    return {one.member: one for one in helps(members, whole, labels, held_out)}
+    return {one.member: one for one in measure_contributions(members, whole, labels, held_out)}
 
 
 def test_a_member_that_errs_elsewhere_helps_and_a_copy_does_not(rows):
@@ -51,22 +51,27 @@ def test_a_member_that_errs_elsewhere_helps_and_a_copy_does_not(rows):
 def test_a_twin_of_what_varies_from_fold_to_fold_promises_more(rows):
     _, _, still, restless, _ = rows
     found = helped(rows, still, restless)
-    assert found["still"].twin == pytest.approx(0, abs=1e-9) and found["restless"].twin > 0.002
+    assert found["still"].another_seed == pytest.approx(0, abs=1e-9) and found["restless"].another_seed > 0.002
     assert (found["still"].minutes, found["restless"].minutes) == (1, 2)
 
 
 def test_a_candidate_is_expected_to_save_what_its_twin_would_or_what_others_do(rows):
     labels, held_out, still, restless, _ = rows
     members = [replace(still, member="knn"), replace(restless, member="svm")]
-    candidates = [Member.named(name) for name in ("knn.1", "svm.1", "quick", "svm.2", "quick.1")]
-    found = {member.name: value for member, value in expected(members, candidates, labels, held_out).items()}
-    helping = {one.member: one for one in helps(members, blend(members, labels, held_out, "convex"), labels, held_out)}
-    assert found["knn.1"] == pytest.approx(0, abs=1e-9) and found["svm.1"] == found["svm.2"] == helping["svm"].twin
-    assert found["quick"] == unlike(list(helping.values())) > found["svm.1"]
+    candidates = [Member.parse(name) for name in ("knn.1", "svm.1", "quick", "svm.2", "quick.1")]
+    found = {member.name: value for member, value in estimate_savings(members, candidates, labels, held_out).items()}
+    helping = {
+        one.member: one
+        for one in measure_contributions(members, blend(members, labels, held_out, "convex"), labels, held_out)
+    }
+    assert (
+        found["knn.1"] == pytest.approx(0, abs=1e-9) and found["svm.1"] == found["svm.2"] == helping["svm"].another_seed
+    )
+    assert found["quick"] == mean_saving(list(helping.values())) > found["svm.1"]
     assert found["quick.1"] == 0
 
 
 def test_a_first_member_leaves_an_unlike_one_the_most_to_gain(rows):
     labels, held_out, still, _, _ = rows
-    (gain,) = expected([replace(still, member="knn")], [Member.named("svm")], labels, held_out).values()
+    (gain,) = estimate_savings([replace(still, member="knn")], [Member.parse("svm")], labels, held_out).values()
     assert 0 < gain < blend([still], labels, held_out, "convex").log_loss.value

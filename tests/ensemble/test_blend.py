@@ -7,9 +7,9 @@ import pytest
 from conftest import ROOT
 
 from competition.crossval.predictions import Predictions
-from competition.ensemble.blend import blend, require
+from competition.ensemble.blend import blend, check_blender
 from competition.ensemble.blenders import BLENDERS
-from competition.errors import Problem
+from competition.errors import UserError
 from competition.scoring.metrics import accuracy, log_loss
 
 ROWS, CLASSES, FOLDS = 3_000, 4, 5
@@ -140,8 +140,8 @@ def test_of_two_folds_auto_tells_the_score_of_what_it_submits(rows):
 
 
 def test_an_unknown_blender_is_told_with_those_there_are():
-    with pytest.raises(Problem, match="no blender 'median'; choose from auto, mean, geometric"):
-        require("median")
+    with pytest.raises(UserError, match="no blender 'median'; choose from auto, mean, geometric"):
+        check_blender("median")
 
 
 MANY = """

@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 
 from competition.ensemble.blenders import (
     BLENDERS,
-    Mixture,
-    convex,
-    geometric,
-    hill_climbing,
-    mean,
-    stacked,
-    tempered_mean,
+    WeightedMean,
+    fit_convex,
+    fit_geometric_mean,
+    fit_hill_climbing,
+    fit_mean,
+    fit_stacking,
+    fit_tempered_mean,
 )
 from competition.scoring.metrics import log_loss
-from competition.scoring.temperature import tempered
+from competition.scoring.temperature import apply_temperature
 
 ROWS, CLASSES = 20_000, 4
 
@@ -40,38 +40,40 @@ def loss(blender, stack, labels):
 
 def test_means_are_means(labels):
     stack = np.stack([knowing(labels, 1.5, seed) for seed in (1, 2)])
-    assert np.allclose(mean(stack, labels).combine(stack), stack.mean(axis=0))
+    assert np.allclose(fit_mean(stack, labels).combine(stack), stack.mean(axis=0))
     product = np.sqrt(stack[0] * stack[1])
     expected = product / product.sum(axis=1, keepdims=True)
-    assert np.allclose(geometric(stack, labels).combine(stack), expected, atol=1e-4)
+    assert np.allclose(fit_geometric_mean(stack, labels).combine(stack), expected, atol=1e-4)
 
 
 def test_the_tempered_mean_undoes_what_spoiled_a_member(labels):
     good = [knowing(labels, 1.5, seed) for seed in (1, 2)]
-    spoiled = np.stack([tempered(good[0], 4.0), tempered(good[1], 0.5)])
-    assert loss(tempered_mean, spoiled, labels) == pytest.approx(loss(mean, np.stack(good), labels), abs=0.003)
-    assert loss(mean, spoiled, labels) > loss(tempered_mean, spoiled, labels) + 0.02
+    spoiled = np.stack([apply_temperature(good[0], 4.0), apply_temperature(good[1], 0.5)])
+    assert loss(fit_tempered_mean, spoiled, labels) == pytest.approx(loss(fit_mean, np.stack(good), labels), abs=0.003)
+    assert loss(fit_mean, spoiled, labels) > loss(fit_tempered_mean, spoiled, labels) + 0.02
 
 
 def guessing(seed):
     return np.random.default_rng(seed).dirichlet(np.full(CLASSES, 0.3), ROWS)
 
 
-@pytest.mark.parametrize("blender", [convex, hill_climbing])
+@pytest.mark.parametrize("blender", [fit_convex, fit_hill_climbing])
 def test_equals_share_and_guessers_get_nothing(blender, labels):
     stack = np.stack([guessing(9), knowing(labels, 1.5, 1), guessing(8), knowing(labels, 1.5, 2)])
     assert blender(stack, labels).weights == pytest.approx((0, 0.5, 0, 0.5), abs=0.06)
 
 
-@pytest.mark.parametrize(("blender", "within"), [(convex, 1e-5), (hill_climbing, 2e-3)])
+@pytest.mark.parametrize(("blender", "within"), [(fit_convex, 1e-5), (fit_hill_climbing, 2e-3)])
 def test_no_other_weights_have_a_lower_log_loss(blender, within, labels):
-    stack = np.stack([tempered(knowing(labels, skill, seed), 0.7) for skill, seed in ((1.5, 1), (1.2, 2), (0.8, 3))])
+    stack = np.stack(
+        [apply_temperature(knowing(labels, skill, seed), 0.7) for skill, seed in ((1.5, 1), (1.2, 2), (0.8, 3))]
+    )
     found = blender(stack, labels)
     least = log_loss(labels, found.combine(stack)).value
     random = np.random.default_rng(0)
     for _ in range(30):
         weights = np.maximum(found.weights + random.normal(0, 0.05, 3), 0)
-        other = Mixture(weights / weights.sum(), found.temperatures)
+        other = WeightedMean(weights / weights.sum(), found.temperatures)
         assert log_loss(labels, other.combine(stack)).value > least - within
 
 
@@ -80,14 +82,14 @@ def test_the_regression_finds_the_product_of_independent_members(labels):
     # Members that err independently: the true posterior is their product.
     posterior = stack.prod(axis=0) / stack.prod(axis=0).sum(axis=1, keepdims=True)
     best = log_loss(labels, posterior).value
-    assert loss(stacked, stack, labels) == pytest.approx(best, abs=0.004)
-    assert loss(mean, stack, labels) > best + 0.05
+    assert loss(fit_stacking, stack, labels) == pytest.approx(best, abs=0.004)
+    assert loss(fit_mean, stack, labels) > best + 0.05
 
 
 def test_a_class_that_no_row_shows_gets_next_to_nothing(labels):
     stack = np.stack([knowing(labels, 1.5, seed) for seed in (1, 2)])
     some = labels < 3
-    assert stacked(stack[:, some], labels[some]).combine(stack)[:, 3].max() < 1e-3
+    assert fit_stacking(stack[:, some], labels[some]).combine(stack)[:, 3].max() < 1e-3
 
 
 @pytest.mark.parametrize("name", BLENDERS)
@@ -132,7 +134,7 @@ def test_two_classes_can_be_stacked():
     labels = np.random.default_rng(0).integers(0, 2, ROWS)
     stack = np.stack([two(labels, skill, seed) for skill, seed in ((1.5, 1), (1.0, 2))])
     posterior = stack.prod(axis=0) / stack.prod(axis=0).sum(axis=1, keepdims=True)
-    assert loss(stacked, stack, labels) == pytest.approx(log_loss(labels, posterior).value, abs=0.004)
+    assert loss(fit_stacking, stack, labels) == pytest.approx(log_loss(labels, posterior).value, abs=0.004)
 
 
 def two(labels, skill, seed):
@@ -147,6 +149,6 @@ def test_a_mixture_says_nothing_that_no_member_says(name, drawn):
     stack, labels = drawn
     combination = BLENDERS[name](stack, labels)
     pairs = zip(stack, combination.temperatures, strict=True)
-    heard = np.stack([tempered(member, heat) for member, heat in pairs])
+    heard = np.stack([apply_temperature(member, heat) for member, heat in pairs])
     blended = combination.combine(stack)
     assert (blended >= heard.min(axis=0) - 1e-5).all() and (blended <= heard.max(axis=0) + 1e-5).all()

@@ -2,49 +2,59 @@ from dataclasses import replace
 
 import pytest
 
-from competition.crossval.folds import split
+from competition.crossval.folds import make_folds
 from competition.crossval.store import Store
-from competition.data.config import Rules
-from competition.errors import Problem
-from competition.models.hyperparameters import adopt, adopted, path_of, ruled, settings, with_settings
+from competition.data.config import Config
+from competition.errors import UserError
+from competition.models.hyperparameters import (
+    get_hyperparameters,
+    limit_augmentation,
+    replace_hyperparameters,
+    save_tuned,
+    tuned_path,
+    with_tuned,
+)
 from competition.models.member import Member
 
 
-def test_settings_of_parts_stand_behind_a_dot_and_come_back():
-    recipe = Member.named("quick").recipe
-    told = settings(recipe)
-    assert told["warp.shift"] == recipe.warp.shift and told["epochs"] == recipe.epochs
-    assert with_settings(recipe, {"warp.shift": 0.01, "warp.zoom": 0.3, "peak": 0.5}) == replace(
-        recipe, peak=0.5, warp=replace(recipe.warp, shift=0.01, zoom=0.3)
+def test_nested_hyperparameters_have_dotted_names_and_can_be_replaced():
+    recipe = Member.parse("quick").recipe
+    parameters = get_hyperparameters(recipe)
+    assert parameters["augmentation.shift"] == recipe.augmentation.shift and parameters["epochs"] == recipe.epochs
+    changes = {"augmentation.shift": 0.01, "augmentation.zoom": 0.3, "peak_learning_rate": 0.5}
+    assert replace_hyperparameters(recipe, changes) == replace(
+        recipe, peak_learning_rate=0.5, augmentation=replace(recipe.augmentation, shift=0.01, zoom=0.3)
     )
 
 
-def test_adopted_settings_are_every_seeds_and_no_other_recipes(tmp_path):
-    adopt(tmp_path, Member.named("vgg"), {"settings": {"peak": 0.5}, "p_value": 0.01})
-    assert adopted(tmp_path, Member.named("vgg")).recipe.peak == 0.5
-    assert adopted(tmp_path, Member.named("vgg.7")).recipe.peak == 0.5
+def test_tuned_hyperparameters_apply_to_all_seeds_and_to_no_other_recipe(tmp_path):
+    save_tuned(tmp_path, Member.parse("vgg"), {"hyperparameters": {"peak_learning_rate": 0.5}, "p_value": 0.01})
+    assert with_tuned(tmp_path, Member.parse("vgg")).recipe.peak_learning_rate == 0.5
+    assert with_tuned(tmp_path, Member.parse("vgg.7")).recipe.peak_learning_rate == 0.5
     for other in ("vgg:tutorial", "quick", "@theirs"):
-        assert adopted(tmp_path, Member.named(other)) == Member.named(other)
+        assert with_tuned(tmp_path, Member.parse(other)) == Member.parse(other)
 
 
-def test_adopted_settings_change_the_fingerprint(dataset, tmp_path):
-    store = Store(tmp_path, dataset, split(dataset, 2, 0))
-    member = Member.named("knn")
-    adopt(tmp_path, member, {"settings": {"neighbours": 7}})
-    assert store.fingerprint(adopted(tmp_path, member)) != store.fingerprint(member)
+def test_tuned_hyperparameters_change_the_fingerprint(dataset, tmp_path):
+    store = Store(tmp_path, dataset, make_folds(dataset, 2, 0))
+    member = Member.parse("knn")
+    save_tuned(tmp_path, member, {"hyperparameters": {"n_neighbors": 7}})
+    assert store.fingerprint(with_tuned(tmp_path, member)) != store.fingerprint(member)
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"settings": {"colour": 1}}', '{"settings": {"warp.shift": 1}}'])
-def test_a_damaged_file_is_named_with_its_remedy(text, tmp_path):
-    path = path_of(tmp_path, Member.named("knn"))
+@pytest.mark.parametrize(
+    "text", ["", "{}", '{"hyperparameters": {"colour": 1}}', '{"hyperparameters": {"augmentation.shift": 1}}']
+)
+def test_the_error_for_an_invalid_file_names_it_and_the_command_that_fixes_it(text, tmp_path):
+    path = tuned_path(tmp_path, Member.parse("knn"))
     path.parent.mkdir()
     path.write_text(text)
-    with pytest.raises(Problem, match=r"knn\.json .*make tune MODELS=knn"):
-        adopted(tmp_path, Member.named("knn"))
+    with pytest.raises(UserError, match=r"knn\.json .*make tune MODELS=knn"):
+        with_tuned(tmp_path, Member.parse("knn"))
 
 
-def test_rules_limit_how_far_images_are_changed_and_widen_nothing():
-    quick, before = Member.named("quick"), Member.named("quick").recipe.warp
-    after = ruled(quick, Rules(limits={"rotation": 0, "shift": 9.0})).recipe.warp
+def test_limits_reduce_augmentation_but_never_increase_it():
+    quick, before = Member.parse("quick"), Member.parse("quick").recipe.augmentation
+    after = limit_augmentation(quick, Config(limits={"rotation": 0, "shift": 9.0})).recipe.augmentation
     assert after == replace(before, rotation=0)
-    assert ruled(Member.named("mlp"), Rules(limits={"rotation": 0})) == Member.named("mlp")
+    assert limit_augmentation(Member.parse("mlp"), Config(limits={"rotation": 0})) == Member.parse("mlp")

@@ -1,12 +1,12 @@
 import numpy as np
 
-from competition.models.interface import Rows
+from competition.models.interface import RowSubset
 
 
-def test_rows_are_those_of_the_array(dataset):
-    chosen = np.arange(len(dataset.images)) % 3 == 1
-    rows = Rows(dataset.images, chosen)
-    assert rows.shape == dataset.images[chosen].shape and len(rows) == chosen.sum()
-    assert (np.asarray(rows) == dataset.images[chosen]).all() and np.asarray(rows).dtype == np.uint8
-    for which in (slice(5, 9), np.array([7, 2]), 3):
-        assert (rows[which] == dataset.images[chosen][which]).all()
+def test_a_row_subset_equals_the_indexed_array(dataset):
+    selected = np.arange(len(dataset.images)) % 3 == 1
+    rows = RowSubset(dataset.images, selected)
+    assert rows.shape == dataset.images[selected].shape and len(rows) == selected.sum()
+    assert (np.asarray(rows) == dataset.images[selected]).all() and np.asarray(rows).dtype == np.uint8
+    for index in (slice(5, 9), np.array([7, 2]), 3):
+        assert (rows[index] == dataset.images[selected][index]).all()

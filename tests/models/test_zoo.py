@@ -7,98 +7,100 @@ import pytest
 from conftest import ROOT
 from optuna.trial import FixedTrial
 
-from competition.errors import Problem
-from competition.models import registry as models
-from competition.models.classical import spec as classical
-from competition.models.hyperparameters import settings, with_settings
+from competition.errors import UserError
+from competition.models.classical.spec import load_pipeline
+from competition.models.hyperparameters import get_hyperparameters, replace_hyperparameters
 from competition.models.member import Member
+from competition.models.registry import available_models, load_spec
 
-OTHER_SHAPES = ((9, 1, 5), (20, 1, 2), (28, 1, 10), (32, 3, 4), (64, 3, 4), (96, 1, 2))
+SHAPES = ((9, 1, 5), (20, 1, 2), (28, 1, 10), (32, 3, 4), (64, 3, 4), (96, 1, 2))  # (side, channels, classes)
 
 
-def test_the_folder_is_the_registry():
+def test_all_models_are_registered():
     networks = {"mlp", "lenet", "vgg", "strided", "quick", "residual", "plain"}
-    assert networks | {"knn", "svm", "linear"} <= set(models.available())
+    assert networks | {"knn", "svm", "linear"} <= set(available_models())
 
 
-@pytest.mark.parametrize("name", models.available())
+@pytest.mark.parametrize("name", available_models())
 @pytest.mark.parametrize(
     ("side", "channels", "classes"),
-    [(8, 3, 3), *(pytest.param(*each, marks=pytest.mark.slow) for each in OTHER_SHAPES)],
+    [(8, 3, 3), *(pytest.param(*shape, marks=pytest.mark.slow) for shape in SHAPES)],
 )
-def test_every_model_fits_other_shapes_and_keeps_itself(name, side, channels, classes, tmp_path):
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (150, side, side, channels), dtype=np.uint8)
+def test_models_fit_images_of_other_shapes_and_can_be_saved(name, side, channels, classes, tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (150, side, side, channels), dtype=np.uint8)
     labels = np.arange(150) % classes
-    spec = models.load(name)
-    recipe = replace(spec.recipe, epochs=1, least_steps=0) if spec.is_network else spec.recipe
+    spec = load_spec(name)
+    recipe = replace(spec.recipe, epochs=1, min_steps=0) if spec.is_network else spec.recipe
     model = spec.build(recipe, 1, images.shape[1:], classes).fit(images, labels, lambda epoch: None)
     probabilities = model.predict_proba(images)
     assert probabilities.shape == (150, classes) and np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
-    path = tmp_path / f"kept{model.suffix}"
+    path = tmp_path / f"model{model.suffix}"
     model.save(path)
     assert (spec.load(path, classes).predict_proba(images) == probabilities).all()
 
 
-def test_the_model_that_the_guide_adds_works(dataset):
-    source = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "add-a-model.md").read_text(), re.S)
-    example: dict = {}
-    exec(source[1], example)
-    spec = example["SPEC"]
-    model = spec.build(replace(spec.recipe, epochs=1, least_steps=0), 0, dataset.images.shape[1:], 10)
+def test_the_example_model_of_the_guide_works(dataset):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "add-a-model.md").read_text(), re.S)
+    module: dict = {}
+    exec(code[1], module)
+    spec = module["SPEC"]
+    model = spec.build(replace(spec.recipe, epochs=1, min_steps=0), 0, dataset.images.shape[1:], 10)
     model.fit(dataset.images, dataset.labels, lambda epoch: None)
     assert model.predict_proba(dataset.test_images).shape == (len(dataset.test_ids), 10)
 
 
 @pytest.mark.parametrize("name", ["knn", "svm", "linear"])
-def test_the_baselines_know_digits(name, dataset):
-    spec = models.load(name)
+def test_classical_models_classify_digits(name, dataset):
+    spec = load_spec(name)
     model = spec.build(spec.recipe, 0, dataset.images.shape[1:], 10)
     model.fit(dataset.images[:400], dataset.labels[:400], lambda epoch: None)
     assert (model.predict_proba(dataset.images[400:]).argmax(axis=1) == dataset.labels[400:]).mean() > 0.93
 
 
-def test_a_foreign_type_in_a_kept_pipeline_is_refused(tmp_path):
+def test_a_saved_pipeline_with_an_untrusted_type_is_rejected(tmp_path):
     import skops.io
 
-    skops.io.dump({"model": Fraction(1, 2)}, tmp_path / "foreign.skops")
-    with pytest.raises(ValueError, match=r"holds fractions\.Fraction, which is not loaded"):
-        classical.load(tmp_path / "foreign.skops", 2)
+    skops.io.dump({"model": Fraction(1, 2)}, tmp_path / "untrusted.skops")
+    with pytest.raises(ValueError, match=r"contains the untrusted type fractions\.Fraction; it was not loaded"):
+        load_pipeline(tmp_path / "untrusted.skops", 2)
 
 
-def test_a_member_is_a_model_and_a_seed():
-    assert (Member.named("quick").seed, Member.named("quick.3").seed) == (0, 3)
-    assert Member.named("quick.3").model == "quick" and Member.named("quick.3").name == "quick.3"
+def test_a_member_name_is_parsed_into_model_and_seed():
+    assert (Member.parse("quick").seed, Member.parse("quick.3").seed) == (0, 3)
+    assert Member.parse("quick.3").model == "quick" and Member.parse("quick.3").name == "quick.3"
 
 
-def test_a_variant_is_the_same_layers_with_another_recipe():
-    member = Member.named("vgg:tutorial.2")
+def test_a_variant_has_the_same_layers_and_another_recipe():
+    member = Member.parse("vgg:tutorial.2")
     assert (member.model, member.variant, member.seed, member.name) == ("vgg", "tutorial", 2, "vgg:tutorial.2")
-    assert member.recipe.batch == 86 and member.recipe != Member.named("vgg").recipe
-    assert member.spec.build is Member.named("vgg").spec.build
-    with pytest.raises(Problem, match="vgg has no variant 'x'; there are: vgg:tutorial, vgg:rmsprop"):
-        Member.named("vgg:x")
-    with pytest.raises(Problem, match="plain has no variant 'x'; there are: none"):
-        Member.named("plain:x")
+    assert member.recipe.batch_size == 86 and member.recipe != Member.parse("vgg").recipe
+    assert member.spec.build is Member.parse("vgg").spec.build
+    with pytest.raises(UserError, match="unknown variant 'x' of vgg; available: vgg:tutorial, vgg:rmsprop"):
+        Member.parse("vgg:x")
+    with pytest.raises(UserError, match="unknown variant 'x' of plain; available: none"):
+        Member.parse("plain:x")
 
 
 @pytest.mark.parametrize(
     "name", ["quick:", "quick:1", "quick.1:x", "quick.", "quick.x", "../quick", "quick.01", "quick.0", ""]
 )
-def test_what_is_no_member_is_told(name):
-    with pytest.raises(Problem, match="is no member"):
-        Member.named(name)
+def test_invalid_member_names_are_rejected(name):
+    with pytest.raises(UserError, match="invalid member"):
+        Member.parse(name)
 
 
-def test_an_unknown_model_is_told_with_those_there_are():
-    with pytest.raises(Problem, match=r"no model 'resnet'; choose from .*quick.*add competition/models/zoo/resnet\.py"):
-        Member.named("resnet.2")
+def test_the_error_for_an_unknown_model_lists_the_available_ones():
+    with pytest.raises(
+        UserError, match=r"unknown model 'resnet'; choose from .*quick.*add competition/models/zoo/resnet\.py"
+    ):
+        Member.parse("resnet.2")
 
 
-@pytest.mark.parametrize("name", models.available())
-def test_every_model_asks_only_for_settings_that_its_recipe_has(name):
-    member = Member.named(name)
-    present = FixedTrial(settings(member.recipe))
-    member.spec.search(present)
-    assert present.params
-    assert with_settings(member.recipe, present.params) == member.recipe
+@pytest.mark.parametrize("name", available_models())
+def test_search_spaces_contain_only_hyperparameters_of_the_recipe(name):
+    member = Member.parse(name)
+    trial = FixedTrial(get_hyperparameters(member.recipe))
+    member.spec.search_space(trial)
+    assert trial.params
+    assert replace_hyperparameters(member.recipe, trial.params) == member.recipe

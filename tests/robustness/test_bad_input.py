@@ -1,4 +1,4 @@
-"""Whatever lies in a competition's folder is read right or refused in one line; nothing is misread or half-written."""
+"""Unusual files are either read correctly or rejected with a one-line error that locates the problem."""
 
 import gzip
 import io
@@ -17,38 +17,38 @@ from conftest import ROOT
 from sklearn.datasets import load_digits
 
 from competition.cli.app import main
-from competition.data.csv_files import text
-from competition.data.dataset import Dataset, load
+from competition.data.csv_files import read_text
+from competition.data.dataset import Dataset, load_dataset
 from competition.data.practice import write_competition
 from competition.data.sources import FILES
-from competition.submission.format import Sample, check, write
+from competition.submission.format import Sample, read_submission, write_submission
 
 TRAIN, TEST, SAMPLE = FILES
 TRAIN_ROWS, TEST_ROWS, PIXELS = 120, 20, 64
-Damage = Callable[[Path], Path | None]  # of the folder; it gives the new one where that has moved
+Damage = Callable[[Path], Path | None]  # changes the folder; returns its new path if it moves
 PAGE = "<!DOCTYPE html>\n<html><body>Sign in, or register</body></html>\n"
 MARK = b"\xef\xbb\xbf"
 
 
 def small_competition(folder: Path) -> None:
-    """The 8x8 digits as they are, a few of them."""
+    """Write a competition with a few of the 8x8 digits."""
     images, labels = load_digits(return_X_y=True)
     images = (images * 15.9375).astype(np.uint8)
     n, end = TRAIN_ROWS, TRAIN_ROWS + TEST_ROWS
     write_competition(folder, images[:n], labels[:n], images[n:end], labels[n:end])
-    shutil.rmtree(folder / "sealed")
+    shutil.rmtree(folder / "held_back")
 
 
-# What may be done to a competition. Rows and columns count from 0, the header being no row.
+# Ways to change a competition. Rows count from 0 after the header.
 
 
 def content(file: str, edit: Callable[[bytes], bytes]) -> Damage:
-    """Change the bytes of one file."""
+    """Edit the bytes of one file."""
     return lambda folder: (folder / file).write_bytes(edit((folder / file).read_bytes())) and None
 
 
 def everywhere(edit: Callable[[bytes], bytes]) -> Damage:
-    """Change the bytes of all three."""
+    """Edit the bytes of all three files."""
     return together(*(content(file, edit) for file in FILES))
 
 
@@ -65,7 +65,7 @@ def lines(file: str, edit: Callable[[list[str]], list[str]]) -> Damage:
 
 
 def table(file: str, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> Damage:
-    """Change the table, all of it text."""
+    """Edit a table of text."""
 
     def changed(folder: Path) -> None:
         edit(pd.read_csv(folder / file, dtype=str)).to_csv(folder / file, index=False)
@@ -86,7 +86,7 @@ def column(file: str, name: str, edit: Callable[[pd.Series], object]) -> Damage:
 
 
 def order(file: str, edit: Callable[[list[str]], list[str]]) -> Damage:
-    """Put whole columns in another order."""
+    """Reorder the columns."""
     return table(file, lambda old: old[edit(list(old.columns))])
 
 
@@ -95,7 +95,7 @@ def header(file: str, edit: Callable[[str], str]) -> Damage:
 
 
 def ids(file: str, names: object, called: str = "ImageId") -> Damage:
-    """Put an id column in front, or write other ids into it."""
+    """Insert an id column at the front, or replace its ids."""
 
     def named(old: pd.DataFrame) -> pd.DataFrame:
         rest = old.drop(columns="ImageId", errors="ignore")
@@ -108,7 +108,7 @@ def ids(file: str, names: object, called: str = "ImageId") -> Damage:
 def images(train: np.ndarray, labels: np.ndarray, test: np.ndarray) -> Damage:
     def written(folder: Path) -> None:
         write_competition(folder, train, labels, test, np.resize(labels, len(test)))
-        shutil.rmtree(folder / "sealed")
+        shutil.rmtree(folder / "held_back")
 
     return written
 
@@ -136,7 +136,7 @@ def zipped(archive: str, *files: str, inside: str = "") -> Damage:
 
 
 def linked(file: str) -> Damage:
-    """A file that lies elsewhere."""
+    """Move a file and leave a symlink."""
 
     def moved(folder: Path) -> None:
         elsewhere = folder.parent.parent / f"my {file}"
@@ -164,7 +164,7 @@ def dangling(file: str) -> Damage:
     return together(gone(file), lambda folder: (folder / file).symlink_to("nowhere.csv"))
 
 
-def exchanged(one: str, other: str) -> Damage:
+def swap_files(one: str, other: str) -> Damage:
     def swapped(folder: Path) -> None:
         first, second = (folder / one).read_bytes(), (folder / other).read_bytes()
         (folder / one).write_bytes(second)
@@ -178,7 +178,7 @@ def noise(rows: int, pixels: int) -> np.ndarray:
 
 
 def packed_inside(old: bytes) -> bytes:
-    """A zip archive under the name of what it holds."""
+    """A zip archive that contains the file."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as members:
         members.writestr(TRAIN, old)
@@ -205,31 +205,31 @@ def padded(rows: int) -> list[str]:
     return [f"{row:03}" for row in range(rows)]
 
 
-# What has to follow where nothing is to be refused. The answers are labels that follow from the images alone, in the
-# order of the sample: they tell whether images and ids still belong together.
+# Checks for files that must be accepted. The submission's labels are computed from the images alone, so that comparing
+# submissions shows whether images and ids still match.
 
 
-def answers(folder: Path, dataset: Dataset, target: Path) -> dict[str, str]:
+def submit_labels(folder: Path, dataset: Dataset, target: Path) -> dict[str, str]:
     chosen = dataset.test_images.reshape(len(dataset.test_ids), -1).sum(axis=1) % len(dataset.classes)
-    write(np.eye(len(dataset.classes))[chosen], dataset, Sample(folder / SAMPLE), target)
-    check(target, Sample(folder / SAMPLE), dataset.classes)
-    return dict(text(target).itertuples(index=False, name=None))
+    write_submission(np.eye(len(dataset.classes))[chosen], dataset, Sample(folder / SAMPLE), target)
+    read_submission(target, Sample(folder / SAMPLE), dataset.classes)
+    return dict(read_text(target).itertuples(index=False, name=None))
 
 
 def same(dataset: Dataset, good: Dataset) -> bool:
-    """The same rows, under the same names."""
+    """All arrays are equal."""
     fields = ("images", "labels", "classes", "train_ids", "test_ids", "test_images")
     return all(np.array_equal(getattr(dataset, field), getattr(good, field)) for field in fields)
 
 
 def same_images(dataset: Dataset, good: Dataset) -> bool:
-    """The same rows; classes or ids have other names."""
+    """The images are equal; classes or ids may have other names."""
     return all(np.array_equal(getattr(dataset, field), getattr(good, field)) for field in ("images", "test_images"))
 
 
-def brightness(row: int, pixel: int, wanted: int) -> Callable[[Dataset, Dataset], bool]:
+def brightness(row: int, pixel: int, expected: int) -> Callable[[Dataset, Dataset], bool]:
     return lambda dataset, good: (
-        dataset.images[row].ravel()[pixel] == wanted and np.array_equal(dataset.labels, good.labels)
+        dataset.images[row].ravel()[pixel] == expected and np.array_equal(dataset.labels, good.labels)
     )
 
 
@@ -344,12 +344,12 @@ HARMLESS: dict[str, tuple[Damage, Callable[[Dataset, Dataset], bool]]] = {
     "a name that looks like a pattern": (renamed("digits[8]*"), same),
 }
 
-REFUSED: dict[str, tuple[Damage, str]] = {
+REJECTED: dict[str, tuple[Damage, str]] = {
     "UTF-16": (everywhere(lambda old: old.decode().encode("utf-16")), r"train\.csv is not in UTF-8 .* iconv -f UTF-16"),
     "UTF-16 without a mark": (content(TEST, lambda old: old.decode().encode("utf-16-le")), r"test\.csv .* iconv"),
     "Latin-1": (
         together(value(TRAIN, 3, "label", "drei é"), content(TRAIN, lambda old: old.decode("utf-8").encode("latin-1"))),
-        r"train\.csv is not in UTF-8; save it so, such as by: iconv -f WINDOWS-1252",
+        r"train\.csv is not in UTF-8; convert it, for example: iconv -f WINDOWS-1252",
     ),
     "semicolons": (everywhere(lambda old: old.replace(b",", b";")), r"train\.csv is separated by semicolons"),
     "tabs": (
@@ -358,37 +358,85 @@ REFUSED: dict[str, tuple[Damage, str]] = {
     ),
     "thousands separator in a pixel": (
         value(TRAIN, 3, "pixel5", "1,234"),
-        r"row 4 \(line 5\), column pixel5: found 1,234",
+        r"row 4 \(line 5\), column pixel5: expected an integer 0-255, found '1,234",
     ),
     "thousands separator in a label": (
         value(TRAIN, 3, "label", "1,234"),
-        r"row 4 \(line 5\), column label: found 1,234",
+        r"row 4 \(line 5\), column label: expected a label, found '1,234'",
     ),
-    "decimal comma": (value(TRAIN, 3, "pixel5", "17,0"), r"train\.csv: row 4 \(line 5\), column pixel5: found 17,0 "),
-    "text": (value(TRAIN, 6, "pixel2", "abc"), r"train\.csv: row 7 \(line 8\), column pixel2: found abc where a whole"),
-    "escape sequence": (value(TRAIN, 6, "pixel2", "\x1b[2J"), r"row 7 \(line 8\), column pixel2: found  \[2J"),
-    "hexadecimal": (value(TRAIN, 6, "pixel2", "0x1F"), r"row 7 \(line 8\), column pixel2: found 0x1F"),
-    "too bright": (value(TRAIN, 1, "pixel0", "256"), r"row 2 \(line 3\), column pixel0: found 256"),
-    "far too bright": (value(TRAIN, 1, "pixel0", "1" + 30 * "0"), r"row 2 \(line 3\), column pixel0: found 1000"),
-    "negative": (value(TRAIN, 1, "pixel0", "-1"), r"row 2 \(line 3\), column pixel0: found -1"),
-    "fraction": (value(TRAIN, 1, "pixel0", "0.5"), r"row 2 \(line 3\), column pixel0: found 0\.5"),
-    "True": (column(TEST, "pixel7", lambda old: "True"), r"test\.csv: row 1 \(line 2\), column pixel7: found True"),
-    "missing": (value(TEST, 0, "pixel9", ""), r"test\.csv: row 1 \(line 2\), column pixel9: found nothing"),
-    "NaN": (value(TEST, 0, "pixel9", "NaN"), r"test\.csv: row 1 \(line 2\), column pixel9: found NaN"),
-    "infinite": (value(TEST, 0, "pixel9", "inf"), r"test\.csv: row 1 \(line 2\), column pixel9: found inf"),
-    "missing label": (value(TRAIN, 9, "label", ""), r"row 10 \(line 11\), column label: found nothing where a label"),
-    "NA for a label": (value(TRAIN, 9, "label", "NA"), r"row 10 \(line 11\), column label: found NA where a label"),
-    "null for a label": (value(TRAIN, 9, "label", "null"), r"row 10 \(line 11\), column label: found null"),
+    "decimal comma": (
+        value(TRAIN, 3, "pixel5", "17,0"),
+        r"train\.csv: row 4 \(line 5\), column pixel5: expected an integer 0-255, found '17,0'",
+    ),
+    "text": (
+        value(TRAIN, 6, "pixel2", "abc"),
+        r"train\.csv: row 7 \(line 8\), column pixel2: expected an integer 0-255, found 'abc'",
+    ),
+    "escape sequence": (
+        value(TRAIN, 6, "pixel2", "\x1b[2J"),
+        r"row 7 \(line 8\), column pixel2: expected an integer 0-255, found ' \[2J",
+    ),
+    "hexadecimal": (
+        value(TRAIN, 6, "pixel2", "0x1F"),
+        r"row 7 \(line 8\), column pixel2: expected an integer 0-255, found '0x1F",
+    ),
+    "too bright": (
+        value(TRAIN, 1, "pixel0", "256"),
+        r"row 2 \(line 3\), column pixel0: expected an integer 0-255, found '256",
+    ),
+    "far too bright": (
+        value(TRAIN, 1, "pixel0", "1" + 30 * "0"),
+        r"row 2 \(line 3\), column pixel0: expected an integer 0-255, found '1000",
+    ),
+    "negative": (
+        value(TRAIN, 1, "pixel0", "-1"),
+        r"row 2 \(line 3\), column pixel0: expected an integer 0-255, found '-1",
+    ),
+    "fraction": (
+        value(TRAIN, 1, "pixel0", "0.5"),
+        r"row 2 \(line 3\), column pixel0: expected an integer 0-255, found '0\.5",
+    ),
+    "True": (
+        column(TEST, "pixel7", lambda old: "True"),
+        r"test\.csv: row 1 \(line 2\), column pixel7: expected an integer 0-255, found 'True",
+    ),
+    "missing": (
+        value(TEST, 0, "pixel9", ""),
+        r"test\.csv: row 1 \(line 2\), column pixel9: expected an integer 0-255, found nothing",
+    ),
+    "NaN": (
+        value(TEST, 0, "pixel9", "NaN"),
+        r"test\.csv: row 1 \(line 2\), column pixel9: expected an integer 0-255, found 'NaN",
+    ),
+    "infinite": (
+        value(TEST, 0, "pixel9", "inf"),
+        r"test\.csv: row 1 \(line 2\), column pixel9: expected an integer 0-255, found 'inf",
+    ),
+    "missing label": (
+        value(TRAIN, 9, "label", ""),
+        r"row 10 \(line 11\), column label: expected a label, found nothing",
+    ),
+    "NA for a label": (
+        value(TRAIN, 9, "label", "NA"),
+        r"row 10 \(line 11\), column label: expected a label, found 'NA'",
+    ),
+    "null for a label": (
+        value(TRAIN, 9, "label", "null"),
+        r"row 10 \(line 11\), column label: expected a label, found 'null'",
+    ),
     "a label in two spellings": (
         together(column(TRAIN, "label", lambda old: "0" + old), value(TRAIN, 13, "label", "3")),
-        r"row 14 \(line 15\), column label: found 3 where 03, as rows before have it, belongs",
+        r"row 14 \(line 15\), column label: expected '03' as in earlier rows, found '3'",
     ),
     "one class": (column(TRAIN, "label", lambda old: "3"), r"train\.csv: every label in column label is 3"),
     "one row": (lines(TRAIN, lambda old: old[:2]), r"train\.csv: every label in column label is 0"),
-    "1x1": (images(noise(20, 1), np.arange(20) % 2, noise(5, 1)), r"train\.csv has 1 pixel columns; images of 2x2"),
+    "1x1": (
+        images(noise(20, 1), np.arange(20) % 2, noise(5, 1)),
+        r"train\.csv has 1 pixel columns; expected at least 4, for 2x2",
+    ),
     "no square": (
         together(*(table(file, lambda old: old.drop(columns="pixel63")) for file in (TRAIN, TEST))),
-        r"train\.csv has 63 pixel columns, which make no square",
+        r"train\.csv has 63 pixel columns, which fit no square",
     ),
     "a pixel column missing": (
         together(*(table(file, lambda old: old.drop(columns="pixel17")) for file in (TRAIN, TEST))),
@@ -404,15 +452,15 @@ REFUSED: dict[str, tuple[Damage, str]] = {
     ),
     "shuffled pixels in test": (
         order(TEST, shuffled),
-        r"test\.csv: column pixel\d+ stands where train\.csv has pixel0",
+        r"test\.csv: expected column pixel0 as in train\.csv, found pixel\d+",
     ),
     "two pixels exchanged in train": (
         order(TRAIN, lambda names: [*names[:5], names[6], names[5], *names[7:]]),
-        r"test\.csv: column pixel4 stands where train\.csv has pixel5",
+        r"test\.csv: expected column pixel5 as in train\.csv, found pixel4",
     ),
     "pixels in the order of text": (
         together(order(TRAIN, lambda names: [names[0], *sorted(names[1:])]), order(TEST, sorted)),
-        r"train\.csv and test\.csv: column pixel10 stands where pixel2 is due",
+        r"train\.csv and test\.csv: expected column pixel2, found pixel10",
     ),
     "a 40,000th column called otherwise": (
         together(
@@ -421,19 +469,19 @@ REFUSED: dict[str, tuple[Damage, str]] = {
         ),
         r"test\.csv lacks column pixel39999, which train\.csv has",
     ),
-    "no header": (lines(TRAIN, lambda old: old[1:]), r"train\.csv begins with numbers; put a first line"),
-    "no header in the sample": (lines(SAMPLE, lambda old: old[1:]), r"sample_submission\.csv begins with numbers"),
+    "no header": (lines(TRAIN, lambda old: old[1:]), r"train\.csv has no header; add a first line"),
+    "no header in the sample": (lines(SAMPLE, lambda old: old[1:]), r"sample_submission\.csv has no header"),
     "header twice": (
         lines(TRAIN, lambda old: [old[0], *old]),
-        r"train\.csv: row 1 \(line 2\), column pixel0: found pixel0",
+        r"train\.csv: row 1 \(line 2\), column pixel0: expected an integer 0-255, found 'pixel0",
     ),
     "a column twice": (
         together(*(header(file, lambda old: old.replace("pixel6,", "pixel5,")) for file in (TRAIN, TEST))),
-        r"train\.csv has 2 columns called pixel5",
+        r"train\.csv has 2 columns named pixel5",
     ),
     "label twice": (
         lines(TRAIN, lambda old: [f"{line},{line.split(',')[0]}" for line in old]),
-        r"train\.csv has 2 columns called label",
+        r"train\.csv has 2 columns named label",
     ),
     "a saved index": (
         together(*(lines(file, saved_index) for file in FILES)),
@@ -451,9 +499,12 @@ REFUSED: dict[str, tuple[Damage, str]] = {
         lines(TRAIN, lambda old: [old[0], *(f"{line},7" for line in old[1:])]),
         r"train\.csv has rows with more values than its header",
     ),
-    "cut in a row": (content(TRAIN, lambda old: old[:-100]), r"train\.csv: row 120 .* found nothing where a whole"),
+    "cut in a row": (
+        content(TRAIN, lambda old: old[:-100]),
+        r"train\.csv: row 120 .* expected an integer 0-255, found nothing",
+    ),
     "zero bytes at the end": (content(TRAIN, lambda old: old[:-500] + bytes(500)), r"train\.csv: row 118 \(line 119\)"),
-    "zero bytes alone": (content(TRAIN, lambda old: bytes(len(old))), r"train\.csv has bytes of zero"),
+    "zero bytes alone": (content(TRAIN, lambda old: bytes(len(old))), r"train\.csv contains zero bytes"),
     "the end mark of DOS": (content(TRAIN, lambda old: old + b"\x1a"), r"train\.csv: row 121 .* found nothing"),
     "an open quote": (
         content(TRAIN, lambda old: old.replace(b"\n5,", b'\n"5,', 1)),
@@ -461,17 +512,17 @@ REFUSED: dict[str, tuple[Damage, str]] = {
     ),
     "a quote that swallows rows": (
         content(TRAIN, lambda old: old.replace(b"\n5,", b'\n"5,', 2)),
-        r"train\.csv: row 6 \(line 7\), column label: .*is a quote open",
+        r"train\.csv: row 6 \(line 7\), column label: .*close open quotes",
     ),
     "an empty file": (content(TRAIN, lambda old: b""), r"train\.csv is empty"),
     "an empty sample": (content(SAMPLE, lambda old: MARK), r"sample_submission\.csv is empty"),
     "blank lines alone": (content(TEST, lambda old: b"\r\n\r\n"), r"test\.csv is empty"),
-    "a header alone": (lines(TRAIN, lambda old: old[:1]), r"train\.csv has a header and no rows"),
-    "a web page": (content(TRAIN, lambda old: PAGE.encode()), r"train\.csv is a page or message of a server"),
-    "a web page for the sample": (content(SAMPLE, lambda old: PAGE.encode()), r"sample_submission\.csv is a page"),
+    "a header alone": (lines(TRAIN, lambda old: old[:1]), r"train\.csv has a header but no rows"),
+    "a web page": (content(TRAIN, lambda old: PAGE.encode()), r"train\.csv is a web page or a server message"),
+    "a web page for the sample": (content(SAMPLE, lambda old: PAGE.encode()), r"sample_submission\.csv is a web page"),
     "a server's message": (
         content(TEST, lambda old: b'{"code":403,"message":"rules"}'),
-        r"test\.csv is a page or message",
+        r"test\.csv is a web page or",
     ),
     "a pointer to the file": (
         content(TRAIN, lambda old: b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"),
@@ -479,97 +530,103 @@ REFUSED: dict[str, tuple[Damage, str]] = {
     ),
     "a picture": (
         content(TEST, lambda old: b"\x89PNG\r\n\x1a\n" + bytes(64) + noise(64, 64).tobytes()),
-        r"test\.csv has bytes",
+        r"test\.csv contains zero bytes",
     ),
-    "gz under its content's name": (content(TRAIN, gzip.compress), r"is packed; .*: mv (\S+train\.csv) \1\.gz"),
-    "zip under its content's name": (content(TRAIN, packed_inside), r"is packed; .*: mv (\S+train\.csv) \1\.zip"),
+    "gz under its content's name": (content(TRAIN, gzip.compress), r"is compressed; .*: mv (\S+train\.csv) \1\.gz"),
+    "zip under its content's name": (content(TRAIN, packed_inside), r"is compressed; .*: mv (\S+train\.csv) \1\.zip"),
     "a damaged gz": (
         together(gzipped(TRAIN), content(f"{TRAIN}.gz", lambda old: old[:-40])),
-        r"train\.csv\.gz cannot be unpacked: .*; bring it again",
+        r"cannot unpack .*train\.csv\.gz: .*; download it again",
     ),
     "a gz that is none": (
         together(gone(TRAIN), lambda folder: (folder / f"{TRAIN}.gz").write_text(PAGE) and None),
-        r"train\.csv\.gz cannot be unpacked: Not a gzipped file",
+        r"cannot unpack .*train\.csv\.gz: Not a gzipped file",
     ),
     "a damaged zip": (
         together(zipped("all.zip", *FILES), content("all.zip", lambda old: old[:60] + b"\xff\xff\xff" + old[63:])),
-        r"all\.zip cannot be unpacked: .*; bring it again",
+        r"cannot unpack .*all\.zip: .*; download it again",
     ),
     "a zip that is none": (
         together(gone(TRAIN), lambda folder: (folder / "all.zip").write_text(PAGE) and None),
-        r"all\.zip cannot be unpacked: File is not a zip file",
+        r"cannot unpack .*all\.zip: File is not a zip file",
     ),
-    "a zip without the file": (zipped("train.csv.zip", TRAIN, inside="old-"), r"small lacks train\.csv; put it beside"),
+    "a zip without the file": (zipped("train.csv.zip", TRAIN, inside="old-"), r"small lacks train\.csv; add it to"),
     "no label": (
         lines(TRAIN, lambda old: [line.split(",", 1)[1] for line in old]),
         r"train\.csv has the same columns as test",
     ),
     "labels in test": (table(TEST, lambda old: old.assign(label="0")), r"train\.csv has the same columns as test\.csv"),
-    "train and test exchanged": (exchanged(TRAIN, TEST), r"train\.csv lacks the label, .* are the two exchanged"),
+    "train and test exchanged": (swap_files(TRAIN, TEST), r"train\.csv has no label, .* are the files swapped"),
     "test and sample exchanged": (
-        exchanged(TEST, SAMPLE),
-        r"csv has more columns than test\.csv; are the two exchanged",
+        swap_files(TEST, SAMPLE),
+        r"csv has more columns than test\.csv; are the files swapped",
     ),
     "the sample's columns exchanged": (
         order(SAMPLE, lambda names: names[::-1]),
-        r"sample_submission\.csv: its first column",
+        r"sample_submission\.csv: the first column",
     ),
     "a sample of one column": (
         table(SAMPLE, lambda old: old[["ImageId"]]),
-        r"csv has 1 column; an id and a label",
+        r"csv has 1 column; expected an id and a label",
     ),
     "a sample of three columns": (
         table(SAMPLE, lambda old: old.assign(more="0")),
-        r"sample_submission\.csv has 2 columns beside the id, Label, more; one label was expected, or the 10 classes",
+        r"sample_submission\.csv has 2 columns besides the id, Label, more; expected one label, or the 10 classes",
     ),
-    "a short test": (lines(TEST, lambda old: old[:-5]), r"test\.csv has 15 rows and sample_submission\.csv 20; one of"),
+    "a short test": (
+        lines(TEST, lambda old: old[:-5]),
+        r"test\.csv has 15 rows, but sample_submission\.csv has 20; one of",
+    ),
     "a row of test twice": (
         lines(TEST, lambda old: [*old, old[-1]]),
-        r"test\.csv has 21 rows and sample_submission\.csv 20",
+        r"test\.csv has 21 rows, but sample_submission\.csv has 20",
     ),
     "a row of the sample twice": (
         lines(SAMPLE, lambda old: [*old[:-1], old[-2]]),
-        r"sample_submission\.csv: row 20 \(line 21\), column ImageId: found 19 where an id that no row before has",
+        r"sample_submission\.csv: row 20 .* column ImageId: expected an id that no earlier row has, found '19'",
     ),
-    "a missing id": (value(SAMPLE, 4, "ImageId", ""), r"sample_submission\.csv: row 5 .* found nothing where an id"),
+    "a missing id": (
+        value(SAMPLE, 4, "ImageId", ""),
+        r"sample_submission\.csv: row 5 .* expected an id, found nothing",
+    ),
     "an id twice in test": (
         ids(TEST, [*range(1, TEST_ROWS), 1]),
-        r"test\.csv: row 20 \(line 21\), column ImageId: found 1 where an id that no row before has",
+        r"test\.csv: row 20 \(line 21\), column ImageId: expected an id that no earlier row has, found '1'",
     ),
     "an id twice in train": (
         ids(TRAIN, [*range(1, TRAIN_ROWS), 1]),
-        r"train\.csv: row 120 \(line 121\), column ImageId: found 1 where an id that no row before has",
+        r"train\.csv: row 120 \(line 121\), column ImageId: expected an id that no earlier row has, found '1'",
     ),
     "an id that the sample lacks": (
         ids(TEST, [*range(1, TEST_ROWS), 999]),
-        r"test\.csv: row 20 \(line 21\), column ImageId: found 999 where an id that sample_submission\.csv has",
+        r"test\.csv: row 20 \(line 21\), column ImageId: expected an id of sample_submission\.csv, found '999'",
     ),
     "float ids in the sample alone": (
         together(column(SAMPLE, "ImageId", lambda old: old + ".0"), ids(TEST, range(1, TEST_ROWS + 1))),
-        r"test\.csv: row 1 \(line 2\), column ImageId: found 1 where an id that sample_submission\.csv has",
+        r"test\.csv: row 1 \(line 2\), column ImageId: expected an id of sample_submission\.csv, found '1'",
     ),
     "a sample turned round, no ids in test": (
         table(SAMPLE, lambda old: old[::-1]),
-        r"sample_submission\.csv: row 2 \(line 3\), column ImageId: found 19 where an id above",
+        r"sample_submission\.csv: row 2 \(line 3\), column ImageId: expected increasing ids, .* found '19'",
     ),
     "a sample in the order of text, no ids in test": (
         table(SAMPLE, text_order),
-        r"sample_submission\.csv: row 12 \(line 13\), column ImageId: found 2 where an id above",
+        r"sample_submission\.csv: row 12 \(line 13\), column ImageId: expected increasing ids, .* found '2'",
     ),
-    "a missing file": (gone(SAMPLE), r"small lacks sample_submission\.csv; put it beside the other files"),
+    "a missing file": (gone(SAMPLE), r"small lacks sample_submission\.csv; add it to the other files"),
     "another spelling of a file": (
         lambda folder: (folder / TRAIN).rename(folder / "Train.csv") and None,
         r"lacks train\.csv",
     ),
     "a symlink to nowhere": (dangling(TRAIN), r"small lacks train\.csv"),
-    "a folder for a file": (folder_instead(TRAIN), r"train\.csv is no file; move it away"),
+    "a folder for a file": (folder_instead(TRAIN), r"train\.csv is not a file; move it away"),
     "a file in the place of the cache": (
         lambda folder: (folder / "cache").write_text("") and None,
-        r"small/cache/\w+ cannot be written \(File exists\); move away what is no folder: mv .*small/cache ",
+        r"cannot write .*small/cache/\w+ \(File exists\); move away the file in place of the folder: mv .*small/cache ",
     ),
     "no folder": (
         shutil.rmtree,
-        r"data/small has no competition: put train\.csv, test\.csv, sample_submission\.csv there",
+        r"data/small has no competition; put train\.csv, test\.csv, sample_submission\.csv there",
     ),
     "a file for the folder": (
         together(shutil.rmtree, lambda folder: folder.write_text("") and None),
@@ -577,8 +634,8 @@ REFUSED: dict[str, tuple[Damage, str]] = {
     ),
 }
 
-# Read as they are, but too little to train on.
-TOO_FEW: dict[str, tuple[Damage, str, str]] = {
+# Valid files with too few images to train on.
+TOO_SMALL: dict[str, tuple[Damage, str, str]] = {
     "3 rows": (
         lines(TRAIN, lambda old: old[:4]),
         "5",
@@ -587,12 +644,12 @@ TOO_FEW: dict[str, tuple[Damage, str, str]] = {
     "a class with two members": (
         images(noise(22, 4), np.repeat([0, 1], [20, 2]), noise(5, 4)),
         "5",
-        r"class 1 has 2 different images, too few for FOLDS=5; FOLDS=2 is the most",
+        r"class 1 has 2 different images, too few for FOLDS=5; use at most FOLDS=2",
     ),
     "two members and as many folds": (
         images(noise(22, 4), np.repeat([0, 1], [20, 2]), noise(5, 4)),
         "2",
-        r"class 1 has 2 images, of which a fold leaves 1 to train on; knn needs 3: add images, or train networks",
+        r"class 1 has 2 images, and only 1 of them are in the training rows of a fold; knn needs 3: add images, or",
     ),
     "copies of one image": (
         images(np.repeat(noise(2, 4), 10, axis=0), np.repeat([0, 1], 10), noise(5, 4)),
@@ -602,7 +659,7 @@ TOO_FEW: dict[str, tuple[Damage, str, str]] = {
     "1,000 classes": (
         images(noise(3000, 4), np.arange(3000) % 1000, noise(10, 4)),
         "2",
-        r"class \d+ has 3 images, of which a fold leaves 1 to train on; knn needs 3",
+        r"class \d+ has 3 images, and only 1 of them are in the training rows of a fold; knn needs 3",
     ),
     "labels that are measurements": (
         column(TRAIN, "label", lambda old: [f"{row / 8}" for row in range(len(old))]),
@@ -611,31 +668,31 @@ TOO_FEW: dict[str, tuple[Damage, str, str]] = {
     ),
 }
 
-NO_NAMES = ("", ".", "..", "../digits", "data/small", "/tmp/small")
+INVALID_NAMES = ("", ".", "..", "../digits", "data/small", "/tmp/small")
 
-SPOILT_SUBMISSIONS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+INVALID_SUBMISSIONS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda old: b"", r"is empty"),
-    "a web page": (lambda old: PAGE.encode(), r"is a page or message of a server"),
+    "a web page": (lambda old: PAGE.encode(), r"is a web page or a server message"),
     "UTF-16": (lambda old: old.decode().encode("utf-16"), r"is not in UTF-8"),
-    "packed": (gzip.compress, r"is packed"),
+    "packed": (gzip.compress, r"is compressed"),
     "semicolons": (lambda old: old.replace(b",", b";"), r"is separated by semicolons"),
-    "no header": (lambda old: old.split(b"\n", 1)[1], r"begins with numbers"),
+    "no header": (lambda old: old.split(b"\n", 1)[1], r"has no header"),
     "another header": (
         lambda old: old.replace(b"Label", b"label"),
-        r"has the header ImageId,label; .* asks for ImageId,Label",
+        r"has the header ImageId,label; expected ImageId,Label",
     ),
     "an index in front": (lambda old: old.replace(b"\n", b"\n7,", 20), r"has rows with more values than its header"),
-    "a row short": (lambda old: old[: old[:-1].rindex(b"\n") + 1], r"has 19 rows; .* has 20"),
+    "a row short": (lambda old: old[: old[:-1].rindex(b"\n") + 1], r"has 19 rows; expected 20 as in"),
     "a label that is none": (
         lambda old: old.replace(b"\n3,0", b"\n3,11"),
-        r"row 3 \(line 4\), column Label: 11 is no class",
+        r"row 3 \(line 4\), column Label: 11 is not a class",
     ),
     "a float for a label": (
         lambda old: old.replace(b"\n3,0", b"\n3,0.0"),
         r"row 3 \(line 4\), column Label: 0\.0 is no",
     ),
-    "no label": (lambda old: old.replace(b"\n3,0", b"\n3,"), r"row 3 \(line 4\), column Label: .* is no class"),
-    "another id": (lambda old: old.replace(b"\n3,", b"\n03,"), r"row 3 \(line 4\), column ImageId: 03 stands where"),
+    "no label": (lambda old: old.replace(b"\n3,0", b"\n3,"), r"row 3 \(line 4\), column Label: .* is not a class"),
+    "another id": (lambda old: old.replace(b"\n3,", b"\n03,"), r"row 3 \(line 4\), column ImageId: 03 is not the id"),
 }
 
 
@@ -648,121 +705,123 @@ def small(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def good(small) -> Dataset:
-    return load(small)
+    return load_dataset(small)
 
 
 @pytest.fixture
 def place(small, tmp_path, monkeypatch) -> Path:
-    """The small competition's folder, the test's own, below the present folder."""
+    """A copy of the small competition, in the current folder."""
     monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)  # which the command line takes for itself
+    before = signal.getsignal(signal.SIGTERM)  # the command line replaces the handler
     yield Path(shutil.copytree(small, tmp_path / "data" / "small", ignore=shutil.ignore_patterns("cache")))
     signal.signal(signal.SIGTERM, before)
 
 
 def everything(folder: Path) -> dict[Path, bytes]:
-    """All files, hidden ones too, and their bytes."""
+    """The bytes of all files, including hidden ones."""
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_what_leaves_no_doubt_is_read_right(name, place, small, good, tmp_path, capsys, record_property):
-    damage, truth = HARMLESS[name]
+def test_harmless_variations_are_read_correctly(name, place, small, good, tmp_path, capsys, record_property):
+    damage, is_correct = HARMLESS[name]
     folder = damage(place) or place
     assert main(["data", "--competition", folder.name]) == 0, capsys.readouterr().err
-    dataset = load(folder)
-    assert truth(dataset, good)
+    dataset = load_dataset(folder)
+    assert is_correct(dataset, good)
     if np.array_equal(dataset.classes, good.classes):
-        ours, wanted = (answers(*each, tmp_path / "submission.csv") for each in ((folder, dataset), (small, good)))
-        assert ours == wanted or (ours.keys() != wanted.keys() and list(ours.values()) == list(wanted.values()))
+        ours, expected = (
+            submit_labels(*each, tmp_path / "submission.csv") for each in ((folder, dataset), (small, good))
+        )
+        assert ours == expected or (ours.keys() != expected.keys() and list(ours.values()) == list(expected.values()))
     record_property("defective inputs", 1)
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_is_in_doubt_is_refused_in_one_line_that_leads_to_it(name, place, tmp_path, capsys, record_property):
-    damage, message = REFUSED[name]
+@pytest.mark.parametrize("name", REJECTED)
+def test_invalid_files_are_rejected_with_one_line(name, place, tmp_path, capsys, record_property):
+    damage, message = REJECTED[name]
     damage(place)
     before = everything(tmp_path)
     assert main(["data", "--competition", "small"]) == 2
-    told = capsys.readouterr().err
-    assert re.fullmatch(r"error: .*\n", told) and re.search(message, told), told
+    error = capsys.readouterr().err
+    assert re.fullmatch(r"error: .*\n", error) and re.search(message, error), error
     assert everything(tmp_path) == before, "something was written"
     record_property("defective inputs", 1)
 
 
-def test_a_file_that_may_not_be_read_is_told(place, capsys):
+def test_an_unreadable_file_is_reported(place, capsys):
     (place / TEST).chmod(0)
     if os.access(place / TEST, os.R_OK):
-        pytest.skip("root may read all")
+        pytest.skip("root can read all files")
     assert main(["data", "--competition", "small"]) == 2
     assert (
         capsys.readouterr().err
-        == "error: data/small/test.csv may not be read; allow it: chmod u+r data/small/test.csv\n"
+        == "error: data/small/test.csv is not readable; allow it: chmod u+r data/small/test.csv\n"
     )
 
 
-@pytest.mark.parametrize("name", TOO_FEW)
-def test_what_is_too_little_to_train_on_is_told_before_the_training(name, place, tmp_path, capsys, record_property):
-    damage, folds, message = TOO_FEW[name]
+@pytest.mark.parametrize("name", TOO_SMALL)
+def test_too_small_data_is_rejected_before_training(name, place, tmp_path, capsys, record_property):
+    damage, folds, message = TOO_SMALL[name]
     damage(place)
     assert main(["cv", "--competition", "small", "--models", "knn", "--folds", folds, "--jobs", "1"]) == 2
-    told = capsys.readouterr().err
-    assert re.fullmatch(r"error: .*\n", told) and re.search(message, told), told
+    error = capsys.readouterr().err
+    assert re.fullmatch(r"error: .*\n", error) and re.search(message, error), error
     assert not list(tmp_path.glob("folds/**/*.npz")) and not (tmp_path / "submissions").exists()
     record_property("defective inputs", 1)
 
 
-@pytest.mark.parametrize("name", NO_NAMES)
-def test_a_competition_is_called_as_one_folder(name, place, tmp_path, capsys, record_property):
+@pytest.mark.parametrize("name", INVALID_NAMES)
+def test_a_competition_name_is_a_single_folder_name(name, place, tmp_path, capsys, record_property):
     before = everything(tmp_path)
     with pytest.raises(SystemExit) as end:
         main(["data", "--competition", name])
-    assert end.value.code == 2 and "is no name of a folder under data/" in capsys.readouterr().err
+    assert end.value.code == 2 and "expected the name of a folder in data/, got" in capsys.readouterr().err
     assert everything(tmp_path) == before
     record_property("defective inputs", 1)
 
 
-def test_a_name_may_be_completed_by_the_shell(place, capsys):
+def test_a_trailing_slash_is_accepted(place, capsys):
     assert main(["data", "--competition", "small/"]) == 0
     assert "data/small: 120 training" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", SPOILT_SUBMISSIONS)
-def test_a_spoilt_submission_opens_no_answers(name, place, tmp_path, capsys, record_property):
-    spoil, message = SPOILT_SUBMISSIONS[name]
-    sealed = place / "sealed" / "answers.csv"
-    sealed.parent.mkdir()
-    sealed.write_bytes((place / SAMPLE).read_bytes())
+@pytest.mark.parametrize("name", INVALID_SUBMISSIONS)
+def test_an_invalid_submission_is_not_evaluated(name, place, tmp_path, capsys, record_property):
+    damage, message = INVALID_SUBMISSIONS[name]
+    labels_file = place / "held_back" / "labels.csv"
+    labels_file.parent.mkdir()
+    labels_file.write_bytes((place / SAMPLE).read_bytes())
     submission = tmp_path / "my submission.csv"
-    submission.write_bytes(spoil((place / SAMPLE).read_bytes()))
+    submission.write_bytes(damage((place / SAMPLE).read_bytes()))
     assert main(["grade", "--competition", "small", "--file", str(submission)]) == 2
-    told = capsys.readouterr().err
-    assert re.fullmatch(r"error: .*my submission\.csv.*\n", told) and re.search(message, told), told
-    assert [path.name for path in sealed.parent.iterdir()] == ["answers.csv"]
+    error = capsys.readouterr().err
+    assert re.fullmatch(r"error: .*my submission\.csv.*\n", error) and re.search(message, error), error
+    assert [path.name for path in labels_file.parent.iterdir()] == ["labels.csv"]
     record_property("defective inputs", 1)
 
 
-def well_meant(folder: Path) -> Path:
-    """What a download, a spreadsheet and a tidy person make of a good competition together."""
+def vary_harmlessly(folder: Path) -> Path:
+    """Several harmless variations at once, as downloads and spreadsheets produce them."""
     everywhere(lambda old: MARK + quoted(old).replace(b"\n", b"\r\n"))(folder)
     together(linked(TRAIN), zipped("all of it.zip", TEST), gzipped(SAMPLE))(folder)
     return renamed("Ziffern für Äß 数字")(folder)
 
 
 @pytest.mark.slow
-def test_a_well_meant_competition_is_submitted_like_the_plain_one(command, own_competition, tmp_path, record_property):
-    shutil.copytree(own_competition, own_competition.parent / "plain")
-    folder = well_meant(own_competition)
+def test_harmless_variations_give_the_same_submission(command, competition_copy, tmp_path, record_property):
+    shutil.copytree(competition_copy, competition_copy.parent / "plain")
+    folder = vary_harmlessly(competition_copy)
     submitted = []
     for name in ("plain", folder.name):
-        done = command("submit", "--competition", name, "--models", "knn", "--folds", "2")
-        assert done.returncode == 0, done.stderr
+        process = command("submit", "--competition", name, "--models", "knn", "--folds", "2")
+        assert process.returncode == 0, process.stderr
         submitted.append((tmp_path / "submissions" / "submission.csv").read_bytes())
     assert submitted[0] == submitted[1]
     record_property("defective inputs", 1)
 
 
-UNUSUAL_SIZES = {  # rows, pixels, classes, members
+UNUSUAL_SIZES = {  # rows, pixels, classes, models
     "200x200": (12, 40_000, 2, ["knn"]),
     "2x2 and two classes": (40, 4, 2, ["knn", "svm"]),
     "1,000 classes": (6_000, 16, 1_000, ["knn"]),
@@ -771,25 +830,25 @@ UNUSUAL_SIZES = {  # rows, pixels, classes, members
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", UNUSUAL_SIZES)
-def test_unusual_sizes_are_submitted(name, command, own_competition, tmp_path, record_property):
-    rows, pixels, classes, members = UNUSUAL_SIZES[name]
-    images(noise(rows, pixels), np.arange(rows) % classes, noise(5, pixels))(own_competition)
-    done = command("submit", "--competition", "digits8", "--folds", "2", "--models", *members)
-    assert done.returncode == 0, done.stderr
+def test_unusual_sizes_can_be_submitted(name, command, competition_copy, tmp_path, record_property):
+    rows, pixels, classes, models = UNUSUAL_SIZES[name]
+    images(noise(rows, pixels), np.arange(rows) % classes, noise(5, pixels))(competition_copy)
+    process = command("submit", "--competition", "digits8", "--folds", "2", "--models", *models)
+    assert process.returncode == 0, process.stderr
     assert len(pd.read_csv(tmp_path / "submissions" / "submission.csv")) == 5
     record_property("defective inputs", 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["a web page", "shuffled pixels in test", "gz under its content's name"])
-def test_a_run_that_is_refused_leaves_nothing(name, command, own_competition, tmp_path):
-    REFUSED[name][0](own_competition)
+def test_a_rejected_run_writes_no_files(name, command, competition_copy, tmp_path):
+    REJECTED[name][0](competition_copy)
     before = everything(tmp_path)
-    done = command("submit", "--competition", "digits8", "--models", "knn", "--folds", "2")
-    assert done.returncode == 2 and re.fullmatch(r"error: .*\n", done.stderr), done.stderr
-    assert re.search(REFUSED[name][1], done.stderr) and everything(tmp_path) == before
+    process = command("submit", "--competition", "digits8", "--models", "knn", "--folds", "2")
+    assert process.returncode == 2 and re.fullmatch(r"error: .*\n", process.stderr), process.stderr
+    assert re.search(REJECTED[name][1], process.stderr) and everything(tmp_path) == before
 
 
-def test_the_readme_tells_how_many_inputs_are_tried():
-    tables = (HARMLESS, REFUSED, TOO_FEW, NO_NAMES, SPOILT_SUBMISSIONS, UNUSUAL_SIZES, [well_meant])
+def test_the_readme_states_the_number_of_tested_inputs():
+    tables = (HARMLESS, REJECTED, TOO_SMALL, INVALID_NAMES, INVALID_SUBMISSIONS, UNUSUAL_SIZES, [vary_harmlessly])
     assert f"{sum(map(len, tables))} defective inputs" in (ROOT / "README.md").read_text()

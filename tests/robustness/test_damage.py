@@ -1,4 +1,4 @@
-"""Files that are cut short or have a bit turned over: read as they were, mended, or refused with a remedy."""
+"""Truncated files and flipped bits: data are read unchanged, rebuilt, or rejected with a remedy."""
 
 import json
 import random
@@ -9,181 +9,178 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_log import ORIGIN, submitted
+from submission.test_log import RUN, submit
 
-from competition.crossval.folds import frozen
-from competition.crossval.run import cross_validate, unfinished
+from competition.crossval.folds import load_or_make_folds
+from competition.crossval.run import cross_validate, pending_tasks
 from competition.crossval.store import Store
 from competition.data import dataset as data
-from competition.errors import Problem
+from competition.errors import UserError
 from competition.models.member import Member
-from competition.submission.log import Ledger
-from competition.tuning.storage import open_storage, stored
+from competition.submission.log import SubmissionLog
+from competition.tuning.storage import explain_storage_errors, open_storage
 from competition.tuning.study import Study
+from competition.workers.events import ignore_event
 from competition.workers.local import LocalWorkers
 
-KNN = Member.named("knn")
+KNN = Member.parse("knn")
 
 
 @pytest.fixture
 def faults(record_property):
-    """Counts the faults that a test tried, for the suite's last line."""
+    """Count the injected faults for the last line of the test report."""
     return lambda number=1: record_property("faults", number)
 
 
-def deaf(*said):
-    pass
-
-
 def damages(path: Path, flips: int) -> Iterator[str]:
-    """Spoil the file in many ways, one after the other; it is whole again in the end."""
-    whole, chance = path.read_bytes(), random.Random(path.name)
+    """Damage the file in one way after another and restore it in the end."""
+    content, rng = path.read_bytes(), random.Random(path.name)
     try:
-        for size in (0, len(whole) // 3, len(whole) - 1):
-            path.write_bytes(whole[:size])
-            yield f"cut to {size} bytes"
+        for size in (0, len(content) // 3, len(content) - 1):
+            path.write_bytes(content[:size])
+            yield f"truncated to {size} bytes"
         for _ in range(flips):
-            spoilt, place, bit = bytearray(whole), chance.randrange(len(whole)), chance.randrange(8)
-            spoilt[place] ^= 1 << bit
-            path.write_bytes(spoilt)
-            yield f"bit {bit} of byte {place} turned over"
+            damaged, index, bit = bytearray(content), rng.randrange(len(content)), rng.randrange(8)
+            damaged[index] ^= 1 << bit
+            path.write_bytes(damaged)
+            yield f"bit {bit} of byte {index} flipped"
     finally:
-        path.write_bytes(whole)
+        path.write_bytes(content)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, dataset) -> Path:
-    """A folder of folds in which knn is complete."""
+    """A folds folder with complete predictions of knn."""
     folder = tmp_path_factory.mktemp("trained")
-    store = Store(folder, dataset, frozen(dataset, folder, 3, 0))
-    list(cross_validate(store, [KNN], LocalWorkers(2), deaf))
+    store = Store(folder, dataset, load_or_make_folds(dataset, folder, 3, 0))
+    list(cross_validate(store, [KNN], LocalWorkers(2), ignore_event))
     return folder
 
 
 @pytest.fixture
 def store(trained, dataset, tmp_path) -> Store:
-    """A copy of it to spoil."""
+    """A store with a copy of the predictions, to be damaged."""
     folder = Path(shutil.copytree(trained, tmp_path / "folds"))
-    return Store(folder, dataset, frozen(dataset, folder, 3, 0))
+    return Store(folder, dataset, load_or_make_folds(dataset, folder, 3, 0))
 
 
-def part(store: Store, name: str) -> Path:
+def split_file(store: Store, name: str) -> Path:
     return store.folder / store.folds.name / name
 
 
-def test_damaged_predictions_are_named_and_only_that_fold_is_trained_again(store, faults):
+def test_only_the_fold_with_damaged_predictions_is_retrained(store, faults):
     before = {path: path.read_bytes() for path in store.folder.rglob("*.npz")}
-    stamps = {path: path.stat().st_mtime_ns for path in before}
-    path = part(store, "knn/fold-1.npz")
+    times = {path: path.stat().st_mtime_ns for path in before}
+    path = split_file(store, "knn/fold-1.npz")
     for damage in damages(path, flips=1):
-        reasons = {task.name: reason for task, reason in unfinished(store, [KNN]).items()}
+        reasons = {task.name: reason for task, reason in pending_tasks(store, [KNN]).items()}
         assert list(reasons) == ["knn fold 1"] and f"{path} is damaged" in reasons["knn fold 1"], damage
         faults()
     path.write_bytes(path.read_bytes()[:-1])
-    list(cross_validate(store, [KNN], LocalWorkers(1), deaf))
+    list(cross_validate(store, [KNN], LocalWorkers(1), ignore_event))
     assert {path: path.read_bytes() for path in before} == before
-    assert [one for one in stamps if one.stat().st_mtime_ns != stamps[one]] == [path]
+    assert [other for other in times if other.stat().st_mtime_ns != times[other]] == [path]
 
 
-def test_a_damaged_split_is_refused_and_dealt_again_as_it_was(store, dataset, faults):
-    path = part(store, "split.csv")
-    whole = path.read_bytes()
+def test_a_damaged_split_is_rejected_and_can_be_recreated(store, dataset, faults):
+    path = split_file(store, "split.csv")
+    content = path.read_bytes()
     for damage in damages(path, flips=60):
         try:
-            assert frozen(dataset, store.folder, 3, 0).digest == store.folds.digest, damage
-        except Problem as problem:
-            assert str(problem).startswith(f"{path} ") and f"mv {path.parent} " in str(problem), damage
+            assert load_or_make_folds(dataset, store.folder, 3, 0).digest == store.folds.digest, damage
+        except UserError as error:
+            assert str(error).startswith(f"{path} ") and f"mv {path.parent} " in str(error), damage
         faults()
     path.unlink()
-    frozen(dataset, store.folder, 3, 0)
-    assert path.read_bytes() == whole
+    load_or_make_folds(dataset, store.folder, 3, 0)
+    assert path.read_bytes() == content
 
 
-def test_a_damaged_time_is_named_and_without_it_all_goes_on(store, faults):
-    path = part(store, "knn/fold-2.json")
+def test_a_damaged_record_of_a_fold_is_rejected_and_optional(store, faults):
+    path = split_file(store, "knn/fold-2.json")
     for damage in damages(path, flips=40):
         try:
             assert store.predictions(KNN).seconds > 0, damage
-        except Problem as problem:
-            assert f"{path} is damaged" in str(problem) and f"rm {path}" in str(problem), damage
+        except UserError as error:
+            assert f"{path} is damaged" in str(error) and f"rm {path}" in str(error), damage
         faults()
     path.unlink()
     assert store.predictions(KNN).complete
 
 
-def test_a_damaged_model_is_named_with_what_trains_it_again(store, dataset, faults):
-    path = part(store, "knn/fold-0.skops")
-    said = store.kept(KNN, 0).predict_proba(dataset.test_images[:5])
+def test_a_damaged_model_is_rejected_with_the_command_that_retrains_it(store, dataset, faults):
+    path = split_file(store, "knn/fold-0.skops")
+    probabilities = store.load_model(KNN, 0).predict_proba(dataset.test_images[:5])
     for damage in damages(path, flips=12):
         try:
-            assert (store.kept(KNN, 0).predict_proba(dataset.test_images[:5]) == said).all(), damage
-        except Problem as problem:
-            mend = f"rm {path.with_suffix('.npz')} && make cv MODELS=knn"
-            assert f"{path} cannot be loaded" in str(problem) and mend in str(problem), damage
+            assert (store.load_model(KNN, 0).predict_proba(dataset.test_images[:5]) == probabilities).all(), damage
+        except UserError as error:
+            remedy = f"rm {path.with_suffix('.npz')} && make cv MODELS=knn"
+            assert f"cannot load {path}" in str(error) and remedy in str(error), damage
         faults()
 
 
 @pytest.mark.parametrize("name", ["images", "labels", "test_ids"])
-def test_a_damaged_cache_is_named_and_made_again(name, own_competition, dataset, capsys, faults):
-    cache = data.load(own_competition).cache
+def test_a_damaged_cache_is_reported_and_rebuilt(name, competition_copy, dataset, capsys, faults):
+    cache = data.load_dataset(competition_copy).cache
     for damage in damages(cache / f"{name}.npy", flips=3):
-        assert (np.asarray(getattr(data.load(own_competition), name)) == getattr(dataset, name)).all(), damage
-        told = capsys.readouterr().err
-        assert told == f"{cache / name}.npy is damaged; {own_competition} is parsed anew\n", damage
+        assert (np.asarray(getattr(data.load_dataset(competition_copy), name)) == getattr(dataset, name)).all(), damage
+        message = capsys.readouterr().err
+        assert message == f"{cache / name}.npy is damaged; parsing {competition_copy} again\n", damage
         faults()
     (cache / "digest").write_text("another")
-    assert data.load(own_competition).digest == dataset.digest
+    assert data.load_dataset(competition_copy).digest == dataset.digest
     assert "digest is damaged" in capsys.readouterr().err
     assert [path.name for path in cache.parent.iterdir()] == [cache.name]
 
 
 @pytest.mark.slow
-def test_damaged_studies_are_refused_and_damaged_trials_are_named(dataset, tmp_path, capsys, faults):
-    folds = frozen(dataset, tmp_path, 3, 0)
+def test_damaged_studies_are_rejected_and_damaged_trials_reported(dataset, tmp_path, capsys, faults):
+    folds = load_or_make_folds(dataset, tmp_path, 3, 0)
 
-    def trials():
-        with open_storage(None, tmp_path) as storage, stored(None, tmp_path):
-            found = Study("digits8", KNN, dataset, folds, 0.3, storage).trials
-            return {trial.number: (trial.params, trial.value) for trial in found if trial.state.is_finished()}
+    def finished_trials():
+        with open_storage(None, tmp_path) as storage, explain_storage_errors(None, tmp_path):
+            trials = Study("digits8", KNN, dataset, folds, 0.3, storage).trials
+            return {trial.number: (trial.params, trial.value) for trial in trials if trial.state.is_finished()}
 
     with open_storage(None, tmp_path) as storage:
-        list(Study("digits8", KNN, dataset, folds, 0.3, storage).run(LocalWorkers(2), 3, deaf))
+        list(Study("digits8", KNN, dataset, folds, 0.3, storage).run(LocalWorkers(2), 3, ignore_event))
     path = tmp_path / "studies.db"
-    known = trials()
+    expected = finished_trials()
     for damage in damages(path, flips=60):
         try:
-            found = trials()
-            told = capsys.readouterr().err
-            lost = [number for number in known if found.get(number) != known[number]]
-            assert lost == [] or f"trial {lost[0]} of " in told or damage.startswith("cut to 0 "), damage
-        except Problem as problem:
-            assert str(path) in str(problem) and f"mv {path} {path}.old" in str(problem), damage
+            finished = finished_trials()
+            message = capsys.readouterr().err
+            lost = [number for number in expected if finished.get(number) != expected[number]]
+            assert lost == [] or f"trial {lost[0]} of " in message or damage.startswith("truncated to 0 "), damage
+        except UserError as error:
+            assert str(path) in str(error) and f"mv {path} {path}.old" in str(error), damage
         faults()
 
 
-def test_a_damaged_ledger_is_refused_and_made_again_from_the_cards(tmp_path, faults):
-    ledger = Ledger(tmp_path / "submissions")
-    for how in ("mean", "auto", "convex"):
-        submitted(ledger, replace(ORIGIN, blend=how), "aab", "quick")
-    whole = ledger.lines().drop(columns="when")
-    for damage in damages(ledger.path, flips=60):
+def test_a_damaged_log_is_rejected_and_can_be_rebuilt_from_metadata(tmp_path, faults):
+    log = SubmissionLog(tmp_path / "submissions")
+    for blender in ("mean", "auto", "convex"):
+        submit(log, replace(RUN, blend=blender), "aab", "quick")
+    expected = log.read().drop(columns="when")
+    for damage in damages(log.path, flips=60):
         try:
-            assert len(ledger.lines()) == 3 or damage.startswith("cut"), damage
-        except Problem as problem:
-            told = f"mv {ledger.path} {ledger.path}.old"
-            assert f"{ledger.path} is damaged" in str(problem) and told in str(problem), damage
+            assert len(log.read()) == 3 or damage.startswith("truncated"), damage
+        except UserError as error:
+            remedy = f"mv {log.path} {log.path}.old"
+            assert f"{log.path} is damaged" in str(error) and remedy in str(error), damage
         faults()
-    ledger.path.unlink()
-    submitted(ledger, ORIGIN, "aab", "quick")
-    assert ledger.path.exists() and ledger.lines().drop(columns="when").equals(whole)
+    log.path.unlink()
+    submit(log, RUN, "aab", "quick")
+    assert log.path.exists() and log.read().drop(columns="when").equals(expected)
 
 
-def test_a_damaged_card_is_named(tmp_path, faults):
-    ledger = Ledger(tmp_path / "submissions")
-    path = submitted(ledger, ORIGIN, "aab", "quick").folder / "card.json"
+def test_damaged_metadata_is_rejected(tmp_path, faults):
+    log = SubmissionLog(tmp_path / "submissions")
+    path = submit(log, RUN, "aab", "quick").folder / "metadata.json"
     for damage in damages(path, flips=40):
         try:
-            json.dumps(ledger.opened(ORIGIN).line)
-        except Problem as problem:
-            assert f"{path} is damaged" in str(problem) and f"rm {path}" in str(problem), damage
+            json.dumps(log.open_entry(RUN).as_row())
+        except UserError as error:
+            assert f"{path} is damaged" in str(error) and f"rm {path}" in str(error), damage
         faults()

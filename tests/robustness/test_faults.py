@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped, starved or shut out: what is finished stays, and the rest is made good."""
+"""Runs that are killed or stopped, or run out of memory, disk space or permissions, keep results and can be resumed."""
 
 import os
 import random
@@ -30,8 +30,8 @@ COMMANDS = {
     "tune": ("tune", *TRAINING, "knn", "--trials", "3"),
 }
 PROGRAM = ("-m", "competition")
-# The files of the small competition are made as those of an embedded one are, so that this can be disturbed, too.
-MAKER = """
+# Registers the small competition as built-in practice data, so that creating its files can be interrupted, too.
+MAKE_DATA = """
 import sys
 from conftest import TRAIN_ROWS as n, small_digits
 from competition.data import sources
@@ -42,87 +42,87 @@ def make(folder):
     images, labels = small_digits()
     write_competition(folder, images[:n], labels[:n], images[n:], labels[n:])
 
-sources.KNOWN["digits8"] = make
+sources.KNOWN_COMPETITIONS["digits8"] = make
 sys.exit(main())
 """
-PROGRAMS = {"data": ("-c", MAKER)}
-KEPT = "what is finished is kept"
-SOON = 5  # seconds in which a run that is asked to end has to
+PROGRAMS = {"data": ("-c", MAKE_DATA)}
+KEPT = "finished work is kept"
+STOP_SECONDS = 5  # within which a run has to stop after a signal
 
 
 @pytest.fixture
 def faults(record_property):
-    """Counts the faults that a test tried, for the suite's last line."""
+    """Count the injected faults for the last line of the test report."""
     return lambda number=1: record_property("faults", number)
 
 
 @dataclass
 class Run:
-    """A command at work in a process group of its own; what it says goes to a file, which never waits for a reader."""
+    """A command that runs in its own process group and writes to a file, since a pipe could block it."""
 
     folder: Path
-    verb: str
+    command: str
     program: tuple[str, ...] = ()
-    before: tuple[str, ...] = ()
+    prefix: tuple[str, ...] = ()
     process: subprocess.Popen = field(init=False)
 
     def __post_init__(self) -> None:
-        self.said = self.folder.parent / f"{self.verb} {time.monotonic_ns()}.txt"
-        program = self.program or PROGRAMS.get(self.verb, PROGRAM)
-        with self.said.open("w") as said:
+        self.output_file = self.folder.parent / f"{self.command} {time.monotonic_ns()}.txt"
+        program = self.program or PROGRAMS.get(self.command, PROGRAM)
+        with self.output_file.open("w") as output:
             self.process = subprocess.Popen(
-                [*self.before, sys.executable, *program, *COMMANDS[self.verb]],
+                [*self.prefix, sys.executable, *program, *COMMANDS[self.command]],
                 cwd=self.folder,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(["", str(ROOT), str(ROOT / "tests")])},
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
     @property
-    def words(self) -> str:
-        return self.said.read_text()
+    def output(self) -> str:
+        return self.output_file.read_text()
 
-    def status(self) -> int:
-        """Wait for the run's end and for that of all that it started."""
+    def wait(self) -> int:
+        """Wait until the run and all processes that it started have ended; return its exit status."""
         status = self.process.wait(timeout=300)
         wait_until(lambda: not self.alive(), 60)
         return status
 
-    def end(self) -> int:
-        """The same of a run that has nothing to show but words."""
-        status = self.status()
-        assert "Traceback" not in self.words, self.words
+    def finish(self) -> int:
+        """Wait for the run; fail if it printed a traceback."""
+        status = self.wait()
+        assert "Traceback" not in self.output, self.output
         return status
 
     def alive(self) -> list[psutil.Process]:
-        """All processes of its group; one that waits to be buried does not live."""
-        found = []
+        """All processes of its group except zombies."""
+        processes = []
         for process in psutil.process_iter():
             with suppress(ProcessLookupError, psutil.NoSuchProcess):
                 if os.getpgid(process.pid) == self.process.pid and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found
+                    processes.append(process)
+        return processes
 
     def workers(self) -> list[psutil.Process]:
-        """Those that run tasks."""
-        found = []
+        """Its worker processes."""
+        processes = []
         for process in self.alive():
             with suppress(psutil.NoSuchProcess):
                 if any("popen_loky" in part for part in process.cmdline()):
-                    found.append(process)
-        return found
+                    processes.append(process)
+        return processes
 
-    def watch(self, files: int) -> None:
-        """Wait until there are so many files, or the run has ended."""
+    def wait_for_files(self, files: int) -> None:
+        """Wait until the folder has this number of files or the run has ended."""
         wait_until(lambda: len(files_of(self.folder)) >= files or self.process.poll() is not None)
 
-    def kill(self, victim: str, chance: random.Random) -> bool:
-        """Kill -9 the parent, one worker or all; whether there was still something to kill."""
+    def kill(self, victim: str, rng: random.Random) -> bool:
+        """Kill the parent, one worker or all with SIGKILL; return whether there was anything to kill."""
         wait_until(lambda: victim != "worker" or self.workers() or self.process.poll() is not None)
         with suppress(IndexError, ProcessLookupError, psutil.NoSuchProcess):
             if victim == "worker":
-                chance.choice(self.workers()).kill()
+                rng.choice(self.workers()).kill()
             else:
                 (os.kill if victim == "parent" else os.killpg)(self.process.pid, signal.SIGKILL)
             return True
@@ -130,101 +130,101 @@ class Run:
 
 
 def files_of(folder: Path) -> dict[str, Path]:
-    """Everything that lies there, what was left half-written included."""
-    # Unlike a glob, a walk does not mind folders that get another name meanwhile.
-    found = [Path(place, name) for place, _, names in os.walk(folder) for name in names]
-    return {str(path.relative_to(folder)): path for path in found}
+    """All files in the folder by relative path, including temporary ones."""
+    # Unlike a glob, os.walk does not fail if a folder is renamed meanwhile.
+    paths = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
+    return {str(path.relative_to(folder)): path for path in paths}
 
 
-def certain_names(folder: Path) -> set[str]:
-    """All but what a search leaves if it finds something, and TensorBoard's files, which are named after the time."""
-    uncertain = tuple(f"folds/digits8/{name}" for name in ("tuning/", "param", "tensorboard/"))
-    return {name for name in files_of(folder) if not name.startswith(uncertain)}
+def expected_files(folder: Path) -> set[str]:
+    """All files except results of tuning, which vary, and TensorBoard logs, whose names contain the time."""
+    variable = tuple(f"folds/digits8/{name}" for name in ("tuning/", "param", "tensorboard/"))
+    return {name for name in files_of(folder) if not name.startswith(variable)}
 
 
-def same_bytes(folder: Path) -> dict[str, bytes]:
-    """What equal runs make equal: data and its cache, splits, predictions, submissions."""
-    promised = (".npz", ".npy", ".csv")
+def reproducible_files(folder: Path) -> dict[str, bytes]:
+    """The contents that equal runs have in common: data and cache, splits, predictions, submissions."""
+    suffixes = (".npz", ".npy", ".csv")
     return {
         name: path.read_bytes()
         for name, path in files_of(folder).items()
-        if path.suffix in promised and path.name != "ledger.csv"
+        if path.suffix in suffixes and path.name != "log.csv"
     }
 
 
 def finished_folds(folder: Path) -> dict[Path, int]:
-    """The whole files of predictions, and when they were written."""
+    """The prediction files and their modification times."""
     return {path: path.stat().st_mtime_ns for path in folder.glob("folds/*/*/*/fold-*.npz")}
 
 
 def finished_trials(folder: Path) -> dict[tuple[str, str], float | None]:
-    """The values of all finished trials, by study and settings; settings are never tried twice."""
+    """The values of all finished trials by study and hyperparameters, which are never tried twice."""
     studies = folder / "folds" / "digits8"
     if not (studies / "studies.db").exists():
         return {}
-    found = {}
+    values = {}
     with open_storage(None, studies) as storage:
         for name in optuna.get_all_study_names(storage):
             for trial in optuna.load_study(study_name=name, storage=storage).get_trials():
-                if trial.state.is_finished() and not trial.user_attrs.get("given back"):
-                    settings = str(sorted(trial.params.items()))
-                    assert (name, settings) not in found, "settings were tried twice"
-                    found[name, settings] = trial.value
-    return found
+                if trial.state.is_finished() and not trial.user_attrs.get("requeued"):
+                    params = str(sorted(trial.params.items()))
+                    assert (name, params) not in values, "hyperparameters were tried twice"
+                    values[name, params] = trial.value
+    return values
 
 
-class Undisturbed:
-    """Each verb's folder before and after a run that nothing disturbed, made when it is first asked for."""
+class UninterruptedRuns:
+    """The folder of each command before and after an uninterrupted run, which is made on demand."""
 
-    def __init__(self, place: Path, competition: Path) -> None:
-        self.place = place
+    def __init__(self, root: Path, competition: Path) -> None:
+        self.root = root
         self.seconds: dict[str, float] = {}
-        (place / "empty").mkdir()
-        target = place / "raw" / "data" / competition.name
+        (root / "empty").mkdir()
+        target = root / "raw" / "data" / competition.name
         shutil.copytree(competition, target, ignore=shutil.ignore_patterns("cache"))
 
-    def before(self, verb: str) -> Path:
-        """What the verb needs."""
-        if verb == "report":
+    def before(self, command: str) -> Path:
+        """The input of the command."""
+        if command == "report":
             return self.after("submit")
-        return self.place / ("empty" if verb == "data" else "raw")
+        return self.root / ("empty" if command == "data" else "raw")
 
-    def after(self, verb: str) -> Path:
-        """What it leaves."""
-        if verb not in self.seconds:
-            begun = time.monotonic()
-            run = Run(copy(self.before(verb), self.place / verb), verb)
-            assert run.end() == 0, run.words
-            self.seconds[verb] = time.monotonic() - begun
-        return self.place / verb
+    def after(self, command: str) -> Path:
+        """The folder after the command."""
+        if command not in self.seconds:
+            start = time.monotonic()
+            run = Run(copy(self.before(command), self.root / command), command)
+            assert run.finish() == 0, run.output
+            self.seconds[command] = time.monotonic() - start
+        return self.root / command
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, competition_folder) -> Undisturbed:
-    return Undisturbed(tmp_path_factory.mktemp("undisturbed"), competition_folder)
+def uninterrupted(tmp_path_factory, competition_folder) -> UninterruptedRuns:
+    return UninterruptedRuns(tmp_path_factory.mktemp("uninterrupted"), competition_folder)
 
 
 def copy(folder: Path, target: Path) -> Path:
     return Path(shutil.copytree(folder, target))
 
 
-def disturbed(undisturbed: Undisturbed, verb: str, victim: str, seed: int, place: Path) -> Path:
-    """The folder of a run that was killed at a random moment; where that came too late, another at an earlier one."""
-    chance = random.Random(f"{verb} {victim} {seed}")
-    moment = chance.random()
+def kill_randomly(uninterrupted: UninterruptedRuns, command: str, victim: str, seed: int, root: Path) -> Path:
+    """Kill a run at a random moment, earlier if it had ended before; return its folder."""
+    rng = random.Random(f"{command} {victim} {seed}")
+    moment = rng.random()
     for attempt in range(10):
-        folder = copy(undisturbed.before(verb), place / f"{verb} {attempt}")
-        new = len(files_of(undisturbed.after(verb))) - len(files_of(folder))
-        run = Run(folder, verb)
-        run.watch(len(files_of(folder)) + int(moment * new))
+        folder = copy(uninterrupted.before(command), root / f"{command} {attempt}")
+        new = len(files_of(uninterrupted.after(command))) - len(files_of(folder))
+        run = Run(folder, command)
+        run.wait_for_files(len(files_of(folder)) + int(moment * new))
         with suppress(subprocess.TimeoutExpired):
-            run.process.wait(chance.random() * moment * undisturbed.seconds[verb] / (1 + new / 5))
-        killed, status = run.kill(victim, chance), run.end()
-        assert status in (0, -signal.SIGKILL), run.words
+            run.process.wait(rng.random() * moment * uninterrupted.seconds[command] / (1 + new / 5))
+        killed, status = run.kill(victim, rng), run.finish()
+        assert status in (0, -signal.SIGKILL), run.output
         if killed and (victim == "worker" or status):
             return folder
         moment *= 0.7
-    raise AssertionError(f"{verb} always ended before it was killed")
+    raise AssertionError(f"{command} always ended before it was killed")
 
 
 QUICK = (("cv", "parent", 0), ("cv", "worker", 0), ("data", "group", 0))
@@ -237,49 +237,49 @@ VICTIMS = {
     "report": {"parent": 2, "group": 2},
 }
 KILLS = [
-    pytest.param(*one, marks=() if one in QUICK else pytest.mark.slow)
-    for one in (
-        (verb, victim, seed)
-        for verb, victims in VICTIMS.items()
+    pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
+    for case in (
+        (command, victim, seed)
+        for command, victims in VICTIMS.items()
         for victim, times in victims.items()
         for seed in range(times)
     )
 ]
 
 
-@pytest.mark.parametrize(("verb", "victim", "seed"), KILLS)
-def test_a_run_that_is_killed_goes_on_to_the_same_bytes(verb, victim, seed, undisturbed, tmp_path, faults):
-    folder = disturbed(undisturbed, verb, victim, seed, tmp_path)
+@pytest.mark.parametrize(("command", "victim", "seed"), KILLS)
+def test_a_killed_run_is_resumed_with_the_same_results(command, victim, seed, uninterrupted, tmp_path, faults):
+    folder = kill_randomly(uninterrupted, command, victim, seed, tmp_path)
     folds, trials = finished_folds(folder), finished_trials(folder)
-    again = Run(folder, verb)
-    assert again.end() == 0, again.words
-    whole = undisturbed.after(verb)
-    ours, theirs = same_bytes(folder), same_bytes(whole)
-    assert [name for name in theirs.keys() | ours.keys() if theirs.get(name) != ours.get(name)] == []
-    assert certain_names(folder) == certain_names(whole), "something is missing or was left behind"
-    assert finished_folds(folder).items() >= folds.items(), "a finished fold was trained again"
+    resumed = Run(folder, command)
+    assert resumed.finish() == 0, resumed.output
+    expected = uninterrupted.after(command)
+    actual, wanted = reproducible_files(folder), reproducible_files(expected)
+    assert [name for name in wanted.keys() | actual.keys() if wanted.get(name) != actual.get(name)] == []
+    assert expected_files(folder) == expected_files(expected), "files are missing or left over"
+    assert finished_folds(folder).items() >= folds.items(), "a finished fold was retrained"
     assert finished_trials(folder).items() >= trials.items(), "a finished trial was lost"
-    if verb == "tune":
-        present = next(iter(finished_trials(undisturbed.after("tune")).items()))
-        assert present in finished_trials(folder).items()
+    if command == "tune":
+        baseline = next(iter(finished_trials(uninterrupted.after("tune")).items()))
+        assert baseline in finished_trials(folder).items()
         assert sum(" share 0.33 " in study for study, _ in finished_trials(folder)) == 3
     for page in folder.glob("folds/*/*/report.html"):
         assert page.read_text().endswith("</html>\n")
-        assert verb == "submit" or page.read_bytes() == (whole / page.relative_to(folder)).read_bytes()
-    ledger = folder / "submissions" / "ledger.csv"
-    if ledger.exists():
-        assert len(pd.read_csv(ledger)) == 1
+        assert command == "submit" or page.read_bytes() == (expected / page.relative_to(folder)).read_bytes()
+    log = folder / "submissions" / "log.csv"
+    if log.exists():
+        assert len(pd.read_csv(log)) == 1
     faults()
 
 
-def begun(run: Run) -> None:
-    """Wait until the run has finished something, and not all."""
-    made = "studies.db" if run.verb == "tune" else "fold-*.npz"
-    wait_until(lambda: list(run.folder.glob(f"folds/digits8/**/{made}")) and len(run.workers()) == 2)
+def wait_for_progress(run: Run) -> None:
+    """Wait until the run has a result and still works."""
+    pattern = "studies.db" if run.command == "tune" else "fold-*.npz"
+    wait_until(lambda: list(run.folder.glob(f"folds/digits8/**/{pattern}")) and len(run.workers()) == 2)
 
 
 @pytest.mark.parametrize(
-    ("verb", "number", "times"),
+    ("command", "number", "times"),
     [
         ("cv", signal.SIGINT, 1),
         pytest.param("networks", signal.SIGTERM, 1, marks=pytest.mark.slow),
@@ -289,25 +289,28 @@ def begun(run: Run) -> None:
         pytest.param("tune", signal.SIGTERM, 2, marks=pytest.mark.slow),
     ],
 )
-def test_a_run_that_is_stopped_ends_soon_and_keeps_what_is_finished(verb, number, times, undisturbed, tmp_path, faults):
-    for attempt in range(3):  # the machine may have had other work
-        folder = copy(undisturbed.before(verb), tmp_path / f"{attempt}")
-        run = Run(folder, verb)
-        begun(run)
+def test_a_stopped_run_ends_soon_and_keeps_finished_results(command, number, times, uninterrupted, tmp_path, faults):
+    for attempt in range(3):  # a busy machine may be slow
+        folder = copy(uninterrupted.before(command), tmp_path / f"{attempt}")
+        run = Run(folder, command)
+        wait_for_progress(run)
         start = time.monotonic()
         for _ in range(times):
-            os.killpg(run.process.pid, number)  # as a terminal does it: to all of them
-        assert run.end() == 130 and run.words.count(KEPT) == 1, run.words
+            os.killpg(run.process.pid, number)  # to the whole process group, like a terminal
+        assert run.finish() == 130 and run.output.count(KEPT) == 1, run.output
         faults()
-        if (seconds := time.monotonic() - start) < SOON:
+        if (seconds := time.monotonic() - start) < STOP_SECONDS:
             break
-    assert seconds < SOON
+    assert seconds < STOP_SECONDS
     folds, trials = finished_folds(folder), finished_trials(folder)
-    assert folds or verb == "tune"
-    again = Run(folder, verb)
-    assert again.end() == 0, again.words
+    assert folds or command == "tune"
+    resumed = Run(folder, command)
+    assert resumed.finish() == 0, resumed.output
     assert finished_folds(folder).items() >= folds.items() and finished_trials(folder).items() >= trials.items()
-    assert verb == "tune" or same_bytes(folder).items() <= same_bytes(undisturbed.after(verb)).items()
+    assert (
+        command == "tune"
+        or reproducible_files(folder).items() <= reproducible_files(uninterrupted.after(command)).items()
+    )
 
 
 MODEL = """
@@ -318,13 +321,13 @@ import signal
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from competition.models.classical.spec import classical
+from competition.models.classical.spec import classical_spec
 from competition.models.zoo import knn
 
-UNLUCKY = int(np.random.SeedSequence([0, 1]).generate_state(1)[0] % 2**31)  # the seed of fold 1
+FAILING_SEED = int(np.random.SeedSequence([0, 1]).generate_state(1)[0] % 2**31)  # the seed of fold 1
 
 
-class Silent(BaseEstimator):
+class NaNClassifier(BaseEstimator):
     def fit(self, images, labels):
         self.classes_ = np.unique(labels)
         return self
@@ -333,7 +336,7 @@ class Silent(BaseEstimator):
         return np.full((len(images), len(self.classes_)), np.nan)
 
 
-def hungry():
+def memory():
     limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (2**34, limits[1]))
     try:
@@ -342,74 +345,72 @@ def hungry():
         resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
-def taken():
+def killed():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def torn():
+def invalid():
     raise ValueError("no such tile\\nand more")
 
 
-def lost():
-    return Silent()
+def nans():
+    return NaNClassifier()
 
 
 def pipeline(recipe, seed):
-    return NAME() if seed == UNLUCKY else knn.pipeline(recipe, seed)
+    return NAME() if seed == FAILING_SEED else knn.pipeline(recipe, seed)
 
 
-SPEC = classical(pipeline, knn.Neighbourhood(), knn.search, seconds=20)
+SPEC = classical_spec(pipeline, knn.KnnRecipe(), knn.search_space, seconds=20)
 """
 CAUSES = {
-    "hungry": "MemoryError: Unable to allocate",
-    "taken": "its worker died, SIGKILL(-9); SIGKILL mostly means that the memory ran out: try fewer JOBS",
-    "torn": "ValueError: no such tile",
-    "lost": "FloatingPointError: its predictions are not probabilities",
+    "memory": "MemoryError: Unable to allocate",
+    "killed": "its worker died, SIGKILL(-9); SIGKILL usually means that the memory ran out: try fewer JOBS",
+    "invalid": "ValueError: no such tile",
+    "nans": "FloatingPointError: its predictions are not probabilities",
 }
 
 
 @pytest.mark.slow
-def test_what_starves_dies_raises_or_predicts_nothing_fails_alone_and_the_rest_is_submitted(
-    undisturbed, tmp_path, faults, monkeypatch
-):
-    folder = copy(undisturbed.before("submit"), tmp_path / "folder")
+def test_a_failing_member_does_not_prevent_the_submission_of_the_others(uninterrupted, tmp_path, faults, monkeypatch):
+    folder = copy(uninterrupted.before("submit"), tmp_path / "folder")
     shutil.copytree(ROOT / "competition", folder / "competition", ignore=shutil.ignore_patterns("__pycache__"))
     for name in CAUSES:
         (folder / "competition" / "models" / "zoo" / f"{name}.py").write_text(MODEL.replace("NAME", name))
     monkeypatch.setitem(COMMANDS, "submit", ("submit", *TRAINING, "knn", *CAUSES))
     run = Run(folder, "submit")
-    assert run.status() == 2
+    assert run.wait() == 2
     for name, cause in CAUSES.items():
-        assert f"{name} fold 1 failed: {cause}" in run.words.replace("_ArrayMemoryError", "MemoryError"), run.words
+        assert f"{name} fold 1 failed: {cause}" in run.output.replace("_ArrayMemoryError", "MemoryError"), run.output
         kept = sorted(path.name for path in folder.glob(f"folds/*/*/{name}/*.npz"))
         assert kept == ["fold-0.npz", "fold-2.npz"]
         faults()
     failed = ", ".join(sorted(f"{name} fold 1" for name in CAUSES))
-    last = run.words.splitlines()[-1]
-    assert last == f"error: {failed} failed, as told above; the rest is kept: run again to retry only these"
+    last = run.output.splitlines()[-1]
+    assert last == f"error: {failed} failed, as reported above; other results are saved: run again to retry only these"
     submission = pd.read_csv(folder / "submissions" / "submission.csv")
     assert len(submission) == TEST_ROWS and submission["Label"].isin(range(10)).all()
-    assert "submission 1: " in run.words
+    assert "submission 1: " in run.output
 
 
-# In a namespace of its own one may mount whatever one likes, and it is gone with the process.
+# In its own namespace a process may mount anything, and the mounts end with it.
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
 FULL = "mount -t tmpfs -o size={size} tmpfs {where}"
 READ_ONLY = "mount --bind {where} {where} && mount -o remount,bind,ro {where}"
-THEN_KEEP = ' || exit 99; "$@"; status=$?; cp -a {where} kept; exit $status'
+THEN_COPY = ' || exit 99; "$@"; status=$?; cp -a {where} kept; exit $status'
 
 
 def in_namespace(mount: str, where: str) -> tuple[str, ...]:
-    """Run what follows with something mounted at `where`, whose content is left in `kept`."""
-    can = shutil.which("unshare") and subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False)
-    if not can or can.returncode:
-        pytest.skip("this system lets nobody but root mount anything")
-    return *NAMESPACE, "sh", "-c", (mount + THEN_KEEP).format(where=where), "sh"
+    """A prefix that runs a command with a file system mounted at `where` and copies its content to `kept`."""
+    probe = shutil.which("unshare") and subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False)
+    if not probe or probe.returncode:
+        pytest.skip("this system does not support unprivileged mounts")
+    return *NAMESPACE, "sh", "-c", (mount + THEN_COPY).format(where=where), "sh"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("verb", "where", "size", "named"),
+    ("command", "where", "size", "named"),
     [
         ("cv", "folds", "4k", "/.lock"),
         ("cv", "folds", "40k", "fold-"),
@@ -420,28 +421,33 @@ def in_namespace(mount: str, where: str) -> tuple[str, ...]:
         ("tune", "folds", "120k", "folds/digits8"),
     ],
 )
-def test_a_full_disk_is_named_and_with_room_the_run_goes_on(verb, where, size, named, undisturbed, tmp_path, faults):
-    folder = copy(undisturbed.before(verb), tmp_path / "folder")
+def test_a_full_disk_is_reported_and_the_run_can_be_resumed(
+    command, where, size, named, uninterrupted, tmp_path, faults
+):
+    folder = copy(uninterrupted.before(command), tmp_path / "folder")
     (folder / where).mkdir(parents=True)
-    run = Run(folder, verb, before=in_namespace(FULL.replace("{size}", size), where))
-    if (status := run.end()) == 99:
-        pytest.skip("this system lets nobody mount that")
-    assert status == 2, run.words
-    told = run.words.splitlines()[-1]
-    assert told.startswith("error: ") and named in told and "df -h" in told, run.words
+    run = Run(folder, command, prefix=in_namespace(FULL.replace("{size}", size), where))
+    if (status := run.finish()) == 99:
+        pytest.skip("this system does not support this mount")
+    assert status == 2, run.output
+    message = run.output.splitlines()[-1]
+    assert message.startswith("error: ") and named in message and "df -h" in message, run.output
     (folder / where).rmdir()
     (folder / "kept").rename(folder / where)
     folds, trials = finished_folds(folder), finished_trials(folder)
-    again = Run(folder, verb)
-    assert again.end() == 0, again.words
+    resumed = Run(folder, command)
+    assert resumed.finish() == 0, resumed.output
     assert finished_folds(folder).items() >= folds.items() and finished_trials(folder).items() >= trials.items()
-    assert verb == "tune" or same_bytes(folder).items() <= same_bytes(undisturbed.after(verb)).items()
+    assert (
+        command == "tune"
+        or reproducible_files(folder).items() <= reproducible_files(uninterrupted.after(command)).items()
+    )
     faults()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("verb", "where", "named"),
+    ("command", "where", "named"),
     [
         ("cv", "folds", "folds/digits8/3-folds-seed-0/split.csv"),
         ("submit", "submissions", "submissions/"),
@@ -450,19 +456,19 @@ def test_a_full_disk_is_named_and_with_room_the_run_goes_on(verb, where, size, n
         ("report", "folds", "report.html"),
     ],
 )
-def test_a_folder_that_may_only_be_read_is_named(verb, where, named, undisturbed, tmp_path, faults):
-    folder = copy(undisturbed.before(verb), tmp_path / "folder")
+def test_a_read_only_folder_is_reported(command, where, named, uninterrupted, tmp_path, faults):
+    folder = copy(uninterrupted.before(command), tmp_path / "folder")
     (folder / where).mkdir(exist_ok=True)
-    run = Run(folder, verb, before=in_namespace(READ_ONLY, where))
-    if (status := run.end()) == 99:
-        pytest.skip("this system lets nobody mount that")
-    assert status == 2, run.words
-    told = run.words.splitlines()[-1]
-    assert told.startswith("error: ") and named in told and "findmnt --target" in told, run.words
+    run = Run(folder, command, prefix=in_namespace(READ_ONLY, where))
+    if (status := run.finish()) == 99:
+        pytest.skip("this system does not support this mount")
+    assert status == 2, run.output
+    message = run.output.splitlines()[-1]
+    assert message.startswith("error: ") and named in message and "findmnt --target" in message, run.output
     faults()
 
 
-JUMPING = f"""
+JUMPING_CLOCK = f"""
 import itertools, sys, time
 now, jump = time.time, itertools.cycle((0, {86_400}, 0, {-86_400}))
 time.time = lambda: now() + next(jump)
@@ -472,46 +478,48 @@ sys.exit(main())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["submit", "tune"])
-def test_a_clock_that_jumps_by_a_day_changes_nothing(verb, undisturbed, tmp_path, faults, monkeypatch):
-    monkeypatch.setitem(COMMANDS, verb, (*COMMANDS[verb], "--budget", "30m"))
-    folder = copy(undisturbed.before(verb), tmp_path / "folder")
-    run = Run(folder, verb, program=("-c", JUMPING))
-    assert run.end() == 0, run.words
-    assert "is left out" not in run.words and "the time is up" not in run.words
-    if verb == "submit":
-        assert same_bytes(folder) == same_bytes(undisturbed.after("submit"))
+@pytest.mark.parametrize("command", ["submit", "tune"])
+def test_a_clock_that_jumps_by_a_day_changes_nothing(command, uninterrupted, tmp_path, faults, monkeypatch):
+    monkeypatch.setitem(COMMANDS, command, (*COMMANDS[command], "--budget", "30m"))
+    folder = copy(uninterrupted.before(command), tmp_path / "folder")
+    run = Run(folder, command, program=("-c", JUMPING_CLOCK))
+    assert run.finish() == 0, run.output
+    assert "is skipped" not in run.output and "time limit reached" not in run.output
+    if command == "submit":
+        assert reproducible_files(folder) == reproducible_files(uninterrupted.after("submit"))
         page = next(folder.glob("folds/*/*/report.html"))
         day = 86_400 * 10**9
-        os.utime(page, ns=(day + page.stat().st_mtime_ns,) * 2)  # written before the clock was set back
+        os.utime(page, ns=(day + page.stat().st_mtime_ns,) * 2)  # as written before the clock was set back
         page.write_bytes(b"an older run's")
-        assert Run(folder, "submit").end() == 0 and page.read_text().endswith("</html>\n")
+        assert Run(folder, "submit").finish() == 0 and page.read_text().endswith("</html>\n")
     else:
         assert sum(" share 0.33 " in study for study, _ in finished_trials(folder)) == 3
     faults()
 
 
 @pytest.mark.slow
-def test_of_two_runs_on_a_split_one_works_and_the_other_tells_which(undisturbed, tmp_path, faults):
-    folder = copy(undisturbed.before("submit"), tmp_path / "folder")
+def test_a_second_run_on_a_split_is_rejected(uninterrupted, tmp_path, faults):
+    folder = copy(uninterrupted.before("submit"), tmp_path / "folder")
     lock = folder / "folds" / "digits8" / "3-folds-seed-0" / ".lock"
     lock.parent.mkdir(parents=True)
-    lock.write_text("1")  # of a process that is long dead, or has nothing to do with it
+    lock.write_text("1")  # the id of a dead or unrelated process
     first = Run(folder, "submit")
     wait_until(lambda: lock.read_text() == str(first.process.pid))
     second = Run(folder, "cv")
-    assert second.end() == 2
-    assert f"error: another run, process {first.process.pid}, works on folds/digits8/3-folds-seed-0" in second.words
-    assert f"kill {first.process.pid}" in second.words
-    assert first.end() == 0, first.words
-    assert same_bytes(folder) == same_bytes(undisturbed.after("submit"))
+    assert second.finish() == 2
+    assert (
+        f"error: folds/digits8/3-folds-seed-0 is in use by another run, process {first.process.pid};" in second.output
+    )
+    assert f"kill {first.process.pid}" in second.output
+    assert first.finish() == 0, first.output
+    assert reproducible_files(folder) == reproducible_files(uninterrupted.after("submit"))
     faults(2)
 
 
 @pytest.mark.slow
-def test_two_runs_may_prepare_the_same_data_at_once(undisturbed, tmp_path, faults):
-    folder = copy(undisturbed.before("data"), tmp_path / "folder")
-    both = [Run(folder, "data"), Run(folder, "data")]
-    assert [run.end() for run in both] == [0, 0]
-    assert same_bytes(folder) == same_bytes(undisturbed.after("data"))
+def test_two_runs_may_create_the_same_data_at_once(uninterrupted, tmp_path, faults):
+    folder = copy(uninterrupted.before("data"), tmp_path / "folder")
+    runs = [Run(folder, "data"), Run(folder, "data")]
+    assert [run.finish() for run in runs] == [0, 0]
+    assert reproducible_files(folder) == reproducible_files(uninterrupted.after("data"))
     faults()

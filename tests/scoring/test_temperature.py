@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from competition.scoring.temperature import temperature, tempered
+from competition.scoring.temperature import apply_temperature, fit_temperature
 
 
 @pytest.fixture
@@ -18,25 +18,25 @@ def calibrated():
 
 def test_the_temperature_that_was_applied_is_found(calibrated):
     probabilities, labels = calibrated
-    assert temperature(probabilities, labels) == pytest.approx(1, rel=0.1)
+    assert fit_temperature(probabilities, labels) == pytest.approx(1, rel=0.1)
     for applied in (0.5, 2.0, 8.0):
-        spoiled = tempered(probabilities, applied)
-        assert temperature(spoiled, labels) == pytest.approx(1 / applied, rel=0.1)
-        assert np.allclose(tempered(spoiled, 1 / applied), probabilities, atol=2e-3)
+        spoiled = apply_temperature(probabilities, applied)
+        assert fit_temperature(spoiled, labels) == pytest.approx(1 / applied, rel=0.1)
+        assert np.allclose(apply_temperature(spoiled, 1 / applied), probabilities, atol=2e-3)
 
 
 def test_no_other_temperature_has_a_lower_log_loss(calibrated):
     probabilities, labels = calibrated
-    spoiled = tempered(probabilities, 0.6)
+    spoiled = apply_temperature(probabilities, 0.6)
 
     def loss(at):
-        return -np.log(tempered(spoiled, at)[np.arange(len(labels)), labels]).mean()
+        return -np.log(apply_temperature(spoiled, at)[np.arange(len(labels)), labels]).mean()
 
-    found = temperature(spoiled, labels)
+    found = fit_temperature(spoiled, labels)
     assert loss(found) < min(loss(found * 1.03), loss(found / 1.03))
 
 
 def test_those_who_know_nothing_or_everything_are_left_finite():
     labels = np.arange(100) % 4
     for probabilities in (np.full((100, 4), 0.25), np.eye(4)[labels], np.eye(4)[(labels + 1) % 4]):
-        assert np.isfinite(tempered(probabilities, temperature(probabilities, labels))).all()
+        assert np.isfinite(apply_temperature(probabilities, fit_temperature(probabilities, labels))).all()

@@ -14,116 +14,115 @@ from conftest import ROOT
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 
-from competition.crossval.folds import split
-from competition.data.config import Rules
+from competition.crossval.folds import make_folds
+from competition.data.config import Config
 from competition.models.member import Member
 from competition.scoring.metrics import ACCURACY
-from competition.tuning.search import Place, Search, turns
+from competition.tuning.search import Search, SearchContext, schedule_searches
 from competition.tuning.storage import open_storage
-from competition.tuning.validation import winner
+from competition.tuning.validation import best_validated
+from competition.workers.events import ignore_event
 from competition.workers.local import LocalWorkers
 
 
 @pytest.fixture
-def place(dataset, tmp_path):
-    folds, other = split(dataset, 5, 0), split(dataset, 5, 1)
+def context(dataset, tmp_path):
+    folds, validation_folds = make_folds(dataset, 5, 0), make_folds(dataset, 5, 1)
     with open_storage(None, tmp_path) as storage:
-        yield Place("digits8", ACCURACY, Rules(), dataset, folds, other, LocalWorkers(2), storage)
+        yield SearchContext("digits8", ACCURACY, Config(), dataset, folds, validation_folds, LocalWorkers(2), storage)
 
 
-def deaf(*said):
-    pass
-
-
-def verdicts(place, member, trials):
-    search = Search(place, member, trials)
-    list(search.run(trials, math.inf, deaf))
-    list(search.judge(deaf))
-    return search.verdicts()
+def search_and_validate(context, member, trials):
+    search = Search(context, member, trials)
+    list(search.run(trials, math.inf, ignore_event))
+    list(search.validate_candidates(ignore_event))
+    return search.validation_results()
 
 
 def svm(c):
-    member = Member.named("svm")
+    member = Member.parse("svm")
     return replace(member, recipe=replace(member.recipe, c=c))
 
 
 @pytest.mark.slow
-def test_a_margin_that_is_much_too_soft_is_found_out(place):
-    proved = winner(verdicts(place, svm(0.01), 6))
-    assert proved and proved.settings["c"] > 0.1 and proved.wrong < proved.present_wrong
+def test_a_much_too_small_c_is_improved(context):
+    best = best_validated(search_and_validate(context, svm(0.01), 6))
+    assert best and best.hyperparameters["c"] > 0.1 and best.wrong < best.current_wrong
 
 
 @pytest.mark.slow
-def test_a_good_margin_is_kept(place):
-    assert winner(verdicts(place, svm(5.0), 12)) is None
+def test_a_good_c_is_kept(context):
+    assert best_validated(search_and_validate(context, svm(5.0), 12)) is None
 
 
 @pytest.mark.slow
-def test_a_rate_that_is_ten_times_too_low_is_found_out(place):
-    mlp = Member.named("mlp")
-    proved = winner(verdicts(place, replace(mlp, recipe=replace(mlp.recipe, peak=1e-4)), 12))
-    assert proved and proved.settings["peak"] > 5e-4
+def test_a_learning_rate_that_is_ten_times_too_low_is_improved(context):
+    mlp = Member.parse("mlp")
+    best = best_validated(
+        search_and_validate(context, replace(mlp, recipe=replace(mlp.recipe, peak_learning_rate=1e-4)), 12)
+    )
+    assert best and best.hyperparameters["peak_learning_rate"] > 5e-4
 
 
-def test_what_cannot_be_finished_and_judged_in_time_is_not_begun(place):
-    search = Search(place, Member.named("knn"), 5)
-    soon = time.monotonic() + search.judging_seconds() + search.study.trial_seconds() / 2
-    for chosen, trials, until in turns([search], soon):
-        assert list(chosen.run(trials, until, deaf)) == []
-    assert search.tried == 0
+def test_no_trial_is_started_that_cannot_be_validated_in_time(context):
+    search = Search(context, Member.parse("knn"), 5)
+    end = time.monotonic() + search.validation_seconds() + search.study.trial_seconds() / 2
+    for scheduled, trials, deadline in schedule_searches([search], end):
+        assert list(scheduled.run(trials, deadline, ignore_event)) == []
+    assert search.trial_count == 0
 
 
 @pytest.mark.slow
-def test_the_turn_is_the_cheapest_ones_first_and_then_where_most_is_gained_for_a_minute(place, monkeypatch):
-    searches = [Search(place, Member.named(name), 100) for name in ("svm", "knn", "linear")]
+def test_searches_are_scheduled_by_cost_first_and_then_by_expected_gain(context, monkeypatch):
+    searches = [Search(context, Member.parse(name), 100) for name in ("svm", "knn", "linear")]
     order = []
-    for search, _, _ in turns(searches, math.inf):
+    for search, _, _ in schedule_searches(searches, math.inf):
         order.append(search.member.name)
-        list(search.run(1, math.inf, deaf))
+        list(search.run(1, math.inf, ignore_event))
         if len(order) == 3:
             break
     assert sorted(order) == ["knn", "linear", "svm"] and order[0] == "knn"
-    promises = [search.promise() for search in searches]
-    chosen, *_ = next(turns(searches, math.inf))
-    assert chosen is searches[promises.index(max(promises))]
+    rates = [search.expected_gain_rate() for search in searches]
+    scheduled, *_ = next(schedule_searches(searches, math.inf))
+    assert scheduled is searches[rates.index(max(rates))]
 
 
-def test_a_heavier_member_of_the_blend_promises_more(place):
-    light, heavy = (Search(place, Member.named("knn"), 1, weight) for weight in (0.05, 0.5))
-    list(light.run(1, math.inf, deaf))
-    assert heavy.promise() == pytest.approx(10 * light.promise())
+def test_expected_gain_is_proportional_to_the_weight_in_the_blend(context):
+    light, heavy = (Search(context, Member.parse("knn"), 1, weight) for weight in (0.05, 0.5))
+    list(light.run(1, math.inf, ignore_event))
+    assert heavy.expected_gain_rate() == pytest.approx(10 * light.expected_gain_rate())
 
 
 @pytest.mark.slow
-def test_a_search_finds_no_less_than_guessing_does_in_the_same_time(dataset, tmp_path):
-    gained = []
+def test_a_search_is_no_worse_than_random_search_in_the_same_time(dataset, tmp_path):
+    gains = []
     for seed in range(5):
         best = {}
-        for how in ("guessing", "searching"):
-            splits = split(dataset, 5, seed), split(dataset, 5, 9)
-            with open_storage(None, tmp_path / f"{how}-{seed}") as storage:
-                place = Place("digits8", ACCURACY, Rules(), dataset, *splits, LocalWorkers(2), storage)
-                search = Search(place, Member.named("svm"), 1_000)
-                if how == "guessing":
-                    search.study.optuna.sampler = RandomSampler(seed=seed)
-                    search.study.optuna.pruner = NopPruner()
-                list(search.run(1_000, time.monotonic() + 20, deaf))
-                best[how] = search.study.complete[0].value
-                print(f"seed {seed}, {how}: {best[how]:.4f} in {search.tried} trials")
-        gained.append(best["guessing"] - best["searching"])
-    error = np.std(gained, ddof=1) / np.sqrt(len(gained))
-    assert np.mean(gained) > -error, gained
+        for method in ("random", "search"):
+            splits = make_folds(dataset, 5, seed), make_folds(dataset, 5, 9)
+            with open_storage(None, tmp_path / f"{method}-{seed}") as storage:
+                context = SearchContext("digits8", ACCURACY, Config(), dataset, *splits, LocalWorkers(2), storage)
+                search = Search(context, Member.parse("svm"), 1_000)
+                if method == "random":
+                    search.study.optuna_study.sampler = RandomSampler(seed=seed)
+                    search.study.optuna_study.pruner = NopPruner()
+                list(search.run(1_000, time.monotonic() + 20, ignore_event))
+                best[method] = search.study.complete_trials[0].value
+                print(f"seed {seed}, {method}: {best[method]:.4f} in {search.trial_count} trials")
+        gains.append(best["random"] - best["search"])
+    error = np.std(gains, ddof=1) / np.sqrt(len(gains))
+    assert np.mean(gains) > -error, gains
 
 
 @pytest.fixture
 def postgresql(tmp_path):
-    """The address of a server of our own on loopback."""
+    """The URL of a PostgreSQL server that runs for this test."""
     initdb = shutil.which("initdb") or next((ROOT / "/usr/lib/postgresql").glob("*/bin/initdb"), None)
     if not initdb:
         pytest.skip("PostgreSQL is not installed")
     folder = tmp_path / "postgresql"
     folder.mkdir()
-    user = "nobody" if os.geteuid() == 0 else None  # it refuses to run as root
+    user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
     if user:
         for parent in (folder, *folder.parents):
             if parent.owner() == "root" and parent.stat().st_mode & 0o777 == 0o700:
@@ -133,8 +132,8 @@ def postgresql(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     cluster = folder / "cluster"
-    begin = [initdb, "-D", cluster, "-U", "tester", "-A", "trust", "-N"]
-    subprocess.run(begin, cwd=folder, user=user, check=True, capture_output=True)
+    create = [initdb, "-D", cluster, "-U", "tester", "-A", "trust", "-N"]
+    subprocess.run(create, cwd=folder, user=user, check=True, capture_output=True)
     command = [f"{binaries}/postgres", "-D", cluster, "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1"]
     with subprocess.Popen(
         command, cwd=folder, user=user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -147,39 +146,41 @@ def postgresql(tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         yield f"postgresql+psycopg://tester@127.0.0.1:{port}/postgres"
-        server.send_signal(signal.SIGINT)  # without waiting for our own connection
+        server.send_signal(signal.SIGINT)  # does not wait for open connections
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["here", "on a cluster"])
-def test_two_drivers_share_a_study_and_no_work(where, postgresql, empty_cluster, tmp_path, own_competition, place):
+@pytest.mark.parametrize("workers", ["local", "cluster"])
+def test_two_drivers_share_a_study_without_repeating_trials(
+    workers, postgresql, empty_cluster, tmp_path, competition_copy, context
+):
     arguments = [sys.executable, "-m", "competition", "tune", "--competition", "digits8", "--folds", "5", "--jobs", "1"]
     arguments += ["--models", "knn", "--trials", "12", "--storage", postgresql]
-    if where == "on a cluster":
+    if workers == "cluster":
         for _ in range(2):
             empty_cluster.start()
         arguments += ["--cluster", empty_cluster.address]
     drivers = []
-    for name in ("one", "two"):  # as on two machines, each with its own folders
+    for name in ("one", "two"):  # as on two machines with separate folders
         (tmp_path / name).mkdir()
         (tmp_path / name / "data").symlink_to(tmp_path / "data")
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         drivers.append(
             subprocess.Popen(arguments, cwd=tmp_path / name, env=environment, stdout=subprocess.PIPE, text=True)
         )
-    told = [driver.communicate(timeout=300)[0] for driver in drivers]
-    assert [driver.returncode for driver in drivers] == [0, 0], told
+    outputs = [driver.communicate(timeout=300)[0] for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0], outputs
     with open_storage(postgresql, tmp_path) as storage:
-        search = Search(replace(place, storage=storage), Member.named("knn"), 12)
+        search = Search(replace(context, storage=storage), Member.parse("knn"), 12)
         trials = search.study.trials
         assert 12 <= len(trials) <= 13 and all(trial.state.is_finished() for trial in trials)
         assert len({str(sorted(trial.params.items())) for trial in trials}) == len(trials)
         assert len({trial.user_attrs["lease"]["pid"] for trial in trials}) == 2
         ended = [
             line.split(":")[0]
-            for text in told
+            for text in outputs
             for line in text.splitlines()
-            if line.startswith("knn trial") and " to go " in line
+            if line.startswith("knn trial") and " time left " in line
         ]
-        assert len(ended) == len(set(ended)), "a trial was run by both"
-        assert told[0].splitlines()[-1] == told[1].splitlines()[-1], "they decided alike"
+        assert len(ended) == len(set(ended)), "both drivers ran the same trial"
+        assert outputs[0].splitlines()[-1] == outputs[1].splitlines()[-1], "they decided differently"

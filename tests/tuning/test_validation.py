@@ -1,60 +1,60 @@
 import numpy as np
 
 from competition.scoring.metrics import ACCURACY, LOG_LOSS
-from competition.tuning.trials import BLOCKS, Evidence
-from competition.tuning.validation import judged, winner
+from competition.tuning.trials import BLOCKS, TrialFoldResult
+from competition.tuning.validation import best_validated, validate
 
 
-def evidence(by_fold, wrong=(3, 3, 3, 3, 3)):
-    both = zip(by_fold, wrong, strict=True)
-    return {fold: Evidence((loss,) * BLOCKS, errors, 100, 1.0) for fold, (loss, errors) in enumerate(both)}
+def fold_results(by_fold, wrong=(3, 3, 3, 3, 3)):
+    folds = zip(by_fold, wrong, strict=True)
+    return {fold: TrialFoldResult((loss,) * BLOCKS, errors, 100, 1.0) for fold, (loss, errors) in enumerate(folds)}
 
 
-PRESENT = evidence([0.030, 0.020, 0.025, 0.035, 0.028])
+CURRENT = fold_results([0.030, 0.020, 0.025, 0.035, 0.028])
 
 
-def verdict(by_fold, candidates=1):
-    return judged({"c": 1.0}, 7, evidence(by_fold), PRESENT, candidates, ACCURACY)
+def validate_losses(by_fold, candidates=1):
+    return validate({"c": 1.0}, 7, fold_results(by_fold), CURRENT, candidates, ACCURACY)
 
 
-def test_better_on_every_fold_by_about_as_much_is_proved():
-    better = verdict([0.026, 0.017, 0.021, 0.032, 0.024])
-    assert better.is_proved and np.isclose(better.difference, -0.0036) and better.present_wrong == 15
-    assert winner([better]) is better
+def test_a_consistent_improvement_is_accepted():
+    better = validate_losses([0.026, 0.017, 0.021, 0.032, 0.024])
+    assert better.is_accepted and np.isclose(better.difference, -0.0036) and better.current_wrong == 15
+    assert best_validated([better]) is better
 
 
-def test_better_in_the_mean_by_one_lucky_fold_is_noise():
-    lucky = verdict([0.001, 0.021, 0.026, 0.036, 0.029])
-    assert lucky.difference < 0 and not lucky.is_proved
-    assert winner([lucky]) is None
+def test_an_improvement_due_to_one_fold_is_not_significant():
+    lucky = validate_losses([0.001, 0.021, 0.026, 0.036, 0.029])
+    assert lucky.difference < 0 and not lucky.is_accepted
+    assert best_validated([lucky]) is None
 
 
-def test_a_better_log_loss_is_not_bought_with_wrong_digits():
+def test_a_lower_log_loss_with_more_wrong_rows_is_not_accepted():
     losses = [0.026, 0.017, 0.021, 0.032, 0.024]
     for wrong, accepted in (((5, 6, 5, 7, 5), False), ((4, 2, 3, 4, 3), True)):
-        found = judged({}, 1, evidence(losses, wrong), PRESENT, 1, ACCURACY)
-        assert found.p_value < 0.05 and found.is_proved == accepted
+        result = validate({}, 1, fold_results(losses, wrong), CURRENT, 1, ACCURACY)
+        assert result.p_value < 0.05 and result.is_accepted == accepted
 
 
-def test_where_log_loss_wins_wrong_rows_have_no_veto():
-    found = evidence([0.026, 0.017, 0.021, 0.032, 0.024], (5, 6, 5, 7, 5))
-    assert judged({}, 1, found, PRESENT, 1, LOG_LOSS).is_proved
-    assert not judged({}, 1, found, PRESENT, 1, ACCURACY).is_proved
+def test_wrong_rows_do_not_matter_if_the_metric_is_log_loss():
+    results = fold_results([0.026, 0.017, 0.021, 0.032, 0.024], (5, 6, 5, 7, 5))
+    assert validate({}, 1, results, CURRENT, 1, LOG_LOSS).is_accepted
+    assert not validate({}, 1, results, CURRENT, 1, ACCURACY).is_accepted
 
 
-def test_worse_and_equal_are_not_proved():
-    assert not verdict([0.031, 0.022, 0.026, 0.037, 0.030]).is_proved
-    assert not verdict([0.030, 0.020, 0.025, 0.035, 0.028]).is_proved
+def test_worse_and_equal_log_losses_are_not_accepted():
+    assert not validate_losses([0.031, 0.022, 0.026, 0.037, 0.030]).is_accepted
+    assert not validate_losses([0.030, 0.020, 0.025, 0.035, 0.028]).is_accepted
 
 
-def test_the_more_were_tried_the_more_is_asked_of_each():
+def test_the_threshold_falls_with_the_number_of_candidates():
     close = [0.0285, 0.0192, 0.0240, 0.0335, 0.0272]
-    assert verdict(close, candidates=1).is_proved and not verdict(close, candidates=20).is_proved
+    assert validate_losses(close, candidates=1).is_accepted and not validate_losses(close, candidates=20).is_accepted
 
 
-def test_chance_is_adopted_as_rarely_as_promised():
-    random = np.random.default_rng(0)
-    own = evidence([0.028] * 5)
-    others = (evidence(0.028 + 0.003 * random.normal(size=5)) for _ in range(400))
-    proved = sum(judged({}, 1, other, own, 1, ACCURACY).is_proved for other in others)
-    assert 5 < proved < 35  # 20 are to be expected of 400
+def test_the_false_positive_rate_is_the_significance_level():
+    rng = np.random.default_rng(0)
+    current = fold_results([0.028] * 5)
+    others = (fold_results(0.028 + 0.003 * rng.normal(size=5)) for _ in range(400))
+    accepted = sum(validate({}, 1, other, current, 1, ACCURACY).is_accepted for other in others)
+    assert 5 < accepted < 35  # 20 of 400 are expected

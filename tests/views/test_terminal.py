@@ -1,8 +1,8 @@
 import numpy as np
 from rich.console import Console
 
-from competition.crossval.curves import Point
-from competition.crossval.folds import split
+from competition.crossval.curves import CurvePoint, EpochDone
+from competition.crossval.folds import make_folds
 from competition.crossval.predictions import Predictions
 from competition.crossval.progress import Progress
 from competition.crossval.store import Store
@@ -10,6 +10,7 @@ from competition.crossval.task import Task
 from competition.models.member import Member
 from competition.scoring.metrics import ACCURACY
 from competition.views.terminal import live, scores
+from competition.workers.events import Started
 from competition.workers.local import LocalWorkers
 
 
@@ -21,23 +22,23 @@ def printed(renderable) -> str:
 
 
 def test_the_table_shows_each_model(dataset, tmp_path):
-    members = [Member.named("knn"), Member.named("mlp")]
-    progress = Progress(Store(tmp_path, dataset, split(dataset, 2, 0)), members, LocalWorkers(2), ACCURACY)
-    progress.hear(Task(members[1], 1), "started")
-    point = Point(2, 5, 0.25, 1234.5, 3 * 2**29, 0.99, 0.1, 0.975, 0.2)
-    progress.hear(Task(members[1], 1), "epoch", point)
-    progress.hear(Task(members[0], 0), "started")
-    table = printed(live.table(progress))
-    assert table.count("0/2") == 2 and "to go" in table
+    members = [Member.parse("knn"), Member.parse("mlp")]
+    progress = Progress(Store(tmp_path, dataset, make_folds(dataset, 2, 0)), members, LocalWorkers(2), ACCURACY)
+    progress.update(Started(Task(members[1], 1)))
+    point = CurvePoint(2, 5, 0.25, 1234.5, 3 * 2**29, 0.99, 0.1, 0.975, 0.2)
+    progress.update(EpochDone(Task(members[1], 1), point))
+    progress.update(Started(Task(members[0], 0)))
+    table = printed(live.progress_table(progress))
+    assert table.count("0/2") == 2 and "time left" in table
     (started,) = (line for line in table.splitlines() if "fold 0" in line)
     (further,) = (line for line in table.splitlines() if "fold 1" in line)
     assert "started" in started
-    assert further.split()[2:10] == ["epoch", "2/5", "97.5", "%", "right", "0.250", "1,234", "1.5"]
+    assert further.split()[2:10] == ["epoch", "2/5", "97.5", "%", "accuracy", "0.250", "1,234", "1.5"]
 
 
 def test_the_leaderboard_puts_the_best_first(dataset):
     right = np.eye(10)[dataset.labels] * 0.9 + 0.01
     bad = Predictions("bad", np.roll(right, 1, axis=1), right[None], 5.0, "")
     members = [bad, Predictions("good", right, right[None], 65.0, "")]
-    text = printed(scores.leaderboard(members, dataset.labels, ACCURACY))
+    text = printed(scores.leaderboard_table(members, dataset.labels, ACCURACY))
     assert text.index("good") < text.index("bad") and "1:05" in text and "100.000 ± 0.167 %" in text

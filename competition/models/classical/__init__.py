@@ -1,1 +1,1 @@
-"""scikit-learn pipelines and the image features that they use."""
+"""scikit-learn pipelines and their image features."""

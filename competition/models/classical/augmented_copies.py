@@ -1,4 +1,4 @@
-"""Slightly changed copies of images, for models that do not see their rows changed anew in every epoch."""
+"""Augmented copies of images, for models that are not trained in epochs."""
 
 from typing import Self
 
@@ -7,43 +7,44 @@ from scipy.ndimage import affine_transform
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 
-def changed(images: np.ndarray, random: np.random.Generator, rotation: float, zoom: float) -> np.ndarray:
-    """Each image turned by up to so many degrees and stretched in each direction by up to that share, at random."""
-    angles = np.radians(random.uniform(-rotation, rotation, len(images)))
-    stretches = 1 + random.uniform(-zoom, zoom, (len(images), 2))
+def augment_images(images: np.ndarray, rng: np.random.Generator, rotation: float, zoom: float) -> np.ndarray:
+    """Rotate each image by up to `rotation` degrees and scale each axis by up to the fraction `zoom`, at random."""
+    angles = np.radians(rng.uniform(-rotation, rotation, len(images)))
+    scales = 1 + rng.uniform(-zoom, zoom, (len(images), 2))
     centre = (np.array(images.shape[1:3]) - 1) / 2
-    copies = np.empty_like(images)
-    for row, (image, angle, stretch) in enumerate(zip(images, angles, stretches, strict=True)):
-        matrix = np.eye(3)  # channels stay apart
-        turn = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-        matrix[:2, :2] = np.array(turn) * stretch[:, None]
+    augmented = np.empty_like(images)
+    for row, (image, angle, scale) in enumerate(zip(images, angles, scales, strict=True)):
+        matrix = np.eye(3)  # the identity for channels
+        rotation_matrix = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        matrix[:2, :2] = np.array(rotation_matrix) * scale[:, None]
         offset = np.append(centre - matrix[:2, :2] @ centre, 0)
-        affine_transform(image, matrix, offset, output=copies[row], order=1)
-    return copies
+        affine_transform(image, matrix, offset, output=augmented[row], order=1)
+    return augmented
 
 
-class WithCopies(ClassifierMixin, BaseEstimator):
-    """A classifier of images that is fitted on them and on rounds of changed copies."""
+class AugmentedClassifier(ClassifierMixin, BaseEstimator):
+    """An image classifier that is fitted on the training images and augmented copies of them."""
 
-    def __init__(self, classifier: BaseEstimator, rounds: int, rotation: float, zoom: float, seed: int) -> None:
+    def __init__(self, classifier: BaseEstimator, n_copies: int, rotation: float, zoom: float, seed: int) -> None:
         self.classifier = classifier
-        self.rounds = rounds
+        self.n_copies = n_copies
         self.rotation = rotation
         self.zoom = zoom
         self.seed = seed
 
     def fit(self, images: np.ndarray, labels: np.ndarray) -> Self:
-        """Fit the classifier."""
-        random = np.random.default_rng(self.seed)
-        copies = (changed(images, random, self.rotation, self.zoom) for _ in range(self.rounds))
-        self.fitted_ = clone(self.classifier).fit(np.concatenate([images, *copies]), np.tile(labels, 1 + self.rounds))
-        self.classes_ = self.fitted_.classes_
+        """Fit the classifier on the images, followed by their copies."""
+        rng = np.random.default_rng(self.seed)
+        copies = (augment_images(images, rng, self.rotation, self.zoom) for _ in range(self.n_copies))
+        all_labels = np.tile(labels, 1 + self.n_copies)
+        self.classifier_ = clone(self.classifier).fit(np.concatenate([images, *copies]), all_labels)
+        self.classes_ = self.classifier_.classes_
         return self
 
     def decision_function(self, images: np.ndarray) -> np.ndarray:
-        """How strongly the classifier is for each class."""
-        return self.fitted_.decision_function(images)
+        """The classifier's decision values (rows, classes)."""
+        return self.classifier_.decision_function(images)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """The likeliest class."""
-        return self.fitted_.predict(images)
+        """The predicted classes."""
+        return self.classifier_.predict(images)

@@ -1,6 +1,7 @@
-"""Transformers of images for models that do not learn their own features; each fits into a scikit-learn Pipeline.
+"""scikit-learn transformers that extract image features.
 
-They take images (rows, height, width, channels) and hand on floats; colours are averaged to grey.
+The first in a pipeline takes uint8 images (rows, height, width, channels) and averages colours to grey; all return
+floats.
 """
 
 from typing import Self
@@ -9,67 +10,66 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 
-AT_ONCE = 2_000 * 28 * 28  # pixels, which bounds the memory that a transformer takes beside its result
+BLOCK_PIXELS = 2_000 * 28 * 28  # per block, to bound the memory for intermediate results
 EPSILON = 1e-6
 
 
-class _Rowwise(TransformerMixin, BaseEstimator):
-    """A transformer that learns nothing and treats each image by itself, a block of rows at a time."""
+class _BlockTransformer(TransformerMixin, BaseEstimator):
+    """A stateless transformer that processes images independently, in blocks of rows."""
 
     def fit(self, images: np.ndarray, labels: np.ndarray | None = None) -> Self:
-        """Nothing to learn."""
+        """Do nothing: there is nothing to fit."""
         return self
 
     def transform(self, images: np.ndarray) -> np.ndarray:
-        """The features of each image."""
-        rows = max(1, AT_ONCE // int(np.prod(images.shape[1:3])))
+        """Features of each image."""
+        rows = max(1, BLOCK_PIXELS // int(np.prod(images.shape[1:3])))
         starts = range(0, len(images), rows)
-        return np.concatenate([self._block(images[start : start + rows]) for start in starts])
+        return np.concatenate([self._transform_block(images[start : start + rows]) for start in starts])
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
-    def _block(self, images: np.ndarray) -> np.ndarray:
+    def _transform_block(self, images: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
 
-class Pixels(_Rowwise):
-    """Each pixel by itself, in 0..1."""
+class Pixels(_BlockTransformer):
+    """Raw pixels, scaled to 0..1: (rows, pixels)."""
 
-    def _block(self, images: np.ndarray) -> np.ndarray:
+    def _transform_block(self, images: np.ndarray) -> np.ndarray:
         return images.reshape(len(images), -1).astype(np.float32) / 255
 
 
-class Deskew(_Rowwise):
-    """Centre each image's mass and shear its slant away, by its moments: (rows, height, width) in 0..1."""
+class Deskew(_BlockTransformer):
+    """Centre each image's mass and remove its slant by image moments: (rows, height, width) in 0..1."""
 
-    def _block(self, images: np.ndarray) -> np.ndarray:
+    def _transform_block(self, images: np.ndarray) -> np.ndarray:
         grey = images.mean(axis=3, dtype=np.float32) / 255
         _, height, width = grey.shape
         y, x = np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32)
         mass = grey.sum(axis=(1, 2)) + EPSILON
-        in_row, in_column = grey.sum(axis=2), grey.sum(axis=1)
-        centre_y, centre_x = in_row @ y / mass, in_column @ x / mass
-        off_y, off_x = y - centre_y[:, None], x - centre_x[:, None]
-        spread_y = (in_row * off_y**2).sum(axis=1) / mass
-        together = np.einsum("nyx,ny,nx->n", grey, off_y, off_x, optimize=True) / mass
-        slant = together / (spread_y + EPSILON)
-        # Where each pixel of the result comes from: along its row by the slant, and whole by the centre's offset.
-        from_y = np.broadcast_to(y + (centre_y - (height - 1) / 2)[:, None], (len(grey), height))
-        shift = slant[:, None] * (from_y - centre_y[:, None]) + (centre_x - (width - 1) / 2)[:, None]
-        from_x = x + shift[:, :, None]
-        return _between_columns(_between_rows(grey, from_y), from_x)
+        row_sums, column_sums = grey.sum(axis=2), grey.sum(axis=1)
+        centre_y, centre_x = row_sums @ y / mass, column_sums @ x / mass
+        offset_y, offset_x = y - centre_y[:, None], x - centre_x[:, None]
+        variance_y = (row_sums * offset_y**2).sum(axis=1) / mass
+        covariance = np.einsum("nyx,ny,nx->n", grey, offset_y, offset_x, optimize=True) / mass
+        slant = covariance / (variance_y + EPSILON)
+        # Source coordinates of each output pixel: shifted along its row by the slant, and by the offset of the centre.
+        source_y = np.broadcast_to(y + (centre_y - (height - 1) / 2)[:, None], (len(grey), height))
+        shift = slant[:, None] * (source_y - centre_y[:, None]) + (centre_x - (width - 1) / 2)[:, None]
+        source_x = x + shift[:, :, None]
+        return _interpolate_columns(_interpolate_rows(grey, source_y), source_x)
 
 
-class Hog(_Rowwise):
-    """Histograms of gradients by direction over cells, each pixel shared between directions and between cells.
+class Hog(_BlockTransformer):
+    """Histograms of oriented gradients, with linear interpolation between directions and between cells.
 
-    The directions go all around: from dark to light counts apart from light to dark, so the two edges of a stroke do.
+    Directions cover the full circle, so that the two edges of a stroke differ.
 
-    Each entry of `cells` lays a grid of so many cells a side over the image; neighbouring 2x2 cells are normalised
-    together, to a length of one, then clipped. The `floor` is added to the length: without it the faint traces in an
-    empty corner would count as much as a stroke. Roots are handed on: distances between roots of histograms weigh a
-    difference by how rare it is.
+    Each entry of `cells` is the number of cells per side of one grid. Blocks of 2x2 neighbouring cells are normalized
+    together to unit length and clipped. `floor` is added to the length, since otherwise faint noise in an empty corner
+    would count as much as a stroke. The square root is returned, so that Euclidean distances are Hellinger distances.
     """
 
     def __init__(
@@ -80,129 +80,131 @@ class Hog(_Rowwise):
         self.clip = clip
         self.floor = floor
 
-    def _block(self, images: np.ndarray) -> np.ndarray:
-        votes = self._votes(images)
-        return np.concatenate([self._normalised(_shared(votes, cells)) for cells in self.cells], axis=1)
+    def _transform_block(self, images: np.ndarray) -> np.ndarray:
+        votes = self._vote(images)
+        return np.concatenate([self._normalize_blocks(_pool_cells(votes, cells)) for cells in self.cells], axis=1)
 
-    def _votes(self, images: np.ndarray) -> np.ndarray:
-        """How strongly each pixel's gradient points into each direction: (rows, height, width, directions)."""
-        rows, columns = np.gradient(images, axis=(1, 2))
-        strength = np.hypot(rows, columns)
-        position = np.arctan2(rows, columns) / (2 * np.pi) % 1 * self.directions
+    def _vote(self, images: np.ndarray) -> np.ndarray:
+        """Gradient magnitude of each pixel by direction: (rows, height, width, directions)."""
+        gradient_y, gradient_x = np.gradient(images, axis=(1, 2))
+        magnitude = np.hypot(gradient_y, gradient_x)
+        position = np.arctan2(gradient_y, gradient_x) / (2 * np.pi) % 1 * self.directions
         low = np.floor(position)
-        share = position - low
+        fraction = position - low
         low = low.astype(np.int64) % self.directions
         votes = np.zeros((*images.shape, self.directions), dtype=np.float32)
-        np.put_along_axis(votes, low[..., None], (strength * (1 - share))[..., None], axis=3)
+        np.put_along_axis(votes, low[..., None], (magnitude * (1 - fraction))[..., None], axis=3)
         high = (low + 1) % self.directions
-        np.put_along_axis(votes, high[..., None], (strength * share)[..., None], axis=3)
+        np.put_along_axis(votes, high[..., None], (magnitude * fraction)[..., None], axis=3)
         return votes
 
-    def _normalised(self, grid: np.ndarray) -> np.ndarray:
-        """Overlapping blocks of 2x2 cells, each brought to length one, flattened."""
+    def _normalize_blocks(self, grid: np.ndarray) -> np.ndarray:
+        """Overlapping blocks of 2x2 cells, each normalized and clipped, flattened."""
         windows = np.lib.stride_tricks.sliding_window_view(grid, (2, 2), axis=(1, 2))
         blocks = windows.reshape(*windows.shape[:3], -1)
         length = np.linalg.norm(blocks, axis=-1, keepdims=True)
-        shares = np.minimum(blocks / (length + self.floor), self.clip)
-        return np.sqrt(shares).reshape(len(blocks), -1).astype(np.float32)
+        normalized = np.minimum(blocks / (length + self.floor), self.clip)
+        return np.sqrt(normalized).reshape(len(blocks), -1).astype(np.float32)
 
 
-class Projection(TransformerMixin, BaseEstimator):
-    """The principal components, found by a randomised solver in a fraction of the exact one's time."""
+class RandomizedPCA(TransformerMixin, BaseEstimator):
+    """Principal component analysis by a randomized solver, which is much faster than the exact one."""
 
-    def __init__(self, components: int = 120, seed: int = 0) -> None:
-        self.components = components
+    def __init__(self, n_components: int = 120, seed: int = 0) -> None:
+        self.n_components = n_components
         self.seed = seed
 
     def fit(self, features: np.ndarray, labels: np.ndarray | None = None) -> Self:
-        """Learn the axes, as many as the rows allow."""
-        components = min(self.components, *features.shape)
-        self.pca_ = PCA(components, svd_solver="randomized", iterated_power=2, random_state=self.seed).fit(features)
-        # Laid out as it will be after loading, so that a kept model predicts the same bits.
+        """Fit as many components as rows and features allow, at most `n_components`."""
+        n_components = min(self.n_components, *features.shape)
+        self.pca_ = PCA(n_components, svd_solver="randomized", iterated_power=2, random_state=self.seed).fit(features)
+        # The memory layout after loading, so that a saved model predicts the same bits.
         self.pca_.components_ = np.ascontiguousarray(self.pca_.components_)
         return self
 
     def transform(self, features: np.ndarray) -> np.ndarray:
-        """The rows along the axes."""
+        """Project the rows onto the components."""
         return self.pca_.transform(features)
 
 
-class WithinClass(TransformerMixin, BaseEstimator):
-    """Shrink the directions in which rows of one class differ from each other, so that distances tell classes apart.
+class WithinClassWhitening(TransformerMixin, BaseEstimator):
+    """Shrink the directions in which rows of the same class vary, so that distances separate classes.
 
-    A power of 0.5 makes the classes round; less goes only part of the way, since the covariance is an estimate.
+    A power of 0.5 whitens the within-class covariance fully; a smaller one allows for its estimation error.
     """
 
     def __init__(self, power: float = 0.25, floor: float = 1e-3) -> None:
         self.power = power
-        self.floor = floor  # of the mean variance: no direction counts for more than it can bear
+        self.floor = floor  # fraction of the mean variance, added to all variances
 
     def fit(self, features: np.ndarray, labels: np.ndarray) -> Self:
-        """Learn the mean covariance within the classes."""
-        position = np.unique(labels, return_inverse=True)[1]
-        means = np.stack([features[position == one].mean(axis=0) for one in range(position.max() + 1)])
-        covariance = np.cov(features - means[position], rowvar=False)
+        """Estimate the covariance within classes."""
+        index = np.unique(labels, return_inverse=True)[1]
+        means = np.stack([features[index == label].mean(axis=0) for label in range(index.max() + 1)])
+        covariance = np.cov(features - means[index], rowvar=False)
         variances, axes = np.linalg.eigh(covariance)
         variances = np.maximum(variances, 0) + self.floor * variances.mean() + EPSILON**2
-        self.map_ = np.ascontiguousarray(((axes * variances**-self.power) @ axes.T).astype(features.dtype))
+        self.matrix_ = np.ascontiguousarray(((axes * variances**-self.power) @ axes.T).astype(features.dtype))
         return self
 
     def transform(self, features: np.ndarray) -> np.ndarray:
-        """The rows in the new metric."""
-        return features @ self.map_
+        """Transform the rows into the whitened space."""
+        return features @ self.matrix_
 
 
-class Likeness(TransformerMixin, BaseEstimator):
-    """How like each row is to some of the training rows: a Gaussian of the angle between them.
+class Similarity(TransformerMixin, BaseEstimator):
+    """RBF kernel of the normalized rows with randomly chosen training rows.
 
-    Unlike Nystroem it leaves the examples correlated; to undo that costs more than a ridge regression on them.
+    Unlike Nystroem, it does not whiten the columns, which would cost more than the ridge regression that follows.
     """
 
-    def __init__(self, examples: int = 3_000, sharpness: float = 1.0, seed: int = 0) -> None:
-        self.examples = examples
-        self.sharpness = sharpness
+    def __init__(self, n_examples: int = 3_000, gamma: float = 1.0, seed: int = 0) -> None:
+        self.n_examples = n_examples
+        self.gamma = gamma
         self.seed = seed
 
     def fit(self, features: np.ndarray, labels: np.ndarray | None = None) -> Self:
-        """Draw the examples."""
-        drawn = np.random.default_rng(self.seed).permutation(len(features))[: self.examples]
-        self.examples_ = _of_length_one(features[drawn])
+        """Choose the training rows."""
+        chosen = np.random.default_rng(self.seed).permutation(len(features))[: self.n_examples]
+        self.examples_ = _normalize_rows(features[chosen])
         return self
 
     def transform(self, features: np.ndarray) -> np.ndarray:
-        """A column for each example."""
-        cosine = _of_length_one(features) @ self.examples_.T
-        return np.exp(2 * self.sharpness * (cosine - 1))
+        """Similarity to each example (rows, examples)."""
+        cosine = _normalize_rows(features) @ self.examples_.T
+        return np.exp(2 * self.gamma * (cosine - 1))
 
 
-def _of_length_one(rows: np.ndarray) -> np.ndarray:
+def _normalize_rows(rows: np.ndarray) -> np.ndarray:
     return rows / (np.linalg.norm(rows, axis=1, keepdims=True) + EPSILON)
 
 
-def _shared(votes: np.ndarray, cells: int) -> np.ndarray:
-    """Sums over a grid of cells x cells, each pixel shared between the cells whose centres are nearest."""
-    down, across = (_share_of_cells(side, cells) for side in votes.shape[1:3])
-    return np.einsum("ay,nyxd,bx->nabd", down, votes, across, optimize=True)
+def _pool_cells(votes: np.ndarray, cells: int) -> np.ndarray:
+    """Sum votes over a grid of cells x cells; each pixel contributes to its nearest cells by linear interpolation."""
+    weights_y, weights_x = (_cell_weights(side, cells) for side in votes.shape[1:3])
+    return np.einsum("ay,nyxd,bx->nabd", weights_y, votes, weights_x, optimize=True)
 
 
-def _share_of_cells(side: int, cells: int) -> np.ndarray:
-    """How much of each pixel along a side goes to each cell: (cells, side), falling off linearly from its centre."""
+def _cell_weights(side: int, cells: int) -> np.ndarray:
+    """Weights (cells, side) of the pixels along a side for each cell, decreasing linearly from the cell's centre."""
     width = side / cells
     centre = (np.arange(cells) + 0.5) * width - 0.5
     return np.maximum(0, 1 - np.abs(np.arange(side) - centre[:, None]) / width).astype(np.float32)
 
 
-def _between_rows(images: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Rows of (n, height, width) at fractional positions (n, height), interpolated, 0 outside."""
-    return _between_columns(images.transpose(0, 2, 1), position[:, None, :]).transpose(0, 2, 1)
+def _interpolate_rows(images: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Interpolate rows of (n, height, width) at fractional positions (n, height); 0 outside."""
+    return _interpolate_columns(images.transpose(0, 2, 1), position[:, None, :]).transpose(0, 2, 1)
 
 
-def _between_columns(images: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Columns of (n, height, width) at fractional positions that broadcast to it, interpolated, 0 outside."""
+def _interpolate_columns(images: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Interpolate columns of (n, height, width) at fractional positions that broadcast to it; 0 outside."""
     width = images.shape[2]
     padded = np.pad(images, ((0, 0), (0, 0), (1, 1)))
     position = np.broadcast_to(np.clip(position + 1, 0, width + 0.999), images.shape)
     low = position.astype(np.int64)
-    share = (position - low).astype(np.float32)
+    fraction = (position - low).astype(np.float32)
     high = np.minimum(low + 1, width + 1)
-    return np.take_along_axis(padded, low, axis=2) * (1 - share) + np.take_along_axis(padded, high, axis=2) * share
+    return (
+        np.take_along_axis(padded, low, axis=2) * (1 - fraction) + np.take_along_axis(padded, high, axis=2) * fraction
+    )

@@ -1,4 +1,4 @@
-"""scikit-learn pipelines as models of the competition."""
+"""Specs of scikit-learn pipelines."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,16 +10,16 @@ from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.pipeline import Pipeline
 
-from competition.models.interface import Classifier, Images, ModelSpec, Observer
+from competition.models.interface import Classifier, EpochCallback, Images, ModelSpec
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-OWN = ("competition.", "numpy.", "sklearn.")  # whose types a kept model may hold
+TRUSTED_PREFIXES = ("competition.", "numpy.", "sklearn.")  # of the types that a saved model may contain
 
 
-class Classical:
-    """A pipeline from images to probabilities, whatever is fitted being fitted inside it."""
+class PipelineClassifier:
+    """A scikit-learn pipeline from images to probabilities."""
 
     suffix = ".skops"
     remark = ""
@@ -28,45 +28,45 @@ class Classical:
         self.pipeline = pipeline
         self.classes = classes
 
-    def fit(self, images: Images, labels: np.ndarray, observer: Observer) -> Self:
-        """Fit every step; such models have no epochs to observe."""
+    def fit(self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback) -> Self:
+        """Fit all steps; the callback is never called, since there are no epochs."""
         self.pipeline.fit(np.asarray(images), labels)
         return self
 
     def predict_proba(self, images: Images) -> np.ndarray:
-        """Probabilities (rows, classes); a class that the training rows lacked gets none."""
+        """Probabilities (rows, classes); 0 for classes that are missing from the training rows."""
         probabilities = np.zeros((len(images), self.classes))
         probabilities[:, self.pipeline.classes_] = self.pipeline.predict_proba(np.asarray(images))
         return probabilities
 
     def save(self, path: Path) -> None:
-        """Keep the fitted pipeline."""
+        """Write the fitted pipeline."""
         skops.io.dump(self.pipeline, path)
 
 
-def load(path: Path, classes: int) -> Classical:
-    """A kept model; a file that holds types of others than this project, NumPy and scikit-learn is refused."""
-    unknown = skops.io.get_untrusted_types(file=path)
-    foreign = [name for name in unknown if not name.startswith(OWN)]
-    if foreign:
-        raise ValueError(f"{path} holds {foreign[0]}, which is not loaded")
-    return Classical(skops.io.load(path, trusted=unknown), classes)
+def load_pipeline(path: Path, classes: int) -> PipelineClassifier:
+    """Load a saved pipeline; reject files with types from outside this project, NumPy and scikit-learn."""
+    types = skops.io.get_untrusted_types(file=path)
+    untrusted = [name for name in types if not name.startswith(TRUSTED_PREFIXES)]
+    if untrusted:
+        raise ValueError(f"{path} contains the untrusted type {untrusted[0]}; it was not loaded")
+    return PipelineClassifier(skops.io.load(path, trusted=types), classes)
 
 
-def calibrated(estimator: BaseEstimator) -> CalibratedClassifierCV:
-    """The estimator, fitted on all rows, at the temperature that fits those who saw only two thirds to the others."""
+def calibrate(estimator: BaseEstimator) -> CalibratedClassifierCV:
+    """Wrap an estimator in temperature scaling: fitted on all rows, its temperature by 3-fold cross-validation."""
     return CalibratedClassifierCV(estimator, method="temperature", cv=3, ensemble=False)
 
 
-def classical(
+def classical_spec(
     pipeline: Callable[[Any, int], Pipeline],
     recipe: Any,
-    search: "Callable[[BaseTrial], None]",
+    search_space: "Callable[[BaseTrial], None]",
     seconds: float,
 ) -> ModelSpec:
-    """The spec of a scikit-learn model: a function of its recipe and a seed that makes the pipeline."""
+    """Create the spec of a scikit-learn model; `pipeline` builds the pipeline from a recipe and a seed."""
 
     def build(recipe: Any, seed: int, shape: tuple[int, ...], classes: int) -> Classifier:
-        return Classical(pipeline(recipe, seed), classes)
+        return PipelineClassifier(pipeline(recipe, seed), classes)
 
-    return ModelSpec(build, load, recipe, ("scikit-learn", "scipy", "numpy"), search, seconds)
+    return ModelSpec(build, load_pipeline, recipe, ("scikit-learn", "scipy", "numpy"), search_space, seconds)

@@ -1,4 +1,4 @@
-"""How a network is trained, as data. Reading this file loads no deep-learning library."""
+"""Training recipes of networks, as data. Importing this module loads no deep-learning library."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,89 +7,94 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from competition.data.augmentation import Augmentation
+
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
-from competition.data.augmentation import Warp
 
-Schedule = Callable[[float], float]  # share of the training that is done -> share of the peak rate
-WARM_UP = 0.15
-ENOUGH = 1_000  # steps, of which 12 epochs of 33,600 rows have three times as many
-
-
-def one_cycle(done: float) -> float:
-    """Rise linearly, then fall to nothing: the last steps average out what the high rate left rough."""
-    return max(0.04, done / WARM_UP) if done < WARM_UP else (1 - done) / (1 - WARM_UP)
+Schedule = Callable[[float], float]  # training progress in 0..1 -> fraction of the peak learning rate
+WARMUP_FRACTION = 0.15
+MIN_STEPS = 1_000  # 12 epochs of 33,600 rows are about three times as many
 
 
-def constant(done: float) -> float:
-    """The peak rate throughout."""
+def one_cycle(progress: float) -> float:
+    """Linear warm-up, then linear decay to zero, which averages out the noise of the high learning rate."""
+    if progress < WARMUP_FRACTION:
+        return max(0.04, progress / WARMUP_FRACTION)
+    return (1 - progress) / (1 - WARMUP_FRACTION)
+
+
+def constant(progress: float) -> float:
+    """The peak learning rate throughout."""
     return 1.0
 
 
-def halving(done: float) -> float:
-    """Half the rate after each sixth: what the tutorials' plateau rule comes to, which would read held-out rows."""
-    return 0.5 ** int(6 * done)
+def step_decay(progress: float) -> float:
+    """Halve the rate after each sixth: mimics the tutorials' ReduceLROnPlateau, which would need held-out rows."""
+    return 0.5 ** int(6 * progress)
 
 
 @cache
 def native_precision() -> str:
-    """Mixed bfloat16 where the processor multiplies it natively (1.5 times as fast there), float32 elsewhere."""
-    processor = Path("/proc/cpuinfo")
-    flags = processor.read_text() if processor.exists() else ""
+    """Mixed bfloat16 where the CPU multiplies it natively (1.5 times as fast there), float32 elsewhere."""
+    cpu_info = Path("/proc/cpuinfo")
+    flags = cpu_info.read_text() if cpu_info.exists() else ""
     return "mixed_bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"
 
 
-AS_IT_IS = (0, 0)
-FIVE_VIEWS = (AS_IT_IS, (1, 0), (-1, 0), (0, 1), (0, -1))
+UNSHIFTED = (0, 0)
+FIVE_VIEWS = (UNSHIFTED, (1, 0), (-1, 0), (0, 1), (0, -1))
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides how a network is trained; the last weights count, whatever they score."""
+    """All training hyperparameters of a network. The final weights are used; there is no early stopping."""
 
     epochs: int
-    least_steps: int = 0  # where rows are few, more epochs make them up
-    batch: int = 128
-    optimizer: Literal["adamw", "rmsprop"] = "adamw"  # AdamW is plain Adam where nothing decays
-    peak: float = 1e-3  # learning rate
+    min_steps: int = 0  # with few rows, epochs are added to reach it
+    batch_size: int = 128
+    optimizer: Literal["adamw", "rmsprop"] = "adamw"  # without weight decay, AdamW is Adam
+    peak_learning_rate: float = 1e-3
     schedule: Schedule = constant
     weight_decay: float = 0.0
-    smoothing: float = 0.0  # of the labels
-    warp: Warp | None = None
-    views: tuple[tuple[int, int], ...] = (AS_IT_IS,)  # shifts in pixels; a prediction is the mean of their logits
+    label_smoothing: float = 0.0
+    augmentation: Augmentation | None = None
+    views: tuple[tuple[int, int], ...] = (UNSHIFTED,)  # test-time augmentation: shifts in pixels; logits are averaged
     precision: str = field(default_factory=native_precision)
 
     @property
-    def least_rows(self) -> float:
-        """The rows below which a training gets no shorter."""
-        return self.least_steps * self.batch / self.epochs
+    def min_rows(self) -> float:
+        """Number of rows below which training time no longer decreases."""
+        return self.min_steps * self.batch_size / self.epochs
 
-    def epochs_of(self, steps: int) -> int:
-        """How many epochs of so many steps the training has."""
-        return max(self.epochs, ceil(self.least_steps / steps))
+    def epochs_for(self, steps_per_epoch: int) -> int:
+        """Number of epochs, given the steps in each."""
+        return max(self.epochs, ceil(self.min_steps / steps_per_epoch))
 
 
-# What tutorials and winners share, whose networks are trained here as they train them.
-CUSTOMARY = Recipe(epochs=30, warp=Warp(rotation=10, shift=0.1, zoom=0.1, shear=0, symmetries=()), precision="float32")
-# What docs/training.md arrived at for networks with batch normalisation.
-ANNEALED = Recipe(
+# What tutorials and winning notebooks have in common, to reproduce their networks.
+TUTORIAL_RECIPE = Recipe(
+    epochs=30, augmentation=Augmentation(rotation=10, shift=0.1, zoom=0.1, shear=0, symmetries=()), precision="float32"
+)
+# The result of the experiments in docs/training.md, for networks with batch normalization.
+ONE_CYCLE_RECIPE = Recipe(
     epochs=12,
-    least_steps=ENOUGH,
-    peak=4e-3,
+    min_steps=MIN_STEPS,
+    peak_learning_rate=4e-3,
     schedule=one_cycle,
     weight_decay=0.01,
-    smoothing=0.1,
-    warp=Warp(),
+    label_smoothing=0.1,
+    augmentation=Augmentation(),
     views=FIVE_VIEWS,
 )
 
 
-def search(trial: "BaseTrial") -> None:
-    """What is tuned of a network's training; more epochs are always better, so their number is not."""
-    trial.suggest_float("peak", 1e-4, 3e-2, log=True)
+def search_space(trial: "BaseTrial") -> None:
+    """Suggest training hyperparameters. Epochs are not tuned, since more are always better."""
+    trial.suggest_float("peak_learning_rate", 1e-4, 3e-2, log=True)
     trial.suggest_float("weight_decay", 0.0, 0.05)
-    trial.suggest_float("smoothing", 0.0, 0.2)
-    trial.suggest_float("warp.rotation", 0.0, 15.0)
-    trial.suggest_float("warp.shift", 0.0, 0.15)
-    trial.suggest_float("warp.zoom", 0.0, 0.3)
-    trial.suggest_float("warp.shear", 0.0, 0.3)
+    trial.suggest_float("label_smoothing", 0.0, 0.2)
+    trial.suggest_float("augmentation.rotation", 0.0, 15.0)
+    trial.suggest_float("augmentation.shift", 0.0, 0.15)
+    trial.suggest_float("augmentation.zoom", 0.0, 0.3)
+    trial.suggest_float("augmentation.shear", 0.0, 0.3)

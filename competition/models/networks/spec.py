@@ -1,4 +1,4 @@
-"""Networks as models; looking one up loads no deep-learning library, building it does."""
+"""Specs of Keras networks. Creating a spec loads no deep-learning library; building the network does."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from competition.models.interface import Classifier, ModelSpec, Predictor
 from competition.models.networks.recipe import Recipe
-from competition.models.networks.recipe import search as usual
+from competition.models.networks.recipe import search_space as default_search_space
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 
-def network(
+def network_spec(
     body: Callable[[Any], Any],
     recipe: Recipe,
     seconds: float,
-    search: "Callable[[BaseTrial], None]" = usual,
+    search_space: "Callable[[BaseTrial], None]" = default_search_space,
 ) -> ModelSpec:
-    """The spec of a network: the layers between image and logits, and the recipe that trains them."""
+    """Create the spec of a network from its body (the layers between image and logits) and its recipe."""
 
     def build(recipe: Recipe, seed: int, shape: tuple[int, ...], classes: int) -> Classifier:
         from competition.models.networks.training import Network
@@ -26,8 +26,8 @@ def network(
         return Network(body, recipe, seed, shape, classes)
 
     def load(path: Path, classes: int) -> Predictor:
-        from competition.models.networks.training import load
+        from competition.models.networks.training import load_network
 
-        return load(path)
+        return load_network(path)
 
-    return ModelSpec(build, load, recipe, ("keras", "numpy", "scikit-learn", "scipy"), search, seconds)
+    return ModelSpec(build, load, recipe, ("keras", "numpy", "scikit-learn", "scipy"), search_space, seconds)

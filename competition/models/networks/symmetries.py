@@ -1,8 +1,8 @@
-"""Which mirror images and turns of an image are of the same class: asked of the images that a network learns from.
+"""Detection of label-preserving symmetries (mirror images and quarter turns) in the training images.
 
-A linear model of the directions of edges learns from one half of a draw of them and is asked about the other, and the
-other way round. If more are right where it learned from mirror images too, they are worth training with. Where that
-confuses classes, as it does digits and letters, fewer are.
+A linear classifier of oriented gradients is cross-validated on two halves of a sample, with and without transformed
+copies of its training images. A symmetry is used if the copies significantly increase accuracy. Where they confuse
+classes, as with digits and letters, accuracy drops.
 """
 
 from collections.abc import Callable
@@ -16,59 +16,61 @@ from competition.data.augmentation import SYMMETRIES, Symmetry
 from competition.models.classical.features import Hog
 from competition.models.interface import Images
 
-DRAWN = 4_000  # images at most
-PROVED = 0.05  # the probability of as much by chance: what passes so and does not help does not harm either
-FEW = 4  # images of a class, below which it is left out: half of them have to vary
-LEAST = 100  # images, below which nothing is proved anyway
+SAMPLE_SIZE = 4_000
+SIGNIFICANCE_LEVEL = 0.05  # a symmetry that is accepted by chance is neither useful nor harmful
+MIN_IMAGES_PER_CLASS = 4  # smaller classes are left out: each half needs images that differ
+MIN_IMAGES = 100  # with fewer, nothing would be significant
 
-COPIES: dict[Symmetry, list[Callable[[np.ndarray], np.ndarray]]] = {
+TRANSFORMS: dict[Symmetry, list[Callable[[np.ndarray], np.ndarray]]] = {
     "left-right": [lambda images: images[:, :, ::-1]],
     "upside-down": [lambda images: images[:, ::-1]],
     "quarter turns": [partial(np.rot90, k=turns, axes=(1, 2)) for turns in (1, 2, 3)],
 }
 
 
-def found(images: Images, labels: np.ndarray, seed: int) -> tuple[Symmetry, ...]:
-    """The symmetries that help to tell the classes apart, and harm none."""
-    drawn = np.random.default_rng(seed).permutation(len(images))[:DRAWN]
-    drawn = drawn[np.bincount(labels[drawn])[labels[drawn]] >= FEW]
-    if len(drawn) < LEAST or len(np.unique(labels[drawn])) < 2:
+def detect_symmetries(images: Images, labels: np.ndarray, seed: int) -> tuple[Symmetry, ...]:
+    """Return the symmetries that improve overall accuracy and reduce it in no class."""
+    sample = np.random.default_rng(seed).permutation(len(images))[:SAMPLE_SIZE]
+    sample = sample[np.bincount(labels[sample])[labels[sample]] >= MIN_IMAGES_PER_CLASS]
+    if len(sample) < MIN_IMAGES or len(np.unique(labels[sample])) < 2:
         return ()
-    drawn = drawn[np.argsort(labels[drawn], kind="stable")]  # so that each class is halved
-    square = images.shape[1] == images.shape[2]
-    grey, labels = images[drawn].mean(axis=3, dtype=np.float32) / 255, labels[drawn]
-    edges = Hog(cells=(4, 2), directions=8)  # coarse, since the change is too
-    plain = edges.transform(grey)
-    right = _right([plain], labels)
-    helping = []
-    for symmetry in SYMMETRIES if square else SYMMETRIES[:2]:
-        copies = [edges.transform(copy(grey)) for copy in COPIES[symmetry]]
-        if _helps(right, _right([plain, *copies], labels), labels):
-            helping.append(symmetry)
-    return tuple(helping)
+    sample = sample[np.argsort(labels[sample], kind="stable")]  # so that alternating rows split each class in half
+    is_square = images.shape[1] == images.shape[2]
+    grey, labels = images[sample].mean(axis=3, dtype=np.float32) / 255, labels[sample]
+    hog = Hog(cells=(4, 2), directions=8)  # coarse, since the transforms are coarse too
+    features = hog.transform(grey)
+    baseline = _correct_rows([features], labels)
+    detected = []
+    for symmetry in SYMMETRIES if is_square else SYMMETRIES[:2]:
+        copies = [hog.transform(transform(grey)) for transform in TRANSFORMS[symmetry]]
+        if _is_improvement(baseline, _correct_rows([features, *copies], labels), labels):
+            detected.append(symmetry)
+    return tuple(detected)
 
 
-def _right(views: list[np.ndarray], labels: np.ndarray) -> np.ndarray:
-    """Which rows, as they are, a model gets right that learned from all views of the other half."""
-    right = np.empty(len(labels), dtype=bool)
-    for half in (np.arange(len(labels)) % 2 == which for which in range(2)):
+def _correct_rows(views: list[np.ndarray], labels: np.ndarray) -> np.ndarray:
+    """Whether each row of the first view is predicted correctly by a model trained on all views of the other half."""
+    correct = np.empty(len(labels), dtype=bool)
+    for half in (np.arange(len(labels)) % 2 == parity for parity in range(2)):
         model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
         model.fit(np.concatenate([view[~half] for view in views]), np.tile(labels[~half], len(views)))
-        right[half] = model.predict(views[0][half]) == labels[half]
-    return right
+        correct[half] = model.predict(views[0][half]) == labels[half]
+    return correct
 
 
-def _helps(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether more rows are right than before, and in no class fewer, beyond chance."""
+def _is_improvement(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether significantly more rows are correct than before, and in no class significantly fewer."""
     classes = np.unique(labels)
-    gained, lost = after & ~before, before & ~after
-    if _by_chance(gained.sum(), lost.sum()) >= PROVED:
+    corrected, newly_wrong = after & ~before, before & ~after
+    if _sign_test(corrected.sum(), newly_wrong.sum()) >= SIGNIFICANCE_LEVEL:
         return False
     return all(
-        _by_chance(lost[labels == one].sum(), gained[labels == one].sum()) >= PROVED / len(classes) for one in classes
+        _sign_test(newly_wrong[labels == label].sum(), corrected[labels == label].sum())
+        >= SIGNIFICANCE_LEVEL / len(classes)
+        for label in classes
     )
 
 
-def _by_chance(more: int, fewer: int) -> float:
-    """The probability of at least so many more, were both as likely."""
+def _sign_test(more: int, fewer: int) -> float:
+    """One-sided p-value of the sign test: at least `more` of the differences, if both directions were as likely."""
     return float(binomtest(int(more), int(more + fewer), alternative="greater").pvalue) if more else 1.0

@@ -1,1 +1,1 @@
-"""One file, one model; the file name is the model's name."""
+"""The models: one file each, named after the model."""

@@ -1,4 +1,4 @@
-"""knn: the nearest neighbours among deskewed images, by their oriented gradients."""
+"""knn: k-nearest neighbours on the histograms of oriented gradients of deskewed images."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -8,74 +8,76 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from competition.models.classical.features import Deskew, Hog, Pixels, Projection, WithinClass
-from competition.models.classical.spec import calibrated, classical
+from competition.models.classical.features import Deskew, Hog, Pixels, RandomizedPCA, WithinClassWhitening
+from competition.models.classical.spec import calibrate, classical_spec
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 
 @dataclass(frozen=True)
-class Neighbourhood:
-    """How far to look, in which space."""
+class KnnRecipe:
+    """Hyperparameters of the classifier and of the feature space."""
 
-    neighbours: int = 5
-    components: int = 120
-    whitening: float = 0.25  # how far towards equal variance within the classes
-    doubt: float = 0.05  # a share of the vote that is spread over all classes: no neighbour proves a class impossible
+    n_neighbors: int = 5
+    n_components: int = 120
+    whitening: float = 0.25  # power of the within-class whitening: 0 is none, 0.5 is full
+    label_uncertainty: float = 0.05  # probability spread over all classes, so that none is impossible
 
 
-class Vote(ClassifierMixin, BaseEstimator):
-    """Nearest neighbours that vote with the inverse square of their distance."""
+class DistanceWeightedVote(ClassifierMixin, BaseEstimator):
+    """k-nearest neighbours weighted by the inverse square of their distance."""
 
-    def __init__(self, neighbours: int, doubt: float) -> None:
-        self.neighbours = neighbours
-        self.doubt = doubt
+    def __init__(self, n_neighbors: int, label_uncertainty: float) -> None:
+        self.n_neighbors = n_neighbors
+        self.label_uncertainty = label_uncertainty
 
     def fit(self, features: np.ndarray, labels: np.ndarray) -> Self:
-        """Remember the rows; in so many dimensions brute force, by blocks of a matrix product, is fastest."""
+        """Store the training rows; in this many dimensions, brute force by matrix products is fastest."""
         self.classes_, self.labels_ = np.unique(labels, return_inverse=True)
-        self.index_ = NearestNeighbors(n_neighbors=min(self.neighbours, len(labels)), algorithm="brute").fit(features)
+        self.index_ = NearestNeighbors(n_neighbors=min(self.n_neighbors, len(labels)), algorithm="brute").fit(features)
         return self
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
-        """Each class's share of the votes."""
-        distance, neighbour = self.index_.kneighbors(features)
-        weight = 1 / (distance**2 + 1e-9)
+        """Each class's share of the votes (rows, classes)."""
+        distances, neighbors = self.index_.kneighbors(features)
+        weights = 1 / (distances**2 + 1e-9)
         votes = np.zeros((len(features), len(self.classes_)))
-        for column in range(neighbour.shape[1]):
-            votes[np.arange(len(votes)), self.labels_[neighbour[:, column]]] += weight[:, column]
-        return (1 - self.doubt) * votes / votes.sum(axis=1, keepdims=True) + self.doubt / len(self.classes_)
+        for column in range(neighbors.shape[1]):
+            votes[np.arange(len(votes)), self.labels_[neighbors[:, column]]] += weights[:, column]
+        shares = (1 - self.label_uncertainty) * votes / votes.sum(axis=1, keepdims=True)
+        return shares + self.label_uncertainty / len(self.classes_)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """The class with the most votes; scikit-learn's calibration asks that there be a way to predict one."""
+        """The class with the most votes; scikit-learn's calibration requires this method."""
         return self.classes_[self.predict_proba(features).argmax(axis=1)]
 
 
-def pipeline(recipe: Neighbourhood, seed: int) -> Pipeline:
-    """From images to votes."""
-    space = Projection(recipe.components, seed)
-    vote = make_pipeline(WithinClass(recipe.whitening), Vote(recipe.neighbours, recipe.doubt))
-    return make_pipeline(Deskew(), Hog(), space, calibrated(vote))
+def pipeline(recipe: KnnRecipe, seed: int) -> Pipeline:
+    """Build the pipeline from images to probabilities."""
+    classifier = make_pipeline(
+        WithinClassWhitening(recipe.whitening), DistanceWeightedVote(recipe.n_neighbors, recipe.label_uncertainty)
+    )
+    return make_pipeline(Deskew(), Hog(), RandomizedPCA(recipe.n_components, seed), calibrate(classifier))
 
 
-def search(trial: "BaseTrial") -> None:
-    """All of the neighbourhood."""
-    trial.suggest_int("neighbours", 1, 15)
-    trial.suggest_int("components", 40, 240)
+def search_space(trial: "BaseTrial") -> None:
+    """Suggest all hyperparameters."""
+    trial.suggest_int("n_neighbors", 1, 15)
+    trial.suggest_int("n_components", 40, 240)
     trial.suggest_float("whitening", 0.0, 1.0)
-    trial.suggest_float("doubt", 1e-3, 0.3, log=True)
+    trial.suggest_float("label_uncertainty", 1e-3, 0.3, log=True)
 
 
-def among_pixels(recipe: Neighbourhood, seed: int) -> Pipeline:
-    """As tutorials have it: no features, one vote for each neighbour."""
-    return make_pipeline(Pixels(), KNeighborsClassifier(recipe.neighbours, algorithm="brute"))
+def pixel_pipeline(recipe: KnnRecipe, seed: int) -> Pipeline:
+    """Build the tutorials' pipeline: raw pixels and unweighted votes."""
+    return make_pipeline(Pixels(), KNeighborsClassifier(recipe.n_neighbors, algorithm="brute"))
 
 
-def search_among_pixels(trial: "BaseTrial") -> None:
-    """There is nothing else."""
-    trial.suggest_int("neighbours", 1, 15)
+def pixel_search_space(trial: "BaseTrial") -> None:
+    """Suggest the only hyperparameter of the pixel variant."""
+    trial.suggest_int("n_neighbors", 1, 15)
 
 
-SPEC = classical(pipeline, Neighbourhood(), search, seconds=18)
-VARIANTS = {"pixels": classical(among_pixels, Neighbourhood(neighbours=3), search_among_pixels, seconds=30)}
+SPEC = classical_spec(pipeline, KnnRecipe(), search_space, seconds=18)
+VARIANTS = {"pixels": classical_spec(pixel_pipeline, KnnRecipe(n_neighbors=3), pixel_search_space, seconds=30)}

@@ -1,4 +1,4 @@
-"""linear: oriented gradients, likeness to examples, ridge regression: fixed features in stages, a linear machine."""
+"""linear: ridge regression on RBF similarities between histograms of oriented gradients."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -6,47 +6,47 @@ from typing import TYPE_CHECKING
 from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from competition.models.classical.augmented_copies import WithCopies
-from competition.models.classical.features import Deskew, Hog, Likeness, Projection
-from competition.models.classical.spec import calibrated, classical
+from competition.models.classical.augmented_copies import AugmentedClassifier
+from competition.models.classical.features import Deskew, Hog, RandomizedPCA, Similarity
+from competition.models.classical.spec import calibrate, classical_spec
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 
 @dataclass(frozen=True)
-class Stages:
-    """How wide each stage is."""
+class LinearRecipe:
+    """Hyperparameters of the features, the regression and the augmentation."""
 
-    components: int = 120
-    examples: int = 3_000  # to which an image's likeness is measured
-    sharpness: float = 1.0  # how fast likeness falls off
-    penalty: float = 0.1
-    copies: int = 1  # of each training image
+    n_components: int = 120
+    n_examples: int = 3_000  # training images to which similarity is measured
+    gamma: float = 1.0  # of the RBF kernel
+    alpha: float = 0.1  # L2 penalty
+    n_copies: int = 1  # augmented copies of each training image
     rotation: float = 8.0  # degrees
     zoom: float = 0.1
 
 
-def pipeline(recipe: Stages, seed: int) -> Pipeline:
-    """From images to probabilities."""
-    stages = make_pipeline(
+def pipeline(recipe: LinearRecipe, seed: int) -> Pipeline:
+    """Build the pipeline from images to probabilities."""
+    classifier = make_pipeline(
         Deskew(),
         Hog(),
-        Projection(recipe.components, seed),
-        Likeness(recipe.examples, recipe.sharpness, seed),
-        RidgeClassifier(recipe.penalty, solver="cholesky"),
+        RandomizedPCA(recipe.n_components, seed),
+        Similarity(recipe.n_examples, recipe.gamma, seed),
+        RidgeClassifier(recipe.alpha, solver="cholesky"),
     )
-    taught = WithCopies(stages, recipe.copies, recipe.rotation, recipe.zoom, seed)
-    return make_pipeline(calibrated(taught))
+    augmented = AugmentedClassifier(classifier, recipe.n_copies, recipe.rotation, recipe.zoom, seed)
+    return make_pipeline(calibrate(augmented))
 
 
-def search(trial: "BaseTrial") -> None:
-    """All but the numbers of examples and copies, of which more are better and slower."""
-    trial.suggest_int("components", 40, 240)
-    trial.suggest_float("sharpness", 0.1, 10.0, log=True)
-    trial.suggest_float("penalty", 1e-3, 1e2, log=True)
+def search_space(trial: "BaseTrial") -> None:
+    """Suggest hyperparameters, except n_examples and n_copies: larger values are better but slower."""
+    trial.suggest_int("n_components", 40, 240)
+    trial.suggest_float("gamma", 0.1, 10.0, log=True)
+    trial.suggest_float("alpha", 1e-3, 1e2, log=True)
     trial.suggest_float("rotation", 0.0, 15.0)
     trial.suggest_float("zoom", 0.0, 0.3)
 
 
-SPEC = classical(pipeline, Stages(), search, seconds=40)
+SPEC = classical_spec(pipeline, LinearRecipe(), search_space, seconds=40)

@@ -1,22 +1,22 @@
-"""residual: pairs of convolutions beside a shortcut, the last pair weighed channel by channel."""
+"""residual: a small residual network; the last residual block uses squeeze-and-excitation."""
 
 from typing import Any
 
-from competition.models.networks.recipe import ANNEALED
-from competition.models.networks.spec import network
+from competition.models.networks.recipe import ONE_CYCLE_RECIPE
+from competition.models.networks.spec import network_spec
 
 
 def body(x: Any) -> Any:
-    """28 pixels a side become 14, 12, 6 and 3; shortcuts run where the size stays."""
+    """Reduce 28 pixels per side to 14, 12, 6 and 3, with a residual block at 12 and at 6."""
     from keras import layers
 
-    from competition.models.networks.layers import convolution, halve, shortcut, squeeze_and_excite
+    from competition.models.networks.layers import conv_bn_relu, max_pool, residual_block, squeeze_and_excite
 
-    x = convolution(x, 32, 5, strides=2)
-    x = shortcut(convolution(x, 64, 3, padding="valid"))
-    x = convolution(halve(x), 128, 3)
-    x = halve(shortcut(x, squeeze_and_excite))
+    x = conv_bn_relu(x, 32, 5, strides=2)
+    x = residual_block(conv_bn_relu(x, 64, 3, padding="valid"))
+    x = conv_bn_relu(max_pool(x), 128, 3)
+    x = max_pool(residual_block(x, squeeze_and_excite))
     return layers.Dropout(0.4)(layers.Flatten()(x))
 
 
-SPEC = network(body, ANNEALED, seconds=300)
+SPEC = network_spec(body, ONE_CYCLE_RECIPE, seconds=300)

@@ -1,31 +1,31 @@
-"""strided: convolutions that stride instead of pooling, the network of the best public Kaggle ensemble."""
+"""strided: strided convolutions instead of pooling; the network of the best public Kaggle ensemble."""
 
 from dataclasses import replace
 from typing import Any
 
-from competition.models.networks.recipe import ANNEALED, CUSTOMARY
-from competition.models.networks.spec import network
+from competition.models.networks.recipe import ONE_CYCLE_RECIPE, TUTORIAL_RECIPE
+from competition.models.networks.spec import network_spec
 
 
 def body(x: Any) -> Any:
-    """Twice 3x3, 3x3 and a striding 5x5, then one 4x4 over all that is left."""
+    """Two groups of 3x3, 3x3 and strided 5x5 convolutions, then a 4x4 convolution."""
     from keras import layers
 
-    from competition.models.networks.layers import convolution
+    from competition.models.networks.layers import conv_bn_relu
 
     for filters in (32, 64):
         for _ in range(2):
-            x = convolution(x, filters, 3, padding="valid")
-        x = layers.Dropout(0.4)(convolution(x, filters, 5, strides=2))
-    x = convolution(x, 128, 4, padding="valid")
+            x = conv_bn_relu(x, filters, 3, padding="valid")
+        x = layers.Dropout(0.4)(conv_bn_relu(x, filters, 5, strides=2))
+    x = conv_bn_relu(x, 128, 4, padding="valid")
     return layers.Dropout(0.4)(layers.Flatten()(x))
 
 
-def fading(done: float) -> float:
-    """A twentieth less after each of 45 epochs."""
-    return 0.95 ** int(45 * done)
+def exponential_decay(progress: float) -> float:
+    """Multiply the rate by 0.95 after each of 45 epochs."""
+    return 0.95 ** int(45 * progress)
 
 
-SPEC = network(body, ANNEALED, seconds=250)
-AUTHOR = replace(CUSTOMARY, epochs=45, batch=64, schedule=fading)
-VARIANTS = {"author": replace(SPEC, recipe=AUTHOR, seconds=1850)}
+SPEC = network_spec(body, ONE_CYCLE_RECIPE, seconds=250)
+AUTHOR_RECIPE = replace(TUTORIAL_RECIPE, epochs=45, batch_size=64, schedule=exponential_decay)
+VARIANTS = {"author": replace(SPEC, recipe=AUTHOR_RECIPE, seconds=1850)}

@@ -1,1 +1,1 @@
-"""A web page to draw on, with live predictions."""
+"""A web page to draw images on, with live predictions."""

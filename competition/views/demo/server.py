@@ -1,4 +1,4 @@
-"""The page and its one question, POST /predict, over HTTP on this machine alone."""
+"""The HTTP server of the demo: the page, and POST /predict."""
 
 import base64
 import binascii
@@ -13,67 +13,67 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse
 from PIL import Image, UnidentifiedImageError
 
-from competition.views import html as pages
-from competition.views.demo.judge import Judge
+from competition.views.demo.predictor import BlendPredictor
+from competition.views.html import render_page
 
 PAGE = Path(__file__).parent / "page.html"
-MOST_BYTES = 2_000_000
-MOST_PIXELS = 4_000 * 4_000
+MAX_BYTES = 2_000_000
+MAX_PIXELS = 4_000 * 4_000
 
 
-class Refused(Exception):
-    """A question that cannot be answered, and why."""
+class BadRequest(Exception):
+    """A request that cannot be answered: its HTTP status and the reason."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status = status
 
 
-def application(judge: Judge, examples: list[str], title: str) -> FastAPI:
-    """The page, the examples that it offers, and the answers."""
+def create_app(predictor: BlendPredictor, examples: list[str], title: str) -> FastAPI:
+    """Create the application; `examples` are data URLs of images that the page offers."""
     app = FastAPI(title=title)
 
-    @app.exception_handler(Refused)
-    async def refuse(request: Request, refused: Refused) -> JSONResponse:
-        return JSONResponse({"error": str(refused)}, refused.status)
+    @app.exception_handler(BadRequest)
+    async def handle_bad_request(request: Request, error: BadRequest) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, error.status)
 
     @app.get("/", response_class=HTMLResponse)
     async def page() -> str:
-        return pages.page(PAGE, escape(title))
+        return render_page(PAGE, escape(title))
 
     @app.get("/examples")
-    async def offered() -> list[str]:
+    async def list_examples() -> list[str]:
         return examples
 
     @app.post("/predict")
     async def predict(request: Request) -> dict[str, Any]:
-        """Takes {"image": a picture as base64, with or without a data: prefix}, of any size, dark on light or not."""
-        drawing = opened(await body_of(request))
-        return await run_in_threadpool(judge.answer, drawing)
+        """Predict {"image": base64 of a PNG or JPEG, or a data URL}, of any size, dark on light or light on dark."""
+        drawing = decode_image(await read_body(request))
+        return await run_in_threadpool(predictor.predict, drawing)
 
     return app
 
 
-async def body_of(request: Request) -> bytes:
-    """What was sent, as long as it is not too much."""
-    sent = bytearray()
+async def read_body(request: Request) -> bytes:
+    """Read the request body; refuse it as soon as it exceeds MAX_BYTES."""
+    body = bytearray()
     async for chunk in request.stream():
-        sent += chunk
-        if len(sent) > MOST_BYTES:
-            raise Refused(413, f"the question is larger than {MOST_BYTES:,} bytes")
-    return bytes(sent)
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise BadRequest(413, f"the request is larger than {MAX_BYTES:,} bytes; send a smaller image")
+    return bytes(body)
 
 
-def opened(body: bytes) -> Image.Image:
-    """The picture in a question."""
+def decode_image(body: bytes) -> Image.Image:
+    """Decode the image in a request body."""
     try:
-        told = json.loads(body)["image"]
-        picture = Image.open(BytesIO(base64.b64decode(told.rpartition(",")[2], validate=True)))
-        if picture.width * picture.height > MOST_PIXELS:
-            raise Refused(413, f"the picture has {picture.width} x {picture.height} pixels; that is too many")
-        picture.load()
+        encoded = json.loads(body)["image"]
+        image = Image.open(BytesIO(base64.b64decode(encoded.rpartition(",")[2], validate=True)))
+        if image.width * image.height > MAX_PIXELS:
+            raise BadRequest(413, f"the image has {image.width} x {image.height} pixels; send at most {MAX_PIXELS:,}")
+        image.load()
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):
-        raise Refused(400, 'the question must be JSON: {"image": a PNG or JPEG as base64}') from None
+        raise BadRequest(400, 'the request must be JSON: {"image": base64 of a PNG or JPEG}') from None
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
-        raise Refused(400, "the image is no picture that can be read; send a PNG or JPEG") from None
-    return picture
+        raise BadRequest(400, "the image cannot be read; send a PNG or JPEG") from None
+    return image

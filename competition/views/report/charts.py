@@ -1,4 +1,4 @@
-"""The charts of the report, as Plotly takes them."""
+"""Charts of the report as Plotly figures."""
 
 import json
 from collections.abc import Sequence
@@ -10,49 +10,50 @@ import pandas as pd
 from competition.crossval.predictions import Predictions
 from competition.data.dataset import Dataset
 from competition.ensemble.blend import Blend
-from competition.scoring.metrics import Metric, hits
-from competition.scoring.significance import errors_shared
+from competition.scoring.metrics import Metric, is_correct
+from competition.scoring.significance import error_correlation
 
 Figure = dict[str, Any]
-BINS = 10  # of confidence
+BINS = 10  # of the reliability diagram
+MAX_SHOWN = 4  # predictors that the reliability diagram shows at first; the legend shows the others on click
 
 
-def all_of(
+def make_charts(
     members: Sequence[Predictions], blend: Blend, metric: Metric, dataset: Dataset, submissions: pd.DataFrame
 ) -> dict[str, Figure]:
-    """Every chart by the name of its place on the page."""
+    """Return every chart by the id of its element on the page."""
     labels, names = dataset.labels, [str(name) for name in dataset.classes]
-    predictors = [*((one.member, one.oof) for one in members), ("blend", blend.oof)]
-    found = {"scores": scores(predictors, labels, metric)}
+    predictors = [*((member.member, member.oof) for member in members), ("blend", blend.oof)]
+    figures = {"scores": score_chart(predictors, labels, metric)}
     if any(curve for member in members for curve in member.curves):
-        found["learning"] = learning(members)
-    found |= {
-        "reliability": reliability(predictors, labels),
-        "shares": class_shares(labels, blend.test, names),
+        figures["learning"] = learning_curves(members)
+    figures |= {
+        "reliability": reliability_diagram(predictors, labels),
+        "shares": class_share_chart(labels, blend.test, names),
     }
     if len(members) > 1:
-        found["correlation"] = correlation(predictors[:-1], labels)
+        figures["correlation"] = correlation_heatmap(predictors[:-1], labels)
     submissions = submissions[submissions["metric"] == metric.name]
     if len(submissions):
-        found["history"] = history(submissions, metric, len(labels) / len(dataset.test_ids))
-    return {name: json.loads(figure.to_json()) for name, figure in found.items()}
+        figures["history"] = submission_history(submissions, metric, len(labels) / len(dataset.test_ids))
+    return {name: json.loads(figure.to_json()) for name, figure in figures.items()}
 
 
-def scores(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray, metric: Metric) -> Any:
-    """Each predictor's score with its standard error, the best on top."""
+def score_chart(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray, metric: Metric) -> Any:
+    """Each predictor's score with its standard error, best on top."""
     from plotly import graph_objects as go
 
-    scored = [(metric.score(labels, said), name) for name, said in predictors]
-    scored.sort(key=lambda one: metric.sign * one[0].value)
-    error = {"type": "data", "array": [metric.scale * score.standard_error for score, _ in scored]}
-    values, names = [metric.scale * score.value for score, _ in scored], [name for _, name in scored]
+    scores = [(metric.score(labels, probabilities), name) for name, probabilities in predictors]
+    scores.sort(key=lambda pair: metric.sign * pair[0].value)
+    error = {"type": "data", "array": [metric.scale * score.standard_error for score, _ in scores]}
+    values, names = [metric.scale * score.value for score, _ in scores], [name for _, name in scores]
     dots = go.Scatter(x=values, y=names, error_x=error, mode="markers", marker={"size": 9})
     title = f"{metric.name[0].upper()}{metric.name[1:]} out of fold, ± one standard error"
-    return _titled(go.Figure(dots), title, metric.unit, None)
+    return _add_titles(go.Figure(dots), title, metric.unit, None)
 
 
-def learning(members: Sequence[Predictions]) -> Any:
-    """Log loss of every network and fold after each epoch, on rows that taught it and rows that did not."""
+def learning_curves(members: Sequence[Predictions]) -> Any:
+    """Log loss of each network and fold after every epoch, on training and held-out rows."""
     from plotly import graph_objects as go
     from plotly.colors import qualitative
 
@@ -62,99 +63,97 @@ def learning(members: Sequence[Predictions]) -> Any:
         colour = qualitative.D3[number % len(qualitative.D3)]
         for fold, curve in enumerate(member.curves):
             epochs = [point.epoch for point in curve]
-            for kind, dash in (("held_out", "solid"), ("taught", "dot")):
-                losses, right = (
-                    [getattr(point, f"{kind}_{what}") for point in curve] for what in ("log_loss", "accuracy")
+            for kind, dash in (("held_out", "solid"), ("train", "dot")):
+                losses, accuracies = (
+                    [getattr(point, f"{kind}_{name}") for point in curve] for name in ("log_loss", "accuracy")
                 )
+                rows = {"train": "training rows", "held_out": "held-out rows"}[kind]
                 figure.add_scatter(
                     x=epochs,
                     y=[round(loss, 5) for loss in losses],
-                    text=[
-                        f"{member.member} fold {fold}, {kind.replace('_', '-')} rows: {share:.1%} right"
-                        for share in right
-                    ],
+                    text=[f"{member.member} fold {fold}, {rows}: accuracy {accuracy:.1%}" for accuracy in accuracies],
                     hoverinfo="text+y",
                     mode="lines",
                     line={"color": colour, "dash": dash, "width": 1.5},
                     legendgroup=f"{member.member} {kind}",
-                    name=f"{member.member}, {kind.replace('_', '-')} rows",
+                    name=f"{member.member}, {rows}",
                     showlegend=fold == 0,
                 )
     figure.update_yaxes(type="log")
-    return _titled(figure, "How the networks learned, fold by fold", "epoch", "log loss")
+    return _add_titles(figure, "Learning curves of the networks, by fold", "epoch", "log loss")
 
 
-def reliability(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray) -> Any:
-    """How often each predictor is right where it is so sure; off the diagonal lies its calibration error."""
+def reliability_diagram(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray) -> Any:
+    """Accuracy by confidence, in equal bins; the legend has the expected calibration error (ECE)."""
     from plotly import graph_objects as go
 
-    figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot"}, name="as it should be"))
-    for name, said in predictors:
-        sure, right = said.max(axis=1), hits(labels, said)
-        place = np.minimum((sure * BINS).astype(int), BINS - 1)
-        count = np.bincount(place, minlength=BINS)
-        known = count > 0
-        mean_sure, mean_right = (
-            np.bincount(place, weights, minlength=BINS)[known] / count[known] for weights in (sure, right)
+    figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot"}, name="perfectly calibrated"))
+    for name, probabilities in predictors:
+        confidence, correct = probabilities.max(axis=1), is_correct(labels, probabilities)
+        bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+        count = np.bincount(bins, minlength=BINS)
+        filled = count > 0
+        mean_confidence, accuracy = (
+            np.bincount(bins, weights, minlength=BINS)[filled] / count[filled] for weights in (confidence, correct)
         )
-        error = float(np.sum(count[known] * np.abs(mean_sure - mean_right)) / len(labels))
-        shown = "legendonly" if name != "blend" and len(predictors) > 4 else True
+        error = float(np.sum(count[filled] * np.abs(mean_confidence - accuracy)) / len(labels))
+        visible = "legendonly" if name != "blend" and len(predictors) > MAX_SHOWN else True
         figure.add_scatter(
-            x=mean_sure.tolist(),
-            y=mean_right.tolist(),
+            x=mean_confidence.tolist(),
+            y=accuracy.tolist(),
             mode="lines+markers",
-            name=f"{name}, off by {error:.3f}",
-            visible=shown,
+            name=f"{name}, ECE {error:.3f}",
+            visible=visible,
         )
-    return _titled(figure, "How sure against how often right", "probability of the likeliest class", "share right")
+    return _add_titles(figure, "Reliability diagram", "confidence (probability of the predicted class)", "accuracy")
 
 
-def correlation(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray) -> Any:
-    """How far errors are shared, pair by pair."""
+def correlation_heatmap(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray) -> Any:
+    """Error correlation of each pair of predictors."""
     from plotly import graph_objects as go
 
     names = [name for name, _ in predictors]
-    table = errors_shared(np.stack([hits(labels, said) for _, said in predictors]))
+    table = error_correlation(np.stack([is_correct(labels, probabilities) for _, probabilities in predictors]))
     heat = go.Heatmap(
         x=names, y=names, z=table.round(3).tolist(), zmin=0, zmax=1, colorscale="Blues", texttemplate="%{z:.2f}"
     )
-    return _titled(go.Figure(heat), "Errors shared: 1 the same rows, 0 unrelated", None, None)
+    return _add_titles(go.Figure(heat), "Error correlation (1: errors on the same rows, 0: independent)", None, None)
 
 
-def class_shares(labels: np.ndarray, test: np.ndarray, names: Sequence[str]) -> Any:
-    """How often each class is in the training rows and among the test predictions."""
+def class_share_chart(labels: np.ndarray, test: np.ndarray, names: Sequence[str]) -> Any:
+    """Share of each class in the training labels and in the test predictions."""
     from plotly import graph_objects as go
 
     figure = go.Figure()
-    for which, rows in (("training labels", labels), ("test predictions", test.argmax(axis=1))):
-        shares = 100 * np.bincount(rows, minlength=len(names)) / len(rows)
-        figure.add_bar(x=list(names), y=shares.tolist(), name=which)
+    for title, classes in (("training labels", labels), ("test predictions", test.argmax(axis=1))):
+        shares = 100 * np.bincount(classes, minlength=len(names)) / len(classes)
+        figure.add_bar(x=list(names), y=shares.tolist(), name=title)
     figure.update_xaxes(type="category")
-    return _titled(figure, "Shares of the classes", None, "%")
+    return _add_titles(figure, "Class distribution", None, "%")
 
 
-def history(submissions: pd.DataFrame, metric: Metric, share: float) -> Any:
-    """Every submission's score out of fold and what it got, where that is known, each with its noise.
+def submission_history(submissions: pd.DataFrame, metric: Metric, rows_ratio: float) -> Any:
+    """Out-of-fold, held-back and leaderboard scores of each submission, with standard errors.
 
-    There are `share` times as many training rows as test rows.
+    `rows_ratio` is the number of training rows divided by that of test rows.
     """
     from plotly import graph_objects as go
 
     figure = go.Figure()
-    for column, name in (("local", "out of fold"), ("sealed", "sealed"), ("leaderboard", "leaderboard")):
+    for column, name in (("cv", "out of fold"), ("held_back", "held-back labels"), ("leaderboard", "leaderboard")):
         known = submissions[submissions[column] != ""]
         values = known[column].astype(float).to_numpy()
-        errors = known["local_error"].astype(float).to_numpy()
-        if column != "local":
-            errors = errors * np.sqrt(share)
+        errors = known["cv_error"].astype(float).to_numpy()
+        if column != "cv":
+            errors = errors * np.sqrt(rows_ratio)
         bars = {"type": "data", "array": (metric.scale * errors).tolist()}
-        numbers, shown = known["number"].tolist(), (metric.scale * values).tolist()
+        numbers, scores = known["number"].tolist(), (metric.scale * values).tolist()
         if numbers:
-            figure.add_scatter(x=numbers, y=shown, error_y=bars, mode="markers", name=name, marker={"size": 9})
+            figure.add_scatter(x=numbers, y=scores, error_y=bars, mode="markers", name=name, marker={"size": 9})
     figure.update_xaxes(type="category")
-    return _titled(figure, "Submissions: promised and got", "number", metric.unit)
+    return _add_titles(figure, "Submissions: cross-validated and test scores", "number", metric.unit)
 
 
-def _titled(figure: Any, title: str, x: str | None, y: str | None) -> Any:
+def _add_titles(figure: Any, title: str, x: str | None, y: str | None) -> Any:
     figure.update_layout(title=title, xaxis_title=x, yaxis_title=y, template="none", margin={"l": 70, "r": 10, "t": 50})
     return figure

@@ -1,4 +1,4 @@
-"""The hard rows: wrong, nearly wrong, perhaps labelled wrong; each with its picture and every model's vote."""
+"""The hardest training rows, with images and the prediction of each member."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,36 +8,36 @@ import numpy as np
 from competition.crossval.predictions import Predictions
 from competition.data.dataset import Dataset
 from competition.ensemble.blend import Blend
-from competition.scoring.label_errors import suspected
+from competition.scoring.label_errors import find_label_errors
 from competition.scoring.metrics import row_log_loss
-from competition.views.html import picture
+from competition.views.html import image_data_url
 
-MOST = 400  # rows on the page
+MAX_ROWS = 400  # rows on the page
 
 
-def hard_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset) -> list[dict[str, Any]]:
-    """The rows of the greatest log loss, the greatest first."""
+def hardest_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset) -> list[dict[str, Any]]:
+    """Return the rows with the highest log loss, highest first."""
     labels = dataset.labels
-    chosen = np.argsort(-row_log_loss(labels, blend.oof), kind="stable")[:MOST]
+    chosen = np.argsort(-row_log_loss(labels, blend.oof), kind="stable")[:MAX_ROWS]
     votes = np.stack([member.oof.argmax(axis=1) for member in members])
-    suspects = suspected(labels, blend.oof, votes)
-    found = []
+    suspects = find_label_errors(labels, blend.oof, votes)
+    rows = []
     for row in chosen.tolist():
-        label, said = int(labels[row]), blend.oof[row]
-        by_model = [
+        label, probabilities = int(labels[row]), blend.oof[row]
+        member_votes = [
             [int(vote), round(float(member.oof[row, vote]), 4)]
             for member, vote in zip(members, votes[:, row], strict=True)
         ]
-        found.append(
+        rows.append(
             {
                 "id": str(dataset.train_ids[row]),
                 "label": label,
-                "taken": int(said.argmax()),
-                "sure": round(float(said.max()), 4),
-                "label_sure": round(float(said[label]), 5),
-                "votes": by_model,
+                "predicted": int(probabilities.argmax()),
+                "confidence": round(float(probabilities.max()), 4),
+                "label_probability": round(float(probabilities[label]), 5),
+                "votes": member_votes,
                 "suspect": bool(suspects[row]),
-                "image": picture(dataset.images[row]),
+                "image": image_data_url(dataset.images[row]),
             }
         )
-    return found
+    return rows

@@ -1,4 +1,4 @@
-"""The page that shows what cross-validation found: one file that opens from disk, without a network."""
+"""The HTML report of cross-validation: a single file that needs no network."""
 
 import json
 import platform
@@ -13,34 +13,34 @@ import pandas as pd
 from competition.crossval.predictions import Predictions
 from competition.crossval.progress import clock
 from competition.crossval.store import Store
-from competition.ensemble.advice import Help
+from competition.ensemble.advice import Contribution
 from competition.ensemble.blend import Blend
-from competition.files import write_whole
-from competition.scoring.metrics import Metric, columns, ranking
-from competition.views.html import page
+from competition.files import write_atomically
+from competition.scoring.metrics import Metric, leaderboard_metrics, rank_members
+from competition.views.html import render_page
 from competition.views.report import charts, gallery
 
 PAGE = Path(__file__).parent / "page.html"
 LIBRARIES = ("tensorflow", "keras", "scikit-learn", "numpy", "optuna")
 
 
-def write(
+def write_report(
     path: Path,
     store: Store,
     members: Sequence[Predictions],
     blend: Blend,
     metric: Metric,
-    helps: Sequence[Help],
+    contributions: Sequence[Contribution],
     submissions: pd.DataFrame,
-    settings: Mapping[str, str],
+    recipes: Mapping[str, str],
 ) -> Path:
-    """Write the page of these members, trained with these settings, and of their blend."""
+    """Write the report on these members, their recipes and their blend; return its path."""
     from plotly.offline import get_plotlyjs
 
     dataset = store.dataset
     labels, names = dataset.labels, [str(name) for name in dataset.classes]
-    figures = charts.all_of(members, blend, metric, dataset, submissions)
-    hard = gallery.hard_rows(members, blend, dataset)
+    figures = charts.make_charts(members, blend, metric, dataset, submissions)
+    hard = gallery.hardest_rows(members, blend, dataset)
     facts = {
         "competition": store.folder.name,
         "split": f"{store.folds.name}, {store.folds.digest[:12]}",
@@ -49,46 +49,54 @@ def write(
         "machine": f"{platform.system()} {platform.machine()}",
         **{library: version(library) for library in LIBRARIES},
     }
-    text = page(
+    text = render_page(
         PAGE,
-        escape(f"{store.folder.name}: {metric.name} {metric.told(metric.score(labels, blend.oof))} out of fold"),
+        escape(f"{store.folder.name}: {metric.name} {metric.format(metric.score(labels, blend.oof))} out of fold"),
         blender=blend.blender,
-        leaderboard=_leaderboard(members, blend, metric, helps, labels),
+        leaderboard=_leaderboard(members, blend, metric, contributions, labels),
         confusion=_confusion(labels, blend.oof, names),
         charts="".join(f'<figure><div class="chart" id="{name}"></div></figure>' for name in figures),
         figures=_json(figures),
         hard=_json(hard),
         classes=_json(names),
         members=_json([member.member for member in members]),
-        facts=_table(("what", "how"), list(facts.items())),
-        made_by=_table(
-            ("member", "fingerprint", "settings"),
-            [(one.member, one.fingerprint[:16], settings.get(one.member, "")) for one in members],
+        facts=_table(("property", "value"), list(facts.items())),
+        recipes=_table(
+            ("member", "fingerprint", "recipe"),
+            [(member.member, member.fingerprint[:16], recipes.get(member.member, "")) for member in members],
         ),
         plotly=get_plotlyjs(),
     )
-    write_whole(path, text.encode())
+    write_atomically(path, text.encode())
     return path
 
 
 def _leaderboard(
-    members: Sequence[Predictions], blend: Blend, metric: Metric, helps: Sequence[Help], labels: np.ndarray
+    members: Sequence[Predictions],
+    blend: Blend,
+    metric: Metric,
+    contributions: Sequence[Contribution],
+    labels: np.ndarray,
 ) -> str:
-    """The blend and every member with its share, the best first."""
+    """The blend, then every member with its weight and contribution, best first."""
     weights = dict(zip(blend.members, blend.combination.weights, strict=True))
-    gains = {one.member: f"{100 * one.accuracy.value:+.3f} ± {100 * one.accuracy.standard_error:.3f}" for one in helps}
-    whole = f"blend ({blend.blender})"
-    told = ranking({whole: blend.oof} | {one.member: one.oof for one in members}, labels, metric)
-    rows = [(whole, *told.pop(whole), "", "", "")]
-    seconds = {one.member: clock(one.seconds) for one in members}
-    for name, scores in told.items():
-        rows.append((name, *scores, f"{weights[name]:.2f}", gains.get(name, ""), seconds[name]))
-    heads = (one.name for one in columns(metric))
-    return _table(("model", *heads, "weight", "brings, in points", "training"), rows)
+    gains = {
+        gain.member: f"{100 * gain.accuracy.value:+.3f} ± {100 * gain.accuracy.standard_error:.3f}"
+        for gain in contributions
+    }
+    blend_name = f"blend ({blend.blender})"
+    predictions = {blend_name: blend.oof} | {member.member: member.oof for member in members}
+    scores = rank_members(predictions, labels, metric)
+    rows = [(blend_name, *scores.pop(blend_name), "", "", "")]
+    seconds = {member.member: clock(member.seconds) for member in members}
+    for name, member_scores in scores.items():
+        rows.append((name, *member_scores, f"{weights[name]:.2f}", gains.get(name, ""), seconds[name]))
+    headings = (shown.name for shown in leaderboard_metrics(metric))
+    return _table(("model", *headings, "weight", "accuracy gained (points)", "CPU time"), rows)
 
 
 def _confusion(labels: np.ndarray, oof: np.ndarray, names: Sequence[str]) -> str:
-    """Counts and shares of true classes by taken ones; a wrong cell is a button that shows its pictures."""
+    """Counts and shares of each true class by predicted class; an error count is a button that shows its images."""
     k = len(names)
     counts = np.bincount(labels * k + oof.argmax(axis=1), minlength=k * k).reshape(k, k)
     most = max(1, int((counts - np.diag(counts.diagonal())).max()))
@@ -96,13 +104,14 @@ def _confusion(labels: np.ndarray, oof: np.ndarray, names: Sequence[str]) -> str
     rows = []
     for true, row in enumerate(counts):
         cells = []
-        for taken, count in enumerate(row.tolist()):
-            if true == taken:
-                cells.append(f'<td class="right">{count:,}<small>{count / max(1, row.sum()):.2%}</small></td>')
+        for predicted, count in enumerate(row.tolist()):
+            if true == predicted:
+                cells.append(f'<td class="correct">{count:,}<small>{count / max(1, row.sum()):.2%}</small></td>')
             elif count:
-                told = f"{count} of class {names[true]} taken for {names[taken]}"
+                text = escape(f"{count} of class {names[true]} predicted as {names[predicted]}")
                 shade = f"--shade: {0.15 + 0.6 * count / most:.2f}"
-                button = f'<button data-true="{true}" data-taken="{taken}" aria-label="{escape(told)}">{count}</button>'
+                target = f'data-true="{true}" data-predicted="{predicted}"'
+                button = f'<button {target} aria-label="{text}">{count}</button>'
                 cells.append(f'<td style="{shade}">{button}<small>{count / row.sum():.2%}</small></td>')
             else:
                 cells.append("<td></td>")
@@ -111,11 +120,11 @@ def _confusion(labels: np.ndarray, oof: np.ndarray, names: Sequence[str]) -> str
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    titles = "".join(f'<th scope="col">{escape(one)}</th>' for one in head)
+    titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{titles}</tr>{body}</table>"
 
 
-def _json(what: Mapping | Sequence) -> str:
-    """For a script element, which an inner `</` would end."""
-    return json.dumps(what, separators=(",", ":")).replace("</", "<\\/")
+def _json(value: Mapping | Sequence) -> str:
+    """Encode a value for a script element, which `</` inside a string would end."""
+    return json.dumps(value, separators=(",", ":")).replace("</", "<\\/")

@@ -1,1 +1,1 @@
-"""Progress while models train, and tables of results."""
+"""Terminal output: progress of training, and tables of results."""

@@ -1,4 +1,4 @@
-"""What predictions are worth: members, blends, and who helps."""
+"""Scores of members and blends, and the contribution of each member."""
 
 from collections.abc import Sequence
 
@@ -7,73 +7,81 @@ from rich.table import Table
 
 from competition.crossval.predictions import Predictions
 from competition.crossval.progress import clock
-from competition.ensemble.advice import Help, unlike
+from competition.ensemble.advice import Contribution, mean_saving
 from competition.ensemble.blend import Blend
-from competition.scoring.metrics import ACCURACY, Metric, columns, ranking, row_log_loss
-from competition.scoring.score import Score, plain
-from competition.scoring.significance import mcnemar
+from competition.scoring.metrics import ACCURACY, Metric, leaderboard_metrics, rank_members, row_log_loss
+from competition.scoring.score import Score, format_score
+from competition.scoring.significance import mcnemar_test
 
-WORTH_TRAINING = 1e-4  # of log loss
-WORTH_TELLING = 0.005  # of a weight
+MIN_SAVING = 1e-4  # log loss below which another seed is not worth training
+MIN_WEIGHT = 0.005  # blend weight below which a member is not listed
 
 
-def leaderboard(members: Sequence[Predictions], labels: np.ndarray, metric: Metric) -> Table:
-    """A row for each complete member, the best first."""
+def leaderboard_table(members: Sequence[Predictions], labels: np.ndarray, metric: Metric) -> Table:
+    """A row for each complete member, best first."""
     table = Table("model", box=None)
-    for heading in (*(one.name for one in columns(metric)), "training"):
+    for heading in (*(shown.name for shown in leaderboard_metrics(metric)), "CPU time"):
         table.add_column(heading, justify="right")
     seconds = {member.member: clock(member.seconds) for member in members}
-    for name, scores in ranking({member.member: member.oof for member in members}, labels, metric).items():
+    for name, scores in rank_members({member.member: member.oof for member in members}, labels, metric).items():
         table.add_row(name, *scores, seconds[name])
     return table
 
 
-def scored(metric: Metric, score: Score) -> str:
-    """A score, and by what if it is not accuracy."""
-    return metric.told(score) if metric == ACCURACY else f"{metric.name} {metric.told(score)}"
+def format_metric(metric: Metric, score: Score) -> str:
+    """The score, preceded by the metric's name unless it is accuracy."""
+    return metric.format(score) if metric == ACCURACY else f"{metric.name} {metric.format(score)}"
 
 
-def blends(chosen: Blend, others: Sequence[Blend], labels: np.ndarray, metric: Metric) -> Table:
-    """Every blender beside the plain mean, and what was chosen."""
-    table = Table("blend, cross-fitted", box=None)
-    scores = columns(metric)
-    for heading in (*(one.name for one in scores), "rows fixed", "broken", "p", "in accuracy"):
+def blend_table(chosen: Blend, others: Sequence[Blend], labels: np.ndarray, metric: Metric) -> Table:
+    """A row for each blender, compared with the mean, and the blend that was chosen."""
+    table = Table("blend (cross-fitted)", box=None)
+    metrics = leaderboard_metrics(metric)
+    for heading in (*(shown.name for shown in metrics), "corrected", "newly wrong", "p", "accuracy change"):
         table.add_column(heading, justify="right")
     mean = next(blend for blend in others if blend.blender == "mean")
     for blend in others:
-        row = [blend.blender, *(one.told(one.score(labels, blend.oof)) for one in scores)]
+        row = [blend.blender, *(shown.format(shown.score(labels, blend.oof)) for shown in metrics)]
         if blend is not mean:
-            against = mcnemar(labels, mean.oof, blend.oof)
-            verdict = "news" if against.is_news else "noise"
-            row += [str(against.fixed), str(against.broken), f"{against.p_value:.2f}", verdict]
+            test = mcnemar_test(labels, mean.oof, blend.oof)
+            significance = "significant" if test.is_significant else "not significant"
+            row += [str(test.corrected), str(test.newly_wrong), f"{test.p_value:.2f}", significance]
         table.add_row(*row)
     weights = zip(chosen.members, chosen.combination.weights, strict=True)
-    picked = ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight >= WORTH_TELLING)
-    told = f"submitted: {chosen.blender}, {scored(metric, metric.score(labels, chosen.oof))}; weights: {picked}"
+    listed = ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight >= MIN_WEIGHT)
+    score = format_metric(metric, metric.score(labels, chosen.oof))
+    caption = f"submitted: {chosen.blender}, {score}; weights: {listed}"
     if chosen.blender != mean.blender:
-        saved = plain(Score.of(row_log_loss(labels, mean.oof) - row_log_loss(labels, chosen.oof)))
-        told += f"\nit saves {saved} of the mean's log loss, by which ways of blending are chosen"
-    table.caption = told
+        saved = format_score(Score.from_rows(row_log_loss(labels, mean.oof) - row_log_loss(labels, chosen.oof)))
+        caption += f"\nits log loss is {saved} lower than the mean's; blenders are selected by log loss"
+    table.caption = caption
     table.caption_justify = "left"
     return table
 
 
-def advice(helps: Sequence[Help]) -> Table:
+def contribution_table(contributions: Sequence[Contribution]) -> Table:
     """A row for each member, and what to train next."""
-    table = Table("member", box=None, title="who helps, out of fold", title_justify="left")
-    for heading in ("accuracy gained", "log loss saved", "errors shared", "another seed saves", "of log loss in"):
+    title = "contribution to the blend (leave-one-out, out of fold)"
+    table = Table("member", box=None, title=title, title_justify="left")
+    for heading in ("accuracy gained", "log loss saved", "error correlation", "another seed saves", "CPU time"):
         table.add_column(heading, justify="right")
-    for one in helps:
-        gained = f"{100 * one.accuracy.value:+.3f} ± {100 * one.accuracy.standard_error:.3f}"
-        saved = f"{one.log_loss.value:+.5f} ± {one.log_loss.standard_error:.5f}"
-        table.add_row(one.member, gained, saved, f"{one.correlation:.2f}", f"{one.twin:.5f}", clock(60 * one.minutes))
-    best = max(helps, key=lambda one: one.twin / (one.minutes + 1e-9))
-    idle = [one.member for one in helps if one.log_loss.value < one.log_loss.standard_error]
-    told = f"next, most for a minute: another seed of {best.member}"
-    if len(helps) > 1:
-        told += f"; an unlike model, as these bring in the mean: {unlike(helps):.5f}"
-    if max(one.twin for one in helps) < WORTH_TRAINING:
-        told = "another seed of any of them promises next to nothing: try an unlike model, or stop"
-    table.caption = told + (f"; within noise and may be left out: {', '.join(idle)}" if idle else "")
+    for member in contributions:
+        gained = f"{100 * member.accuracy.value:+.3f} ± {100 * member.accuracy.standard_error:.3f}"
+        saved = f"{member.log_loss.value:+.5f} ± {member.log_loss.standard_error:.5f}"
+        correlation, another_seed = f"{member.correlation:.2f}", f"{member.another_seed:.5f}"
+        table.add_row(member.member, gained, saved, correlation, another_seed, clock(60 * member.minutes))
+    table.caption = _next_training(contributions)
     table.caption_justify = "left"
     return table
+
+
+def _next_training(contributions: Sequence[Contribution]) -> str:
+    """What to train next, and which members could be dropped."""
+    best = max(contributions, key=lambda member: member.another_seed / (member.minutes + 1e-9))
+    text = f"next: another seed of {best.member} saves most log loss per CPU minute"
+    if len(contributions) > 1:
+        text += f"; a different model saves {mean_saving(contributions):.5f} if it contributes like these on average"
+    if max(member.another_seed for member in contributions) < MIN_SAVING:
+        text = "next: train a different model or stop; another seed of any member saves almost nothing"
+    redundant = [member.member for member in contributions if member.log_loss.value < member.log_loss.standard_error]
+    return text + (f"; no significant contribution, can be dropped: {', '.join(redundant)}" if redundant else "")

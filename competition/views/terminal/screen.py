@@ -1,9 +1,9 @@
-"""The terminal itself."""
+"""The console that all commands print to."""
 
 import sys
 
 from rich.console import Console
 
-WIDE = 120  # columns of a log, where there is no terminal to ask
+LOG_WIDTH = 120  # columns if the output is not a terminal
 
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)

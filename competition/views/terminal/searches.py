@@ -1,4 +1,4 @@
-"""How a search goes, and what it came to."""
+"""Progress and results of a hyperparameter search."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -8,54 +8,57 @@ from rich.table import Table
 
 from competition.crossval.progress import clock
 
-if TYPE_CHECKING:  # tuning brings Optuna, which other commands need not wait for
+if TYPE_CHECKING:  # tuning imports Optuna, which other commands do not need
     from optuna.trial import FrozenTrial
 
     from competition.tuning.search import Search
-    from competition.tuning.validation import Verdict
+    from competition.tuning.validation import ValidationResult
 
 
-def ended(trial: "FrozenTrial") -> str:
-    """What a trial came to."""
-    from competition.tuning.trials import evidence_of
+def trial_result(trial: "FrozenTrial") -> str:
+    """The log loss and errors of a finished trial, or why it failed."""
+    from competition.tuning.trials import fold_results
 
     if failure := trial.user_attrs.get("failure"):
         return f"failed, {failure}"
-    folds = evidence_of(trial)
-    loss = np.mean([one.losses for one in folds.values()])
-    wrong, rows = (sum(getattr(one, name) for one in folds.values()) for name in ("wrong", "rows"))
-    given_up = f", given up after fold {len(folds)}" if trial.state.name == "PRUNED" else ""
-    return f"log loss {loss:.5f}, {wrong} of {rows} wrong{given_up}"
+    folds = fold_results(trial)
+    loss = np.mean([result.losses for result in folds.values()])
+    wrong, rows = (sum(getattr(result, name) for result in folds.values()) for name in ("wrong", "rows"))
+    pruned = f", pruned after fold {len(folds)}" if trial.state.name == "PRUNED" else ""
+    return f"log loss {loss:.5f}, {wrong} of {rows} wrong{pruned}"
 
 
-def tried(search: "Search", trial: "FrozenTrial", left: float) -> str:
-    """A line for a trial that ended."""
-    told = f"{search.member.kind} trial {trial.number}: {ended(trial)}"
-    if complete := search.study.complete:
-        told += f"; best {complete[0].value:.5f} (trial {complete[0].number})"
-    given_up = sum(one.state.name == "PRUNED" for one in search.study.trials)
-    return told + f"; {search.tried} of {search.total}, {given_up} given up; to go {clock(left)}"
+def trial_line(search: "Search", trial: "FrozenTrial", left: float) -> str:
+    """The result of a finished trial and the state of its search."""
+    text = f"{search.member.kind} trial {trial.number}: {trial_result(trial)}"
+    if complete := search.study.complete_trials:
+        text += f"; best {complete[0].value:.5f} (trial {complete[0].number})"
+    pruned = sum(other.state.name == "PRUNED" for other in search.study.trials)
+    return text + f"; {search.trial_count} of {search.max_trials}, {pruned} pruned; time left {clock(left)}"
 
 
-def verdicts(search: "Search", found: "Sequence[Verdict]") -> Table:
-    """A row for each finalist against the present settings."""
-    table = Table("settings", box=None)
-    for heading in ("log loss", "difference", "p", "needed", "wrong", ""):
+def validation_table(search: "Search", results: "Sequence[ValidationResult]") -> Table:
+    """The current defaults and a row for each candidate."""
+    table = Table("hyperparameters", box=None)
+    for heading in ("log loss", "difference", "p", "p required", "wrong", ""):
         table.add_column(heading, justify="right")
-    for one in found[:1]:
-        table.add_row("present", f"{one.present:.5f}", "", "", "", str(one.present_wrong), "")
-    for one in found:
-        difference = f"{one.difference:+.5f} ± {one.standard_error:.5f}"
-        row = f"{one.log_loss:.5f}", difference, f"{one.p_value:.4f}", f"{one.needed:.4f}", str(one.wrong)
-        table.add_row(f"trial {one.trial}", *row, _verdict(one))
-    named = {"present": search.study.present} | {f"trial {one.trial}": one.settings for one in found}
-    values = (", ".join(f"{name} {value:.4g}" for name, value in chosen.items()) for chosen in named.values())
-    table.caption = "\n".join(f"{name}: {told}" for name, told in zip(named, values, strict=True))
+    for result in results[:1]:
+        table.add_row("current", f"{result.current_log_loss:.5f}", "", "", "", str(result.current_wrong), "")
+    for result in results:
+        difference = f"{result.difference:+.5f} ± {result.standard_error:.5f}"
+        p_values = f"{result.p_value:.4f}", f"{result.threshold:.4f}"
+        row = f"{result.log_loss:.5f}", difference, *p_values, str(result.wrong), _decision(result)
+        table.add_row(f"trial {result.trial}", *row)
+    candidates = {f"trial {result.trial}": result.hyperparameters for result in results}
+    table.caption = "\n".join(
+        f"{candidate}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        for candidate, values in ({"current": search.study.current} | candidates).items()
+    )
     table.caption_justify = "left"
     return table
 
 
-def _verdict(one: "Verdict") -> str:
-    if one.is_proved:
-        return "proved"
-    return "more are wrong" if one.p_value < one.needed else "noise"
+def _decision(result: "ValidationResult") -> str:
+    if result.is_accepted:
+        return "significant"
+    return "more errors" if result.p_value < result.threshold else "not significant"

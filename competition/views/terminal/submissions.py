@@ -1,4 +1,4 @@
-"""What became of a submission."""
+"""Results of submissions."""
 
 import shlex
 from pathlib import Path
@@ -6,61 +6,62 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from competition.data.practice import is_embedded
+from competition.data.practice import is_practice
 from competition.scoring.metrics import ACCURACY, Metric
-from competition.scoring.score import Score, percent
+from competition.scoring.score import Score, format_percent
 from competition.submission.grading import Grade
 from competition.submission.log import Entry
 
-DIGITS, TOO_GOOD = "digit-recognizer", 0.9985  # no honest model of it is better: that many labels are wrong
+# About 0.15 % of this competition's labels are wrong, so a higher accuracy needs test labels in training.
+DIGITS, TOO_GOOD = "digit-recognizer", 0.9985
 
 
-def kept(entry: Entry) -> str:
-    """What became of a submission."""
-    card = entry.card
-    told = [f"submission {entry.number}: {entry.file}"]
-    if same := card["same_as"]:
-        told.append(f"the same labels as submission {same[0]}: uploading it again would tell nothing new")
-    elif differs := card["differs_from_the_one_before"]:
-        examples = f", such as {', '.join(differs['such_as'])}" if differs["such_as"] else ""
-        told.append(f"{differs['rows']} labels differ from the submission before{examples}")
-    return "\n".join(told)
+def describe_entry(entry: Entry) -> str:
+    """The submission's number and file, and how it differs from the previous one."""
+    metadata = entry.metadata
+    lines = [f"submission {entry.number}: {entry.file}"]
+    if identical := metadata["identical_to"]:
+        lines.append(f"identical to submission {identical[0]}; no need to upload it again")
+    elif difference := metadata["differs_from_previous"]:
+        examples = f", e.g. {', '.join(difference['examples'])}" if difference["examples"] else ""
+        lines.append(f"{difference['rows']} labels differ from the previous submission{examples}")
+    return "\n".join(lines)
 
 
 def next_step(folder: Path) -> str:
-    """Where the score of a submission comes from."""
-    verb = "grade" if is_embedded(folder) else "upload"
-    told = f"next: make {verb} COMPETITION={shlex.quote(folder.name)}"
-    if not is_embedded(folder):
-        return told
-    return f"{told}, once, at the end (practice rows; Kaggle's own: make submit COMPETITION={DIGITS})"
+    """The command that scores a submission of this competition."""
+    command = "grade" if is_practice(folder) else "upload"
+    text = f"next: make {command} COMPETITION={shlex.quote(folder.name)}"
+    if not is_practice(folder):
+        return text
+    return f"{text}, once, at the end (practice data; for Kaggle's competition: make submit COMPETITION={DIGITS})"
 
 
-def against_leaderboard(entry: Entry, metric: Metric, value: float, rows: float) -> str:
-    """Cross-validation's promise beside the leaderboard's word on so many rows: news or noise."""
-    local = Score(*entry.card["score"])
-    public = Score(value, local.standard_error * float(np.sqrt(entry.card["rows"] / rows)))
-    difference = Score(value - local.value, float(np.hypot(local.standard_error, public.standard_error)))
-    is_news = abs(difference.value) > 2 * difference.standard_error
-    told = (
-        f"submission {entry.number}: {metric.told(local)} out of fold, {metric.told(public)} on the leaderboard\n"
-        f"difference {'+' if difference.value > 0 else ''}{metric.told(difference)}: "
-        + ("news: look for a difference between train and test" if is_news else "noise")
+def compare_with_leaderboard(entry: Entry, metric: Metric, value: float, rows: float) -> str:
+    """Compare the out-of-fold score with the leaderboard's, which is a `value` on this number of rows."""
+    oof = Score(*entry.metadata["score"])
+    public = Score(value, oof.standard_error * float(np.sqrt(entry.metadata["rows"] / rows)))
+    difference = Score(value - oof.value, float(np.hypot(oof.standard_error, public.standard_error)))
+    is_significant = abs(difference.value) > 2 * difference.standard_error
+    text = (
+        f"submission {entry.number}: {metric.format(oof)} out of fold, {metric.format(public)} on the leaderboard\n"
+        f"difference {'+' if difference.value > 0 else ''}{metric.format(difference)}: "
+        + ("significant; check for drift between train and test" if is_significant else "not significant")
     )
-    if entry.card["origin"]["competition"] == DIGITS and value > TOO_GOOD:
-        told += f"\nmore than {TOO_GOOD:.2%} smells of test answers that were trained on: look for a leak"
-    return told
+    if entry.metadata["run"]["competition"] == DIGITS and value > TOO_GOOD:
+        text += f"\nmore than {TOO_GOOD:.2%} suggests test labels in the training data; check for a leak"
+    return text
 
 
-def graded(grade: Grade) -> Table:
-    """A grade, class by class."""
+def grade_table(grade: Grade) -> Table:
+    """Errors and accuracy by class."""
     table = Table("class", box=None)
     for heading in ("rows", "wrong", "accuracy"):
         table.add_column(heading, justify="right")
-    for name, rows, wrong in grade.by_class:
-        table.add_row(str(name), str(rows), str(wrong), f"{100 * (1 - wrong / rows):.2f} %")
-    table.add_row("all", str(grade.rows), str(grade.wrong), percent(grade.accuracy))
+    for label, rows, wrong in grade.by_class:
+        table.add_row(str(label), str(rows), str(wrong), f"{100 * (1 - wrong / rows):.2f} %")
+    table.add_row("all", str(grade.rows), str(grade.wrong), format_percent(grade.accuracy))
     if grade.metric != ACCURACY:
-        table.caption = f"{grade.metric.name}: {grade.metric.told(grade.score)}"
+        table.caption = f"{grade.metric.name}: {grade.metric.format(grade.score)}"
         table.caption_justify = "left"
     return table

@@ -1,30 +1,38 @@
 import pytest
 
-from competition.models.networks.recipe import ANNEALED, CUSTOMARY, constant, halving, native_precision, one_cycle
+from competition.models.networks.recipe import (
+    ONE_CYCLE_RECIPE,
+    TUTORIAL_RECIPE,
+    constant,
+    native_precision,
+    one_cycle,
+    step_decay,
+)
 
 
-def test_one_cycle_rises_to_the_peak_and_anneals_to_zero():
+def test_one_cycle_rises_to_the_peak_and_decays_to_zero():
     rates = [one_cycle(step / 1000) for step in range(1001)]
     assert max(rates) == pytest.approx(1, abs=0.01) and rates[-1] == 0
-    top = rates.index(max(rates))
-    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top:] == sorted(rates[top:], reverse=True)
+    peak = rates.index(max(rates))
+    assert rates[: peak + 1] == sorted(rates[: peak + 1]) and rates[peak:] == sorted(rates[peak:], reverse=True)
 
 
 def test_constant_is_constant():
-    assert {constant(done / 10) for done in range(11)} == {1.0}
+    assert {constant(step / 10) for step in range(11)} == {1.0}
 
 
-def test_few_rows_are_shown_more_often():
-    assert ANNEALED.epochs_of(33_600 // 128) == ANNEALED.epochs_of(11_200 // 128) == ANNEALED.epochs
-    assert ANNEALED.epochs_of(10) == 100 and ANNEALED.epochs_of(1) == ANNEALED.least_steps
-    assert CUSTOMARY.epochs_of(10) == CUSTOMARY.epochs
+def test_few_rows_are_trained_for_more_epochs():
+    recipe = ONE_CYCLE_RECIPE
+    assert recipe.epochs_for(33_600 // 128) == recipe.epochs_for(11_200 // 128) == recipe.epochs
+    assert recipe.epochs_for(10) == 100 and recipe.epochs_for(1) == recipe.min_steps
+    assert TUTORIAL_RECIPE.epochs_for(10) == TUTORIAL_RECIPE.epochs
 
 
-def test_the_precision_is_one_that_keras_knows():
+def test_keras_supports_the_native_precision():
     import keras
 
     assert keras.dtype_policies.get(native_precision()).name == native_precision()
 
 
-def test_halving_halves_five_times():
-    assert [halving(done / 6) for done in range(6)] == [0.5**times for times in range(6)]
+def test_step_decay_halves_the_rate_five_times():
+    assert [step_decay(step / 6) for step in range(6)] == [0.5**halvings for halvings in range(6)]

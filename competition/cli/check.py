@@ -1,0 +1,50 @@
+"""Commands that check a competition before training, and models after it."""
+
+from competition.cli.run import FOLDS, RunOptions, open_competition, open_run
+from competition.errors import UserError
+
+
+def safety(competition: str, models: list[str] | None, folds: int, seed: int) -> None:
+    """Measure which augmentations change the class of held-out images, by the first of the models."""
+    from competition.checks import augmentations
+    from competition.models.interface import RowSubset
+    from competition.views.terminal.checks import effects_table
+    from competition.views.terminal.screen import console
+
+    run = open_run(RunOptions(competition, models, folds, seed))
+    member, fold = run.members[0], 0
+    held_out = run.store.folds.held_out == fold
+    images, labels = RowSubset(run.dataset.images, held_out), run.dataset.labels[held_out]
+    effects = augmentations.measure_effects(run.store.load_model(member, fold), images, labels)
+    console.print(effects_table(list(effects), run.dataset.classes))
+
+
+def doctor(competition: str, models: list[str] | None, folds: int, seed: int, jobs: int | None) -> None:
+    """Check data and machine before a long run: classes, duplicates, drift, label errors, memory, disk, time."""
+    import json
+    from contextlib import suppress
+
+    from competition.checks import doctor
+    from competition.checks.machine_speed import measure_gflops
+    from competition.crossval.folds import make_folds
+    from competition.crossval.store import Store
+    from competition.files import write_atomically
+    from competition.views.report.findings import write_findings
+    from competition.views.terminal.checks import finding_line
+    from competition.views.terminal.screen import console
+    from competition.workers.local import LocalWorkers
+
+    opened = open_competition(competition)
+    dataset, members, folder = opened.dataset, opened.members(models), opened.folds_folder
+    complete = []
+    with suppress(UserError):  # a competition that cannot be split has no predictions either
+        store = Store(folder, dataset, make_folds(dataset, folds, seed))
+        complete = [predictions for predictions in map(store.predictions, members) if predictions.complete]
+    plan = doctor.Plan(members, folds, LocalWorkers(jobs).jobs, measure_gflops()["float32"], FOLDS.parent)
+    findings = []
+    for finding in doctor.examine_dataset(dataset, complete, plan):
+        console.print(finding_line(finding, dataset))
+        findings.append(finding)
+    write_atomically(folder / "doctor.json", json.dumps(doctor.findings_to_json(dataset, findings), indent=1).encode())
+    page = write_findings(folder / "doctor.html", competition, dataset, findings)
+    print(f"images: {page}; all findings as JSON: {folder / 'doctor.json'}")

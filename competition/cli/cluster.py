@@ -1,0 +1,48 @@
+"""The command that adds this machine to a cluster."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from competition.errors import UserError
+
+
+def worker(cluster: str | None, jobs: int | None) -> None:
+    """Train for a cluster with the cores and GPUs of this machine, until Ctrl-C."""
+    from importlib.util import find_spec
+
+    from competition.workers.local import LocalWorkers
+    from competition.workers.machine import QUIET_LIBRARIES, SINGLE_THREAD
+
+    if not cluster:
+        raise UserError("the scheduler's address is missing; run `make worker CLUSTER=tcp://HOST:8786`")
+    if not find_spec("distributed"):
+        remedy = "run `make worker`, or: .venv/bin/pip install -r requirements-cluster.txt"
+        raise UserError(f"CLUSTER requires Dask; {remedy}")
+    local = LocalWorkers(jobs)
+    dask = [sys.executable, "-m", "dask", "worker", cluster, "--nthreads", "1"]
+    groups = [(gpu, ["--nworkers", "1", "--resources", "GPU=1"]) for gpu in local.gpus]
+    groups.append(("-1", ["--nworkers", str(max(local.jobs - len(local.gpus), 1))]))
+    root = str(Path(__file__).parents[2])
+    package = {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+    processes = [
+        subprocess.Popen(
+            [*dask, *arguments],
+            env=os.environ | SINGLE_THREAD | QUIET_LIBRARIES | package | {"CUDA_VISIBLE_DEVICES": gpu},
+            start_new_session=True,  # Ctrl-C then reaches only this process, which ends the others in order
+        )
+        for gpu, arguments in groups
+    ]
+    signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
+    try:
+        for process in processes:
+            process.wait()
+    except KeyboardInterrupt:
+        print("\ninterrupted; the tasks that were running here are retried on other workers", file=sys.stderr)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()

@@ -1,0 +1,57 @@
+"""Commands that import predictions and export predictions and models."""
+
+from pathlib import Path
+
+from competition.cli.run import RunOptions, load_submission, open_run
+from competition.errors import UserError
+
+
+def import_predictions(
+    name: str, competition: str, folds: int, seed: int, oof: Path, test: Path, split: Path | None
+) -> None:
+    """Check out-of-fold and test probabilities made elsewhere, and import them as the member @NAME."""
+    from competition.crossval import exchange
+    from competition.models.member import Member
+    from competition.views.terminal.screen import console
+
+    member = Member.parse(f"@{name}")
+    run = open_run(RunOptions(competition, (), folds, seed))
+    store, metric = run.store, run.metric
+    store.import_predictions(member, list(exchange.read_predictions(oof, test, split, store.dataset, store.folds)))
+    score = metric.format(metric.score(store.dataset.labels, store.predictions(member).oof))
+    console.print(f'{member.name}: {score} out of fold; to blend it: make submit MODELS="quick {member.name}"')
+
+
+def export(competition: str, models: list[str] | None, folds: int, seed: int) -> None:
+    """Write the split and the out-of-fold and test probabilities of the first model as CSV files."""
+    from competition.crossval import exchange
+
+    run = open_run(RunOptions(competition, models, folds, seed))
+    store, member = run.store, run.members[0]
+    predictions = store.predictions(member)
+    if not predictions.complete:
+        raise UserError(f"{member.name} is not complete; run `make cv MODELS={member.name}`")
+    folder = run.competition.folds_folder / store.folds.name / member.name
+    for path in exchange.write_predictions(predictions, store.dataset, store.folds, folder):
+        print(path)
+
+
+def export_onnx(competition: str, number: int | None) -> None:
+    """Export the networks of a submission's blend as one ONNX file, and compare its predictions with theirs."""
+    from importlib.util import find_spec
+
+    if not (find_spec("tf2onnx") and find_spec("onnxruntime")):
+        remedy = "run `make onnx`, or: .venv/bin/pip install -r requirements-onnx.txt"
+        raise UserError(f"tf2onnx is not installed; {remedy}")
+    from competition.deploy import onnx
+
+    entry, store, members = load_submission(competition, number)
+    left_out = [member.name for member in members if not member.spec.is_network]
+    print("exporting the networks, which takes a minute or two ...", flush=True)
+    model = onnx.export_blend(entry.folder / "blend.onnx", store, members, entry.metadata["blender"])
+    print(f"{model.path}: {model.networks} networks" + (f"; left out: {', '.join(left_out)}" if left_out else ""))
+    print(f"largest difference from the Keras networks in float32, on {model.rows:,} test rows: {model.difference:.0e}")
+    print(f"rows with another label than by the networks as trained: {model.other_labels}")
+    print(f"speed: {model.images_per_second:,.0f} images/s")
+    height, width, channels = store.dataset.images.shape[1:]
+    print(f"input: `images`, uint8 of shape (any, {height}, {width}, {channels}); output: `probabilities`")

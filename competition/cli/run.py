@@ -1,0 +1,208 @@
+"""What a command works on, resolved once from its options: data, split, members, metric and workers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from competition.errors import UserError
+
+if TYPE_CHECKING:
+    from competition.crossval.store import Store
+    from competition.data.config import Config
+    from competition.data.dataset import Dataset
+    from competition.models.member import Member
+    from competition.scoring.metrics import Metric
+    from competition.submission.format import Sample
+    from competition.submission.log import Entry, RunSpec
+
+DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
+DEFAULT_MODELS = ("knn", "svm", "quick", "plain")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options that commands share, as typed by the user."""
+
+    competition: str
+    models: Sequence[str] | None = None  # None: the default models; `all` alone: every model
+    folds: int = 5
+    seed: int = 0
+    jobs: int | None = None
+    budget: float | None = None  # seconds
+    cluster: str | None = None  # address of a Dask scheduler
+    blend: str = "auto"
+
+
+@dataclass(frozen=True)
+class Competition:
+    """A competition's rows and its configuration."""
+
+    name: str
+    config: "Config"
+    dataset: "Dataset"
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its data files."""
+        return DATA / self.name
+
+    @property
+    def folds_folder(self) -> Path:
+        """The folder of its splits, predictions and tuned hyperparameters."""
+        return FOLDS / self.name
+
+    @property
+    def scored_rows(self) -> float:
+        """Number of test rows behind the public leaderboard's score."""
+        return self.config.public * len(self.dataset.test_ids)
+
+    def metric(self) -> "Metric":
+        """The metric that ranks the leaderboard."""
+        return find_config_metric(self.folder, self.config)
+
+    def sample(self, metric: "Metric") -> "Sample":
+        """The sample submission."""
+        from competition.submission.format import load_sample
+
+        return load_sample(self.folder, metric, self.config)
+
+    def member(self, name: str) -> "Member":
+        """The member with its tuned hyperparameters, its augmentation limited by the configuration."""
+        from competition.models.hyperparameters import limit_augmentation, with_tuned
+        from competition.models.member import Member
+
+        return limit_augmentation(with_tuned(self.folds_folder, Member.parse(name)), self.config)
+
+    def members(self, names: Sequence[str] | None) -> "tuple[Member, ...]":
+        """The members with these names, without repetitions."""
+        from competition.models.registry import available_models
+
+        if names is None:
+            names = default_models(self.dataset)
+        elif list(names) == ["all"]:
+            names = available_models()
+        return tuple(self.member(name) for name in dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A competition on one split, with the members to train and the means to do so."""
+
+    competition: Competition
+    store: "Store"  # the split and its predictions
+    metric: "Metric"
+    members: "tuple[Member, ...]"
+    jobs: int | None
+    budget: float | None  # seconds
+    cluster: str | None
+    blend: str
+
+    @property
+    def dataset(self) -> "Dataset":
+        """The competition's rows."""
+        return self.competition.dataset
+
+    @property
+    def spec(self) -> "RunSpec":
+        """The inputs that determine the submission."""
+        from competition.submission.log import RunSpec
+
+        return RunSpec(
+            self.competition.name,
+            self.dataset.digest,
+            self.store.folds.name,
+            self.store.folds.digest,
+            {member.name: self.store.fingerprint(member) for member in self.members},
+            self.blend,
+            self.metric.name,
+            self.competition.config.answer,
+        )
+
+
+def open_competition(name: str) -> Competition:
+    """Load a competition, downloading or creating its files first if they are missing."""
+    from competition.data.config import read_config
+    from competition.data.dataset import load_dataset
+    from competition.data.sources import ensure_files
+
+    folder = DATA / name
+    if not folder.exists():
+        print(f"preparing the files of {name} in {folder} ...", flush=True)
+    ensure_files(name, folder)
+    config = read_config(folder)
+    return Competition(name, config, load_dataset(folder, config))
+
+
+def default_models(dataset: "Dataset") -> list[str]:
+    """The default models, except those that would need too much memory for this many rows."""
+    from competition.models.member import Member
+    from competition.workers.machine import WORKER_MEMORY
+
+    rows, shape = len(dataset.labels), dataset.images.shape[1:]
+    needed = {name: Member.parse(name).training_memory(rows, shape) for name in DEFAULT_MODELS}
+    too_large = [name for name, size in needed.items() if size > WORKER_MEMORY]
+    if too_large:
+        need = f"{max(needed.values()) / 1e9:.1f} GB per worker for {rows:,} images"
+        names = " and ".join(too_large)
+        print(f"{names} would need {need} and are left out; name them in MODELS to train them anyway", flush=True)
+    return [name for name in DEFAULT_MODELS if name not in too_large]
+
+
+def open_run(options: RunOptions) -> Run:
+    """Load the competition, its split, members and metric."""
+    competition = open_competition(options.competition)
+    return Run(
+        competition,
+        open_store(competition, options.folds, options.seed),
+        competition.metric(),
+        competition.members(options.models),
+        options.jobs,
+        options.budget,
+        options.cluster,
+        options.blend,
+    )
+
+
+def find_config_metric(folder: Path, config: "Config") -> "Metric":
+    """The metric that the configuration in this folder names."""
+    from competition.data.config import CONFIG_FILE
+    from competition.scoring.metrics import find_metric
+
+    try:
+        return find_metric(config.metric)
+    except UserError as error:
+        raise UserError(f"{folder / CONFIG_FILE}: {error}") from None
+
+
+def open_store(competition: Competition, folds: int, seed: int) -> "Store":
+    """The predictions of a split, which is made and saved on first use."""
+    from competition.crossval.folds import load_or_make_folds
+    from competition.crossval.store import Store
+
+    dataset, folder = competition.dataset, competition.folds_folder
+    return Store(folder, dataset, load_or_make_folds(dataset, folder, folds, seed))
+
+
+def parse_split(name: str) -> tuple[int, int]:
+    """Number of folds and seed from the name of a split."""
+    folds, seed = name.split("-folds-seed-")
+    return int(folds), int(seed)
+
+
+def load_submission(name: str, number: int | None) -> "tuple[Entry, Store, list[Member]]":
+    """A submission with the store and the members that made it; an error if these have changed since."""
+    from competition.submission.log import SubmissionLog
+
+    entry = SubmissionLog(SUBMISSIONS).entry(name, number)
+    spec = entry.metadata["run"]
+    competition = open_competition(name)
+    store = open_store(competition, *parse_split(spec["split"]))
+    members = [competition.member(member) for member in entry.metadata["members"]]
+    for member in members:
+        if store.fingerprint(member) != spec["members"][member.name]:
+            raise UserError(
+                f"{entry.folder}: {member.name} has changed since this submission was made; choose a later one with "
+                f"NUMBER=, run `make submit`, or restore the code: git checkout {entry.commit}"
+            )
+    return entry, store, members

@@ -1,0 +1,132 @@
+"""Train the members of a run, within its time budget."""
+
+import math
+import signal
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from competition.cli.run import Run
+from competition.errors import UserError
+
+if TYPE_CHECKING:
+    from competition.crossval.predictions import Predictions
+    from competition.crossval.progress import Progress
+    from competition.crossval.store import Store
+    from competition.crossval.task import Task
+    from competition.models.member import Member
+    from competition.workers.base import Workers
+
+MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
+
+
+def open_workers(run: Run) -> "Workers":
+    """The cores of this machine, or the workers of a cluster."""
+    if not run.cluster:
+        from competition.workers.local import LocalWorkers
+
+        return LocalWorkers(run.jobs)
+    try:
+        from competition.workers.cluster import ClusterWorkers
+    except ModuleNotFoundError:
+        remedy = "run the command by `make`, or: .venv/bin/pip install -r requirements-cluster.txt"
+        raise UserError(f"CLUSTER requires Dask; {remedy}") from None
+    return ClusterWorkers(run.cluster, run.jobs)
+
+
+def cross_validate_run(run: Run) -> "Generator[list[Predictions]]":
+    """Train the members, showing progress; yield all complete members whenever one is completed."""
+    from competition.crossval.progress import Progress
+    from competition.crossval.run import Schedule, cross_validate
+    from competition.crossval.tensorboard import log_epochs, log_folder
+    from competition.files import exclusive_lock
+    from competition.views.terminal import live
+
+    store = run.store
+    require_class_rows(store, run.members)
+    with open_workers(run) as workers:
+        print_plan(run, workers)
+        progress = Progress(store, run.members, workers, run.metric)
+        limits = BudgetLimits(run, progress)
+        schedule = Schedule(limits.fits, limits.priorities)
+        with (
+            exclusive_lock(store.folder / store.folds.name),
+            live.show_progress(progress) as show_event,
+            log_epochs(log_folder(store), show_event) as on_event,
+            closing(cross_validate(store, run.members, workers, on_event, schedule)) as complete,
+        ):
+            yield from complete
+
+
+class BudgetLimits:
+    """Which folds to train, and in which order, within the run's time budget."""
+
+    def __init__(self, run: Run, progress: "Progress") -> None:
+        self.run, self.progress = run, progress
+        self.end = time.monotonic() + (run.budget or math.inf)
+
+    def fits(self, task: "Task") -> bool:
+        """Whether the task's member can be completed in time."""
+        return self.progress.fits(task.member, self.end - time.monotonic())
+
+    def priorities(self, complete: "Sequence[Predictions]", waiting: "Sequence[Member]") -> "dict[Member, float]":
+        """Expected savings of log loss per second; none without a budget, where cheap members come first."""
+        from competition.ensemble.advice import estimate_savings
+
+        if not self.run.budget:
+            return {}
+        store = self.run.store
+        savings = estimate_savings(complete, waiting, store.dataset.labels, store.folds.held_out)
+        return {member: savings[member] / max(self.progress.work_left(member), 1.0) for member in waiting}
+
+
+def print_plan(run: Run, workers: "Workers") -> None:
+    """Print which folds will be trained and why, and which members have tuned hyperparameters."""
+    from competition.crossval.run import pending_tasks
+    from competition.models.hyperparameters import tuned_path
+
+    if tasks := pending_tasks(run.store, run.members):
+        reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
+        print(f"{len(tasks)} folds to train with {workers.jobs} workers", *reasons, sep="\n  ", flush=True)
+    for path in sorted({tuned_path(run.store.folder, member) for member in run.members}):
+        if path.exists():
+            print(f"{path.stem} uses the hyperparameters in {path}", flush=True)
+
+
+def require_class_rows(store: "Store", members: "Sequence[Member]") -> None:
+    """Raise `UserError` if a class has too few training rows for a classical model."""
+    import numpy as np
+
+    labels, held_out, classes = store.dataset.labels, store.folds.held_out, store.dataset.classes
+    counts = [np.bincount(labels[held_out != fold], minlength=len(classes)) for fold in range(store.folds.count)]
+    fewest = np.min(counts, axis=0)
+    rarest = int(fewest.argmin())
+    classical = [member.name for member in members if not (member.spec.is_network or member.is_imported)]
+    if classical and fewest[rarest] < MIN_CLASS_ROWS:
+        raise UserError(
+            f"class {classes[rarest]} has {(labels == rarest).sum()} images, and only {fewest[rarest]} of them are in "
+            f"the training rows of a fold; {classical[0]} needs {MIN_CLASS_ROWS}: add images, or train only networks, "
+            "e.g. MODELS=plain"
+        )
+
+
+class _TimeLimitReached(BaseException):
+    """Not an `Exception`, so that no handler of errors catches it."""
+
+
+@contextmanager
+def time_limit(seconds: float | None) -> Iterator[None]:
+    """Leave the block without an error after so many seconds, whatever is running."""
+
+    def on_alarm(signum: int, frame: object) -> None:
+        raise _TimeLimitReached
+
+    signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds or 0)
+    try:
+        yield
+    except _TimeLimitReached:
+        print("time limit reached; finished work is kept, run the same command again to continue", flush=True)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,0 +1,145 @@
+"""Commands that search for better hyperparameters."""
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from competition.cli.run import FOLDS, Run, RunOptions, open_run
+from competition.cli.training import open_workers, require_class_rows, time_limit
+from competition.errors import UserError
+
+if TYPE_CHECKING:
+    from competition.crossval.store import Store
+    from competition.models.member import Member
+    from competition.tuning.search import Search
+    from competition.workers.events import OnEvent
+
+MIN_WEIGHT = 0.05  # of a model in the blend: tuning may raise the weight of a model that has none yet
+
+
+def tune(
+    competition: str,
+    models: list[str] | None,
+    folds: int,
+    seed: int,
+    jobs: int | None,
+    budget: float | None,
+    cluster: str | None,
+    trials: int,
+    storage: str | None,
+) -> None:
+    """Search for better hyperparameters of each model, and accept those that are better on a second split."""
+    from competition.crossval.folds import load_or_make_folds
+    from competition.tuning.search import Search, SearchContext, schedule_searches
+    from competition.tuning.storage import explain_storage_errors, open_storage
+    from competition.views.terminal import live, searches
+    from competition.views.terminal.screen import console
+
+    run = open_run(RunOptions(competition, models, folds, seed, jobs, budget, cluster))
+    store, config = run.store, run.competition.config
+    second_split = load_or_make_folds(store.dataset, store.folder, folds, seed + 1)
+    members = list(
+        {member.kind: member for member in run.members if not member.is_imported and member.seed == 0}.values()
+    )
+    if not members:
+        raise UserError("nothing to tune; name models without a seed, e.g. MODELS=quick")
+    require_class_rows(store, members)
+    weights = _blend_weights(store, members)
+    end = time.monotonic() + (budget or math.inf)
+    with (
+        explain_storage_errors(storage, store.folder),
+        open_storage(storage, store.folder) as opened,
+        open_workers(run) as workers,
+        time_limit(budget),
+        live.show_search() as on_event,
+    ):
+        context = SearchContext(
+            competition, run.metric, config, store.dataset, store.folds, second_split, workers, opened
+        )
+        started = [Search(context, member, trials, weights[member.name]) for member in members]
+        for search, count, deadline in schedule_searches(started, end):
+            for trial in search.run(count, deadline, on_event):
+                console.print(searches.trial_line(search, trial, sum(other.remaining_seconds() for other in started)))
+        for search in started:
+            _validate_search(run, search, on_event, end)
+
+
+def _validate_search(run: Run, search: "Search", on_event: "OnEvent", end: float) -> None:
+    """Validate the best trials of a search if there is time for it, and accept the best one that is confirmed."""
+    from competition.crossval.progress import clock
+    from competition.tuning import plots
+    from competition.views.terminal import searches
+    from competition.views.terminal.screen import console
+
+    kind = search.member.kind
+    if page := plots.write_plots(search.study, run.competition.folds_folder / "tuning" / f"{kind}.html"):
+        console.print(f"plots of the search: {page}")
+    if not search.candidates:
+        text = f"{kind}: no better hyperparameters found in {search.trial_count} trials"
+        if remaining := search.max_trials - search.trial_count:
+            needed = clock(search.remaining_seconds() + search.validation_seconds())
+            text += f"; the remaining {remaining} trials and the validation take about {needed}: raise BUDGET"
+        console.print(text)
+        return
+    if time.monotonic() + search.validation_seconds() > end:
+        needed = clock(search.validation_seconds())
+        console.print(f"{kind}: no time left to validate the best trials; set BUDGET to {needed} or more")
+        return
+    console.print(f"{kind}: validating the best trials on {search.context.validation_folds.name} ...")
+    names = {str(trial.params): f"trial {trial.number}" for trial in search.candidates}
+    for trial in search.validate_candidates(on_event):
+        console.print(f"{kind} {names.get(str(trial.params), 'current defaults')}: {searches.trial_result(trial)}")
+    _accept_validated(run, search)
+
+
+def _accept_validated(run: Run, search: "Search") -> None:
+    """Save the hyperparameters that validation confirmed, if any, with the evidence for them."""
+    from dataclasses import asdict
+    from datetime import date
+
+    from competition.models.hyperparameters import save_tuned
+    from competition.tuning.validation import best_validated
+    from competition.views.terminal import searches
+    from competition.views.terminal.screen import console
+
+    kind, results = search.member.kind, search.validation_results()
+    if not results:
+        console.print(f"{kind}: validation failed, see above; the current defaults stay")
+        return
+    console.print(searches.validation_table(search, results))
+    if best := best_validated(results):
+        evidence = asdict(best) | {"study": search.study.name, "date": date.today().isoformat()}
+        path = save_tuned(run.competition.folds_folder, search.member, evidence)
+        console.print(f"{kind}: accepted, saved to {path}; the next `make cv MODELS={kind}` uses it")
+    else:
+        console.print(f"{kind}: no trial is significantly better without more errors; the current defaults stay")
+
+
+def _blend_weights(store: "Store", members: "list[Member]") -> dict[str, float]:
+    """Each member's weight in their blend; equal weights unless all are cross-validated."""
+    from competition.ensemble import blend as ensemble
+
+    complete = [predictions for predictions in map(store.predictions, members) if predictions.complete]
+    if len(complete) < len(members) or len(members) < 2:
+        return {member.name: 1.0 for member in members}
+    blend = ensemble.blend(complete, store.dataset.labels, store.folds.held_out, "convex")
+    weights = zip(blend.members, blend.combination.weights, strict=True)
+    return {name: max(weight, MIN_WEIGHT) for name, weight in weights}
+
+
+def dashboard(competition: str, storage: str | None) -> None:
+    """Serve optuna-dashboard for the studies, at the address that it prints."""
+    import shutil
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    server = shutil.which("optuna-dashboard", path=Path(sys.executable).parent)
+    if not server:
+        remedy = "run `make dashboard`, or: .venv/bin/pip install -r requirements-tune.txt"
+        raise UserError(f"optuna-dashboard is not installed; {remedy}")
+    studies = FOLDS / competition / "studies.db"
+    if not storage and not studies.exists():
+        raise UserError(f"{studies} is missing; run `make tune COMPETITION={competition}` first")
+    # In a session of its own: Ctrl-C then reaches only this process, which ends quietly.
+    subprocess.run([server, storage or f"sqlite:///{studies}"], check=False, start_new_session=True)

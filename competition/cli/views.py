@@ -1,0 +1,96 @@
+"""Commands that show results in a browser."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from competition.cli.run import SUBMISSIONS, Run, RunOptions, load_submission, open_run
+from competition.errors import UserError
+
+if TYPE_CHECKING:
+    from competition.crossval.predictions import Predictions
+    from competition.ensemble.advice import Contribution
+    from competition.ensemble.blend import Blend
+
+EXAMPLES = 12  # test images on the demo page
+
+
+def report(competition: str, models: list[str] | None, folds: int, seed: int, blend: str) -> None:
+    """Write an HTML report: scores, learning curves, confusion matrix, hardest rows."""
+    from competition.ensemble import advice
+    from competition.ensemble import blend as ensemble
+
+    run = open_run(RunOptions(competition, models, folds, seed, blend=blend))
+    complete = [predictions for predictions in map(run.store.predictions, run.members) if predictions.complete]
+    if not complete:
+        names = " ".join(member.name for member in run.members)
+        raise UserError(f'none of {names} is complete; run `make cv MODELS="{names}"`')
+    rows = run.dataset.labels, run.store.folds.held_out
+    blended = ensemble.blend(complete, *rows, blend)
+    write_report(run, complete, blended, advice.measure_contributions(complete, blended, *rows))
+
+
+def report_path(run: Run) -> Path:
+    """The split's report."""
+    return run.competition.folds_folder / run.store.folds.name / "report.html"
+
+
+def write_report(
+    run: Run, complete: "Sequence[Predictions]", blended: "Blend", contributions: "Sequence[Contribution]"
+) -> None:
+    """Write the report of a blend."""
+    from competition.models.hyperparameters import describe_recipe
+    from competition.submission.log import SubmissionLog
+    from competition.views.report import page
+
+    submissions = SubmissionLog(SUBMISSIONS).read_competition(run.competition.name)
+    members = {member.name: member for member in run.members}
+    recipes = {name: describe_recipe(members[name].recipe) for name in blended.members if not members[name].is_imported}
+    path = page.write_report(
+        report_path(run), run.store, complete, blended, run.metric, contributions, submissions, recipes
+    )
+    print(f"report: {path}, to be opened in a browser")
+
+
+def tensorboard(competition: str, folds: int, seed: int, port: int) -> None:
+    """Serve TensorBoard for past and running trainings of networks, at the address that it prints."""
+    import subprocess
+
+    try:
+        import tensorboardX  # noqa: F401
+    except ModuleNotFoundError:
+        remedy = "run `make tensorboard`, or: .venv/bin/pip install -r requirements-tensorboard.txt"
+        raise UserError(f"TensorBoard is not installed; {remedy}") from None
+    from competition.crossval.tensorboard import log_folder, log_saved_curves
+    from competition.workers.machine import QUIET_LIBRARIES
+
+    store = open_run(RunOptions(competition, (), folds, seed)).store
+    print(f"{log_saved_curves(store)} folds have logs in {log_folder(store)}", flush=True)
+    # In a session of its own: Ctrl-C then reaches only this process, which ends quietly.
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log_folder(store)), "--port", str(port)]
+    subprocess.run(command, check=False, start_new_session=True, env=os.environ | QUIET_LIBRARIES)
+
+
+def demo(competition: str, number: int | None, port: int) -> None:
+    """Serve a page on this machine where one draws, and the members of a submission predict the class."""
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn
+    except ModuleNotFoundError:
+        remedy = "run `make demo`, or: .venv/bin/pip install -r requirements-demo.txt"
+        raise UserError(f"FastAPI is not installed; {remedy}") from None
+    from competition.views.demo.predictor import BlendPredictor
+    from competition.views.demo.server import create_app
+    from competition.views.html import image_data_url
+    from competition.workers.machine import QUIET_LIBRARIES
+
+    os.environ.update(QUIET_LIBRARIES)
+    entry, store, members = load_submission(competition, number)
+    print(f"loading {', '.join(member.name for member in members)} of submission {entry.number} ...", flush=True)
+    predictor = BlendPredictor(store, members, entry.metadata["blender"])
+    examples = [image_data_url(image) for image in store.dataset.test_images[:EXAMPLES]]
+    app = create_app(predictor, examples, f"{competition}: draw, and {len(predictor.models)} models answer")
+    print(f"open http://127.0.0.1:{port}/ in a browser; Ctrl-C stops the server", flush=True)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")

@@ -1,0 +1,149 @@
+"""Read image files and convert them to the format of a competition's training images.
+
+Pixels in CSV files are used unchanged. A photograph or scan of a dark sign on light paper differs from the training
+images: it is inverted if these are light on dark, and, if these are, scaled to a box and centred.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from competition.data import tables
+from competition.errors import UserError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+SAMPLE_SIZE = 2_000  # images used to infer the format
+INK_THRESHOLD = 0.15  # of the brightest pixel; darker pixels are background
+CENTRED = 0.04  # of the side; images are centred if their centres of mass deviate less on average
+SAME_BACKGROUND = 0.95  # fraction of images with a dark (or light) edge, if images have a background
+WHITE = 255
+SCALE_16_BIT = 257  # 65535 / 255
+GREY = ("1", "L", "LA")  # Pillow's modes without colour
+MAX_SIDE = 10_000  # pixels
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """Properties that the images of a competition have in common."""
+
+    shape: tuple[int, ...]  # (height, width, channels)
+    box: int | None  # longest side of the drawing, if all have the same and are centred by mass
+    is_light_on_dark: bool | None  # None if the images have no uniform background
+
+    @classmethod
+    def infer(cls, images: np.ndarray) -> "ImageFormat":
+        """Infer the format of the images (rows, height, width, channels) from a sample of them."""
+        grey = images[:: max(1, len(images) // SAMPLE_SIZE)].mean(axis=3)
+        edges = np.concatenate([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], axis=1)
+        dark_fraction = (np.median(edges, axis=1) < grey.max() / 2).mean()
+        has_background = not 1 - SAME_BACKGROUND < dark_fraction < SAME_BACKGROUND
+        is_light_on_dark = bool(dark_fraction > 0.5) if has_background else None
+        drawings = [image for image in grey if image.max()]
+        if not is_light_on_dark or not drawings:
+            return cls(images.shape[1:], None, is_light_on_dark)
+        side = images.shape[1]
+        offsets = np.array([_centre_of_mass(image) for image in drawings]) - (side - 1) / 2
+        extents = np.array([max(np.ptp(axis) + 1 for axis in np.nonzero(image)) for image in drawings])
+        is_boxed = np.abs(offsets).mean() < CENTRED * side and np.mean(extents == np.median(extents)) > 0.8
+        return cls(images.shape[1:], int(np.median(extents)) if is_boxed else None, is_light_on_dark)
+
+    def convert(self, image: Image.Image) -> np.ndarray:
+        """The pixels (height, width, channels) of an image in this format."""
+        height, width, channels = self.shape
+        if channels == 3:
+            return resize_image(image.convert("RGB"), width, height)
+        grey = np.asarray(image.convert("L"), dtype=np.float32)
+        has_dark_edge = _edge_brightness(grey) < WHITE / 2
+        if self.is_light_on_dark is not None and has_dark_edge != self.is_light_on_dark:
+            grey = WHITE - grey
+        pixels = _fit_to_box(grey, self.shape[0], self.box) if self.box else _fit_whole(grey, width, height)
+        return pixels[..., None]
+
+
+def read_images(paths: Sequence[Path], images: np.ndarray) -> Iterator[tuple[Path, np.ndarray]]:
+    """Yield each file, or each image file in a folder, with its images (rows, height, width, channels).
+
+    Image files are converted to the format of the training images `images`; other files are read as CSV.
+    """
+    image_format = ImageFormat.infer(images)
+    for path in paths:
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        if not files:
+            raise UserError(f"{path} contains no images ({', '.join(SUFFIXES)})")
+        for file in files:
+            if not file.exists():
+                raise UserError(f"{file} is missing")
+            if file.suffix.lower() in SUFFIXES:
+                yield file, image_format.convert(open_image(file))[None]
+            else:
+                yield file, tables.read_pixels(file, image_format.shape)
+
+
+def resize_image(image: Image.Image, width: int, height: int) -> np.ndarray:
+    """The pixels of the image, resized if it has another size."""
+    has_size = image.size == (width, height)
+    return np.asarray(image if has_size else image.resize((width, height), Image.Resampling.LANCZOS))
+
+
+def open_image(path: Path) -> Image.Image:
+    """Decode an image file to eight bits per channel, on a white background where it is transparent."""
+    try:
+        image = Image.open(path)
+        if max(image.size) > MAX_SIDE:
+            raise UserError(
+                f"{path} has {image.width}x{image.height} pixels; scale it down to at most {MAX_SIDE} a side"
+            )
+        image.load()
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise UserError(f"cannot read the image {path}: {error}") from None
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) / SCALE_16_BIT).round().astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise UserError(f"{path} has 32 bits per pixel; save it with 8 or 16")
+    if "A" not in image.mode and "transparency" not in image.info:
+        return image
+    transparent = image.convert("RGBA")
+    white = Image.new("RGBA", transparent.size, "white")
+    return Image.alpha_composite(white, transparent).convert("L" if image.mode in GREY else "RGB")
+
+
+def _fit_to_box(grey: np.ndarray, side: int, box: int) -> np.ndarray:
+    """Remove the background, scale the drawing to the box and move its centre of mass to the middle."""
+    grey = np.maximum(grey - _edge_brightness(grey), 0)
+    if not grey.max():
+        return np.zeros((side, side), dtype=np.uint8)
+    rows, columns = np.nonzero(grey > INK_THRESHOLD * grey.max())
+    drawing = grey[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] / grey.max() * WHITE
+    scale = box / max(drawing.shape)
+    size = tuple(max(1, round(length * scale)) for length in drawing.shape[::-1])
+    scaled = np.asarray(Image.fromarray(drawing.astype(np.uint8)).resize(size, Image.Resampling.LANCZOS), dtype=float)
+    corner = np.rint((side - 1) / 2 - np.array(_centre_of_mass(scaled))).astype(int)
+    corner = np.clip(corner, 0, np.array([side, side]) - scaled.shape)
+    canvas = np.zeros((side, side))
+    canvas[corner[0] : corner[0] + scaled.shape[0], corner[1] : corner[1] + scaled.shape[1]] = scaled
+    return canvas.astype(np.uint8)
+
+
+def _fit_whole(grey: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Scale the whole image to this size, keeping its proportions; margins get the brightness of its edge."""
+    scale = min(width / grey.shape[1], height / grey.shape[0])
+    size = max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale))
+    scaled = np.asarray(Image.fromarray(grey.astype(np.uint8)).resize(size, Image.Resampling.LANCZOS))
+    canvas = np.full((height, width), np.uint8(_edge_brightness(grey)))
+    top, left = (height - size[1]) // 2, (width - size[0]) // 2
+    canvas[top : top + size[1], left : left + size[0]] = scaled
+    return canvas
+
+
+def _edge_brightness(grey: np.ndarray) -> float:
+    """The median brightness of the edge pixels, which estimates the background."""
+    return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+
+
+def _centre_of_mass(image: np.ndarray) -> tuple[float, float]:
+    """The centre of mass (row, column)."""
+    row, column = (image.sum(axis=1 - axis) @ np.arange(image.shape[axis]) / image.sum() for axis in (0, 1))
+    return float(row), float(column)

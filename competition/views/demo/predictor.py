@@ -1,0 +1,69 @@
+"""Predictions of a submission's blend for single images, fast enough to follow each pen stroke."""
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from competition.crossval.store import Store
+from competition.data.images import ImageFormat
+from competition.deploy.predict import fit_combination
+from competition.models.member import Member
+from competition.views.html import image_data_url
+
+FOLD = 0  # one model per member predicts; those of all folds would take five times as long
+
+
+@contextmanager
+def _silenced_stderr() -> Iterator[None]:
+    """Discard what TensorFlow's C++ code writes to stderr when it is loaded."""
+    stderr = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)
+
+
+class BlendPredictor:
+    """The loaded models of the members with a weight, and how to combine them."""
+
+    def __init__(self, store: Store, members: Sequence[Member], blender: str) -> None:
+        self.combination = fit_combination(store, members, blender)
+        self.members = members
+        weights = zip(members, self.combination.weights, strict=True)
+        self.format = ImageFormat.infer(store.dataset.images)
+        self.classes = [str(name) for name in store.dataset.classes]
+        self.lock = threading.Lock()
+        with _silenced_stderr():
+            self.models = {member: store.load_model(member, FOLD) for member, weight in weights if weight}
+            self.predict(Image.new("L", (28, 28)))  # trace the graphs now, not on the first stroke
+
+    def predict(self, drawing: Image.Image) -> dict[str, Any]:
+        """Return the blend's and each member's prediction, and the image that the models received."""
+        start = time.perf_counter()
+        image = self.format.convert(drawing)
+        with self.lock:
+            predictions = {member: model.predict_proba(image[None]) for member, model in self.models.items()}
+        uniform = np.full((1, len(self.classes)), 1 / len(self.classes))  # for members without a weight
+        blended = self.combination.combine(np.stack([predictions.get(member, uniform) for member in self.members]))[0]
+        return {
+            "label": self.classes[int(blended.argmax())],
+            "probabilities": dict(zip(self.classes, blended.round(5).tolist(), strict=True)),
+            "votes": {member.name: self._vote(rows[0]) for member, rows in predictions.items()},
+            "model_input": image_data_url(image),
+            "is_empty": not image.any(),
+            "milliseconds": round(1000 * (time.perf_counter() - start), 1),
+        }
+
+    def _vote(self, probabilities: np.ndarray) -> dict[str, Any]:
+        best = int(probabilities.argmax())
+        return {"label": self.classes[best], "probability": round(float(probabilities[best]), 5)}

@@ -1,0 +1,30 @@
+"""Defaults of a run."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from competition.cli.run import DEFAULT_MODELS, Competition
+from competition.data.config import Config
+
+
+def member_names(dataset, models) -> list[str]:
+    """The members of a run on these rows."""
+    return [member.name for member in Competition("small", Config(), dataset).members(models)]
+
+
+def test_default_models_are_used_if_none_are_named(dataset, capsys):
+    assert member_names(dataset, None) == list(DEFAULT_MODELS) and capsys.readouterr().out == ""
+
+
+def test_members_are_not_repeated(dataset):
+    assert member_names(dataset, ["svm", "knn", "svm"]) == ["svm", "knn"]
+
+
+def test_default_models_that_need_too_much_memory_are_left_out(dataset, capsys):
+    images = np.broadcast_to(np.uint8(0), (500_000, 64, 64, 3))  # takes no memory
+    large = replace(dataset, images=images, labels=np.zeros(len(images), dtype=int))
+    assert member_names(large, None) == ["quick", "plain"]
+    output = capsys.readouterr().out
+    assert "knn and svm would need" in output and "for 500,000 images and are left out" in output
+    assert member_names(large, ["svm"]) == ["svm"]
