@@ -1,11 +1,11 @@
-# The targets of this project; `make` alone lists them. Every target first installs what it needs.
+# `make` lists the targets. Each target first installs what it needs.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # Variables that can be set on the command line, e.g. MODELS="quick quick.1 svm".
 COMPETITION ?= digits
-known = ASLEEP BLEND BUDGET CLUSTER COMPETITION FILE FILES FOLDS FULL JOBS JSON MODELS NUMBER PORT SEED STORAGE TASKS TRIALS
+known = BLEND BUDGET CLUSTER COMPETITION FILE FILES FOLDS FULL JOBS JSON MODELS NUMBER PORT SEED SLEEP STORAGE TASKS TRIALS
 given := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 unknown := $(filter-out $(known) CUDA_% DASK_% KERAS_% MAKEFLAGS PYT% SHELL TF_%,$(given))  # variables of libraries are allowed
 ifneq ($(strip $(unknown)),)
@@ -40,7 +40,7 @@ data: .venv/.ready ## download or create the competition's files and check them
 	@$(run) data $(options)
 
 .PHONY: doctor
-doctor: .venv/.ready ## check data and machine: duplicates, drift, label errors, memory, time
+doctor: .venv/.ready ## check data and machine before a long run: duplicates, drift, label errors, memory, time
 	@$(run) doctor $(options) $(if $(MODELS),--models $(MODELS)) $(if $(FOLDS),--folds $(FOLDS)) \
 		$(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS))
 
@@ -58,7 +58,7 @@ dashboard: .venv/.ready-tune ## serve optuna-dashboard for the studies
 	@$(run) dashboard $(options) $(if $(STORAGE),--storage "$(STORAGE)")
 
 .PHONY: safety
-safety: .venv/.ready ## measure which augmentations change the class, by the first of MODELS
+safety: .venv/.ready ## measure which augmentations change the class, with the first of MODELS
 	@$(run) safety $(options) $(if $(MODELS),--models $(MODELS))
 
 ## look at results and use models
@@ -110,9 +110,9 @@ worker: .venv/.ready-cluster ## train on this machine for CLUSTER=tcp://host:878
 	@$(run) worker $(if $(CLUSTER),--cluster "$(CLUSTER)") $(if $(JOBS),--jobs $(JOBS))
 
 .PHONY: rehearse
-rehearse: $(trains) ## measure a cluster driver's throughput with TASKS=200 tasks that sleep ASLEEP=1s
+rehearse: $(trains) ## measure a cluster driver's throughput with TASKS=200 tasks that sleep SLEEP=1s
 	@$(python) -m benchmarks scheduling $(options) $(if $(FOLDS),--folds $(FOLDS)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) \
-		$(if $(CLUSTER),--cluster "$(CLUSTER)") $(if $(TASKS),--tasks $(TASKS)) $(if $(ASLEEP),--sleep $(ASLEEP))
+		$(if $(CLUSTER),--cluster "$(CLUSTER)") $(if $(TASKS),--tasks $(TASKS)) $(if $(SLEEP),--sleep $(SLEEP))
 
 ## benchmarks
 
@@ -154,18 +154,18 @@ clean: ## remove the environment and caches, but not data, folds or submissions
 .venv/.ready: requirements.txt
 	@for candidate in python3.13 python3.12 python3.11 python3 python; do \
 		if $$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
-			found=$$candidate; \
-			if $$found -c 'import venv, ensurepip' 2>/dev/null; then has_venv=yes; break; fi; \
+			interpreter=$$candidate; \
+			if $$interpreter -c 'import venv, ensurepip' 2>/dev/null; then has_venv=yes; break; fi; \
 		fi; \
 	done; \
-	if [ -z "$$found" ]; then \
+	if [ -z "$$interpreter" ]; then \
 		echo "error: Python 3.11, 3.12 or 3.13 not found; install one, e.g.: apt install python3 python3-venv" >&2; exit 2; \
 	fi; \
 	if [ -z "$$has_venv" ]; then \
-		echo "error: $$found has no venv package; install it, e.g.: apt install $$($$found -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 2; \
+		echo "error: $$interpreter has no venv package; install it, e.g.: apt install $$($$interpreter -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')" >&2; exit 2; \
 	fi; \
-	echo "setting up .venv with $$($$found --version) ..."; \
-	$$found -m venv --clear .venv
+	echo "setting up .venv with $$($$interpreter --version) ..."; \
+	$$interpreter -m venv --clear .venv
 	@$(python) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 

@@ -36,7 +36,7 @@ def bench(competition: str, folds: int, seed: int, full: bool) -> None:
 
 
 def tutorials(jobs: int | None) -> None:
-    """Train the recipes of tutorials on MNIST's 60,000 training rows and compare with their claims; takes hours."""
+    """Train the recipes of tutorials on MNIST's 60,000 training rows and compare with their claims (takes hours)."""
     from benchmarks import tutorials
     from benchmarks.tables import print_tutorial_progress, tutorial_table
     from competition.scoring.metrics import ACCURACY
@@ -70,11 +70,11 @@ def scheduling(
         result = measure_scheduling(workers, run.dataset, run.store.folds, tasks, sleep)
     print(f"{result.tasks:,} tasks of {result.sleep:g} s on {result.workers} workers took {result.seconds:.1f} s")
     worker_ms, driver_ms = 1000 * result.worker_overhead, 1000 * result.driver_overhead
-    print(f"overhead per task: {worker_ms:.0f} ms of its worker's time, {driver_ms:.1f} ms of the driver's CPU time")
+    print(f"overhead per task: {worker_ms:.0f} ms of worker time, {driver_ms:.1f} ms of driver CPU time")
     print(f"result size {result.result_bytes / 1e6:.2f} MB; peak memory of the driver {result.memory / 1e6:.0f} MB")
     fold_seconds = run.members[0].spec.seconds
     workers_served = result.max_workers(fold_seconds)
-    print(f"one driver can serve {workers_served:,} workers with tasks of {fold_seconds:.0f} s, e.g. a fold of quick")
+    print(f"one driver can serve {workers_served:,} workers with tasks of {fold_seconds:.0f} s, as for a fold of quick")
 
 
 COMMANDS = bench, tutorials, scheduling

@@ -35,7 +35,7 @@ class Run:
     member: str
     seconds: tuple[float, ...]  # cumulative training time at the end of each epoch
     accuracies: tuple[float, ...]  # held-out, after each epoch
-    end: Score  # held-out accuracy of the trained network
+    final_accuracy: Score  # held-out, with its standard error
 
     @property
     def seconds_to_goal(self) -> float | None:

@@ -43,7 +43,7 @@ class SchedulingResult:
 
     @property
     def worker_overhead(self) -> float:
-        """Seconds per task that a worker does not sleep."""
+        """Seconds per task in which a worker does not sleep."""
         return self.seconds * self.workers / self.tasks - self.sleep
 
     @property
@@ -57,7 +57,7 @@ class SchedulingResult:
 
 
 def measure_scheduling(workers: Workers, dataset: Dataset, folds: Folds, tasks: int, sleep: float) -> SchedulingResult:
-    """Run tasks that sleep this many seconds, and save their results as a run does."""
+    """Run tasks that sleep this many seconds, and save their results like those of a run."""
     result_bytes = 0
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder), dataset, folds)

@@ -34,7 +34,7 @@ def print_race_epoch(event: Event) -> None:
 
 
 def race_table(runs: Sequence[Run]) -> Table:
-    """A row for each recipe, fastest to the goal first; a recipe that misses the goal counts its whole training."""
+    """A row for each recipe, fastest to the goal first; without reaching it, the whole training time counts."""
     table = Table("recipe", box=None)
     for heading in ("CPU time", f"time to {GOAL:.1%}", "relative to quick", "final accuracy"):
         table.add_column(heading, justify="right")
@@ -42,7 +42,7 @@ def race_table(runs: Sequence[Run]) -> Table:
     for run in sorted(runs, key=_ranking_seconds):
         goal = clock(run.seconds_to_goal) if run.seconds_to_goal else "never"
         ratio = f"{_ranking_seconds(run) / _ranking_seconds(quick):.1f}"
-        table.add_row(run.member, clock(run.seconds[-1]), goal, ratio, format_percent(run.end))
+        table.add_row(run.member, clock(run.seconds[-1]), goal, ratio, format_percent(run.final_accuracy))
     return table
 
 
@@ -61,7 +61,7 @@ def print_tutorial_progress(event: Event) -> None:
 
 
 def tutorial_table(results: Mapping[str, Result]) -> Table:
-    """A row for each tutorial with a result: the accuracy that it claims, and the one measured."""
+    """A row for each tutorial with a result: the claimed and the measured accuracy."""
     table = Table("recipe", "tutorial", "claimed", box=None)
     for heading in ("measured", "CPU time"):
         table.add_column(heading, justify="right")

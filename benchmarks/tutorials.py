@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from competition.crossval.provenance import fingerprint, member_ingredients
+from competition.crossval.predictions import fingerprint
+from competition.crossval.provenance import member_ingredients
 from competition.crossval.task import Task, check_probabilities, train_member
 from competition.data.dataset import Dataset
 from competition.errors import UserError
@@ -63,7 +64,7 @@ class TutorialPredictions(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """Test accuracy of a tutorial's model; the model is trained again only if its fingerprint changes."""
+    """Test accuracy of a tutorial's model, which is trained again only if its fingerprint changes."""
 
     fingerprint: str
     accuracy: float
@@ -88,7 +89,7 @@ class Results:
         return fingerprint({"data": self.dataset.digest} | member_ingredients(member))
 
     def pending_members(self, tutorials: Sequence[Tutorial]) -> list[Member]:
-        """The members without a result for their present fingerprint."""
+        """The members without a result for their current fingerprint."""
         members = [tutorial.member for tutorial in tutorials]
         fingerprints = {name: result.fingerprint for name, result in self.by_member.items()}
         return [member for member in members if fingerprints.get(member.name) != self._fingerprint(member)]
@@ -104,7 +105,7 @@ class Results:
 def train(
     members: Sequence[Member], dataset: Dataset, on_event: OnEvent, jobs: int | None = None
 ) -> Iterator[tuple[Member, TutorialPredictions]]:
-    """Train each member on all training rows; yield its test predictions as soon as they are there."""
+    """Train each member on all training rows; yield its test predictions as soon as they are available."""
     tasks = [Task(member, 0) for member in sorted(members, key=lambda member: -member.spec.seconds)]
     for task, outcome in LocalWorkers(jobs).run(partial(_train, dataset=dataset), take_in_order(tasks), on_event):
         yield task.member, result_or_raise(task.member.name, outcome)

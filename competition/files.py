@@ -5,10 +5,11 @@ import fcntl
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
+from typing import TextIO
 
 from competition.errors import UserError
 
@@ -29,12 +30,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
     with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale_files(path)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        temporary = Path(name)
+        temporary = path.parent / f".{path.name}.{token_hex(8)}{path.suffix}"
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield temporary
-            temporary.chmod(0o666 & ~_umask())
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -49,12 +49,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale_files(path)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        temporary = path.parent / f".{path.name}.{token_hex(8)}"
+        temporary.mkdir()
         handle = os.open(temporary, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield temporary
-            temporary.chmod(0o777 & ~_umask())
             try:
                 temporary.rename(path)
             except OSError:
@@ -91,11 +91,7 @@ def explain_write_errors(path: Path) -> Iterator[None]:
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
     """Lock the folder for this process, or fail if it is locked; the system releases the lock when the process ends."""
-    path = folder / ".lock"
-    with explain_write_errors(path):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = path.open("a+")
-    with lock:
+    with _open_lock(folder) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -104,7 +100,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
             raise UserError(
                 f"{folder} is in use by another run, process {holder}; wait until it ends, or stop it: kill {holder}"
             ) from None
-        with explain_write_errors(path):
+        with explain_write_errors(Path(lock.name)):
             lock.truncate(0)
             os.write(lock.fileno(), b"%d" % os.getpid())  # unbuffered: a buffer would be flushed again on a full disk
         yield
@@ -113,11 +109,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
 @contextmanager
 def wait_for_lock(folder: Path) -> Iterator[None]:
     """Wait for the folder's lock and hold it; for short updates that read, change and write a file."""
-    path = folder / ".lock"
-    with explain_write_errors(path):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = path.open("a")
-    with lock:
+    with _open_lock(folder) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -126,6 +118,14 @@ def sha256(path: Path) -> str:
     """The SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _open_lock(folder: Path) -> TextIO:
+    """Open the lock file of a folder, which is created if necessary."""
+    path = folder / ".lock"
+    with explain_write_errors(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        return path.open("a+")
 
 
 def _remove_stale_files(path: Path) -> None:
@@ -138,10 +138,3 @@ def _remove_stale_files(path: Path) -> None:
                 shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
             finally:
                 os.close(handle)
-
-
-def _umask() -> int:
-    """The file mode mask of the process, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

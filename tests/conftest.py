@@ -63,7 +63,7 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def pytest_configure():
-    # A shell lets background processes and their children ignore Ctrl-C, which some tests send.
+    # Background processes of a shell and their children ignore Ctrl-C, which some tests send.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -144,14 +144,14 @@ def command(tmp_path, competition_copy):
 
 @pytest.fixture
 def browser():
-    """The system's Chromium, driven by Playwright."""
+    """The system's Chromium, controlled by Playwright."""
     chromium = shutil.which("chromium") or pytest.skip("Chromium is not installed")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield launched
-        launched.close()
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
@@ -161,17 +161,17 @@ def open_accessible_page(browser):
 
     errors: list[str] = []
 
-    def open_page(address: str, width: int, scheme: str):
-        tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        tab.on("pageerror", lambda error: errors.append(str(error)))
-        tab.goto(address)
-        return tab
+    def open_page(address: str, width: int, color_scheme: str):
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=color_scheme)
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address)
+        return page
 
     yield open_page
-    for tab in [page for context in browser.contexts for page in context.pages]:
-        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the window"
-        results = Axe().run(tab)
+    for page in [page for context in browser.contexts for page in context.pages]:
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the window"
+        results = Axe().run(page)
         assert results.violations_count == 0, results.generate_report()
     assert errors == []
 
@@ -201,8 +201,8 @@ class Cluster:
         options = arguments or ("--nthreads", "1")
         return self._start("dask", "worker", self.address, *options, path=path)
 
-    def start_ours(self) -> subprocess.Popen:
-        """Start what `make worker` starts."""
+    def start_make_worker(self) -> subprocess.Popen:
+        """Start a worker as `make worker` does."""
         return self._start("competition", "worker", "--cluster", self.address, "--jobs", "1")
 
     def workers(self, jobs: int | None = None):
@@ -254,6 +254,26 @@ def two_workers(tmp_path_factory):
 
 @pytest.fixture
 def cluster(two_workers):
-    """A cluster of two workers that tests share; they must leave the workers running."""
+    """A shared cluster of two workers; tests must leave them running."""
     yield two_workers
     two_workers.drivers.close()
+
+
+@pytest.fixture
+def study_context(dataset, tmp_path):
+    from competition.data.config import Config
+    from competition.tuning.storage import open_storage
+    from competition.tuning.study import StudyContext
+
+    with open_storage(None, tmp_path) as storage:
+        yield StudyContext("digits8", Config(), dataset, storage)
+
+
+@pytest.fixture
+def study(study_context):
+    """A study of knn, trained on half of the training rows of three folds."""
+    from competition.crossval.folds import make_folds
+    from competition.models.member import Member
+    from competition.tuning.study import Study
+
+    return Study(study_context, Member.parse("knn"), make_folds(study_context.dataset, 3, 0), 0.5)

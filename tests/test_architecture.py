@@ -108,7 +108,7 @@ def test_tensorflow_is_not_imported_without_a_network(arguments, tmp_path, compe
     program = "import sys, runpy; sys.argv[1:] = {!r}\ntry: runpy.run_module('competition', run_name='__main__')\n"
     program += "finally: print('LOADED', 'tensorflow' in sys.modules, 'keras' in sys.modules)"
     arguments = list(arguments) + (["--competition", "digits8"] if arguments[0] != "--help" else [])
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program.format(arguments)],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
@@ -116,23 +116,27 @@ def test_tensorflow_is_not_imported_without_a_network(arguments, tmp_path, compe
         text=True,
         check=False,
     )
-    assert "LOADED False False" in done.stdout, done.stderr
+    assert "LOADED False False" in result.stdout, result.stderr
 
 
 def test_make_help_lists_every_target():
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):.*##", makefile, re.M))
     assert targets == set(re.findall(r"^\.PHONY: ([a-z-]+)$", makefile, re.M))
-    printed = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert all(f"\n  {target} " in printed for target in targets)
+    output = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert all(f"\n  {target} " in output for target in targets)
 
 
 @pytest.mark.parametrize(
     ("variable", "is_known"), [("MODEL=svm", False), ("MODELS=knn svm", True), ("KERAS_BACKEND=jax", True)]
 )
-def test_make_refuses_an_unknown_variable(variable, is_known):
-    done = subprocess.run(["make", "--dry-run", "cv", variable], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode == 0) is is_known and ("unknown variable MODEL; choose from" in done.stderr) is not is_known
+def test_make_rejects_an_unknown_variable(variable, is_known):
+    result = subprocess.run(
+        ["make", "--dry-run", "cv", variable], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode == 0) is is_known and (
+        "unknown variable MODEL; choose from" in result.stderr
+    ) is not is_known
 
 
 def test_the_layout_guide_lists_the_packages():
@@ -143,3 +147,15 @@ def test_the_layout_guide_lists_the_packages():
         assert f"| `{name}" in guide and docstring in guide, name
     listed = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", guide, re.M)
     assert listed == list(PACKAGES)
+
+
+def test_predictions_are_read_and_blended_without_data_models_or_tasks():
+    source = """
+import sys
+import competition.crossval.predictions
+import competition.ensemble.blend
+names = ("competition.data", "competition.models", "competition.workers", "competition.crossval.task", "tensorflow")
+print(sorted(name for name in sys.modules if name.startswith(names)))
+"""
+    output = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "[]"

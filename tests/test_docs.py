@@ -56,8 +56,8 @@ def headings(page: Path) -> set[str]:
 def test_make_commands_have_known_targets_and_variables(page, command):
     target = command.split("make ", 1)[1]
     makefile = (ROOT / "Makefile").read_text()
-    given = re.findall(r"\b([A-Z]+)=", target)
-    assert all(f"$({name})" in makefile for name in given), given
+    variables = re.findall(r"\b([A-Z]+)=", target)
+    assert all(f"$({name})" in makefile for name in variables), variables
     result = subprocess.run(
         ["make", "--dry-run", "--always-make", *shlex.split(target)],
         cwd=ROOT,
@@ -66,7 +66,7 @@ def test_make_commands_have_known_targets_and_variables(page, command):
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    if given:  # a target without variables may need more
+    if variables:  # a target without variables may need more
         for arguments in COMMAND.findall(result.stdout.replace("\\\n", " ")):
             check_arguments(arguments)
 

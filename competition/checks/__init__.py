@@ -1,1 +1,1 @@
-"""What may spoil a competition, checked before training."""
+"""Checks of data, machine and augmentations."""

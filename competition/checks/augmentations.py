@@ -1,106 +1,102 @@
-"""Which changes of an image change its class, found out on rows that the asked model was not trained on.
+"""Measure which image transforms preserve the label, by a model's predictions for rows that it was not trained on.
 
-A change is safe to train with where the classes survive it. Turned by 180 degrees a 6 is a 9, flipped a 2 nears a 5:
-training with such changes would teach that the two are one.
+Augmenting with others teaches wrong labels: rotated by 180 degrees a 6 is a 9, and a mirrored 2 resembles a 5.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import affine_transform
 from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix
 
+from competition.data.augmentation import affine_matrix
+from competition.models.classical.augmented_copies import transform_image
 from competition.models.interface import Images, Predictor
 
 Transform = Callable[[np.ndarray], np.ndarray]
 
-MAX_CONFUSION = (
-    0.05  # more than this share of a class's rows taken for one other class: the change makes that class of it
-)
-MAX_ROWS = 2000  # rows, at most, that are looked at
+MAX_CONFUSION = 0.05  # fraction of a class's rows that may be predicted as the same other class
+MAX_P_VALUE = 0.01  # of the test whether the fraction is larger
+MAX_ROWS = 2000  # rows that are transformed
 
 
 @dataclass(frozen=True)
 class TransformEffect:
-    """What a change does to the rows that were right without it."""
+    """Effect of a transform on rows that are predicted correctly without it."""
 
     transform: str
-    still_correct: float  # share
-    from_class: int  # the class that suffers most from one other class ...
-    to_class: int  # ... which is this one
-    share: float  # of the former's rows
-    is_label_preserving: bool  # unless that share is beyond what is harmful, and beyond noise
+    accuracy: float
+    from_class: int  # of all pairs of classes, the one that is confused most often
+    to_class: int
+    confusion: float  # fraction of the rows of `from_class` that are predicted as `to_class`
+    is_label_preserving: bool  # whether that fraction is not significantly above MAX_CONFUSION
 
 
-def _affine(matrix: list[list[float]]) -> Transform:
-    return lambda images: _apply_affine(images, np.array(matrix), np.zeros(2))
+def _affine(matrix: Sequence[Sequence[float]], shift: float = 0.0) -> Transform:
+    """Apply the matrix about the centre of each image, then shift down and to the right by a fraction of the side."""
 
+    def transform(images: np.ndarray) -> np.ndarray:
+        transformed = np.empty_like(images)
+        for image, output in zip(images, transformed, strict=True):
+            transform_image(image, output, np.array(matrix), -shift * np.array(image.shape[:2]))
+        return transformed
 
-def _apply_affine(images: np.ndarray, matrix: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Each output pixel from matrix (pixel - centre) + centre + shift of the image, black beyond its edge."""
-    centre = (np.array(images.shape[1:3]) - 1) / 2
-    whole = np.eye(4)
-    whole[1:3, 1:3] = matrix
-    offset = np.zeros(4)
-    offset[1:3] = centre + shift - matrix @ centre
-    return affine_transform(images, whole, offset, order=1)
+    return transform
 
 
 def rotation(degrees: float) -> Transform:
-    """A rotation about the centre."""
-    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    return _affine([[cosine, -sine], [sine, cosine]])
+    """Rotate about the centre."""
+    return _affine(affine_matrix(rotation=(np.cos(np.radians(degrees)), np.sin(np.radians(degrees)))))
 
 
 def zoom(height: float, width: float) -> Transform:
-    """A zoom of each direction about the centre."""
-    return _affine([[1 / height, 0], [0, 1 / width]])
+    """Scale height and width about the centre."""
+    return _affine(affine_matrix(zoom=(1 / height, 1 / width)))
 
 
-def shear(share: float) -> Transform:
-    """A slant."""
-    return _affine([[1, 0], [share, 1]])
+def shear(fraction: float) -> Transform:
+    """Shear about the centre."""
+    return _affine(affine_matrix(shear=fraction))
 
 
-def shift(share: float) -> Transform:
-    """A shift down and to the right, by a share of the side."""
-    return lambda images: _apply_affine(images, np.eye(2), -share * np.array(images.shape[1:3]))
+def shift(fraction: float) -> Transform:
+    """Shift down and to the right by a fraction of the side."""
+    return _affine(affine_matrix(), fraction)
 
 
-# The ends of the ranges that a Warp has by default, and what lies beyond them.
+# The largest changes of a default Augmentation, and larger ones.
 TRANSFORMS: dict[str, Transform] = {
-    "turned by 12 degrees": rotation(12),
-    "turned back by 12 degrees": rotation(-12),
+    "rotated by 12 degrees": rotation(12),
+    "rotated by -12 degrees": rotation(-12),
     "shifted by 9 %": shift(0.09),
-    "shifted back by 9 %": shift(-0.09),
-    "larger by 15 %": zoom(1.15, 1.15),
-    "smaller by 15 %": zoom(0.85, 0.85),
+    "shifted by -9 %": shift(-0.09),
+    "enlarged by 15 %": zoom(1.15, 1.15),
+    "reduced by 15 %": zoom(0.85, 0.85),
     "taller and narrower by 15 %": zoom(1.15, 0.85),
     "sheared by 15 %": shear(0.15),
-    "sheared back by 15 %": shear(-0.15),
-    "turned by 30 degrees": rotation(30),
-    "turned by 45 degrees": rotation(45),
-    "turned by 90 degrees": rotation(90),
-    "turned by 180 degrees": rotation(180),
-    "flipped left to right": lambda images: images[:, :, ::-1],
-    "flipped upside down": lambda images: images[:, ::-1],
+    "sheared by -15 %": shear(-0.15),
+    "rotated by 30 degrees": rotation(30),
+    "rotated by 45 degrees": rotation(45),
+    "rotated by 90 degrees": rotation(90),
+    "rotated by 180 degrees": rotation(180),
+    "flipped left-right": lambda images: images[:, :, ::-1],
+    "flipped upside-down": lambda images: images[:, ::-1],
 }
 
 
 def measure_effects(model: Predictor, images: Images, labels: np.ndarray) -> Iterator[TransformEffect]:
-    """What each change does to the rows that the model gets right as they are; at most EXAMPLES of them."""
-    shown, labels = images[:MAX_ROWS], labels[:MAX_ROWS]
-    right = model.predict_proba(shown).argmax(axis=1) == labels
-    shown, labels = shown[right], labels[right]
-    for name, change in TRANSFORMS.items():
-        taken_for = model.predict_proba(change(shown)).argmax(axis=1)
-        k = max(labels.max(), taken_for.max()) + 1
-        counts = np.bincount(labels * k + taken_for, minlength=k * k).reshape(k, k)
-        rows = np.maximum(counts.sum(axis=1), 1)
+    """Apply each transform to those of the first MAX_ROWS rows that the model predicts correctly."""
+    rows, labels = images[:MAX_ROWS], labels[:MAX_ROWS]
+    is_correct = model.predict_proba(rows).argmax(axis=1) == labels
+    rows, labels = rows[is_correct], labels[is_correct]
+    for name, transform in TRANSFORMS.items():
+        predicted = model.predict_proba(transform(rows)).argmax(axis=1)
+        counts = confusion_matrix(labels, predicted, labels=np.arange(max(labels.max(), predicted.max()) + 1))
+        totals = np.maximum(counts.sum(axis=1), 1)
         np.fill_diagonal(counts, 0)
-        worst, into = np.unravel_index((counts / rows[:, None]).argmax(), counts.shape)
-        hurt, of = int(counts[worst, into]), int(rows[worst])
-        is_safe = binomtest(hurt, of, MAX_CONFUSION, "greater").pvalue > 0.01
-        still_correct = float((taken_for == labels).mean())
-        yield TransformEffect(name, still_correct, int(worst), int(into), hurt / of, bool(is_safe))
+        true, other = (int(k) for k in np.unravel_index((counts / totals[:, None]).argmax(), counts.shape))
+        count, total = int(counts[true, other]), int(totals[true])
+        preserves = binomtest(count, total, MAX_CONFUSION, "greater").pvalue > MAX_P_VALUE
+        accuracy = float((predicted == labels).mean())
+        yield TransformEffect(name, accuracy, true, other, count / total, bool(preserves))

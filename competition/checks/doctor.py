@@ -1,4 +1,4 @@
-"""What may spoil a competition, or a night spent on it, looked for before."""
+"""Checks of a competition's data and of this machine, to run before training."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import psutil
+from scipy.stats import binomtest
+from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from competition.crossval.predictions import Predictions
 from competition.data.dataset import Dataset
@@ -17,43 +21,43 @@ from competition.models.member import Member
 from competition.scoring.label_errors import find_label_errors
 from competition.workers.machine import WORKER_MEMORY
 
-DRIFT_ROWS = 4_000  # rows each of train and test, when they are told apart
-SIGNIFICANCE = 0.01  # p-value
-MAX_COMPARED_IMAGES = 150_000  # images, above which none is compared with all others
-MAX_CLASS_RATIO = 10  # times as many rows in the largest class as in the smallest
-MIN_CLASS_ROWS = 50  # rows of a class
-MODEL_BYTES = 6e6  # bytes that a fold leaves on disk
-REFERENCE_GFLOPS = 200.0  # GFLOP/s of the machine that the models' usual seconds are of
-MAX_NEAR_DUPLICATES = 0.005  # near copies for each training row
-MAX_LABEL_ERRORS = 0.01  # wrong labels for each training row
+MIN_CLASS_ROWS = 50
+MAX_CLASS_RATIO = 10  # rows of the largest class divided by those of the smallest
+MAX_LABEL_ERRORS = 0.01  # fraction of training rows
+MAX_NEAR_DUPLICATES = 0.005  # fraction of training rows
+MAX_COMPARED_IMAGES = 150_000  # near-duplicates are not searched among more images
+DRIFT_ROWS = 4_000  # sample size from each of train and test
+MIN_DRIFT_P_VALUE = 0.01
+MODEL_BYTES = 6e6  # size of a fold's saved model
+REFERENCE_GFLOPS = 200.0  # speed of the machine on which the models' typical seconds were measured
 
 
-Group = tuple[int, ...]  # images that belong together, by their place among the training images and then the test ones
+Group = tuple[int, ...]  # related images, as indices into the training images followed by the test images
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     check: str
     is_fine: bool
     message: str
-    images: Sequence[Group] = ()  # the most telling first
+    images: Sequence[Group] = ()  # most conspicuous first
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be trained, and on what."""
+    """The planned training and the machine that it runs on."""
 
     members: Sequence[Member]
     folds: int
     jobs: int
-    peak: float  # GFLOP/s of a matrix product on one worker
-    place: Path  # on the disk that is written to
+    gflops: float  # GFLOP/s of a matrix product on one worker
+    folder: Path  # predictions and models are written to its disk
 
 
-def examine_dataset(dataset: Dataset, complete: Sequence[Predictions], plan: Plan) -> Iterator[Finding]:
-    """Look at one thing after the other, the quick ones first; labels by those members that are complete already."""
+def run_checks(dataset: Dataset, complete: Sequence[Predictions], plan: Plan) -> Iterator[Finding]:
+    """Run all checks, quick ones first; labels are checked by the predictions of the complete members."""
     yield describe_shape(dataset)
     yield check_balance(dataset)
     yield check_blank_images(dataset)
@@ -66,146 +70,130 @@ def examine_dataset(dataset: Dataset, complete: Sequence[Predictions], plan: Pla
 
 
 def image_name(dataset: Dataset, image: int) -> str:
-    """What the files call an image."""
+    """The id of an image, preceded by "test" for test images."""
     train = len(dataset.train_ids)
     return str(dataset.train_ids[image]) if image < train else f"test {dataset.test_ids[image - train]}"
 
 
 def describe_shape(dataset: Dataset) -> Finding:
-    """What was inferred."""
+    """Number and shape of the images, and the classes, as inferred from the files."""
     rows, height, width, channels = dataset.images.shape
-    told = (
-        f"{rows:,} and {len(dataset.test_ids):,} images of {height}x{width}x{channels}, {len(dataset.classes)} classes"
-    )
-    return Finding("shape", True, f"{told}: {shorten_list(dataset.classes, 12)}")
+    images = f"{rows:,} training and {len(dataset.test_ids):,} test images of {height}x{width}x{channels}"
+    classes = f"{len(dataset.classes)} classes: {shorten_list(dataset.classes, 12)}"
+    return Finding("shape", True, f"{images}, {classes}")
 
 
 def check_balance(dataset: Dataset) -> Finding:
-    """Whether some class has far fewer rows than another."""
+    """Check that no class is rare."""
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
-    least, most = int(counts.argmin()), int(counts.argmax())
-    told = f"from {counts[least]:,} rows of {dataset.classes[least]} to {counts[most]:,} of {dataset.classes[most]}"
-    return Finding(
-        "balance", bool(counts[least] >= MIN_CLASS_ROWS and counts[most] < MAX_CLASS_RATIO * counts[least]), told
-    )
+    rare, frequent = int(counts.argmin()), int(counts.argmax())
+    is_fine = counts[rare] >= MIN_CLASS_ROWS and counts[frequent] < MAX_CLASS_RATIO * counts[rare]
+    smallest, largest = (f"{dataset.classes[index]} with {counts[index]:,} rows" for index in (rare, frequent))
+    return Finding("balance", bool(is_fine), f"the smallest class is {smallest}, the largest {largest}")
 
 
 def check_blank_images(dataset: Dataset) -> Finding:
-    """Images that show nothing."""
-    empty = [
-        _flatten(images).min(axis=1) == _flatten(images).max(axis=1) for images in (dataset.images, dataset.test_images)
-    ]
-    told = f"{empty[0].sum()} of the training and {empty[1].sum()} of the test images show nothing"
-    shown = [(int(image),) for image in np.flatnonzero(np.concatenate(empty))]
-    return Finding("blank images", not shown, told, shown)
+    """Find images of a single brightness."""
+    train, test = (np.ptp(_flatten(images), axis=1) == 0 for images in (dataset.images, dataset.test_images))
+    blank = [(int(image),) for image in np.flatnonzero(np.concatenate([train, test]))]
+    return Finding("blank images", not blank, f"{train.sum()} training and {test.sum()} test images are blank", blank)
 
 
 def check_duplicates(dataset: Dataset) -> Iterator[Finding]:
-    """Exact copies: within train, of which some labelled otherwise, and of training images in test."""
-    _, which = np.unique(image_digests(dataset.images) + image_digests(dataset.test_images), return_inverse=True)
-    train, test = which[: len(dataset.labels)], which[len(dataset.labels) :]
-    count = np.bincount(train, minlength=which.max() + 1)
-    extremes = [np.full(len(count), fill) for fill in (len(dataset.classes), -1)]
-    np.minimum.at(extremes[0], train, dataset.labels)
-    np.maximum.at(extremes[1], train, dataset.labels)
-    again, torn = count[train] > 1, (extremes[0] != extremes[1])[train]
-    told = f"{again.sum()} training rows have a copy; folds hold copies out together, so that scores are not inflated"
-    yield Finding("copies in train", True, told, _group_images(train, again))
-    told = f"{torn.sum()} training rows have a copy with another label"
-    yield Finding("torn labels", not torn.any(), told, _group_images(train, torn))
-    known = count[test] > 0
-    told = f"{known.sum()} test images are in train, too"
-    in_both = np.isin(which, test[known])
-    yield Finding("copies in test", not known.any(), told, _group_images(which, in_both))
+    """Find exact duplicates within train, those with different labels, and those between train and test."""
+    _, digests = np.unique(image_digests(dataset.images) + image_digests(dataset.test_images), return_inverse=True)
+    train, test = np.split(digests, [len(dataset.labels)])
+    labels = pd.Series(dataset.labels).groupby(train)
+    has_duplicate = labels.transform("size").to_numpy() > 1
+    is_conflicting = labels.transform("nunique").to_numpy() > 1
+    is_in_train = np.isin(test, train)
+    message = f"{has_duplicate.sum()} training rows have a duplicate; folds hold duplicates out together"
+    yield Finding("duplicates in train", True, message, _group_images(train, has_duplicate))
+    message = f"{is_conflicting.sum()} training rows have a duplicate with another label"
+    yield Finding("conflicting labels", not is_conflicting.any(), message, _group_images(train, is_conflicting))
+    message = f"{is_in_train.sum()} test images are also in train"
+    in_both = _group_images(digests, np.isin(digests, test[is_in_train]))
+    yield Finding("duplicates in test", not is_in_train.any(), message, in_both)
 
 
 def check_near_duplicates(dataset: Dataset) -> Iterator[Finding]:
-    """Images that are nearly the same, within train and across: folds do not hold those out together."""
+    """Find near-duplicates within train, between train and test, and with different labels."""
     rows, images = len(dataset.labels), len(dataset.labels) + len(dataset.test_ids)
     if images > MAX_COMPARED_IMAGES:
-        yield Finding("near copies", True, f"not looked for: each of {images:,} images with each takes hours")
+        yield Finding("near-duplicates", True, f"not searched; comparing {images:,} images would take hours")
         return
     pairs = list(find_near_duplicates([dataset.images, dataset.test_images]))
     within = [pair for pair in pairs if max(pair) < rows]
-    across = [pair for pair in pairs if min(pair) < rows <= max(pair)]
-    torn = [pair for pair in within if dataset.labels[pair[0]] != dataset.labels[pair[1]]]
-    for what, found, told in (
-        ("near copies in train", within, "pairs of training images are nearly the same; scores out of fold gain by it"),
-        ("near copies in test", across, "test images are nearly the same as one in train"),
-    ):
-        yield Finding(what, len(found) < MAX_NEAR_DUPLICATES * rows, f"{len(found)} {told}", found)
-    yield Finding("torn near copies", not torn, f"{len(torn)} such pairs have different labels", torn)
+    between = [pair for pair in pairs if min(pair) < rows <= max(pair)]
+    conflicting = [pair for pair in within if dataset.labels[pair[0]] != dataset.labels[pair[1]]]
+    limit = MAX_NEAR_DUPLICATES * rows
+    message = f"{len(within)} pairs of training images; folds may separate them, which inflates scores"
+    yield Finding("near-duplicates in train", len(within) < limit, message, within)
+    message = f"{len(between)} pairs of a training and a test image"
+    yield Finding("near-duplicates in test", len(between) < limit, message, between)
+    message = f"{len(conflicting)} pairs of training images with different labels"
+    yield Finding("conflicting near-duplicates", not conflicting, message, conflicting)
 
 
 def check_labels(dataset: Dataset, complete: Sequence[Predictions]) -> Finding:
-    """Labels that may be wrong, by what models say that did not see them."""
+    """Find labels that may be wrong, by out-of-fold predictions."""
     stack = np.stack([member.oof for member in complete])
     blend = stack.mean(axis=0)
     suspects = np.flatnonzero(find_label_errors(dataset.labels, blend, stack.argmax(axis=2)))
     order = np.argsort(blend[suspects, dataset.labels[suspects]], kind="stable")
+    is_fine = len(suspects) < MAX_LABEL_ERRORS * len(dataset.labels)
     names = ", ".join(member.member for member in complete)
-    told = f"{len(suspects)} training rows have a label that none of {names} votes for"
-    return Finding(
-        "suspected labels",
-        len(suspects) < MAX_LABEL_ERRORS * len(dataset.labels),
-        told,
-        [(int(row),) for row in suspects[order]],
-    )
+    message = f"{len(suspects)} training rows have a label that none of {names} predicts"
+    return Finding("suspected labels", is_fine, message, [(int(row),) for row in suspects[order]])
 
 
 def check_drift(dataset: Dataset) -> Finding:
-    """Whether a classifier can tell test images from training images: then scores out of fold promise too much."""
-    from scipy.stats import binomtest
-    from sklearn.decomposition import PCA
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
+    """Check that no classifier can separate test from training images; otherwise out-of-fold scores are optimistic."""
     random = np.random.default_rng(0)
-    count = min(DRIFT_ROWS, len(dataset.labels), len(dataset.test_ids))
-    drawn = [random.permutation(len(images))[:count] for images in (dataset.images, dataset.test_images)]
-    sets = zip((dataset.images, dataset.test_images), drawn, strict=True)
-    pictures = np.concatenate([_flatten(images[np.sort(rows)]) for images, rows in sets]).astype(np.float32)
-    is_test = np.repeat([False, True], count)
-    mixed = random.permutation(2 * count)
-    learned, asked = mixed[:count], mixed[count:]
-    axes = PCA(min(30, *pictures[learned].shape), random_state=0).fit(pictures[learned])
-    judge = HistGradientBoostingClassifier(random_state=0).fit(axes.transform(pictures[learned]), is_test[learned])
-    right = int((judge.predict(axes.transform(pictures[asked])) == is_test[asked]).sum())
-    p_value = float(binomtest(right, len(asked), alternative="greater").pvalue)
-    told = f"a classifier tells test from train images in {right / len(asked):.1%} of cases, p = {p_value:.2g}"
-    return Finding("drift", p_value > SIGNIFICANCE, told)
+    rows = min(DRIFT_ROWS, len(dataset.labels), len(dataset.test_ids))
+    sources = dataset.images, dataset.test_images
+    samples = [random.permutation(len(images))[:rows] for images in sources]
+    sampled = [_flatten(images[np.sort(sample)]) for images, sample in zip(sources, samples, strict=True)]
+    pixels = np.concatenate(sampled).astype(np.float32)
+    is_test = np.repeat([False, True], rows)
+    train, held_out = np.split(random.permutation(2 * rows), 2)
+    pca = PCA(min(30, *pixels[train].shape), random_state=0).fit(pixels[train])
+    classifier = HistGradientBoostingClassifier(random_state=0).fit(pca.transform(pixels[train]), is_test[train])
+    correct = int((classifier.predict(pca.transform(pixels[held_out])) == is_test[held_out]).sum())
+    p_value = float(binomtest(correct, rows, alternative="greater").pvalue)
+    message = f"a classifier separates test from train images with {correct / rows:.1%} accuracy, p = {p_value:.2g}"
+    return Finding("drift", p_value > MIN_DRIFT_P_VALUE, message)
 
 
 def check_resources(dataset: Dataset, plan: Plan) -> Finding:
-    """Memory and disk against what is there, and the time by the speed of this machine."""
-    memory, disk = psutil.virtual_memory().available, shutil.disk_usage(plan.place.resolve()).free
-    folds, jobs = plan.folds, plan.jobs
+    """Compare the memory and disk that training needs with what is free, and estimate its duration."""
+    free_memory, free_disk = psutil.virtual_memory().available, shutil.disk_usage(plan.folder.resolve()).free
     rows, *shape = dataset.images.shape
-    share = 1 - 1 / folds  # that teaches
-    held = max(member.training_memory(share * rows, tuple(shape)) for member in plan.members)
-    asked = jobs * max(WORKER_MEMORY, held)
-    predictions = 4 * len(dataset.classes) * (len(dataset.labels) + folds * len(dataset.test_ids))
-    written = len(plan.members) * (predictions + folds * MODEL_BYTES)
-    fold = sum(member.training_seconds(share * len(dataset.labels)) for member in plan.members)
-    minutes = folds * fold / jobs / 60 * REFERENCE_GFLOPS / plan.peak
-    room = (
-        f"{asked / 1e9:.1f} of {memory / 1e9:.1f} GB free memory, {written / 1e9:.1f} of {disk / 1e9:.1f} GB free disk"
-    )
+    training_fraction = 1 - 1 / plan.folds
+    largest = max(member.training_memory(training_fraction * rows, tuple(shape)) for member in plan.members)
+    memory = plan.jobs * max(WORKER_MEMORY, largest)
+    predictions = 4 * len(dataset.classes) * (len(dataset.labels) + plan.folds * len(dataset.test_ids))
+    disk = len(plan.members) * (predictions + plan.folds * MODEL_BYTES)
+    fold_seconds = sum(member.training_seconds(training_fraction * len(dataset.labels)) for member in plan.members)
+    minutes = plan.folds * fold_seconds / plan.jobs / 60 * REFERENCE_GFLOPS / plan.gflops
     names = " ".join(member.name for member in plan.members)
-    speed = f"of {plan.peak:.0f} GFLOP/s in matrix products"
-    told = f"{room}; about {minutes:.0f} min for {names} with {jobs} workers {speed}"
-    return Finding("needs", asked < memory and written < disk, told)
+    message = (
+        f"{memory / 1e9:.1f} of {free_memory / 1e9:.1f} GB free memory, {disk / 1e9:.1f} of {free_disk / 1e9:.1f} GB "
+        f"free disk; about {minutes:.0f} min for {names} (workers: {plan.jobs}, {plan.gflops:.0f} GFLOP/s each)"
+    )
+    return Finding("resources", memory < free_memory and disk < free_disk, message)
 
 
-def findings_to_json(dataset: Dataset, found: Sequence[Finding]) -> list[dict[str, Any]]:
-    """The findings for programs."""
+def findings_to_json(dataset: Dataset, findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """The findings as JSON values, with the ids of the images."""
     return [
         {
-            "what": one.check,
-            "is_fine": one.is_fine,
-            "told": one.message,
-            "rows": [[image_name(dataset, image) for image in group] for group in one.images],
+            "check": finding.check,
+            "is_fine": finding.is_fine,
+            "message": finding.message,
+            "rows": [[image_name(dataset, image) for image in group] for group in finding.images],
         }
-        for one in found
+        for finding in findings
     ]
 
 
@@ -213,9 +201,7 @@ def _flatten(images: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(images).reshape(len(images), -1)
 
 
-def _group_images(which: np.ndarray, chosen: np.ndarray) -> list[Group]:
-    """The chosen images, those of the same kind in one group."""
-    groups: dict[int, list[int]] = {}
-    for image in np.flatnonzero(chosen).tolist():
-        groups.setdefault(int(which[image]), []).append(image)
-    return [tuple(group) for group in groups.values()]
+def _group_images(digests: np.ndarray, chosen: np.ndarray) -> list[Group]:
+    """The chosen images, grouped by equal digests."""
+    images = np.flatnonzero(chosen)
+    return [tuple(group.tolist()) for _, group in pd.Series(images).groupby(digests[images], sort=False)]

@@ -42,7 +42,7 @@ def doctor(competition: str, models: list[str] | None, folds: int, seed: int, jo
         complete = [predictions for predictions in map(store.predictions, members) if predictions.complete]
     plan = doctor.Plan(members, folds, LocalWorkers(jobs).jobs, measure_gflops()["float32"], FOLDS.parent)
     findings = []
-    for finding in doctor.examine_dataset(dataset, complete, plan):
+    for finding in doctor.run_checks(dataset, complete, plan):
         console.print(finding_line(finding, dataset))
         findings.append(finding)
     write_atomically(folder / "doctor.json", json.dumps(doctor.findings_to_json(dataset, findings), indent=1).encode())

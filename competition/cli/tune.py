@@ -54,7 +54,7 @@ def tune(
         live.show_search() as on_event,
     ):
         context = SearchContext(
-            competition, run.metric, config, store.dataset, store.folds, second_split, workers, opened
+            competition, config, store.dataset, opened, store.folds, second_split, run.metric, workers
         )
         started = [Search(context, member, trials, weights[member.name]) for member in members]
         for search, count, deadline in schedule_searches(started, end):

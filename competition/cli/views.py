@@ -48,9 +48,8 @@ def write_report(
     submissions = SubmissionLog(SUBMISSIONS).read_competition(run.competition.name)
     members = {member.name: member for member in run.members}
     recipes = {name: describe_recipe(members[name].recipe) for name in blended.members if not members[name].is_imported}
-    path = page.write_report(
-        report_path(run), run.store, complete, blended, run.metric, contributions, submissions, recipes
-    )
+    data = page.ReportData(complete, blended, run.metric, contributions, submissions, recipes)
+    path = page.write_report(report_path(run), run.store, data)
     print(f"report: {path}, to be opened in a browser")
 
 
@@ -91,6 +90,6 @@ def demo(competition: str, number: int | None, port: int) -> None:
     print(f"loading {', '.join(member.name for member in members)} of submission {entry.number} ...", flush=True)
     predictor = BlendPredictor(store, members, entry.metadata["blender"])
     examples = [image_data_url(image) for image in store.dataset.test_images[:EXAMPLES]]
-    app = create_app(predictor, examples, f"{competition}: draw, and {len(predictor.models)} models answer")
+    app = create_app(predictor, examples, f"{competition}: live predictions of {len(predictor.models)} models")
     print(f"open http://127.0.0.1:{port}/ in a browser; Ctrl-C stops the server", flush=True)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")

@@ -5,27 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import psutil
 
+from competition.crossval.predictions import CurvePoint
 from competition.data.dataset import Dataset
 from competition.models.interface import Epoch
 from competition.scoring.metrics import accuracy, log_loss
 from competition.workers.events import Event
 
 MAX_ROWS = 1000  # of either kind, whose predictions take a few percent of the training time
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """State of a training run after an epoch."""
-
-    epoch: int
-    epochs: int
-    loss: float  # that was minimised: on augmented images, with smoothed labels
-    images_per_second: float
-    memory: int  # resident bytes of the process
-    train_accuracy: float
-    train_log_loss: float
-    held_out_accuracy: float
-    held_out_log_loss: float
 
 
 @dataclass(frozen=True)

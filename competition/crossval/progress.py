@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from competition.crossval.curves import CurvePoint, EpochDone
+from competition.crossval.curves import EpochDone
+from competition.crossval.predictions import CurvePoint
 from competition.crossval.run import cheapest_first
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult, Task
@@ -93,8 +94,8 @@ class Progress:
         return f"{task.name} took {took}{remark}; {name} scores {self.format_score(name)} so far; time left {left}"
 
     def format_score(self, name: str) -> str:
-        """Format the member's score on its finished folds."""
-        return self.metric.format(self.scores.get(name))
+        """Format the member's score on its finished folds; empty before the first."""
+        return self.metric.format(self.scores[name]) if name in self.scores else ""
 
     def _score(self, name: str) -> None:
         """Score the finished folds; some metrics are undefined on so few rows."""

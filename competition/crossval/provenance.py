@@ -1,16 +1,13 @@
 """The ingredients that predictions are made from; predictions made from others are never reused."""
 
-import hashlib
-import json
 from importlib.metadata import version
 
 from competition.crossval.folds import Folds
+from competition.crossval.predictions import Ingredients
 from competition.data.dataset import Dataset
 from competition.models.hyperparameters import describe_recipe
 from competition.models.member import Member
 from competition.models.source import keras_backend, source_digest
-
-Ingredients = dict[str, str]
 
 
 def ingredients(member: Member, dataset: Dataset, folds: Folds) -> Ingredients:
@@ -31,8 +28,3 @@ def member_ingredients(member: Member) -> Ingredients:
         made_of["backend"] = keras_backend()
         libraries += (made_of["backend"],)
     return made_of | {library: version(library) for library in libraries}
-
-
-def fingerprint(made_of: Ingredients) -> str:
-    """Digest the ingredients."""
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()

@@ -5,9 +5,9 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from competition.crossval.curves import CurvePoint, CurveRecorder, EpochDone
+from competition.crossval.curves import CurveRecorder, EpochDone
 from competition.crossval.folds import Folds
-from competition.crossval.predictions import Predictions
+from competition.crossval.predictions import CurvePoint, Predictions
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult, Task, train_fold
 from competition.data.dataset import Dataset

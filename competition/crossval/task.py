@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from competition.crossval.folds import Folds
-from competition.crossval.provenance import Ingredients, ingredients
+from competition.crossval.predictions import Ingredients
+from competition.crossval.provenance import ingredients
 from competition.data.dataset import Dataset
 from competition.models.interface import Classifier, EpochCallback, RowSubset
 from competition.models.member import Member

@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from competition.crossval.curves import CurvePoint, EpochDone
+from competition.crossval.curves import EpochDone
+from competition.crossval.predictions import CurvePoint
 from competition.crossval.store import Store
 from competition.crossval.task import Task
 from competition.workers.events import Event, OnEvent

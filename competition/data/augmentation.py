@@ -1,7 +1,7 @@
-"""Limits of label-preserving augmentation."""
+"""Limits of label-preserving augmentation, and the affine matrix of an augmentation."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 Symmetry = Literal["left-right", "upside-down", "quarter turns"]
 SYMMETRIES: tuple[Symmetry, ...] = get_args(Symmetry)
@@ -16,3 +16,15 @@ class Augmentation:
     zoom: float = 0.15
     shear: float = 0.15
     symmetries: tuple[Symmetry, ...] | None = None  # each is applied to half of the images; None: detect them
+
+
+def affine_matrix(
+    rotation: tuple[Any, Any] = (1.0, 0.0), zoom: tuple[Any, Any] = (1.0, 1.0), shear: Any = 0.0
+) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """Matrix from the (row, column) of an output pixel to that of its input pixel, both relative to the centre.
+
+    The rotation is (cosine, sine); a zoom above 1 makes the image smaller. Arguments are numbers, NumPy arrays or Keras
+    tensors.
+    """
+    (cosine, sine), (zoom_y, zoom_x) = rotation, zoom
+    return (cosine * zoom_y, -sine * zoom_y), ((shear + sine) * zoom_x, cosine * zoom_x)

@@ -32,7 +32,7 @@ LIMITS = tuple(limit.name for limit in fields(Augmentation) if limit.name != "sy
 
 @dataclass(frozen=True)
 class Config:
-    """The settings in competition.toml; an empty one is inferred."""
+    """The settings in competition.toml; empty ones are inferred."""
 
     label: str = ""
     id: str = ""
@@ -46,7 +46,7 @@ class Config:
 
     @property
     def data_settings(self) -> str:
-        """The settings that change the Dataset, as text for its digest; empty without any."""
+        """The settings that change the Dataset, as text for its digest."""
         settings = {name: value for name, value in asdict(self).items() if value and name not in NOT_DATA}
         return ", ".join(f"{name} = {value!r}" for name, value in settings.items())
 
@@ -67,26 +67,20 @@ def read_config(folder: Path) -> Config:
         "shape": _parse_shape,
         "symmetries": _parse_symmetries,
         "limits": _parse_limits,
-        "metric": _parse_metric,
         "answer": _parse_answer,
         "public": _parse_fraction,
     }
     try:
-        return Config(**{name: parsers.get(name, _parse_column)(name, value) for name, value in settings.items()})
+        return Config(**{name: parsers.get(name, _parse_text)(name, value) for name, value in settings.items()})
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
 
 
-def _parse_column(name: str, value: Any) -> str:
+def _parse_text(name: str, value: Any) -> str:
     if isinstance(value, str) and value:
         return value
-    raise ValueError(f'{name}: expected a column name, e.g. {name} = "name", got {value!r}')
-
-
-def _parse_metric(name: str, value: Any) -> str:
-    if isinstance(value, str) and value:
-        return value
-    raise ValueError(f'{name}: expected a metric, e.g. {name} = "macro F1", got {value!r}')
+    expected, example = ("a metric", "macro F1") if name == "metric" else ("a column name", "name")
+    raise ValueError(f'{name}: expected {expected}, e.g. {name} = "{example}", got {value!r}')
 
 
 def _parse_shape(name: str, value: Any) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Container, Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from competition.errors import UserError
@@ -41,16 +42,18 @@ def read_text(path: Path, comment: str | None = None) -> pd.DataFrame:
     return next(_read_chunks(path, names, tuple(names), comment=comment))
 
 
-def cell_position(row: int, column: object) -> str:
-    """Where a cell is, for messages; rows count from 1, and the header is line 1."""
-    return f"row {row + 1} (line {row + 2}), column {column}"
-
-
 def invalid_value(path: Path, row: int, column: object, value: object, expected: str) -> UserError:
-    """The error for a cell with an unexpected value."""
+    """The error for an unexpected value; rows count from 1, and the header is line 1."""
     is_missing = value is None or value != value or value == ""
     found = "nothing" if is_missing else f"'{_printable(f'{value!s:.40}')}'"
-    return UserError(f"{path}: {cell_position(row, column)}: expected {expected}, found {found}")
+    return UserError(f"{path}: row {row + 1} (line {row + 2}), column {column}: expected {expected}, found {found}")
+
+
+def check_column(path: Path, column: pd.Series, is_valid: pd.Series | np.ndarray, expected: str) -> None:
+    """Raise UserError for the first invalid value of a column that was read by this module."""
+    if not is_valid.all():
+        row = int(np.argmin(is_valid))
+        raise invalid_value(path, int(column.index[row]), column.name, column.iat[row], expected)
 
 
 def _read_names(path: Path, comment: str | None = None) -> list[str]:
@@ -108,11 +111,8 @@ def _read_chunks(
         if table.empty:
             raise UserError(f"{path} has a header but no rows")
         for name in text_columns:
-            has_line_break = table[name].str.contains(r"[\r\n]", na=False).to_numpy()
-            if has_line_break.any():
-                row = int(has_line_break.argmax())
-                expected = "a value without line breaks (close open quotes)"
-                raise invalid_value(path, int(table.index[row]), name, table[name].iat[row], expected)
+            has_line_break = table[name].str.contains(r"[\r\n]", na=False)
+            check_column(path, table[name], ~has_line_break, "a value without line breaks (close open quotes)")
         yield table
 
 

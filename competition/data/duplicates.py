@@ -37,15 +37,8 @@ def find_near_duplicates(sets: Sequence[np.ndarray]) -> Iterator[tuple[int, int]
         return
     distinct.sort()
     descriptors = np.concatenate([_describe(batch) for batch in batches])[distinct]
-    search = NearestNeighbors(n_neighbors=NEIGHBOURS + 1, algorithm="brute").fit(descriptors)
-    distances, neighbours = search.kneighbors(descriptors)
-    # An image is its own nearest neighbour, but not always the first one if others have the same distance.
-    is_self = neighbours == np.arange(len(distinct))[:, None]
-    distances[is_self] = np.inf
-    order = distances.argsort(axis=1, kind="stable")
-    nearest = np.take_along_axis(distances, order[:, :1], axis=1)[:, 0]
-    last = np.take_along_axis(distances, order[:, NEIGHBOURS - 1 : NEIGHBOURS], axis=1)[:, 0]
-    partner = np.take_along_axis(neighbours, order[:, :1], axis=1)[:, 0]
+    distances, neighbours = NearestNeighbors(n_neighbors=NEIGHBOURS, algorithm="brute").fit(descriptors).kneighbors()
+    nearest, last, partner = distances[:, 0], distances[:, -1], neighbours[:, 0]
     near = np.flatnonzero((nearest < RELATIVE_DISTANCE * last) | (nearest < ABSOLUTE_DISTANCE))
     seen = set()
     for index in near[np.argsort(nearest[near] / np.maximum(last[near], 1e-9), kind="stable")].tolist():

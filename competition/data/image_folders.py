@@ -21,7 +21,7 @@ from rich.progress import track
 
 from competition.data import tables
 from competition.data.config import CONFIG_FILE, Config
-from competition.data.csv_files import invalid_value, read_header, read_numbers
+from competition.data.csv_files import check_column, read_header, read_numbers
 from competition.data.images import GREY, SUFFIXES, open_image, resize_image
 from competition.data.sources import FILES, IMAGE_FOLDERS
 from competition.errors import UserError
@@ -40,7 +40,7 @@ def digest_images(folder: Path) -> str:
     for path in (path for paths in images.values() for path in sorted(paths.values())):
         status = path.stat()
         listing.update(f"{path.relative_to(folder)},{status.st_size},{status.st_mtime_ns}\n".encode())
-    cache = folder / "cache" / "pictures.json"
+    cache = folder / "cache" / "images.json"
     try:
         if (cached := json.loads(cache.read_text()))["listing"] == listing.hexdigest():
             return cached["content"]
@@ -117,10 +117,7 @@ def _image_paths(table: Path, column: pd.Series, folder: Path) -> list[Path]:
     images = _find_images(folder)
     names = column.fillna("").str.strip().str.replace(SUFFIX, "", regex=True)
     names = names.where(names.isin(images.keys()), names.str.removeprefix(f"{folder.name}/"))
-    is_missing = ~names.isin(images.keys()).to_numpy()
-    if is_missing.any():
-        row = int(is_missing.argmax())
-        raise invalid_value(table, row, column.name, column.iat[row], f"the name of an image in {folder}")
+    check_column(table, column, names.isin(images.keys()), f"the name of an image in {folder}")
     return [images[name] for name in names]
 
 
@@ -145,7 +142,7 @@ def _read_batches(paths: list[Path], shape: tuple[int, ...], resize: bool, folde
 
 
 def _map_files(function: Callable[[Path], Any], paths: list[Path], description: str) -> Iterator[Any]:
-    """Map a function over files in threads, with a progress bar."""
+    """Map a function over files in threads, and show a progress bar."""
     steps = [paths[start : start + PROGRESS_STEP] for start in range(0, len(paths), PROGRESS_STEP)]
     console = Console(stderr=True)
     with ThreadPoolExecutor(os.cpu_count()) as threads:

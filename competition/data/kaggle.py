@@ -28,17 +28,11 @@ class SubmissionResult:
     reason: str
 
 
-def find_client() -> str:
-    """The path of Kaggle's client."""
+def run_client(*arguments: str) -> str:
+    """Run `kaggle competitions ...` and return its output; a failure becomes a UserError."""
     path = shutil.which("kaggle", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if path is None:
         raise UserError(CLIENT_MISSING)
-    return path
-
-
-def run_client(*arguments: str) -> str:
-    """Run `kaggle competitions ...` and return its output; a failure becomes a UserError."""
-    path = find_client()
     process = subprocess.run([path, "competitions", *arguments], capture_output=True, text=True, check=False)
     if process.returncode or SUBMISSION_FAILED in process.stdout:
         lines = [line.strip() for line in (process.stdout + process.stderr).splitlines() if line.strip()]

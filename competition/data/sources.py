@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from competition.data import kaggle
 from competition.data.practice import is_practice, make_digits, make_digits8, make_mnist
@@ -75,9 +76,7 @@ def extract_competition(archive: Path, folder: Path) -> None:
     # All files are renamed together at the end, so that an interruption does not leave only some of them.
     with _open_zip(archive) as members, ExitStack() as stack:
         for file in FILES:
-            target = stack.enter_context(atomic_file(folder / file))
-            with members.open(file) as source, target.open("wb") as copy:
-                shutil.copyfileobj(source, copy)
+            _copy(members.open(file), stack.enter_context(atomic_file(folder / file)))
 
 
 def _extract_file(folder: Path, file: str) -> None:
@@ -85,8 +84,8 @@ def _extract_file(folder: Path, file: str) -> None:
     for archive in sorted(folder.glob("*.zip")):
         with _open_zip(archive) as members:
             if name := next((name for name in members.namelist() if PurePosixPath(name).name == file), None):
-                with members.open(name) as source, atomic_file(folder / file) as target, target.open("wb") as copy:
-                    shutil.copyfileobj(source, copy)
+                with atomic_file(folder / file) as target:
+                    _copy(members.open(name), target)
                 return
     compressed = folder / f"{file}.gz"
     if compressed.exists():
@@ -94,9 +93,8 @@ def _extract_file(folder: Path, file: str) -> None:
             _explain_archive_errors(compressed),
             gzip.open(compressed) as source,
             atomic_file(folder / file) as target,
-            target.open("wb") as copy,
         ):
-            shutil.copyfileobj(source, copy)
+            _copy(source, target)
 
 
 def _extract_image_folders(folder: Path) -> None:
@@ -123,12 +121,16 @@ def _extract_image_folders(folder: Path) -> None:
             with _open_zip(archive) as members, atomic_folder(folder / name) as target:
                 for member, path in files:
                     (target / path).parent.mkdir(parents=True, exist_ok=True)
-                    with members.open(member) as source, (target / path).open("wb") as copy:
-                        shutil.copyfileobj(source, copy)
+                    _copy(members.open(member), target / path)
+
+
+def _copy(source: IO[bytes] | gzip.GzipFile, target: Path) -> None:
+    with source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
 
 
 def _image_files(members: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
-    """Yield the archive's files except tables, with their paths in the archive."""
+    """Yield the archive's files except CSV files, with their paths in the archive."""
     for member in members.infolist():
         path = PurePosixPath(member.filename)
         if path.suffix.lower() not in (".csv", "") and ".." not in path.parts and not path.is_absolute():

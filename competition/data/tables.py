@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from competition.data.config import CONFIG_FILE, Config
-from competition.data.csv_files import invalid_value, read_header, read_numbers
+from competition.data.csv_files import check_column, invalid_value, read_header, read_numbers
 from competition.data.sources import FILES
 from competition.errors import UserError, shorten_list
 
@@ -28,6 +28,7 @@ MAX_PIXEL = 255
 MIN_PIXELS = 4  # per image
 MAX_STRAY_COLUMNS = 3  # up to so many columns among the pixels are reported as strays
 MAX_EXACT = 2.0**53  # smaller integers are exact in floating point
+PLAIN_INTEGER = r"0|-?[1-9][0-9]{0,14}"  # also exact; 007 is not one
 NULLS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")  # how programs write a missing number
 THOUSANDS = r"[+-]?\d{1,3}(,\d{3})+"
 NUMBERED = r"(\D*)(\d+)"
@@ -179,12 +180,9 @@ def _check_pixel_columns(pixels: list[str], test_pixels: list[str], train: Path,
         raise UserError(f"{train} and {test.name} have a column {stray} among {prefix}0, {prefix}1 ...; {remedy}")
     if len(numbered) == len(pixels) and len({match[1] for match in numbered}) == 1:
         prefix, numbers = numbered[0][1], [int(match[2]) for match in numbered]
-        expected = range(min(1, *numbers), min(1, *numbers) + len(numbers))
-        if gaps := set(expected).difference(numbers):
-            raise UserError(f"{train} and {test.name} lack column {prefix}{min(gaps)}")
-        for column, number, expected_number in zip(pixels, numbers, expected, strict=True):
-            if number != expected_number:
-                raise UserError(f"{train} and {test.name}: expected column {prefix}{expected_number}, found {column}")
+        for expected, (column, number) in enumerate(zip(pixels, numbers, strict=True), min(1, *numbers)):
+            if number != expected:
+                raise UserError(f"{train} and {test.name}: expected column {prefix}{expected}, found {column}")
     if len(pixels) < MIN_PIXELS:
         raise UserError(f"{train} has {len(pixels)} pixel columns; expected at least {MIN_PIXELS}, for 2x2 pixels")
 
@@ -247,54 +245,41 @@ def _read_labels(path: Path, column: pd.Series) -> np.ndarray:
     is_missing = text.isna() | text.eq("")
     # None may be a class among other names, but among numbers it means a missing value.
     is_ambiguous = ~is_number & (text.str.lower().isin(NULLS) | text.str.fullmatch(THOUSANDS, na=False))
-    for is_invalid in (is_missing, is_ambiguous & is_number.any()):
-        if is_invalid.any():
-            row = int(is_invalid.to_numpy().argmax())
-            raise invalid_value(path, row, column.name, column.iat[row], "a label")
+    check_column(path, column, ~is_missing, "a label")
+    if is_number.any():
+        check_column(path, column, ~is_ambiguous, "a label")
     is_padded = text.str.fullmatch(ZERO_PADDED)
     if is_number.all() and not is_padded.any() and (values % 1 == 0).all():
         return values.astype(np.int64).to_numpy()
     first_spelling = text[is_number].groupby(values[is_number]).transform("first").reindex(text.index, fill_value="")
-    differs = (is_number & (text != first_spelling)).to_numpy()
-    if differs.any():
-        row = int(differs.argmax())
-        raise invalid_value(path, row, column.name, column.iat[row], f"'{first_spelling.iat[row]}' as in earlier rows")
+    if (differs := is_number & (text != first_spelling)).any():
+        expected = f"'{first_spelling[differs].iat[0]}' as in earlier rows"
+        check_column(path, column, ~differs, expected)
     return text.to_numpy().astype(str)
 
 
 def read_ids(path: Path, table: pd.DataFrame, id_column: str) -> np.ndarray:
-    """The id column, which must be unique and complete, or the row numbers from 1 if there is none."""
-    columns = [column for column in table.columns if column.lower() == id_column.lower()]
-    if not columns:
+    """The ids, unique and complete, as integers if all are plain; the row numbers from 1 without an id column."""
+    ids = _find_column(table, id_column)
+    if ids is None:
         return np.arange(1, len(table) + 1)
-    ids = table[columns[0]]
-    for is_invalid, expected in ((ids.isna(), "an id"), (ids.duplicated(), "an id that no earlier row has")):
-        if is_invalid.any():
-            row = int(is_invalid.to_numpy().argmax())
-            raise invalid_value(path, row, columns[0], ids.iat[row], expected)
-    return _integers_or_text(ids)
+    check_column(path, ids, ids.notna(), "an id")
+    check_column(path, ids, ~ids.duplicated(), "an id that no earlier row has")
+    return ids.to_numpy().astype(np.int64 if ids.str.fullmatch(PLAIN_INTEGER).all() else str)
+
+
+def _find_column(table: pd.DataFrame, name: str) -> pd.Series | None:
+    """The column of this name in any case, or None."""
+    return next((table[column] for column in table.columns if column.lower() == name.lower()), None)
 
 
 def _read_groups(path: Path, table: pd.DataFrame, column: str) -> np.ndarray:
     """The group number of each row; without a group column, each row is its own group."""
     if not column:
         return np.arange(len(table))
-    names = table[column].astype(str).where(table[column].notna(), "").str.strip()
-    if (is_missing := names.eq("").to_numpy()).any():
-        row = int(is_missing.argmax())
-        raise invalid_value(path, row, column, "", "a group")
-    return np.unique(names.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
-
-
-def _integers_or_text(column: pd.Series) -> np.ndarray:
-    """Integers if all values are plain integers, otherwise text: 007 stays text."""
-    text = column.to_numpy().astype(str)
-    values = pd.to_numeric(column, errors="coerce").to_numpy()
-    if (np.abs(values) < MAX_EXACT).all():
-        integers = values.astype(np.int64)
-        if (integers.astype(str) == text).all():
-            return integers
-    return text
+    names = table[column].fillna("").str.strip()
+    check_column(path, names, names != "", "a group")
+    return pd.factorize(names, sort=True)[0]
 
 
 def _read_test_ids(
@@ -307,17 +292,13 @@ def _read_test_ids(
             f"{test} has {len(test_table)} rows, but {sample.name} has {len(sample_ids)}; "
             "one of them is truncated or from another competition: download both again"
         )
-    if not any(column.lower() == id_column.lower() for column in test_table.columns):
+    column = _find_column(test_table, id_column)
+    if column is None:
         # Without ids, rows are matched by position, which is unambiguous only if the sample's ids increase.
-        decreases = np.diff(pd.to_numeric(pd.Series(sample_ids), errors="coerce")) < 0
-        if decreases.any():
-            row = int(decreases.argmax()) + 1
-            expected = f"increasing ids, since {test.name} has no id column"
-            raise invalid_value(sample, row, id_column, sample_ids[row], expected)
+        decreases = pd.to_numeric(sample_table.iloc[:, 0], errors="coerce").diff() < 0
+        expected = f"increasing ids, since {test.name} has no id column"
+        check_column(sample, sample_table.iloc[:, 0], ~decreases, expected)
         return sample_ids
     test_ids = read_ids(test, test_table, id_column)
-    is_unknown = ~np.isin(test_ids, sample_ids)
-    if is_unknown.any():
-        row = int(is_unknown.argmax())
-        raise invalid_value(test, row, id_column, test_ids[row], f"an id of {sample.name}")
+    check_column(test, column, column.isin(sample_table.iloc[:, 0]), f"an id of {sample.name}")
     return test_ids

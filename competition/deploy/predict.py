@@ -1,4 +1,4 @@
-"""A submission's blend on other images, by the models that cross-validation kept."""
+"""Predict new images with a submission's blend, by the models that cross-validation saved."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -16,29 +16,29 @@ from competition.workers.events import ignore_event
 
 
 def fit_combination(store: Store, members: Sequence[Member], blender: str) -> Combination:
-    """What a submission's blender learned from all rows; a Problem where a member is not what it was."""
-    complete = [store.predictions(member) for member in members]
-    if missing := [one.member for one in complete if not one.complete]:
-        raise UserError(f"{missing[0]} is not complete as it stands now; run `make submit` again")
-    return BlendSearch(complete, store.dataset.labels, store.folds.held_out).learned(blender, frozenset())
+    """The blender's combination of these members, fitted on all out-of-fold rows."""
+    predictions = [store.predictions(member) for member in members]
+    if incomplete := [each.member for each in predictions if not each.complete]:
+        raise UserError(f"{incomplete[0]} is incomplete, or its code or data have changed; run `make submit` again")
+    return BlendSearch(predictions, store.dataset.labels, store.folds.held_out).fit(blender)
 
 
 def predict_blend(
     store: Store, members: Sequence[Member], blender: str, images: np.ndarray, workers: Workers
 ) -> np.ndarray:
-    """Probabilities (images, classes): each fold's models are blended as in the submission, and the mean is taken."""
+    """Probabilities (images, classes): the mean over folds of the blend of each fold's models."""
     combination = fit_combination(store, members, blender)
     classes, folds = len(store.dataset.classes), store.folds.count
-    # Members of no weight are not asked; what stands in their place does not matter.
-    said = np.full((folds, len(members), len(images), classes), 1 / classes, dtype=np.float32)
-    places = {member: place for place, member in enumerate(members) if combination.weights[place]}
-    tasks = [Task(member, fold) for member in places for fold in range(folds)]
-    work = partial(_predict_fold, store=store, images=images)
-    for task, outcome in workers.run(work, take_in_order(tasks), ignore_event):
-        said[task.fold, places[task.member]] = result_or_raise(task.name, outcome)
-    return np.mean([combination.combine(fold) for fold in said], axis=0)
+    # Members without a weight do not predict; their uniform probabilities have no effect.
+    stacks = np.full((folds, len(members), len(images), classes), 1 / classes, dtype=np.float32)
+    positions = {member: number for number, member in enumerate(members) if combination.weights[number]}
+    tasks = [Task(member, fold) for member in positions for fold in range(folds)]
+    predict = partial(_predict_fold, store=store, images=images)
+    for task, outcome in workers.run(predict, take_in_order(tasks), ignore_event):
+        stacks[task.fold, positions[task.member]] = result_or_raise(task.name, outcome)
+    return np.mean([combination.combine(stack) for stack in stacks], axis=0)
 
 
 def _predict_fold(task: Task, emit: Emit, store: Store, images: np.ndarray) -> np.ndarray:
-    """In a worker: the kept model's word."""
+    """Runs in a worker: predict with the saved model of one fold."""
     return check_probabilities(store.load_model(task.member, task.fold).predict_proba(images)).astype(np.float32)

@@ -1,8 +1,8 @@
-"""Blend the members' predictions and say what that is worth; pixels and models are unknown here.
+"""Blend members' predictions and score the blend.
 
-Whatever a competition is won by, blends are learned and chosen by log loss, which every row moves.
-Everything a blend learns, it learns from out-of-fold rows, and its score is cross-fitted: for each fold it is learned
-again on the other folds' rows and scored on this one's, so that no row helped to choose what scores it.
+Blends are fitted and selected by log loss, whatever the competition's metric: unlike accuracy, every row affects it.
+They are fitted on out-of-fold predictions only, and scored by cross-fitting: for each fold, the blend is fitted on the
+other folds' rows and scored on this fold's, so that no row affects the blend that it is scored with.
 """
 
 from collections.abc import Sequence
@@ -17,14 +17,15 @@ from competition.scoring.metrics import accuracy, log_loss, row_log_loss
 from competition.scoring.score import Score
 
 AUTO = "auto"
-MIN_GAIN_SE = 2.0  # standard errors of log loss by which something cleverer has to beat the mean
+MIN_GAIN_SE = 2.0  # standard errors of log loss by which another blender has to beat the mean
 
-ExcludedFolds = frozenset[int]  # folds whose labels are not looked at
+ExcludedFolds = frozenset[int]  # folds whose labels are not used
+NO_FOLDS = ExcludedFolds()
 
 
 @dataclass(frozen=True)
 class Blend:
-    """A blend of members and what it is worth."""
+    """Predictions of a blend, and their scores."""
 
     members: tuple[str, ...]
     blender: str
@@ -36,18 +37,18 @@ class Blend:
 
 
 def blend(members: Sequence[Predictions], labels: np.ndarray, held_out: np.ndarray, blender: str = AUTO) -> Blend:
-    """Complete members, blended by a blender of this name, or by the one that pays."""
+    """Blend complete members by this blender; `auto` selects one."""
     return BlendSearch(members, labels, held_out).blend(blender)
 
 
 def check_blender(blender: str) -> None:
-    """A Problem unless there is a blender of this name."""
+    """Raise UserError if there is no blender of this name."""
     if blender not in (AUTO, *BLENDERS):
-        raise UserError(f"no blender {blender!r}; choose from {', '.join((AUTO, *BLENDERS))}")
+        raise UserError(f"unknown blender {blender!r}; choose from {', '.join((AUTO, *BLENDERS))}")
 
 
 class BlendSearch:
-    """All ways to blend some complete members; what a blender learns without some folds is learned once."""
+    """All blends of some complete members; each blender is fitted only once for the same excluded folds."""
 
     def __init__(self, members: Sequence[Predictions], labels: np.ndarray, held_out: np.ndarray) -> None:
         self.members = members
@@ -55,57 +56,52 @@ class BlendSearch:
         self.labels = labels
         self.held_out = held_out
         self.folds = np.unique(held_out).tolist()
-        self.made: dict[tuple[str, ExcludedFolds], Combination] = {}
+        self.fitted: dict[tuple[str, ExcludedFolds], Combination] = {}
 
     def blend(self, blender: str = AUTO) -> Blend:
-        """By a blender of this name, or by the one that pays."""
+        """Blend by this blender; `auto` selects one, for each fold without its labels."""
         check_blender(blender)
-
-        def chosen(without: ExcludedFolds) -> str:
-            return self.choose(without) if blender == AUTO else blender
-
         oof = np.empty(self.stack.shape[1:])
         for fold in self.folds:
-            without = ExcludedFolds([fold])
-            inside = self.held_out == fold
-            oof[inside] = self.learned(chosen(without), without).combine(self.stack[:, inside])
-        nothing = ExcludedFolds()
-        name = chosen(nothing)
-        combination = self.learned(name, nothing)
-        # Fold by fold: a mean over folds is sharper than the out-of-fold rows from which the temperatures were learned.
+            excluded, rows = ExcludedFolds([fold]), self.held_out == fold
+            name = self.select_blender(excluded) if blender == AUTO else blender
+            oof[rows] = self.fit(name, excluded).combine(self.stack[:, rows])
+        name = self.select_blender() if blender == AUTO else blender
+        combination = self.fit(name)
+        # Fold by fold: a mean over folds is sharper than the out-of-fold rows on which the temperatures were fitted.
         by_fold = zip(*(member.test for member in self.members), strict=True)
         test = np.mean([combination.combine(np.stack(fold)) for fold in by_fold], axis=0)
         names = tuple(member.member for member in self.members)
         return Blend(names, name, combination, oof, test, accuracy(self.labels, oof), log_loss(self.labels, oof))
 
-    def learned(self, blender: str, without: ExcludedFolds) -> Combination:
-        """The blender's combination, learned from the other folds."""
-        if (blender, without) not in self.made:
-            rows = ~np.isin(self.held_out, list(without))
-            self.made[blender, without] = BLENDERS[blender](self.stack[:, rows], self.labels[rows])
-        return self.made[blender, without]
+    def fit(self, blender: str, excluded: ExcludedFolds = NO_FOLDS) -> Combination:
+        """Fit a blender on all other folds."""
+        if (blender, excluded) not in self.fitted:
+            rows = ~np.isin(self.held_out, list(excluded))
+            self.fitted[blender, excluded] = BLENDERS[blender](self.stack[:, rows], self.labels[rows])
+        return self.fitted[blender, excluded]
 
-    def choose(self, without: ExcludedFolds) -> str:
-        """The blender of least cross-fitted log loss on the other folds, or the mean unless that is beyond noise.
+    def select_blender(self, excluded: ExcludedFolds = NO_FOLDS) -> str:
+        """The blender with the lowest cross-fitted log loss on the other folds; the mean unless it is clearly beaten.
 
-        Of two folds each would leave one to choose on, which is too few to choose again and so to score the choice.
+        With two folds, cross-fitting the selection would leave a single fold to select on, so the mean is kept.
         """
-        others = [fold for fold in self.folds if fold not in without]
-        best, least = "mean", 0.0
+        best, best_gain = "mean", 0.0
         if len(self.stack) == 1 or len(self.folds) < 3:
             return best
-        losses = {name: self._losses(name, without, others) for name in BLENDERS}
+        losses = {name: self._cross_fitted_losses(name, excluded) for name in BLENDERS}
         for name, rows in losses.items():
             gain = Score.from_rows(losses["mean"] - rows)
-            if gain.value > max(least, MIN_GAIN_SE * gain.standard_error):
-                best, least = name, gain.value
+            if gain.value > max(best_gain, MIN_GAIN_SE * gain.standard_error):
+                best, best_gain = name, gain.value
         return best
 
-    def _losses(self, blender: str, without: ExcludedFolds, others: list[int]) -> np.ndarray:
-        """The log loss of each row of the other folds, learned without the row's own."""
+    def _cross_fitted_losses(self, blender: str, excluded: ExcludedFolds) -> np.ndarray:
+        """Log loss of each row of the other folds, by the blender fitted without the row's fold."""
         losses = []
-        for fold in others:
-            inside = self.held_out == fold
-            said = self.learned(blender, without | {fold}).combine(self.stack[:, inside])
-            losses.append(row_log_loss(self.labels[inside], said))
+        for fold in self.folds:
+            if fold not in excluded:
+                rows = self.held_out == fold
+                probabilities = self.fit(blender, excluded | {fold}).combine(self.stack[:, rows])
+                losses.append(row_log_loss(self.labels[rows], probabilities))
         return np.concatenate(losses)

@@ -24,7 +24,7 @@ def source_digest(module: str) -> str:
         raise FileNotFoundError(f"{_path(module)} is missing")
     sources: dict[str, str] = {}
     _collect_sources(module, sources)
-    sources[TASK_MODULE] = _parse(_path(TASK_MODULE))[1]
+    sources[TASK_MODULE] = _normalized_source(TASK_MODULE)
     return hashlib.sha256(json.dumps(sorted(sources.values())).encode()).hexdigest()
 
 
@@ -36,11 +36,10 @@ def model_digests() -> dict[str, str]:
 
 def _collect_sources(module: str, sources: dict[str, str]) -> None:
     """Add the normalized source of the module and, recursively, of what it imports from the package."""
-    path = _path(module)
-    if module in sources or not path.exists():
+    if module in sources or not _path(module).exists():
         return
-    tree, sources[module] = _parse(path)
-    for node in ast.walk(tree):
+    sources[module] = _normalized_source(module)
+    for node in ast.walk(_parse(module)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
         if isinstance(node, ast.ImportFrom):
             # `from competition import blocks` imports a module, `from competition.blocks import x` a name in one.
@@ -54,29 +53,30 @@ def _path(module: str) -> Path:
     return PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
 
 
-def _parse(path: Path) -> tuple[ast.Module, str]:
-    """A file's syntax tree, and its normalized source: without docstrings, imports and the function `search_space`."""
-    original = ast.parse(path.read_text(encoding="utf-8"))
-    tree = _ImportRemover().visit(ast.parse(path.read_text(encoding="utf-8")))
+def _parse(module: str) -> ast.Module:
+    return ast.parse(_path(module).read_text(encoding="utf-8"))
+
+
+def _normalized_source(module: str) -> str:
+    """Source code without comments, docstrings, imports and the function `search_space`."""
+    tree = _ImportRemover().visit(_parse(module))
     tree.body = [node for node in tree.body if not (isinstance(node, ast.FunctionDef) and node.name == "search_space")]
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 node.body = node.body[1:] or [ast.Pass()]
-    return original, ast.unparse(ast.fix_missing_locations(tree))
+    return ast.unparse(ast.fix_missing_locations(tree))
 
 
 class _ImportRemover(ast.NodeTransformer):
     """Replace import statements with `pass`."""
 
-    def visit_Import(self, node: ast.Import) -> ast.Pass:
-        """Replace `import a`."""
+    def visit_Import(self, node: ast.Import | ast.ImportFrom) -> ast.Pass:
+        """Replace `import a` or `from a import b`."""
         return ast.Pass()
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.Pass:
-        """Replace `from a import b`."""
-        return ast.Pass()
+    visit_ImportFrom = visit_Import  # noqa: N815 the name that ast calls
 
 
 @cache

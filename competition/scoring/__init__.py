@@ -1,1 +1,1 @@
-"""Probabilities in, scores with error bars and tests of significance out."""
+"""Metrics with standard errors, significance tests and temperature scaling."""

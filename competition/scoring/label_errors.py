@@ -1,15 +1,15 @@
-"""Training labels that may be wrong."""
+"""Detection of wrong labels."""
 
 import numpy as np
 
-MAX_LABEL_PROBABILITY = 0.02  # a label of less probability may be wrong itself
+MAX_LABEL_PROBABILITY = 0.02  # of the blend; a label with a higher probability is not suspected
 
 
 def find_label_errors(labels: np.ndarray, blend: np.ndarray, votes: np.ndarray) -> np.ndarray:
-    """Whether each row's label may be wrong itself: no member votes for it and the blend gives it next to nothing.
+    """Whether each row's label is probably wrong: no member predicts it and the blend gives it almost no probability.
 
-    The votes of unlike models say it in a line; confident learning, as cleanlab has it, asks for one model's well-tuned
-    confidence in each class, and brings more packages than the toolkit has.
+    `votes` (members, rows) are the predicted classes. Confident learning, as in cleanlab, would add a dependency and
+    require calibrated probabilities of a single model.
     """
-    given = blend[np.arange(len(labels)), labels]
-    return (given < MAX_LABEL_PROBABILITY) & (votes != labels).all(axis=0)
+    label_probabilities = blend[np.arange(len(labels)), labels]
+    return (label_probabilities < MAX_LABEL_PROBABILITY) & (votes != labels).all(axis=0)

@@ -1,4 +1,4 @@
-"""How predictions are scored, and when a difference between two scores is news."""
+"""Metrics, each with a standard error."""
 
 import re
 from abc import ABC, abstractmethod
@@ -13,92 +13,93 @@ from competition.errors import UserError, shorten_list
 from competition.scoring.score import Score, format_percent, format_score
 from competition.scoring.temperature import EPSILON
 
-COUNT_RESAMPLES = 200  # times that counts are drawn again for a standard error
-ROW_RESAMPLES = 30  # and rows, where a metric takes all of them
+COUNT_RESAMPLES = 200  # bootstrap samples of a confusion matrix
+ROW_RESAMPLES = 30  # bootstrap samples of rows, for metrics that need all of them
 
 
 class Metric(ABC):
-    """What a leaderboard ranks by."""
+    """A metric that a leaderboard may rank by."""
 
     name: str
-    sign = 1  # -1 where less is better
-    scale, unit = 1, ""  # as one writes it
-    scores_labels: bool | None = True  # rather than of how sure one is; None: unknown, one's own
+    sign = 1  # -1 if lower is better
+    scale, unit = 1, ""  # of the axes of charts
+    scores_labels: bool | None = True  # whether it ignores probabilities other than the largest; None: unknown
 
-    def check_classes(self, classes: np.ndarray) -> None:  # noqa: B027 most have a word on all classes
-        """A Problem where it says nothing of these classes."""
+    def check_classes(self, classes: np.ndarray) -> None:  # noqa: B027 most metrics support all classes
+        """Raise UserError if the metric is undefined for these classes."""
 
     @abstractmethod
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
-        """Its value for these predictions, and how far that would move on other rows of the same kind."""
+        """Score `probabilities` (rows, classes) against `labels` (rows,), given as positions of sorted classes."""
 
-    def format(self, score: Score | None) -> str:
-        """A score with its standard error, as one writes it."""
-        return format_score(score) if score else ""
+    def format(self, score: Score) -> str:
+        """Format a score with its standard error."""
+        return format_score(score)
 
 
 @dataclass(frozen=True)
 class RowMetric(Metric):
-    """A mean over rows."""
+    """A mean of scores of single rows."""
 
     name: str
-    rows: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    row_scores: Callable[[np.ndarray, np.ndarray], np.ndarray]
     sign: int = 1
     scores_labels: bool = True
 
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
-        """The mean, and its standard error."""
-        return Score.from_rows(self.rows(labels, probabilities))
+        """Mean and its standard error."""
+        return Score.from_rows(self.row_scores(labels, probabilities))
 
 
 class ProportionMetric(RowMetric):
-    """A mean over rows that are right or wrong."""
+    """A percentage of rows."""
 
     scale, unit = 100, "%"
 
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
-        """The share, never surer than to a row: that none is wrong here does not mean that none ever is."""
-        found = super().score(labels, probabilities)
-        return Score(found.value, max(found.standard_error, 1 / len(labels)))
+        """Proportion; its standard error is at least one row, since no error in a sample does not mean none at all."""
+        score = super().score(labels, probabilities)
+        return Score(score.value, max(score.standard_error, 1 / len(labels)))
 
-    def format(self, score: Score | None) -> str:
-        """The percentage with its standard error."""
+    def format(self, score: Score) -> str:
+        """Format as a percentage, with standard error."""
         return format_percent(score)
 
 
 @dataclass(frozen=True)
 class ConfusionMatrixMetric(Metric):
-    """A figure of how many rows of each class are taken for each, the likeliest class being taken."""
+    """A function of the confusion matrix."""
 
     name: str
-    figure: Callable[[np.ndarray], float]  # of (classes, classes) counts, true by taken
+    function: Callable[[np.ndarray], float]  # of counts (true classes, predicted classes)
 
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
-        """The figure, and how it scatters where the counts are drawn again."""
+        """Score with a standard error by bootstrapping the counts."""
         k = probabilities.shape[1]
         counts = np.bincount(labels * k + probabilities.argmax(axis=1), minlength=k * k)
-        random, there = np.random.default_rng(0), np.flatnonzero(counts)
-        again, figures = np.zeros_like(counts), []
+        rng, nonzero = np.random.default_rng(0), np.flatnonzero(counts)
+        resampled, scores = np.zeros_like(counts), []
         for _ in range(COUNT_RESAMPLES):
-            again[there] = random.multinomial(len(labels), counts[there] / len(labels))
-            figures.append(self.figure(again.reshape(k, k)))
-        return Score(self.figure(counts.reshape(k, k)), float(np.std(figures)))
+            resampled[nonzero] = rng.multinomial(len(labels), counts[nonzero] / len(labels))
+            scores.append(self.function(resampled.reshape(k, k)))
+        return Score(self.function(counts.reshape(k, k)), float(np.std(scores)))
 
 
 class OrdinalMetric(ConfusionMatrixMetric):
-    """A figure of classes in an order."""
+    """A function of the confusion matrix of ordered classes."""
 
     def check_classes(self, classes: np.ndarray) -> None:
-        """The classes have to be whole numbers, one after the other."""
+        """Raise UserError unless the classes are consecutive integers."""
         if not (np.issubdtype(classes.dtype, np.integer) and (np.diff(classes) == 1).all()):
             raise UserError(
-                f"{self.name} counts steps between classes 0, 1, 2 ...; here they are {shorten_list(classes, 4)}"
+                f"{self.name} needs consecutive integers as classes, found {shorten_list(classes, 4)}; "
+                "choose another metric in competition.toml"
             )
 
 
 @dataclass(frozen=True)
 class CustomMetric(Metric):
-    """A function of all labels, as positions among the sorted classes, and probabilities, such as one's own."""
+    """A function of all labels and probabilities, such as a user's."""
 
     name: str
     function: Callable[[np.ndarray, np.ndarray], float]
@@ -106,33 +107,33 @@ class CustomMetric(Metric):
     scores_labels: bool | None = None
 
     def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
-        """The function's value, and how it scatters where the rows are drawn again."""
-        random, count = np.random.default_rng(0), len(labels)
-        drawn = (random.integers(0, count, count) for _ in range(ROW_RESAMPLES))
-        value, again = self._of(labels, probabilities), []
-        for rows in drawn:
-            with suppress(UserError):  # where it wants a class that was not drawn
-                again.append(self._of(labels[rows], probabilities[rows]))
-        return Score(value, float(np.std(again or value)))
+        """Score with a standard error by bootstrapping the rows."""
+        rng, count = np.random.default_rng(0), len(labels)
+        value, resampled = self._evaluate(labels, probabilities), []
+        for _ in range(ROW_RESAMPLES):
+            rows = rng.integers(0, count, count)
+            with suppress(UserError):  # a sample may lack a class that the function needs
+                resampled.append(self._evaluate(labels[rows], probabilities[rows]))
+        return Score(value, float(np.std(resampled)) if resampled else 0.0)
 
-    def _of(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
+    def _evaluate(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
         try:
             value = float(self.function(labels, probabilities))
         except Exception as error:
-            raise UserError(f"the metric {self.name} failed, {type(error).__name__}: {error}") from None
-        if np.isfinite(value):
-            return value
-        raise UserError(f"the metric {self.name} gave {value}; a number was expected")
+            raise UserError(f"metric {self.name} failed: {type(error).__name__}: {error}") from None
+        if not np.isfinite(value):
+            raise UserError(f"metric {self.name} returned {value}; expected a finite number")
+        return value
 
 
 def macro_f1(counts: np.ndarray) -> float:
-    """The mean of the classes' F1: rare classes count as much as frequent ones."""
-    right, seen = counts.diagonal(), counts.sum(axis=1) + counts.sum(axis=0)
-    return float((2 * right[seen > 0] / seen[seen > 0]).mean())
+    """Mean F1 of the classes that occur, from a confusion matrix."""
+    correct, occurrences = counts.diagonal(), counts.sum(axis=1) + counts.sum(axis=0)
+    return float((2 * correct[occurrences > 0] / occurrences[occurrences > 0]).mean())
 
 
 def quadratic_kappa(counts: np.ndarray) -> float:
-    """Agreement beyond chance, a mistake weighing by the square of the steps between the classes."""
+    """Cohen's kappa with quadratic weights, from a confusion matrix."""
     k, total = len(counts), counts.sum()
     weights = np.subtract.outer(np.arange(k), np.arange(k)) ** 2
     by_chance = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / total
@@ -141,7 +142,7 @@ def quadratic_kappa(counts: np.ndarray) -> float:
 
 
 def roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """How often a row of a class is surer of it than a row of another; the mean over classes, where there are more."""
+    """Area under the ROC curve; the mean over one-vs-rest curves for more than two classes."""
     from sklearn.metrics import roc_auc_score
 
     return roc_auc_score(
@@ -150,20 +151,17 @@ def roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def is_correct(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """1 for each row whose likeliest class is the label, else 0."""
+    """1.0 for each row whose most probable class is the label, else 0.0."""
     return (probabilities.argmax(axis=1) == labels).astype(float)
 
 
 def row_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Minus the log probability that each row gives its label."""
+    """Log loss of each row."""
     return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], EPSILON))
 
 
-ACCURACY, LOG_LOSS = (
-    ProportionMetric("accuracy", is_correct),
-    RowMetric("log loss", row_log_loss, sign=-1, scores_labels=False),
-)
-accuracy, log_loss = ACCURACY.score, LOG_LOSS.score
+ACCURACY = ProportionMetric("accuracy", is_correct)
+LOG_LOSS = RowMetric("log loss", row_log_loss, sign=-1, scores_labels=False)
 METRICS: tuple[Metric, ...] = (
     ACCURACY,
     LOG_LOSS,
@@ -171,31 +169,32 @@ METRICS: tuple[Metric, ...] = (
     ConfusionMatrixMetric("macro F1", macro_f1),
     OrdinalMetric("QWK", quadratic_kappa),
 )
+accuracy, log_loss = ACCURACY.score, LOG_LOSS.score
 
 
 def find_metric(name: str) -> Metric:
-    """The metric of this name; `module:function` is one's own, and less is better behind a minus."""
+    """Return a built-in metric by name, or import `module:function`; a leading minus means that lower is better."""
     for metric in METRICS:
         if metric.name.lower() == re.sub("[-_]", " ", name.lower()):
             return metric
-    module, found, function = name.removeprefix("-").partition(":")
-    if not found:
-        known = ", ".join(metric.name for metric in METRICS)
-        raise UserError(f"no metric {name!r}; there are {known}, and your own: module:function")
+    module, separator, function = name.removeprefix("-").partition(":")
+    if not separator:
+        names = ", ".join(metric.name for metric in METRICS)
+        raise UserError(f"unknown metric {name!r}; choose from {names}, or your own as module:function")
     try:
         return CustomMetric(name, getattr(import_module(module), function), -1 if name.startswith("-") else 1)
-    except Exception as error:  # the module may fail of anything
-        raise UserError(f"the metric {name} cannot be had, {type(error).__name__}: {error}") from None
+    except Exception as error:  # importing a module can raise anything
+        raise UserError(f"metric {name} cannot be imported: {type(error).__name__}: {error}") from None
 
 
 def leaderboard_metrics(metric: Metric) -> tuple[Metric, ...]:
-    """What a leaderboard shows: the competition's metric, accuracy and log loss, each once."""
+    """The competition's metric, accuracy and log loss, without duplicates."""
     return tuple(dict.fromkeys((metric, ACCURACY, LOG_LOSS)))
 
 
-def rank_members(predictors: Mapping[str, np.ndarray], labels: np.ndarray, metric: Metric) -> dict[str, list[str]]:
-    """What a leaderboard shows of each predictor, as one writes it, the best first."""
-    shown = leaderboard_metrics(metric)
-    scored = {name: [one.score(labels, said) for one in shown] for name, said in predictors.items()}
-    best_first = sorted(scored, key=lambda name: -metric.sign * scored[name][0].value)
-    return {name: [one.format(score) for one, score in zip(shown, scored[name], strict=True)] for name in best_first}
+def rank_members(predictions: Mapping[str, np.ndarray], labels: np.ndarray, metric: Metric) -> dict[str, list[str]]:
+    """Format the scores of each member by all metrics of the leaderboard, best member first."""
+    metrics = leaderboard_metrics(metric)
+    scores = {name: [each.score(labels, oof) for each in metrics] for name, oof in predictions.items()}
+    ranking = sorted(scores, key=lambda name: -metric.sign * scores[name][0].value)
+    return {name: [m.format(score) for m, score in zip(metrics, scores[name], strict=True)] for name in ranking}

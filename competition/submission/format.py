@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from competition.data.config import CONFIG_FILE, Config, SubmissionContent, read_config
-from competition.data.csv_files import cell_position, read_text
+from competition.data.csv_files import check_column, read_text
 from competition.data.dataset import Dataset
 from competition.data.tables import match_class_columns
 from competition.errors import UserError, shorten_list
@@ -37,7 +37,7 @@ def write_submission(probabilities: np.ndarray, dataset: Dataset, sample: Sample
     expected = read_text(sample.path)
     id_column, *columns = expected.columns
     rows = pd.Index(dataset.test_ids.astype(str)).get_indexer(expected[id_column])
-    _require(rows >= 0, sample.path, expected, id_column, "is not the id of a test row")
+    check_column(sample.path, expected[id_column], rows >= 0, "the id of a test row")
     probabilities = probabilities[rows]
     classes = column_classes(sample, expected, dataset.classes)
     if classes is None:
@@ -78,39 +78,32 @@ def column_classes(sample: Sample, expected: pd.DataFrame, classes: np.ndarray) 
 
 
 def read_submission(path: Path, sample: Sample, classes: np.ndarray) -> np.ndarray:
-    """Probabilities (rows, classes), one-hot if the submission has labels; `UserError` unless it fits the sample."""
+    """Probabilities (rows, classes), one-hot for labels; raises UserError unless the file fits the sample."""
     table, expected = read_text(path), read_text(sample.path)
     _check_rows(path, table, sample.path, expected)
     columns = list(expected.columns[1:])
     indices = column_classes(sample, expected, classes)
     if indices is None:
         labels = pd.Index(classes.astype(str)).get_indexer(table[columns[0]])
-        _require(labels >= 0, path, table, columns[0], "is not a class of the competition")
+        check_column(path, table[columns[0]], labels >= 0, "a class of the competition")
         return np.eye(len(classes))[labels]
     values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy()
     for column, cells in zip(columns, values.T, strict=True):
-        _require((cells >= 0) & (cells <= 1), path, table, column, "is not a probability")
+        check_column(path, table[column], (cells >= 0) & (cells <= 1), "a probability")
     if len(indices) == 1:
         return np.column_stack([1 - values, values] if indices[0] else [values, 1 - values])
     sums_to_1 = abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE
-    _require(sums_to_1, path, table, columns[0], "begins a row of probabilities that do not sum to 1")
+    check_column(path, table[columns[0]], sums_to_1, "a row of probabilities that sum to 1")
     return values[:, np.argsort(indices)]
 
 
 def _check_rows(path: Path, table: pd.DataFrame, sample: Path, expected: pd.DataFrame) -> None:
-    """`UserError` unless header, number of rows and ids are the sample's."""
+    """Raise UserError unless header, number of rows and ids are the sample's."""
     if list(table.columns) != list(expected.columns):
         header, expected_header = (",".join(map(str, columns)) for columns in (table.columns, expected.columns))
         raise UserError(f"{path} has the header {header}; expected {expected_header} as in {sample}")
     if len(table) != len(expected):
         raise UserError(f"{path} has {len(table)} rows; expected {len(expected)} as in {sample}")
     id_column = expected.columns[0]
-    same = (table[id_column] == expected[id_column]).to_numpy()
-    _require(same, path, table, id_column, f"is not the id in this row of {sample.name}")
-
-
-def _require(valid: np.ndarray, path: Path, table: pd.DataFrame, column: str, defect: str) -> None:
-    """`UserError` that names the first invalid cell."""
-    if not valid.all():
-        row = int(valid.argmin())
-        raise UserError(f"{path}: {cell_position(row, column)}: {table[column][row]} {defect}")
+    same = table[id_column] == expected[id_column]
+    check_column(path, table[id_column], same, f"the id in this row of {sample.name}")

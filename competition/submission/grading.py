@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from competition.data.config import Config, read_config
-from competition.data.csv_files import read_text
+from competition.data.csv_files import check_column, read_text
 from competition.data.dataset import load_dataset
 from competition.data.practice import HELD_BACK_LABELS, is_practice
 from competition.errors import UserError
@@ -51,10 +51,10 @@ def grade(submission: Path, folder: Path, metric: Metric, config: Config | None 
     dataset = load_dataset(folder, config)
     probabilities = read_submission(submission, load_sample(folder, metric, config), dataset.classes)
     names = dataset.classes.astype(str)
-    answers = folder / HELD_BACK_LABELS
-    labels = pd.Index(names).get_indexer(read_text(answers).iloc[:, 1])
-    if (labels < 0).any():
-        raise UserError(f"{answers}: row {int((labels < 0).argmax()) + 1} has a class that no training row has")
+    labels_file = folder / HELD_BACK_LABELS
+    column = read_text(labels_file).iloc[:, 1]
+    labels = pd.Index(names).get_indexer(column)
+    check_column(labels_file, column, labels >= 0, "a class of the training rows")
     wrong = probabilities.argmax(axis=1) != labels
     by_class = [
         (name, int((labels == index).sum()), int(wrong[labels == index].sum()))
@@ -63,13 +63,13 @@ def grade(submission: Path, folder: Path, metric: Metric, config: Config | None 
     ]
     accuracy = Score.from_rows(1.0 - wrong)
     # Recorded before a custom metric runs, which may fail or keep the labels.
-    evaluations = _record(answers.parent / EVALUATIONS, submission, accuracy.value)
+    evaluations = _record(labels_file.parent / EVALUATIONS, submission, accuracy.value)
     score = metric.score(labels, probabilities)
     return Grade(metric, score, accuracy, int(wrong.sum()), len(wrong), by_class, evaluations)
 
 
 def _record(path: Path, submission: Path, accuracy: float) -> int:
-    """Append a row to the evaluations; return the number of rows."""
+    """Append a row to the evaluations and return their number."""
     is_new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -17,30 +17,22 @@ from competition.files import atomic_file, sha256, wait_for_lock, write_atomical
 from competition.scoring.metrics import Metric
 from competition.scoring.score import Score
 
-COLUMNS = (
-    "competition",
-    "number",
-    "name",
-    "when",
-    "members",
-    "blender",
-    "metric",
-    "cv",
-    "cv_error",
-    "held_back",
-    "leaderboard",
-    "sha256",
-)
-SCORE_COLUMNS = ("held_back", "leaderboard")
 NUMBER = r"-?\d+(\.\d+)?"
-PATTERNS = {  # regular expressions that the values of a column match
+COLUMNS = {  # regular expressions that the values match
+    "competition": ".*",
     "number": r"[1-9]\d*",
+    "name": ".*",
+    "when": ".*",
+    "members": ".*",
+    "blender": ".*",
+    "metric": ".*",
     "cv": NUMBER,
     "cv_error": NUMBER,
     "held_back": rf"({NUMBER})?",
     "leaderboard": rf"({NUMBER})?",
     "sha256": "[0-9a-f]{64}",
 }
+SCORE_COLUMNS = ("held_back", "leaderboard")
 METADATA_FILE = "metadata.json"
 METADATA_KEYS = ("when", "members", "blender", "metric", "score", "rows", "sha256", "run", "run_digest")
 MAX_EXAMPLES = 5  # of rows whose label differs from that in the previous submission
@@ -48,7 +40,7 @@ MAX_EXAMPLES = 5  # of rows whose label differs from that in the previous submis
 
 @dataclass(frozen=True)
 class RunSpec:
-    """The inputs that determine the result of `submit`; a resumed run has the same and keeps its number."""
+    """The inputs that determine the result of `submit`; a resumed run has the same inputs and keeps its number."""
 
     competition: str
     data: str
@@ -87,24 +79,24 @@ class Entry:
 
     @property
     def metadata_file(self) -> Path:
-        """The file that says what made the submission."""
+        """The file that records how the submission was made."""
         return self.folder / METADATA_FILE
 
     @property
     def started_file(self) -> Path:
-        """The file that holds the digest of the run until there is metadata."""
+        """The file that contains the digest of the run until the metadata is written."""
         return self.folder / "started"
 
     @property
     def run_digest(self) -> str:
-        """Digest of the run that made, or is making, the submission."""
+        """The digest of the run that made, or is making, the submission."""
         if self.metadata_file.exists():
             return self.metadata["run_digest"]
         return self.started_file.read_text() if self.started_file.exists() else ""
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What made the submission; `UserError` if the file is damaged."""
+        """How the submission was made; raises UserError if the file is damaged."""
         path = self.metadata_file
         try:
             metadata = json.loads(path.read_text())
@@ -119,7 +111,7 @@ class Entry:
 
     @property
     def commit(self) -> str:
-        """The commit of the code that made the submission, to complete `git checkout`."""
+        """The commit of the code that made the submission, for `git checkout`."""
         return self.metadata["git"].get("commit", "COMMIT")
 
     def as_row(self) -> dict[str, str]:
@@ -176,23 +168,24 @@ class SubmissionLog:
                 if entry.run_digest == run.digest:
                     return entry
             number = 1 + max((entry.number for entry in existing), default=0)
-            entry = Entry(self.folder / run.competition / f"{number:03}-{_folder_suffix(run)}")
+            suffix = "-".join(run.members)[:60].rstrip("-.:").replace(":", "_")  # valid in a file name
+            entry = Entry(self.folder / run.competition / f"{number:03}-{suffix}")
             write_atomically(entry.started_file, run.digest.encode())  # before another run takes the number
             return entry
 
     def save(self, entry: Entry, run: RunSpec, blend: Blend, metric: Metric, score: Score) -> None:
         """Write the metadata and the row of a submission whose file is already in its folder."""
-        digest, when = sha256(entry.file), datetime.now(UTC).isoformat(timespec="seconds")
-        entries = self.entries(run.competition)
-        unchanged = (digest, list(blend.members), [score.value, score.standard_error])
-        metadata = entry.metadata if entry in entries else None
-        if metadata and (metadata["sha256"], list(metadata["members"]), metadata["score"]) == unchanged:
-            self._put(entry)  # the run may have been killed after it wrote the metadata
-            return
+        digest, entries = sha256(entry.file), self.entries(run.competition)
+        if entry in entries:
+            saved = entry.metadata
+            new = digest, list(blend.members), [score.value, score.standard_error]
+            if (saved["sha256"], list(saved["members"]), saved["score"]) == new:
+                self._put(entry)  # the run may have been killed after it wrote the metadata
+                return
         previous = [other for other in entries if other.number < entry.number]
         metadata = {
             "number": entry.number,
-            "when": when,
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
             "members": dict(zip(blend.members, blend.combination.weights.round(4).tolist(), strict=True)),
             "blender": blend.blender,
             "metric": metric.name,
@@ -225,17 +218,17 @@ class SubmissionLog:
         """The log; if the file does not exist, a row without scores for each metadata file."""
         if not self.path.exists():
             paths = sorted(self.folder.glob(f"*/[0-9]*-*/{METADATA_FILE}"))
-            return pd.DataFrame([Entry(path.parent).as_row() for path in paths], columns=COLUMNS, dtype=str)
+            return pd.DataFrame([Entry(path.parent).as_row() for path in paths], columns=list(COLUMNS), dtype=str)
         try:
             rows = pd.read_csv(self.path, dtype=str, keep_default_na=False)
         except ValueError as error:
             raise self._damaged(str(error).splitlines()[0]) from None
-        if tuple(rows.columns) != COLUMNS:
+        if list(rows.columns) != list(COLUMNS):
             raise self._damaged(f"expected the columns {','.join(COLUMNS)}")
-        for column, pattern in PATTERNS.items():
-            wrong = ~rows[column].str.fullmatch(pattern)
-            if wrong.any():
-                row = int(wrong.to_numpy().argmax())
+        for column, pattern in COLUMNS.items():
+            is_valid = rows[column].str.fullmatch(pattern)
+            if not is_valid.all():
+                row = int(is_valid.argmin())
                 raise self._damaged(f"line {row + 2}, column {column}: invalid value {rows[column][row]!r}")
         return rows
 
@@ -267,11 +260,6 @@ def _digest(run: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
 
 
-def _folder_suffix(run: RunSpec) -> str:
-    """The names of the members, shortened to what a folder name may hold."""
-    return "-".join(run.members)[:60].rstrip("-.:").replace(":", "_")
-
-
 def _difference(before: Path, after: Path) -> dict[str, Any]:
     """The number of rows whose label differs between two submissions, and the first of them as examples."""
     old, new = _labels(before), _labels(after)
@@ -285,8 +273,7 @@ def _difference(before: Path, after: Path) -> dict[str, Any]:
 def _labels(path: Path) -> pd.Series:
     """A submission's labels by id; the most probable class if it holds probabilities."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=0)
-    labels = table.iloc[:, 0] if table.shape[1] == 1 else table.astype(float).idxmax(axis=1)
-    return labels.set_axis(table.index)
+    return table.iloc[:, 0] if table.shape[1] == 1 else table.astype(float).idxmax(axis=1)
 
 
 def _git_state() -> dict[str, Any]:

@@ -11,21 +11,20 @@ from dataclasses import dataclass
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import WilcoxonPruner
-from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from competition.crossval.folds import Folds
 from competition.crossval.task import Task
-from competition.data.config import Config
-from competition.data.dataset import Dataset
 from competition.models.member import Member
 from competition.scoring.metrics import Metric
-from competition.tuning.study import PRUNE_BELOW_P, Study
+from competition.tuning.driver import run_trials
+from competition.tuning.study import Study, StudyContext
 from competition.tuning.trials import BLOCKS, fold_results
 from competition.tuning.validation import ValidationResult, validate
 from competition.workers.base import Workers
 from competition.workers.events import OnEvent
 
+PRUNE_BELOW_P = 0.1  # p-value of Wilcoxon's test at which a trial is pruned
 SEARCH_SHARE = 1 / 3  # of the training rows, used in a search
 TRIALS_PER_TURN = 4  # of one model before another may be scheduled
 MAX_FINALISTS = 2
@@ -33,17 +32,13 @@ PRIOR_GAIN = 0.1  # reduction of a model's log loss that is expected before any 
 
 
 @dataclass(frozen=True)
-class SearchContext:
-    """What all searches share: data, the splits for search and validation, workers and storage."""
+class SearchContext(StudyContext):
+    """What all searches share: data, storage, the splits for search and validation, metric and workers."""
 
-    competition: str
-    metric: Metric
-    config: Config
-    dataset: Dataset
     folds: Folds
     validation_folds: Folds
+    metric: Metric
     workers: Workers
-    storage: BaseStorage
 
 
 class Search:
@@ -53,10 +48,9 @@ class Search:
         self.context, self.member, self.max_trials, self.weight = context, member, max_trials, weight
         with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
             pruner = WilcoxonPruner(p_threshold=PRUNE_BELOW_P, n_startup_steps=BLOCKS)
-        common = context.competition, member, context.dataset
-        self.study = Study(*common, context.folds, SEARCH_SHARE, context.storage, pruner, context.config)
+        self.study = Study(context, member, context.folds, SEARCH_SHARE, pruner)
         # Without a pruner: validation needs all folds of each finalist.
-        self.validation_study = Study(*common, context.validation_folds, 1.0, context.storage, config=context.config)
+        self.validation_study = Study(context, member, context.validation_folds, 1.0)
         self.finalists: list[FrozenTrial] = []
 
     @property
@@ -99,7 +93,7 @@ class Search:
         """Run up to `trials` further trials; start none that would end after the deadline."""
         total = min(self.max_trials, self.trial_count + trials)
         has_time = lambda seconds: time.monotonic() + seconds <= deadline  # noqa: E731
-        yield from self.study.run(self.context.workers, total, on_event, has_time)
+        yield from run_trials(self.study, self.context.workers, total, on_event, has_time)
 
     def validate_candidates(self, on_event: OnEvent) -> Iterator[FrozenTrial]:
         """Train the candidates and the current defaults on the split that was not used in the search."""
@@ -107,7 +101,8 @@ class Search:
         self.finalists = self.candidates
         for trial in self.finalists:
             self.validation_study.enqueue(trial.params)
-        yield from self.validation_study.run(self.context.workers, len(self.validation_study.trials), on_event)
+        study = self.validation_study
+        yield from run_trials(study, self.context.workers, len(study.trials), on_event)
 
     def validation_results(self) -> list[ValidationResult]:
         """The finalists compared with the current defaults; empty before or after a failed validation."""
@@ -115,7 +110,7 @@ class Search:
         finalists = [(trial, self.validation_study.complete_trial(trial.params)) for trial in self.finalists]
         candidates, metric = len(self.validation_study.trials) - 1, self.context.metric
         return [
-            validate(trial.params, trial.number, fold_results(result), fold_results(current), candidates, metric)
+            validate(trial, fold_results(result), fold_results(current), candidates, metric)
             for trial, result in finalists
             if result and current
         ]

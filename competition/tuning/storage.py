@@ -2,17 +2,20 @@
 
 import sqlite3
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from json import JSONDecodeError
 from pathlib import Path
 
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 
 from competition.errors import UserError
 from competition.files import explain_write_errors
 
+HEARTBEAT_SECONDS = 15  # between heartbeats of a running trial
+STALE_SECONDS = 60  # without a heartbeat after which a trial's driver is assumed dead
 RETRY_SECONDS = (0.5, 1.0, 0.0)  # to wait after each failed attempt to open a storage
 
 
@@ -40,7 +43,8 @@ def _connect(url: str | None, folder: Path) -> RDBStorage:
     options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     for seconds in RETRY_SECONDS:
         try:
-            return RDBStorage(url, engine_kwargs=options)
+            with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
+                return RDBStorage(url, options, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=STALE_SECONDS)
         except Exception as error:  # each database has its own exceptions
             reason = str(error).splitlines()[0]
         time.sleep(seconds)  # another driver may be creating the tables

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from optuna.trial import FrozenTrial
 
 from competition.models.hyperparameters import Hyperparameters
 from competition.scoring.metrics import Metric
@@ -40,21 +41,20 @@ class ValidationResult:
 
 
 def validate(
-    hyperparameters: Hyperparameters,
-    trial: int,
+    trial: FrozenTrial,
     finalist: Mapping[int, TrialFoldResult],
     current: Mapping[int, TrialFoldResult],
     candidates: int,
     metric: Metric,
 ) -> ValidationResult:
-    """Compare a finalist, one of `candidates`, by fold; wrong rows count unless the metric is of probabilities."""
+    """Compare a trial, one of `candidates`, by fold; wrong rows count unless the metric is of probabilities."""
     folds = sorted(current)
     losses, current_losses = (np.array([np.mean(by_fold[i].losses) for i in folds]) for by_fold in (finalist, current))
     wrong, current_wrong = (np.array([by_fold[i].wrong for i in folds]) for by_fold in (finalist, current))
     differences = losses - current_losses
     return ValidationResult(
-        hyperparameters,
-        trial,
+        trial.params,
+        trial.number,
         log_loss=float(losses.mean()),
         current_log_loss=float(current_losses.mean()),
         difference=float(differences.mean()),

@@ -1,4 +1,4 @@
-"""HTML templates: a common head with light and dark colours, and images as data URLs."""
+"""HTML templates with a common head of light and dark colours, and images as data URLs."""
 
 import base64
 from io import BytesIO
@@ -6,6 +6,7 @@ from pathlib import Path
 from string import Template
 
 import numpy as np
+from PIL import Image
 
 HEAD = Path(__file__).parent / "head.html"
 
@@ -18,8 +19,6 @@ def render_page(template: Path, title: str, **parts: str) -> str:
 
 def image_data_url(image: np.ndarray) -> str:
     """Encode an image (height, width, channels) as a PNG data URL."""
-    from PIL import Image
-
     buffer = BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

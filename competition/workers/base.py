@@ -76,7 +76,7 @@ class Workers(ABC):
         return self.jobs
 
     @abstractmethod
-    def open_pool(self, function: TaskFunction) -> AbstractContextManager[Pool]:
+    def open_pool(self, function: TaskFunction) -> AbstractContextManager[Pool[Any]]:
         """Return a pool whose workers call `function(task, emit)`; it is closed when the block ends."""
 
     def run(self, function: TaskFunction, take: Take, on_event: OnEvent) -> Iterator[tuple[Any, Any]]:

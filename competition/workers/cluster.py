@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from distributed import Client, Future
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 from distributed.diagnostics.plugin import UploadFile
 from tornado.ioloop import IOLoop
 
@@ -154,7 +154,7 @@ class ClusterWorkers(Workers):
             "workers, or omit CLUSTER, and run again"
         ) from None
 
-    def _check_workers(self, new: dict[str, dict]) -> dict[str, str | None]:
+    def _check_workers(self, new: dict[str, dict[str, Any]]) -> dict[str, str | None]:
         """Return why each of these workers cannot be used, or None."""
         packages = ("numpy", "scipy", "scikit-learn", "keras", keras_backend())
         versions: Any = self.client.get_versions(packages=packages)
@@ -214,7 +214,7 @@ class _ClusterPool:
         self._workers, self._client, self._function = workers, workers.client, function
         self._name = f"competition-{uuid.uuid4()}"  # the topic of its messages and the prefix of its keys
         self._numbers = count()
-        self._busy: dict[str, tuple[Future, str]] = {}  # key: (future, address of the worker)
+        self._busy: dict[str, tuple[Future[Any], str]] = {}  # key: (future, address of the worker)
         self._tasks: dict[str, Any] = {}  # by key; ended ones are kept, since their messages may still arrive
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._messages: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
@@ -269,7 +269,7 @@ class _ClusterPool:
                 for future, _ in self._busy.values():
                     future.release()
 
-    def _get_outcome(self, future: Future) -> Any:
+    def _get_outcome(self, future: Future[Any]) -> Any:
         """Return the result, a Failure or WorkerDied."""
         try:
             return future.result(timeout=TIMEOUT)

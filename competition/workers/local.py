@@ -93,7 +93,7 @@ class _LocalPool:
     def __init__(self, function: TaskFunction, channel: Channel, workers: Sequence[_LocalWorker]) -> None:
         self._function, self._channel = function, channel
         self._idle = list(workers)
-        self._busy: dict[Future, tuple[_LocalWorker, Any]] = {}
+        self._busy: dict[Future[Any], tuple[_LocalWorker, Any]] = {}
 
     def idle(self) -> list[_LocalWorker]:
         """Return the idle workers."""

@@ -22,7 +22,7 @@ class Channel:
         self._key = os.urandom(16)
         self._listener = Listener(authkey=self._key)
         self._address = self._listener.address
-        self._messages: queue.SimpleQueue = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._connections: list[Connection] = []
         self._closed = False
         self._readers: list[threading.Thread] = []

@@ -57,7 +57,7 @@ def run_task(request: bytes) -> Any:
         is_closing = worker.status in (Status.closing, Status.closed)
         return is_closing or worker.state.tasks[key].state != "executing"
 
-    def forward_messages(pool: Pool) -> None:
+    def forward_messages(pool: Pool[Any]) -> None:
         for _, payload in pool.messages():
             worker.log_event(topic, pickle.dumps((key, payload)))
 
@@ -72,12 +72,12 @@ def run_task(request: bytes) -> Any:
     return outcome
 
 
-_idle_pools: dict[Path, list[tuple[ExitStack, Pool]]] = {}  # by the file of their function
+_idle_pools: dict[Path, list[tuple[ExitStack, Pool[Any]]]] = {}  # by the file of their function
 _load_lock = Lock()
 
 
 @contextmanager
-def _single_process(function: Path) -> Iterator[Pool]:
+def _single_process(function: Path) -> Iterator[Pool[Any]]:
     """Return a pool of one process for this function; it is reused for the next task unless an error occurs."""
     for other in _idle_pools.keys() - {function}:
         for stack, _ in _idle_pools.pop(other):

@@ -16,7 +16,7 @@ def test_each_recipe_trains_to_its_end_and_is_scored_after_each_epoch(dataset, m
         recipe = Member.parse(name).recipe
         epochs = recipe.epochs_for(len(dataset.labels) // 2 // recipe.batch_size)
         assert len(run.seconds) == len(run.accuracies) == epochs
-        assert list(run.seconds) == sorted(run.seconds) and run.end.value == run.accuracies[-1]
+        assert list(run.seconds) == sorted(run.seconds) and run.final_accuracy.value == run.accuracies[-1]
     assert sum(isinstance(event, Emitted) for event in events) == sum(len(run.seconds) for run in runs.values())
 
 

@@ -49,8 +49,8 @@ def test_tutorials_are_graded_once(command, monkeypatch, tmp_path):
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for is_repeated in (False, True):
-        done = command("tutorials", module="benchmarks")
-        assert done.returncode == 0 and "96.91 %" in done.stdout, done.stderr
-        assert ("of 200 test rows" in done.stdout) is not is_repeated
+        result = command("tutorials", module="benchmarks")
+        assert result.returncode == 0 and "96.91 %" in result.stdout, result.stderr
+        assert ("of 200 test rows" in result.stdout) is not is_repeated
     evaluations = tmp_path / "data" / "digits8" / "held_back" / "evaluations.csv"
     assert len(evaluations.read_text().splitlines()) == 2

@@ -15,8 +15,8 @@ from competition.checks.doctor import (
     check_labels,
     check_near_duplicates,
     check_resources,
-    examine_dataset,
     findings_to_json,
+    run_checks,
 )
 from competition.crossval.predictions import Predictions
 from competition.models.member import Member
@@ -25,113 +25,115 @@ from competition.views.report.findings import write_findings
 PLAN = Plan([Member.parse("knn")], 5, 2, 100.0, Path())
 
 
-def test_sound_data_are_found_sound(dataset):
-    found = {one.check: one for one in examine_dataset(dataset, [], PLAN)}
-    assert list(found) == [
+def test_clean_data_passes_every_check(dataset):
+    findings = {finding.check: finding for finding in run_checks(dataset, [], PLAN)}
+    assert list(findings) == [
         "shape",
         "balance",
         "blank images",
-        "needs",
-        "copies in train",
-        "torn labels",
-        "copies in test",
+        "resources",
+        "duplicates in train",
+        "conflicting labels",
+        "duplicates in test",
         "drift",
-        "near copies in train",
-        "near copies in test",
-        "torn near copies",
+        "near-duplicates in train",
+        "near-duplicates in test",
+        "conflicting near-duplicates",
     ]
-    assert all(one.is_fine for one in found.values()), found
+    assert all(finding.is_fine for finding in findings.values()), findings
 
 
-def test_copies_are_found_wherever_they_are(dataset):
+def test_duplicates_are_found_within_train_and_between_train_and_test(dataset):
     images, labels, test = dataset.images.copy(), dataset.labels.copy(), dataset.test_images.copy()
     images[7] = images[3]
     labels[7] = labels[3]
     images[20] = images[11]
     labels[20] = (labels[11] + 1) % 10
     test[5] = images[0]
-    within, torn, across = check_duplicates(replace(dataset, images=images, labels=labels, test_images=test))
+    within, conflicting, between = check_duplicates(replace(dataset, images=images, labels=labels, test_images=test))
     assert within.images == [(3, 7), (11, 20)] and "4 training rows" in within.message
-    assert torn.images == [(11, 20)] and not torn.is_fine
-    assert across.images == [(0, len(labels) + 5)] and not across.is_fine
+    assert conflicting.images == [(11, 20)] and not conflicting.is_fine
+    assert between.images == [(0, len(labels) + 5)] and not between.is_fine
 
 
-def test_near_copies_are_found_wherever_they_are(dataset):
+def test_near_duplicates_are_found_within_train_and_between_train_and_test(dataset):
     images, labels, test = dataset.images.copy(), dataset.labels.copy(), dataset.test_images.copy()
     images[7], labels[7] = images[3] // 2, labels[3]
     images[20], labels[20] = images[11] // 2, (labels[11] + 1) % 10
     test[5] = images[0] // 2
-    within, across, torn = check_near_duplicates(replace(dataset, images=images, labels=labels, test_images=test))
-    assert {(3, 7), (11, 20)} <= set(within.images) and (0, len(labels) + 5) in across.images
-    assert torn.images == [(11, 20)] and not torn.is_fine
+    within, between, conflicting = check_near_duplicates(
+        replace(dataset, images=images, labels=labels, test_images=test)
+    )
+    assert {(3, 7), (11, 20)} <= set(within.images) and (0, len(labels) + 5) in between.images
+    assert conflicting.images == [(11, 20)] and not conflicting.is_fine
 
 
-def test_a_label_that_no_model_votes_for_is_suspected(dataset):
-    spoiled = dataset.labels.copy()
-    spoiled[[5, 9]] = (spoiled[[5, 9]] + 1) % 10
-    said = np.eye(10)[dataset.labels] * 0.98 + 0.002
-    unsure = said.copy()
-    unsure[9] = 0.1 + 0.05 * np.eye(10)[spoiled[9]] - 0.005
-    members = [Predictions(name, oof, said[None], 1.0, "") for name, oof in (("sure", said), ("unsure", unsure))]
-    found = check_labels(replace(dataset, labels=spoiled), members)
-    assert found.images == [(5,)] and "none of sure, unsure votes for" in found.message
+def test_a_label_that_no_model_predicts_is_suspected(dataset):
+    labels = dataset.labels.copy()
+    labels[[5, 9]] = (labels[[5, 9]] + 1) % 10
+    sure = np.eye(10)[dataset.labels] * 0.98 + 0.002
+    unsure = sure.copy()
+    unsure[9] = 0.1 + 0.05 * np.eye(10)[labels[9]] - 0.005
+    members = [Predictions(name, oof, sure[None], 1.0, "") for name, oof in (("sure", sure), ("unsure", unsure))]
+    finding = check_labels(replace(dataset, labels=labels), members)
+    assert finding.images == [(5,)] and "none of sure, unsure predicts" in finding.message
     assert check_labels(dataset, members[:1]).images == []
 
 
-def test_the_page_shows_what_was_found_and_the_json_names_it(dataset, tmp_path):
+def test_the_page_shows_the_images_and_the_json_has_their_ids(dataset, tmp_path):
     images = dataset.images.copy()
     images[7] = images[3]
-    spoiled = replace(dataset, images=images, classes=np.array([*"012345678", "<b>"], dtype=object))
-    found = list(check_duplicates(spoiled))
-    text = write_findings(tmp_path / "doctor.html", "digits8", spoiled, found).read_text()
-    names = [str(dataset.train_ids[row]) for row in (3, 7)]
-    assert text.count("<img ") == 2 and all(f"row {name}, labelled" in text for name in names)
-    assert "<b>" not in text and "http" not in text
-    assert findings_to_json(spoiled, found)[0]["rows"] == [names]
+    changed = replace(dataset, images=images, classes=np.array([*"012345678", "<b>"], dtype=object))
+    findings = list(check_duplicates(changed))
+    page = write_findings(tmp_path / "doctor.html", "digits8", changed, findings).read_text()
+    ids = [str(dataset.train_ids[row]) for row in (3, 7)]
+    assert page.count("<img ") == 2 and all(f"row {row_id}, labelled" in page for row_id in ids)
+    assert "<b>" not in page and "http" not in page
+    assert findings_to_json(changed, findings)[0]["rows"] == [ids]
 
 
-def test_other_light_in_the_test_images_is_drift(dataset):
+def test_brighter_test_images_are_drift(dataset):
     brighter = np.minimum(dataset.test_images.astype(int) + 40, 255).astype(np.uint8)
-    found = check_drift(replace(dataset, test_images=brighter))
-    assert not found.is_fine and "p = " in found.message
+    finding = check_drift(replace(dataset, test_images=brighter))
+    assert not finding.is_fine and "p = " in finding.message
 
 
-def test_a_rare_class_and_an_empty_image_are_told(dataset):
+def test_a_rare_class_and_a_blank_image_are_reported(dataset):
     labels = np.where((dataset.labels == 4) & (np.arange(len(dataset.labels)) > 100), 5, dataset.labels)
     assert not check_balance(replace(dataset, labels=labels)).is_fine
     images = dataset.images.copy()
     images[9] = 0
-    found = check_blank_images(replace(dataset, images=images))
-    assert not found.is_fine and found.images == [(9,)]
+    finding = check_blank_images(replace(dataset, images=images))
+    assert not finding.is_fine and finding.images == [(9,)]
 
 
 @pytest.mark.parametrize("jobs", [1, 4])
-def test_the_time_is_shared_by_the_workers(jobs, dataset):
+def test_the_time_is_divided_among_the_workers(jobs, dataset):
     large = replace(dataset, labels=np.zeros(42_000, dtype=int))
-    plan = replace(PLAN, members=[Member.parse("quick")], jobs=jobs, peak=REFERENCE_GFLOPS / 2)
+    plan = replace(PLAN, members=[Member.parse("quick")], jobs=jobs, gflops=REFERENCE_GFLOPS / 2)
     minutes = float(check_resources(large, plan).message.split("about ")[1].split()[0])
     assert minutes == round(2 * 5 * Member.parse("quick").spec.seconds / jobs / 60)
 
 
-def test_networks_need_no_memory_for_the_rows(dataset):
-    images = np.broadcast_to(np.uint8(0), (10**9, 64, 64, 3))  # which nobody has
-    asked = [replace(PLAN, members=[Member.parse(name)], jobs=1) for name in ("quick", "knn")]
-    quick, knn = (check_resources(replace(dataset, images=images), plan) for plan in asked)
+def test_networks_do_not_load_all_rows_into_memory(dataset):
+    images = np.broadcast_to(np.uint8(0), (10**9, 64, 64, 3))  # more than any machine has
+    plans = [replace(PLAN, members=[Member.parse(name)], jobs=1) for name in ("quick", "knn")]
+    quick, knn = (check_resources(replace(dataset, images=images), plan) for plan in plans)
     assert quick.is_fine and not knn.is_fine
 
 
-def test_among_too_many_images_near_copies_are_not_looked_for(dataset, monkeypatch):
+def test_near_duplicates_are_not_searched_among_too_many_images(dataset, monkeypatch):
     monkeypatch.setattr(doctor, "MAX_COMPARED_IMAGES", 700)
-    (found,) = check_near_duplicates(dataset)
-    assert found.is_fine and "not looked for: each of 800 images" in found.message
+    (finding,) = check_near_duplicates(dataset)
+    assert finding.is_fine and "not searched; comparing 800 images" in finding.message
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])
-def test_the_page_of_suspects_in_a_browser(width, scheme, dataset, tmp_path, open_accessible_page):
+def test_the_page_works_in_a_browser(width, scheme, dataset, tmp_path, open_accessible_page):
     images = dataset.images.copy()
     images[7] = images[3]
-    spoiled = replace(dataset, images=images)
-    page = write_findings(tmp_path / "doctor.html", "digits8", spoiled, list(check_duplicates(spoiled)))
+    changed = replace(dataset, images=images)
+    page = write_findings(tmp_path / "doctor.html", "digits8", changed, list(check_duplicates(changed)))
     tab = open_accessible_page(page.as_uri(), width, scheme)
     assert tab.locator("h2").count() == 3 and tab.locator("figure").count() == 2

@@ -129,7 +129,7 @@ def test_a_user_error_is_one_line_and_exit_status_2(command, competition_copy):
         (("data", "--competition", "nothing"), "error: data/nothing has no competition"),
         (("cv", *SMALL, "--models", "all", "quick"), "error: unknown model 'all'; choose from"),
         (("cv", *SMALL, "--models", "resnet"), "error: unknown model 'resnet'"),
-        (("submit", *SMALL, "--blend", "median"), "error: no blender 'median'; choose from auto"),
+        (("submit", *SMALL, "--blend", "median"), "error: unknown blender 'median'; choose from auto"),
         (("report", *SMALL[:4], "--models", "knn"), "error: none of knn is complete; run `make cv"),
         (
             ("grade", "--competition", "digits8"),
@@ -190,7 +190,9 @@ def test_tune_accepts_better_hyperparameters_and_cv_uses_them(command, tmp_path,
     assert accepted["hyperparameters"]["c"] > 0.1 and accepted["p_value"] < accepted["threshold"]
     assert accepted["difference"] < 0 and accepted["study"].startswith("digits8 svm 5-folds-seed-0")
     assert (
-        accepted["log_loss"] < accepted["present"] and accepted["trial"] > 0 and accepted["date"] == str(date.today())
+        accepted["log_loss"] < accepted["current_log_loss"]
+        and accepted["trial"] > 0
+        and accepted["date"] == str(date.today())
     )
     page = tmp_path / "folds" / "digits8" / "tuning" / "svm.html"  # if at least three trials are complete
     assert "svm: accepted" in tuned.stdout and page.exists() is ("plots of the search: " in tuned.stdout)

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from competition.crossval import store as store_module
 from competition.crossval.exchange import read_predictions, write_predictions
 from competition.crossval.folds import load_or_make_folds
 from competition.crossval.predictions import Predictions
@@ -107,7 +108,7 @@ def test_an_interrupted_import_does_not_mix_predictions(store, files, monkeypatc
     _, oof, test = files
     member, predictions = Member.parse("@theirs"), list(read_predictions(oof, test, None, store.dataset, store.folds))
     store.import_predictions(member, predictions)
-    write, calls = store._write, []
+    write, calls = store_module.write_fold, []
 
     def write_once(*arguments):
         calls.append(arguments)
@@ -115,7 +116,7 @@ def test_an_interrupted_import_does_not_mix_predictions(store, files, monkeypatc
             raise KeyboardInterrupt
         write(*arguments)
 
-    monkeypatch.setattr(Store, "_write", staticmethod(write_once))
+    monkeypatch.setattr(store_module, "write_fold", write_once)
     with pytest.raises(KeyboardInterrupt):
         store.import_predictions(member, [(held_out[:, ::-1], test) for held_out, test in predictions])
     with pytest.raises(UserError, match="@theirs is not imported"):

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from competition.crossval.curves import CurvePoint, EpochDone
+from competition.crossval.curves import EpochDone
 from competition.crossval.folds import make_folds
+from competition.crossval.predictions import CurvePoint
 from competition.crossval.progress import Progress, RunningTask, clock
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult, Task

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from competition.crossval.curves import CurvePoint
-from competition.crossval.folds import make_folds
-from competition.crossval.provenance import fingerprint, ingredients
+from competition.crossval.folds import load_or_make_folds, make_folds
+from competition.crossval.predictions import CurvePoint, fingerprint, load_predictions
+from competition.crossval.provenance import ingredients
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult
 from competition.models.member import Member
@@ -44,6 +44,15 @@ def test_the_training_curve_is_saved_with_the_seconds(store):
     store.save(MEMBER, 0, result(store, 0), curve)
     store.save(MEMBER, 1, result(store, 1))
     assert store.curve(MEMBER, 0) == curve and store.curve(MEMBER, 1) == [] == store.curve(MEMBER, 2)
+
+
+def test_a_trained_member_is_loaded_without_its_data_set(store, tmp_path):
+    load_or_make_folds(store.dataset, tmp_path, 3, 0)
+    for fold in range(3):
+        store.save(MEMBER, fold, result(store, fold))
+    loaded, saved = load_predictions(tmp_path / store.folds.name / "knn"), store.predictions(MEMBER)
+    assert (loaded.oof == saved.oof).all() and (loaded.test == saved.test).all()
+    assert replace(loaded, oof=None, test=None) == replace(saved, oof=None, test=None)
 
 
 def test_rows_without_a_prediction_are_nan(store):

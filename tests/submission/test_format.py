@@ -65,9 +65,15 @@ def test_ids_and_labels_keep_leading_zeros(competition_copy, tmp_path):
 INVALID = {
     "header": (lambda table: table.rename(columns={"Label": "label"}), "has the header ImageId,label"),
     "missing row": (lambda table: table.iloc[:-1], "has 199 rows"),
-    "order": (lambda table: table.iloc[::-1], r"row 1 \(line 2\), column ImageId: 200 is not the id"),
-    "label": (lambda table: table.assign(Label=[10] + [0] * 199), r"row 1 \(line 2\), column Label: 10 is not a class"),
-    "empty": (lambda table: table.assign(Label=["0"] * 199 + [""]), r"row 200 .* is not a class"),
+    "order": (
+        lambda table: table.iloc[::-1],
+        r"row 1 \(line 2\), column ImageId: expected the id in this row of .*, found '200'",
+    ),
+    "label": (
+        lambda table: table.assign(Label=[10] + [0] * 199),
+        r"row 1 \(line 2\), column Label: expected a class .* found '10'",
+    ),
+    "empty": (lambda table: table.assign(Label=["0"] * 199 + [""]), r"row 200 .* expected a class .* found nothing"),
 }
 
 
@@ -107,10 +113,10 @@ def test_probabilities_are_written_if_the_sample_has_a_column_for_each_class(pro
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("-0.5", r"row 3 \(line 4\), column digit_9: -0.5 is not a probability"),
-        ("sure", "sure is not a probability"),
-        ("", "is not a probability"),
-        ("1", r"row 3 \(line 4\), column digit_9: 1 begins a row of probabilities that do not sum to 1"),
+        ("-0.5", r"row 3 \(line 4\), column digit_9: expected a probability, found '-0.5'"),
+        ("sure", "expected a probability, found 'sure'"),
+        ("", "expected a probability, found nothing"),
+        ("1", r"row 3 \(line 4\), column digit_9: expected a row of probabilities that sum to 1, found '1'"),
     ],
 )
 def test_an_invalid_probability_is_an_error_that_names_the_cell(value, message, probability_sample, tmp_path):
@@ -135,27 +141,25 @@ def test_sample_columns_that_match_no_classes_are_an_error_when_data_are_loaded(
 def make_binary(competition_copy):
     """A function that writes a competition with two classes and one column to submit; it returns the folder."""
 
-    def make(column: str, cell: str, rules: str, classes: tuple[str, str] = ("0", "1")) -> Path:
+    def make(column: str, cell: str, config: str, classes: tuple[str, str] = ("0", "1")) -> Path:
         train = pd.read_csv(competition_copy / "train.csv")
         train.assign(label=np.array(classes)[train["label"] % 2]).to_csv(competition_copy / "train.csv", index=False)
         sample = pd.DataFrame({"id": np.arange(1, 201), column: cell})
         sample.to_csv(competition_copy / "sample_submission.csv", index=False)
-        (competition_copy / CONFIG_FILE).write_text(rules)
+        (competition_copy / CONFIG_FILE).write_text(config)
         return competition_copy
 
     return make
 
 
 @pytest.mark.parametrize(
-    ("cell", "rules"),
+    ("cell", "config"),
     [("0.5", ""), ("0", 'metric = "log loss"'), ("0", 'metric = "AUC"'), ("0", 'answer = "probabilities"')],
 )
-def test_a_single_column_holds_the_probability_of_the_second_of_two_classes(cell, rules, make_binary, tmp_path):
-    folder, target = make_binary("is_odd", cell, rules), tmp_path / "s.csv"
-    probabilities, sample = (
-        np.random.default_rng(0).dirichlet(np.ones(2), 200),
-        load_sample(folder, find_metric(read_config(folder).metric)),
-    )
+def test_a_single_column_holds_the_probability_of_the_second_of_two_classes(cell, config, make_binary, tmp_path):
+    folder, target = make_binary("is_odd", cell, config), tmp_path / "s.csv"
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(2), 200)
+    sample = load_sample(folder, find_metric(read_config(folder).metric))
     dataset = load_dataset(folder)
     write_submission(probabilities, dataset, sample, target)
     assert pd.read_csv(target)["is_odd"].to_numpy() == pytest.approx(probabilities[:, 1], rel=1e-5)
@@ -164,10 +168,8 @@ def test_a_single_column_holds_the_probability_of_the_second_of_two_classes(cell
 
 def test_a_single_column_named_after_the_first_class_holds_its_probability(make_binary, tmp_path):
     folder, target = make_binary("even", "0.5", "", classes=("even", "odd")), tmp_path / "s.csv"
-    probabilities, sample = (
-        np.random.default_rng(0).dirichlet(np.ones(2), 200),
-        Sample(folder / "sample_submission.csv"),
-    )
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(2), 200)
+    sample = Sample(folder / "sample_submission.csv")
     dataset = load_dataset(folder)
     write_submission(probabilities, dataset, sample, target)
     assert pd.read_csv(target)["even"].to_numpy() == pytest.approx(probabilities[:, 0], rel=1e-5)
@@ -179,10 +181,8 @@ def test_probabilities_of_0_and_1_are_clipped(make_binary, tmp_path):
     write_submission(
         np.eye(2)[np.arange(200) % 2], load_dataset(folder), Sample(folder / "sample_submission.csv"), target
     )
-    assert set(pd.read_csv(target)["odd"]) == {
-        EPSILON,
-        1 - EPSILON,
-    }  # an error at 0 or 1 would cost an infinite log loss
+    # An error at 0 or 1 would cost an infinite log loss.
+    assert set(pd.read_csv(target)["odd"]) == {EPSILON, 1 - EPSILON}
 
 
 def test_config_distinguishes_fractional_labels_from_probabilities(make_binary, tmp_path):
@@ -213,10 +213,10 @@ def test_ten_columns_for_a_label_are_an_error(probability_sample, tmp_path):
 def test_the_id_column_may_have_another_name_in_the_sample(competition_copy, tmp_path):
     test = pd.read_csv(competition_copy / "test.csv")
     ids = [f"image{row}" for row in range(200)]
-    pd.concat([pd.Series(ids, name="picture"), test], axis=1).to_csv(competition_copy / "test.csv", index=False)
+    pd.concat([pd.Series(ids, name="image"), test], axis=1).to_csv(competition_copy / "test.csv", index=False)
     sample = pd.DataFrame({"id": ids[::-1], "label": 0})
     sample.to_csv(competition_copy / "sample_submission.csv", index=False)
-    (competition_copy / "competition.toml").write_text('id = "picture"')
+    (competition_copy / "competition.toml").write_text('id = "image"')
     dataset = load_dataset(competition_copy)
     write_submission(
         np.eye(10)[np.arange(200) % 10], dataset, Sample(competition_copy / "sample_submission.csv"), tmp_path / "s"

@@ -32,7 +32,7 @@ def test_each_evaluation_is_recorded(competition_copy, answers, tmp_path):
 
 def test_an_evaluation_is_recorded_even_if_the_custom_metric_fails(competition_copy, answers, tmp_path):
     answers.to_csv(tmp_path / "submission.csv", index=False)
-    with pytest.raises(UserError, match="the metric mine failed"):
+    with pytest.raises(UserError, match="metric mine failed"):
         grade(tmp_path / "submission.csv", competition_copy, CustomMetric("mine", lambda labels, probabilities: 1 / 0))
     assert len((competition_copy / "held_back" / "evaluations.csv").read_text().splitlines()) == 2
 

@@ -9,19 +9,18 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from competition.crossval.curves import CurvePoint
 from competition.crossval.folds import make_folds
-from competition.crossval.predictions import Predictions
+from competition.crossval.predictions import CurvePoint, Predictions
 from competition.crossval.store import Store
 from competition.ensemble.advice import measure_contributions
 from competition.ensemble.blend import blend as make_blend
 from competition.scoring.metrics import ACCURACY
 from competition.submission.log import COLUMNS
 from competition.views.report import gallery
-from competition.views.report.page import write_report
+from competition.views.report.page import ReportData, write_report
 
 RECIPES = {"first": "Recipe(epochs=<12>)"}
-NO_SUBMISSIONS = pd.DataFrame(columns=COLUMNS, dtype=str)
+NO_SUBMISSIONS = pd.DataFrame(columns=list(COLUMNS), dtype=str)
 
 
 def simulate_member(name, dataset, error_rate, seed=0):
@@ -47,8 +46,8 @@ def report(dataset, tmp_path):
     contributions = measure_contributions(members, blend, labels, held_out)
     row = dict.fromkeys(COLUMNS, "") | {"number": "1", "metric": "accuracy", "cv": "0.95"}
     log = pd.DataFrame([row | {"cv_error": "0.01", "leaderboard": "0.94"}])
-    path = tmp_path / "report.html"
-    return write_report(path, store, members, blend, ACCURACY, contributions, log, RECIPES), members, blend, dataset
+    data = ReportData(members, blend, ACCURACY, contributions, log, RECIPES)
+    return write_report(tmp_path / "report.html", store, data), members, blend, dataset
 
 
 def script_constant(text, name):
@@ -103,7 +102,8 @@ def test_a_report_of_one_member_without_submissions(dataset, tmp_path):
     store = Store(tmp_path / "digits8", dataset, make_folds(dataset, 2, 0))
     member = simulate_member("only", dataset, 0.05)
     blend = make_blend([member], dataset.labels, store.folds.held_out)
-    page = write_report(tmp_path / "report.html", store, [member], blend, ACCURACY, [], NO_SUBMISSIONS, {})
+    data = ReportData([member], blend, ACCURACY, [], NO_SUBMISSIONS, {})
+    page = write_report(tmp_path / "report.html", store, data)
     assert set(script_constant(page.read_text(), "figures")) == {"scores", "reliability", "shares"}
 
 

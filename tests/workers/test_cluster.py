@@ -244,7 +244,7 @@ def test_a_task_is_retried_after_its_worker_was_killed(empty_cluster, tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_stops_at_once_on_ctrl_c_and_its_task_is_retried_elsewhere(empty_cluster, tmp_path):
-    worker = empty_cluster.start_ours()
+    worker = empty_cluster.start_make_worker()
     events, pids = [], []
 
     def on_event(event):

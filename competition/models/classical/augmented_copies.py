@@ -6,20 +6,28 @@ import numpy as np
 from scipy.ndimage import affine_transform
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
+from competition.data.augmentation import affine_matrix
+
 
 def augment_images(images: np.ndarray, rng: np.random.Generator, rotation: float, zoom: float) -> np.ndarray:
     """Rotate each image by up to `rotation` degrees and scale each axis by up to the fraction `zoom`, at random."""
     angles = np.radians(rng.uniform(-rotation, rotation, len(images)))
     scales = 1 + rng.uniform(-zoom, zoom, (len(images), 2))
-    centre = (np.array(images.shape[1:3]) - 1) / 2
     augmented = np.empty_like(images)
-    for row, (image, angle, scale) in enumerate(zip(images, angles, scales, strict=True)):
-        matrix = np.eye(3)  # the identity for channels
-        rotation_matrix = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-        matrix[:2, :2] = np.array(rotation_matrix) * scale[:, None]
-        offset = np.append(centre - matrix[:2, :2] @ centre, 0)
-        affine_transform(image, matrix, offset, output=augmented[row], order=1)
+    for image, angle, scale, output in zip(images, angles, scales, augmented, strict=True):
+        transform_image(image, output, np.array(affine_matrix((np.cos(angle), np.sin(angle)), scale)))
     return augmented
+
+
+def transform_image(image: np.ndarray, output: np.ndarray, matrix: np.ndarray, shift: np.ndarray | float = 0.0) -> None:
+    """Fill each output pixel from matrix (pixel - centre) + centre + shift of the image; 0 outside of it.
+
+    Pixels are interpolated linearly; image and output are (height, width, channels).
+    """
+    centre = (np.array(image.shape[:2]) - 1) / 2
+    with_channels = np.eye(3)
+    with_channels[:2, :2] = matrix
+    affine_transform(image, with_channels, (*(centre + shift - matrix @ centre), 0), output=output, order=1)
 
 
 class AugmentedClassifier(ClassifierMixin, BaseEstimator):

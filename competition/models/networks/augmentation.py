@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from competition.data.augmentation import Augmentation, Symmetry
+from competition.data.augmentation import Augmentation, Symmetry, affine_matrix
 
 
 class RandomAugmentation(keras.layers.Layer):
@@ -21,22 +21,24 @@ class RandomAugmentation(keras.layers.Layer):
         """Augment images (rows, height, width, channels) in training; return them unchanged otherwise."""
         if not training:
             return images
+        limits = self.augmentation
         _, height, width, _ = images.shape
         angle, shift_x, shift_y, zoom_x, zoom_y, shear = ops.unstack(
             keras.random.uniform((6, ops.shape(images)[0]), -1, 1, seed=self.seed_generator), 6
         )
         quarter_turns = self._draw("quarter turns", images, 4)
-        angle = angle * (self.augmentation.rotation * pi / 180) + quarter_turns * (pi / 2)
-        zoom_x, zoom_y = 1 + zoom_x * self.augmentation.zoom, 1 + zoom_y * self.augmentation.zoom
-        # Maps output pixels to input pixels, about the centre: x' = a x + b y + c, y' = d x + e y + f.
-        a, b = ops.cos(angle) * zoom_x, (shear * self.augmentation.shear - ops.sin(angle)) * zoom_x
-        d, e = ops.sin(angle) * zoom_y, ops.cos(angle) * zoom_y
+        angle = angle * (limits.rotation * pi / 180) + quarter_turns * (pi / 2)
         mirror_x = 1 - 2 * self._draw("left-right", images, 2)
         mirror_y = 1 - 2 * self._draw("upside-down", images, 2)
-        a, b, d, e = a * mirror_x, b * mirror_x, d * mirror_y, e * mirror_y
+        (e, d), (b, a) = affine_matrix(
+            rotation=(ops.cos(angle), -ops.sin(angle)),
+            zoom=((1 + zoom_y * limits.zoom) * mirror_y, (1 + zoom_x * limits.zoom) * mirror_x),
+            shear=shear * limits.shear,
+        )
+        # Keras maps output pixels to input pixels by x' = a x + b y + c, y' = d x + e y + f.
         centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-        c = centre_x - a * centre_x - b * centre_y + shift_x * (self.augmentation.shift * width)
-        f = centre_y - d * centre_x - e * centre_y + shift_y * (self.augmentation.shift * height)
+        c = centre_x - a * centre_x - b * centre_y + shift_x * (limits.shift * width)
+        f = centre_y - d * centre_x - e * centre_y + shift_y * (limits.shift * height)
         zeros = ops.zeros_like(a)
         transform = ops.stack([a, b, c, d, e, f, zeros, zeros], axis=1)
         return ops.image.affine_transform(images, transform, interpolation="bilinear", fill_mode="constant")

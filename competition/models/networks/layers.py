@@ -10,7 +10,7 @@ def conv_bn_relu(x: Any, filters: int, size: int, strides: int = 1, padding: str
     """Convolution, batch normalization, ReLU; `valid` becomes `same` where the image is smaller than the filter."""
     if padding == "valid" and min(x.shape[1:3]) < size:
         padding = "same"
-    return layers.ReLU()(_conv_bn(x, filters, size, strides, padding))
+    return layers.ReLU()(_batch_norm(_conv(x, filters, size, strides, padding)))
 
 
 def max_pool(x: Any) -> Any:
@@ -21,7 +21,7 @@ def max_pool(x: Any) -> Any:
 def residual_block(x: Any, transform: Callable[[Any], Any] = lambda residual: residual) -> Any:
     """Add two 3x3 convolutions to x; the residual starts at zero, so that the network is shallow at first."""
     filters = x.shape[-1]
-    residual = _conv_bn(conv_bn_relu(x, filters, 3), filters, 3, gamma_initializer="zeros")
+    residual = _batch_norm(_conv(conv_bn_relu(x, filters, 3), filters, 3), gamma_initializer="zeros")
     return layers.ReLU()(layers.Add()([x, transform(residual)]))
 
 
@@ -33,10 +33,10 @@ def squeeze_and_excite(x: Any) -> Any:
     return layers.Multiply()([x, layers.Dense(filters, activation="sigmoid")(weights)])
 
 
-def _conv_bn(
-    x: Any, filters: int, size: int, strides: int = 1, padding: str = "same", gamma_initializer: str = "ones"
-) -> Any:
-    """Convolution and batch normalization."""
-    x = layers.Conv2D(filters, size, strides, padding, use_bias=False, kernel_initializer="he_normal")(x)
+def _conv(x: Any, filters: int, size: int, strides: int = 1, padding: str = "same") -> Any:
+    return layers.Conv2D(filters, size, strides, padding, use_bias=False, kernel_initializer="he_normal")(x)
+
+
+def _batch_norm(x: Any, gamma_initializer: str = "ones") -> Any:
     # Low momentum: the moving averages have to follow the weights within a few thousand steps.
     return layers.BatchNormalization(momentum=0.9, gamma_initializer=gamma_initializer)(x)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from plotly import graph_objects as go
+from plotly.colors import qualitative
 
 from competition.crossval.predictions import Predictions
 from competition.data.dataset import Dataset
@@ -21,7 +23,7 @@ MAX_SHOWN = 4  # predictors that the reliability diagram shows at first; the leg
 def make_charts(
     members: Sequence[Predictions], blend: Blend, metric: Metric, dataset: Dataset, submissions: pd.DataFrame
 ) -> dict[str, Figure]:
-    """Return every chart by the id of its element on the page."""
+    """Every chart by the id of its element on the page."""
     labels, names = dataset.labels, [str(name) for name in dataset.classes]
     predictors = [*((member.member, member.oof) for member in members), ("blend", blend.oof)]
     figures = {"scores": score_chart(predictors, labels, metric)}
@@ -41,8 +43,6 @@ def make_charts(
 
 def score_chart(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray, metric: Metric) -> Any:
     """Each predictor's score with its standard error, best on top."""
-    from plotly import graph_objects as go
-
     scores = [(metric.score(labels, probabilities), name) for name, probabilities in predictors]
     scores.sort(key=lambda pair: metric.sign * pair[0].value)
     error = {"type": "data", "array": [metric.scale * score.standard_error for score, _ in scores]}
@@ -54,9 +54,6 @@ def score_chart(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray
 
 def learning_curves(members: Sequence[Predictions]) -> Any:
     """Log loss of each network and fold after every epoch, on training and held-out rows."""
-    from plotly import graph_objects as go
-    from plotly.colors import qualitative
-
     figure = go.Figure()
     networks = [member for member in members if any(member.curves)]
     for number, member in enumerate(networks):
@@ -85,8 +82,6 @@ def learning_curves(members: Sequence[Predictions]) -> Any:
 
 def reliability_diagram(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray) -> Any:
     """Accuracy by confidence, in equal bins; the legend has the expected calibration error (ECE)."""
-    from plotly import graph_objects as go
-
     figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot"}, name="perfectly calibrated"))
     for name, probabilities in predictors:
         confidence, correct = probabilities.max(axis=1), is_correct(labels, probabilities)
@@ -110,8 +105,6 @@ def reliability_diagram(predictors: Sequence[tuple[str, np.ndarray]], labels: np
 
 def correlation_heatmap(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray) -> Any:
     """Error correlation of each pair of predictors."""
-    from plotly import graph_objects as go
-
     names = [name for name, _ in predictors]
     table = error_correlation(np.stack([is_correct(labels, probabilities) for _, probabilities in predictors]))
     heat = go.Heatmap(
@@ -122,8 +115,6 @@ def correlation_heatmap(predictors: Sequence[tuple[str, np.ndarray]], labels: np
 
 def class_share_chart(labels: np.ndarray, test: np.ndarray, names: Sequence[str]) -> Any:
     """Share of each class in the training labels and in the test predictions."""
-    from plotly import graph_objects as go
-
     figure = go.Figure()
     for title, classes in (("training labels", labels), ("test predictions", test.argmax(axis=1))):
         shares = 100 * np.bincount(classes, minlength=len(names)) / len(classes)
@@ -137,8 +128,6 @@ def submission_history(submissions: pd.DataFrame, metric: Metric, rows_ratio: fl
 
     `rows_ratio` is the number of training rows divided by that of test rows.
     """
-    from plotly import graph_objects as go
-
     figure = go.Figure()
     for column, name in (("cv", "out of fold"), ("held_back", "held-back labels"), ("leaderboard", "leaderboard")):
         known = submissions[submissions[column] != ""]
@@ -151,7 +140,7 @@ def submission_history(submissions: pd.DataFrame, metric: Metric, rows_ratio: fl
         if numbers:
             figure.add_scatter(x=numbers, y=scores, error_y=bars, mode="markers", name=name, marker={"size": 9})
     figure.update_xaxes(type="category")
-    return _add_titles(figure, "Submissions: cross-validated and test scores", "number", metric.unit)
+    return _add_titles(figure, "Submissions: cross-validated and test scores", "submission", metric.unit)
 
 
 def _add_titles(figure: Any, title: str, x: str | None, y: str | None) -> Any:

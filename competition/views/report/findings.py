@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from competition.checks.doctor import Finding, Group, image_name
+from competition.checks.doctor import Finding, image_name
 from competition.data.dataset import Dataset
 from competition.files import write_atomically
 from competition.views.html import image_data_url, render_page
@@ -25,22 +25,20 @@ def _section(dataset: Dataset, finding: Finding) -> str:
     status = "ok" if finding.is_fine else "warning"
     parts = [f"<h2>{escape(finding.check)}: {status}</h2>", f"<p>{escape(finding.message)}</p>"]
     if finding.images:
-        groups = "".join(f"<li>{_group(dataset, group)}</li>" for group in finding.images[:MAX_GROUPS])
-        parts.append(f'<ul class="gallery">{groups}</ul>')
+        groups = [
+            "".join(_image(dataset, image) for image in group[:MAX_GROUP_IMAGES])
+            for group in finding.images[:MAX_GROUPS]
+        ]
+        parts.append(f'<ul class="gallery">{"".join(f"<li>{group}</li>" for group in groups)}</ul>')
     if len(finding.images) > MAX_GROUPS:
         parts.append(f"<p>and {len(finding.images) - MAX_GROUPS} more</p>")
     return "\n".join(parts)
 
 
-def _group(dataset: Dataset, group: Group) -> str:
-    return "".join(_image(dataset, image) for image in group[:MAX_GROUP_IMAGES])
-
-
 def _image(dataset: Dataset, image: int) -> str:
     rows = len(dataset.labels)
     pixels = dataset.images[image] if image < rows else dataset.test_images[image - rows]
-    label = f", labelled {dataset.classes[dataset.labels[image]]}" if image < rows else ""
-    number = escape(image_name(dataset, image))
-    caption = f"row {number}{escape(label)}"
-    image_element = f'<img src="{image_data_url(pixels)}" alt="image {number}" loading="lazy">'
-    return f"<figure>{image_element}<figcaption>{caption}</figcaption></figure>"
+    name = image_name(dataset, image)
+    caption = f"row {name}, labelled {dataset.classes[dataset.labels[image]]}" if image < rows else name
+    image_element = f'<img src="{image_data_url(pixels)}" alt="image {escape(name)}" loading="lazy">'
+    return f"<figure>{image_element}<figcaption>{escape(caption)}</figcaption></figure>"

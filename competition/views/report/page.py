@@ -3,12 +3,15 @@
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from plotly.offline import get_plotlyjs
+from sklearn.metrics import confusion_matrix
 
 from competition.crossval.predictions import Predictions
 from competition.crossval.progress import clock
@@ -18,71 +21,71 @@ from competition.ensemble.blend import Blend
 from competition.files import write_atomically
 from competition.scoring.metrics import Metric, leaderboard_metrics, rank_members
 from competition.views.html import render_page
-from competition.views.report import charts, gallery
+from competition.views.report.charts import make_charts
+from competition.views.report.gallery import hardest_rows
 
 PAGE = Path(__file__).parent / "page.html"
 LIBRARIES = ("tensorflow", "keras", "scikit-learn", "numpy", "optuna")
 
 
-def write_report(
-    path: Path,
-    store: Store,
-    members: Sequence[Predictions],
-    blend: Blend,
-    metric: Metric,
-    contributions: Sequence[Contribution],
-    submissions: pd.DataFrame,
-    recipes: Mapping[str, str],
-) -> Path:
-    """Write the report on these members, their recipes and their blend; return its path."""
-    from plotly.offline import get_plotlyjs
+@dataclass(frozen=True)
+class ReportData:
+    """What the report shows."""
 
-    dataset = store.dataset
-    labels, names = dataset.labels, [str(name) for name in dataset.classes]
-    figures = charts.make_charts(members, blend, metric, dataset, submissions)
-    hard = gallery.hardest_rows(members, blend, dataset)
-    facts = {
-        "competition": store.folder.name,
-        "split": f"{store.folds.name}, {store.folds.digest[:12]}",
-        "data": f"{len(labels):,} training rows, {len(dataset.test_ids):,} test rows, {dataset.digest[:12]}",
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        **{library: version(library) for library in LIBRARIES},
-    }
+    members: Sequence[Predictions]
+    blend: Blend
+    metric: Metric
+    contributions: Sequence[Contribution]
+    submissions: pd.DataFrame  # rows of the submission log
+    recipes: Mapping[str, str]  # by member
+
+
+def write_report(path: Path, store: Store, data: ReportData) -> Path:
+    """Write the report and return its path."""
+    dataset, members, blend, metric = store.dataset, data.members, data.blend, data.metric
+    names = [str(name) for name in dataset.classes]
+    figures = make_charts(members, blend, metric, dataset, data.submissions)
+    score = metric.format(metric.score(dataset.labels, blend.oof))
+    recipes = [(member.member, member.fingerprint[:16], data.recipes.get(member.member, "")) for member in members]
     text = render_page(
         PAGE,
-        escape(f"{store.folder.name}: {metric.name} {metric.format(metric.score(labels, blend.oof))} out of fold"),
+        escape(f"{store.folder.name}: {metric.name} {score} out of fold"),
         blender=blend.blender,
-        leaderboard=_leaderboard(members, blend, metric, contributions, labels),
-        confusion=_confusion(labels, blend.oof, names),
+        leaderboard=_leaderboard(data, dataset.labels),
+        confusion=_confusion(dataset.labels, blend.oof, names),
         charts="".join(f'<figure><div class="chart" id="{name}"></div></figure>' for name in figures),
         figures=_json(figures),
-        hard=_json(hard),
+        hard=_json(hardest_rows(members, blend, dataset)),
         classes=_json(names),
         members=_json([member.member for member in members]),
-        facts=_table(("property", "value"), list(facts.items())),
-        recipes=_table(
-            ("member", "fingerprint", "recipe"),
-            [(member.member, member.fingerprint[:16], recipes.get(member.member, "")) for member in members],
-        ),
+        facts=_table(("property", "value"), _provenance(store)),
+        recipes=_table(("member", "fingerprint", "recipe"), recipes),
         plotly=get_plotlyjs(),
     )
     write_atomically(path, text.encode())
     return path
 
 
-def _leaderboard(
-    members: Sequence[Predictions],
-    blend: Blend,
-    metric: Metric,
-    contributions: Sequence[Contribution],
-    labels: np.ndarray,
-) -> str:
+def _provenance(store: Store) -> list[tuple[str, str]]:
+    dataset = store.dataset
+    rows = f"{len(dataset.labels):,} training rows, {len(dataset.test_ids):,} test rows"
+    return [
+        ("competition", store.folder.name),
+        ("split", f"{store.folds.name}, {store.folds.digest[:12]}"),
+        ("data", f"{rows}, {dataset.digest[:12]}"),
+        ("python", platform.python_version()),
+        ("machine", f"{platform.system()} {platform.machine()}"),
+        *((library, version(library)) for library in LIBRARIES),
+    ]
+
+
+def _leaderboard(data: ReportData, labels: np.ndarray) -> str:
     """The blend, then every member with its weight and contribution, best first."""
+    members, blend, metric = data.members, data.blend, data.metric
     weights = dict(zip(blend.members, blend.combination.weights, strict=True))
     gains = {
-        gain.member: f"{100 * gain.accuracy.value:+.3f} ± {100 * gain.accuracy.standard_error:.3f}"
-        for gain in contributions
+        gain.member: f"{100 * gain.accuracy_gain.value:+.3f} ± {100 * gain.accuracy_gain.standard_error:.3f}"
+        for gain in data.contributions
     }
     blend_name = f"blend ({blend.blender})"
     predictions = {blend_name: blend.oof} | {member.member: member.oof for member in members}
@@ -97,8 +100,7 @@ def _leaderboard(
 
 def _confusion(labels: np.ndarray, oof: np.ndarray, names: Sequence[str]) -> str:
     """Counts and shares of each true class by predicted class; an error count is a button that shows its images."""
-    k = len(names)
-    counts = np.bincount(labels * k + oof.argmax(axis=1), minlength=k * k).reshape(k, k)
+    counts = confusion_matrix(labels, oof.argmax(axis=1), labels=np.arange(len(names)))
     most = max(1, int((counts - np.diag(counts.diagonal())).max()))
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     rows = []

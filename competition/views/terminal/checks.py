@@ -13,15 +13,15 @@ MAX_EXAMPLES = 5  # groups of images in a line
 
 
 def effects_table(effects: Sequence[TransformEffect], classes: np.ndarray) -> Table:
-    """A row for each image transformation."""
-    table = Table("transformation", box=None)
-    for heading in ("still correct", "worst class", "predicted as", "share", "label-preserving"):
+    """A row for each image transform."""
+    table = Table("transform", box=None)
+    for heading in ("still correct", "worst class", "predicted as", "fraction", "label-preserving"):
         table.add_column(heading, justify="right")
     for effect in effects:
-        true, predicted = (str(classes[k]) if effect.share else "" for k in (effect.from_class, effect.to_class))
+        true, predicted = (str(classes[k]) if effect.confusion else "" for k in (effect.from_class, effect.to_class))
         preserves = "yes" if effect.is_label_preserving else "NO"
-        correct, share = f"{effect.still_correct:.1%}", f"{effect.share:.1%}"
-        table.add_row(effect.transform, correct, true, predicted, share, preserves)
+        accuracy, confusion = f"{effect.accuracy:.1%}", f"{effect.confusion:.1%}"
+        table.add_row(effect.transform, accuracy, true, predicted, confusion, preserves)
     return table
 
 

@@ -1,13 +1,13 @@
 """Live progress: tables that update in place on a terminal, lines elsewhere."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rich.live import Live
 from rich.table import Table
 
-from competition.crossval.curves import CurvePoint
+from competition.crossval.predictions import CurvePoint
 from competition.crossval.progress import Progress, clock
 from competition.views.terminal.screen import console
 from competition.workers.events import Emitted, Event, Failed, Finished, OnEvent, Retried, Skipped
@@ -18,25 +18,21 @@ MAX_SHOWN = 4  # running trial folds in the status line of a search
 @contextmanager
 def show_progress(progress: Progress) -> Iterator[OnEvent]:
     """Show a live table on a terminal, lines elsewhere; return the callback that updates it."""
-    settings: Any = {"console": console, "refresh_per_second": 2, "transient": True}
-    live = Live(get_renderable=lambda: progress_table(progress), **settings) if console.is_terminal else None
+    live = Live(console=console, get_renderable=lambda: progress_table(progress), refresh_per_second=2, transient=True)
 
     def on_event(event: Event) -> None:
         line = progress.update(event)
         is_important = isinstance(event, Retried | Failed | Skipped)
         is_important = is_important or (isinstance(event, Finished) and event.result.remark)
-        if line and (is_important or not live):
+        if line and (is_important or not console.is_terminal):
             console.print(line, markup=False)
 
-    if live:
-        with live:
-            yield on_event
-    else:
+    with live if console.is_terminal else nullcontext():
         yield on_event
 
 
 def progress_table(progress: Progress) -> Table:
-    """Return a table with a row for each model and, below it, one for each running fold."""
+    """A table with a row for each model and, below it, one for each running fold."""
     title = f"time left {clock(progress.time_left())}"
     table = Table("model", "folds", box=None, title=title, title_justify="left")
     for heading in (f"{progress.metric.name} so far", "loss", "images/s", "memory", "time left"):
@@ -54,7 +50,7 @@ def progress_table(progress: Progress) -> Table:
 
 
 def _epoch_cells(point: CurvePoint | None) -> tuple[str, ...]:
-    """Return epoch, held-out accuracy, loss, speed and memory of a running fold."""
+    """Epoch, held-out accuracy, loss, speed and memory of a running fold."""
     if point is None:
         return "started", "", "", "", ""
     speed, memory = f"{point.images_per_second:,.0f}", f"{point.memory / 2**30:.1f} GiB"
@@ -66,7 +62,7 @@ def _epoch_cells(point: CurvePoint | None) -> tuple[str, ...]:
 def show_search() -> Iterator[OnEvent]:
     """Show the running folds of trials in a status line on a terminal; return the callback that updates it."""
     running: dict[Any, str] = {}
-    status = console.status("") if console.is_terminal else None
+    status = console.status("")
 
     def on_event(event: Event) -> None:
         if isinstance(event, Retried):
@@ -77,11 +73,8 @@ def show_search() -> Iterator[OnEvent]:
         running[event.task] = "epoch {}/{}".format(*event.payload) if isinstance(event, Emitted) else ""
         for oldest in list(running)[:-MAX_SHOWN]:
             del running[oldest]
-        if status:
+        if console.is_terminal:
             status.update(", ".join(f"{fold.name} {epoch}".rstrip() for fold, epoch in running.items()))
 
-    if status:
-        with status:
-            yield on_event
-    else:
+    with status if console.is_terminal else nullcontext():
         yield on_event

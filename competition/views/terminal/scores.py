@@ -37,7 +37,7 @@ def blend_table(chosen: Blend, others: Sequence[Blend], labels: np.ndarray, metr
     """A row for each blender, compared with the mean, and the blend that was chosen."""
     table = Table("blend (cross-fitted)", box=None)
     metrics = leaderboard_metrics(metric)
-    for heading in (*(shown.name for shown in metrics), "corrected", "newly wrong", "p", "accuracy change"):
+    for heading in (*(shown.name for shown in metrics), "corrected", "newly wrong", "p", "significance"):
         table.add_column(heading, justify="right")
     mean = next(blend for blend in others if blend.blender == "mean")
     for blend in others:
@@ -66,9 +66,9 @@ def contribution_table(contributions: Sequence[Contribution]) -> Table:
     for heading in ("accuracy gained", "log loss saved", "error correlation", "another seed saves", "CPU time"):
         table.add_column(heading, justify="right")
     for member in contributions:
-        gained = f"{100 * member.accuracy.value:+.3f} ± {100 * member.accuracy.standard_error:.3f}"
-        saved = f"{member.log_loss.value:+.5f} ± {member.log_loss.standard_error:.5f}"
-        correlation, another_seed = f"{member.correlation:.2f}", f"{member.another_seed:.5f}"
+        gained = f"{100 * member.accuracy_gain.value:+.3f} ± {100 * member.accuracy_gain.standard_error:.3f}"
+        saved = f"{member.log_loss_saving.value:+.5f} ± {member.log_loss_saving.standard_error:.5f}"
+        correlation, another_seed = f"{member.error_correlation:.2f}", f"{member.another_seed_saving:.5f}"
         table.add_row(member.member, gained, saved, correlation, another_seed, clock(60 * member.minutes))
     table.caption = _next_training(contributions)
     table.caption_justify = "left"
@@ -77,11 +77,15 @@ def contribution_table(contributions: Sequence[Contribution]) -> Table:
 
 def _next_training(contributions: Sequence[Contribution]) -> str:
     """What to train next, and which members could be dropped."""
-    best = max(contributions, key=lambda member: member.another_seed / (member.minutes + 1e-9))
+    best = max(contributions, key=lambda member: member.another_seed_saving / (member.minutes + 1e-9))
     text = f"next: another seed of {best.member} saves most log loss per CPU minute"
     if len(contributions) > 1:
         text += f"; a different model saves {mean_saving(contributions):.5f} if it contributes like these on average"
-    if max(member.another_seed for member in contributions) < MIN_SAVING:
+    if max(member.another_seed_saving for member in contributions) < MIN_SAVING:
         text = "next: train a different model or stop; another seed of any member saves almost nothing"
-    redundant = [member.member for member in contributions if member.log_loss.value < member.log_loss.standard_error]
+    redundant = [
+        member.member
+        for member in contributions
+        if member.log_loss_saving.value < member.log_loss_saving.standard_error
+    ]
     return text + (f"; no significant contribution, can be dropped: {', '.join(redundant)}" if redundant else "")
