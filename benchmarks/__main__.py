@@ -1,12 +1,24 @@
 """Run a benchmark: `python -m benchmarks NAME`."""
 
 import sys
+from typing import Annotated
 
-from competition.cli.app import main
+from competition.cli import options as cli
+from competition.cli.app import command, create_app, run
 from competition.cli.run import FOLDS, SUBMISSIONS, RunOptions, open_competition, open_run, open_store
 
+app = create_app(help=__doc__, add_completion=False)
 
-def bench(competition: str, folds: int, seed: int, full: bool) -> None:
+
+@command(app)
+def bench(
+    competition: cli.Competition = "digits",
+    folds: cli.Folds = 5,
+    seed: cli.Seed = 0,
+    full: Annotated[
+        bool, cli.option("full", "Also race recipes to 99.5 % on one fold, which takes an hour or more.")
+    ] = False,
+) -> None:
     """Measure each network's training speed relative to this machine's matrix product; with --full, race recipes."""
     import json
     from dataclasses import asdict
@@ -35,7 +47,8 @@ def bench(competition: str, folds: int, seed: int, full: bool) -> None:
     print(f"results as JSON: {path}")
 
 
-def tutorials(jobs: int | None) -> None:
+@command(app)
+def tutorials(jobs: cli.Jobs = None) -> None:
     """Train the recipes of tutorials on MNIST's 60,000 training rows and compare with their claims (takes hours)."""
     from benchmarks import tutorials
     from benchmarks.tables import print_tutorial_progress, tutorial_table
@@ -58,26 +71,34 @@ def tutorials(jobs: int | None) -> None:
     print(f"results as JSON: {results.path}")
 
 
+@command(app, "cluster")
 def scheduling(
-    competition: str, folds: int, seed: int, cluster: str | None, jobs: int | None, tasks: int, sleep: float
+    competition: cli.Competition = "digits",
+    folds: cli.Folds = 5,
+    seed: cli.Seed = 0,
+    jobs: cli.Jobs = None,
+    cluster: cli.Cluster = None,
+    tasks: Annotated[int, cli.count_option("tasks", "Number of tasks.")] = 200,
+    sleep: Annotated[
+        float | None,
+        cli.option("sleep", "Duration of each task's sleep.  [default: 1s]", parser=cli.parse_duration, metavar="TIME"),
+    ] = None,
 ) -> None:
     """Run tasks that sleep but return results of the usual size, to measure the throughput of a cluster's driver."""
     from benchmarks.scheduling import measure_scheduling
     from competition.cli.training import open_workers
 
-    run = open_run(RunOptions(competition, ["quick"], folds, seed, jobs, cluster=cluster))
-    with open_workers(run) as workers:
-        result = measure_scheduling(workers, run.dataset, run.store.folds, tasks, sleep)
+    opened = open_run(RunOptions(competition, ["quick"], folds, seed, jobs, cluster=cluster))
+    with open_workers(opened) as workers:
+        result = measure_scheduling(workers, opened.dataset, opened.store.folds, tasks, sleep or 1.0)
     print(f"{result.tasks:,} tasks of {result.sleep:g} s on {result.workers} workers took {result.seconds:.1f} s")
     worker_ms, driver_ms = 1000 * result.worker_overhead, 1000 * result.driver_overhead
     print(f"overhead per task: {worker_ms:.0f} ms of worker time, {driver_ms:.1f} ms of driver CPU time")
     print(f"result size {result.result_bytes / 1e6:.2f} MB; peak memory of the driver {result.memory / 1e6:.0f} MB")
-    fold_seconds = run.members[0].spec.seconds
+    fold_seconds = opened.members[0].spec.seconds
     workers_served = result.max_workers(fold_seconds)
     print(f"one driver can serve {workers_served:,} workers with tasks of {fold_seconds:.0f} s, as for a fold of quick")
 
 
-COMMANDS = bench, tutorials, scheduling
-
 if __name__ == "__main__":
-    sys.exit(main(commands=COMMANDS, program="python -m benchmarks", description=str(__doc__)))
+    sys.exit(run(app, "python -m benchmarks"))

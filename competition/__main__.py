@@ -1,4 +1,4 @@
-"""Run the command line: `python -m competition`."""
+"""Run the command line: `python -m competition`, which is the same as `foldblend`."""
 
 import sys
 

@@ -1,6 +1,10 @@
-"""The error that the user can fix, and a helper for its messages."""
+"""The error that the user can fix, and helpers for its messages."""
 
+import os
+import shlex
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -11,3 +15,36 @@ def shorten_list(names: Iterable[object], limit: int) -> str:
     """Join the first `limit` names by commas, with an ellipsis if there are more."""
     texts = [str(name) for name in names]
     return ", ".join(texts[:limit]) + (" ..." if len(texts) > limit else "")
+
+
+def command(name: str, /, **options: object) -> str:
+    """How the user runs a command: `make cv MODELS=quick` under make, else `foldblend cv --models quick`."""
+    program = "make" if _runs_under_make() else _program()
+    return " ".join([program, name, *(option(key, value) for key, value in options.items())])
+
+
+def option(name: str, value: object = "") -> str:
+    """How the user sets an option: `FOLDS=2` under make, else `--folds 2`; without a value only its name."""
+    quoted = shlex.quote(str(value)) if value != "" else ""
+    if _runs_under_make():
+        return f"{name.upper()}={quoted}" if quoted else name.upper()
+    return f"--{name} {quoted}".rstrip()
+
+
+def missing_extra(library: str, extra: str) -> UserError:
+    """The error that an optional library is not installed."""
+    return UserError(f"{library} is not installed; run: {_python()} -m pip install 'foldblend[{extra}]'")
+
+
+def _runs_under_make() -> bool:
+    return "FOLDBLEND_MAKE" in os.environ
+
+
+def _program() -> str:
+    return "foldblend" if Path(sys.argv[0]).stem == "foldblend" else f"{_python()} -m competition"
+
+
+def _python() -> str:
+    """The running interpreter, relative to the current folder if it is there."""
+    path = Path(sys.executable)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

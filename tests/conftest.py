@@ -65,6 +65,10 @@ def pytest_terminal_summary(terminalreporter):
 def pytest_configure():
     # Background processes of a shell and their children ignore Ctrl-C, which some tests send.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Variables passed to `make test` are ignored; messages name targets of make.
+    for name in [name for name in os.environ if name.startswith("FOLDBLEND_")]:
+        del os.environ[name]
+    os.environ["FOLDBLEND_MAKE"] = "yes"
 
 
 def pytest_collection_modifyitems(items):

@@ -3,19 +3,21 @@
 import re
 import shlex
 import subprocess
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import typer
 from conftest import ROOT
 
-from competition.cli.app import make_parser
+from competition.cli.app import app
 
 PAGES = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("folds/*.md"), *ROOT.glob("submissions/*.md")]
 )
 FLOW = "make data     make cv                                      make submit", ""  # a drawing
-COMMAND = re.compile(r"(?:\.venv/bin/)?python -m competition (.+)")
+COMMAND = re.compile(r"(?:\.venv/bin/)?foldblend (.+)")
+SUBCOMMANDS = typer.main.get_command(app).commands
 
 
 def commands(page: Path) -> list[str]:
@@ -32,10 +34,20 @@ def commands_matching(pattern: str) -> list[tuple[str, str]]:
     return sorted({(page.name, line) for page in PAGES for line in commands(page) if re.match(pattern, line)})
 
 
-def check_arguments(arguments: str) -> None:
-    """Fail the test if the parser rejects the arguments."""
-    with suppress(SystemExit) if "--help" in arguments else nullcontext():
-        make_parser().parse_args(shlex.split(arguments))
+def parse_arguments(name: str, arguments: list[str]) -> None:
+    """Fail the test if the command rejects the arguments."""
+    with suppress(typer.Exit):  # after --help
+        SUBCOMMANDS[name].make_context(name, list(arguments))
+
+
+def as_options(target: str, variables: dict[str, str]) -> list[str]:
+    """The options that variables of make set."""
+    flags = {option.name for option in SUBCOMMANDS[target].params if option.is_flag}
+    return [
+        text
+        for name, value in variables.items()
+        for text in ([f"--{name.lower()}"] if name.lower() in flags else [f"--{name.lower()}", value])
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -54,26 +66,37 @@ def headings(page: Path) -> set[str]:
 
 @pytest.mark.parametrize(("page", "command"), commands_matching(r"(\w+=\S+ )?make [a-z]"))
 def test_make_commands_have_known_targets_and_variables(page, command):
-    target = command.split("make ", 1)[1]
-    makefile = (ROOT / "Makefile").read_text()
-    variables = re.findall(r"\b([A-Z]+)=", target)
-    assert all(f"$({name})" in makefile for name in variables), variables
+    words = shlex.split(command.split("make ", 1)[1])
     result = subprocess.run(
-        ["make", "--dry-run", "--always-make", *shlex.split(target)],
-        cwd=ROOT,
-        text=True,
-        capture_output=True,
-        check=False,
+        ["make", "--dry-run", "--always-make", *words], cwd=ROOT, text=True, capture_output=True, check=False
     )
     assert result.returncode == 0, result.stderr
-    if variables:  # a target without variables may need more
-        for arguments in COMMAND.findall(result.stdout.replace("\\\n", " ")):
-            check_arguments(arguments)
+    variables = dict(word.split("=", 1) for word in words if "=" in word)
+    files = shlex.split(variables.pop("FILES", ""))
+    (target,) = (word for word in words if "=" not in word)
+    if variables and target in SUBCOMMANDS:  # a target without variables may need more
+        parse_arguments(target, [*files, *as_options(target, variables)])
 
 
-@pytest.mark.parametrize(("page", "command"), commands_matching(r"(\.venv/bin/)?python -m competition \w"))
+def test_targets_of_make_and_commands_are_the_same():
+    makefile = (ROOT / "Makefile").read_text()
+    assert {name for name in SUBCOMMANDS if not re.search(rf"^{name}: .*## ", makefile, re.M)} == set()
+    commands = re.search(r"^commands = (.*?[^\\])$", makefile, re.M | re.S)[1].replace("\\", " ").split()
+    assert {*commands, "predict"} == set(SUBCOMMANDS)
+
+
+def test_each_option_is_a_variable_of_make():
+    options = {option for command in SUBCOMMANDS.values() for option in command.params}
+    variables = re.search(r"^variables = (.*?[^\\])$", (ROOT / "Makefile").read_text(), re.M | re.S)[1].split()
+    names = {option.name.upper() for option in options if option.param_type_name == "option"} - {"HELP"}
+    assert names == set(variables) - {"\\", "FULL", "SLEEP", "TASKS"}  # these are options of benchmarks
+    assert {option.envvar for option in options if option.envvar} == {f"FOLDBLEND_{name}" for name in names}
+
+
+@pytest.mark.parametrize(("page", "command"), commands_matching(r"(\.venv/bin/)?foldblend \w"))
 def test_commands_are_valid(page, command):
-    check_arguments(COMMAND.match(command)[1])
+    name, *arguments = shlex.split(COMMAND.match(command)[1])
+    parse_arguments(name, arguments)
 
 
 @pytest.mark.parametrize(("page", "command"), commands_matching(r".*python -m pytest "))

@@ -1,49 +1,37 @@
-"""The parser of the command line, made from the signatures of the commands."""
+"""The command line: one typed function for each command, which imports what it needs when it runs."""
 
-import argparse
-import inspect
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from functools import wraps
+from typing import Annotated, Any
 
-from competition.cli.check import doctor, safety
-from competition.cli.cluster import worker
-from competition.cli.exchange import export, export_onnx, import_predictions
-from competition.cli.run import DEFAULT_MODELS
-from competition.cli.submissions import grade, predict, reproduce, score, upload
-from competition.cli.train import cv, data, submit
-from competition.cli.tune import dashboard, tune
-from competition.cli.views import demo, report, tensorboard
+import typer
+
+from competition.cli import options as cli
+from competition.cli.run import RunOptions
 from competition.errors import UserError
 
-Command = Callable[..., None]  # its parameters are keys of OPTIONS, its docstring is the help text
-
-PROGRAM = "python -m competition"
-DESCRIPTION = "Cross-validate models on images in CSV files or folders, blend them, and write submission.csv."
-EPILOG = "`make help` lists the same commands as targets, which also install what they need."
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
 
 
-def main(
-    arguments: Sequence[str] | None = None,
-    commands: Sequence[Command] = (),
-    program: str = PROGRAM,
-    description: str = DESCRIPTION,
-) -> int:
-    """Run one command; return its exit status, which is 2 after a `UserError`."""
+def create_app(**settings: Any) -> typer.Typer:
+    """A command line with plain help texts and tracebacks."""
+    plain: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
+    return typer.Typer(context_settings=SETTINGS, no_args_is_help=True, **plain, **settings)
+
+
+app = create_app()
+
+
+def run(app: typer.Typer, program: str, arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status, which is 2 after an error of the user."""
     signal.signal(signal.SIGTERM, _interrupt)
-    options = vars(make_parser(commands or COMMANDS, program, description).parse_args(arguments))
-    command = options.pop("command")
     try:
-        command(**options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted; finished work is kept, run the same command again to continue", file=sys.stderr)
-        return 130
+        app(arguments, prog_name=program)
+    except SystemExit as exit:
+        return int(exit.code or 0)
     return 0
 
 
@@ -52,165 +40,328 @@ def _interrupt(signum: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def parse_competition(text: str) -> str:
-    """The name of a competition; a path would put folds and submissions elsewhere."""
-    name = text.rstrip("/")  # added by the completion of a shell
-    if name in ("", ".", "..") or "/" in name:
-        raise argparse.ArgumentTypeError(f"expected the name of a folder in data/, got {text!r}")
-    return name
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program `foldblend`; return its exit status."""
+    return run(app, "foldblend", arguments)
 
 
-def parse_integer(text: str) -> int:
-    """A non-negative integer."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected an integer >= 0, got {text}")
-    return int(text)
+def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add a command whose errors and interruptions end with a message and an exit status."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @wraps(function)
+        def run_command(*arguments: Any, **keywords: Any) -> None:
+            try:
+                function(*arguments, **keywords)
+            except UserError as error:
+                print(f"error: {error}", file=sys.stderr)
+                raise typer.Exit(EXIT_USER_ERROR) from None
+            except KeyboardInterrupt:
+                print("\ninterrupted; finished work is kept, run the same command again to continue", file=sys.stderr)
+                raise typer.Exit(EXIT_INTERRUPTED) from None
+
+        app.command(name)(run_command)
+        return function
+
+    return decorate
 
 
-def parse_duration(text: str) -> float:
-    """Seconds from e.g. 20m or 1h30m."""
-    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
-    hours, minutes, rest = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
-    seconds = 3600 * hours + 60 * minutes + rest
-    if not seconds:
-        raise argparse.ArgumentTypeError(f"invalid duration {text!r}; use e.g. 20m or 1h30m")
-    return float(seconds)
+def _print_version(is_requested: bool) -> None:
+    if is_requested:
+        from importlib.metadata import version
+
+        print(f"foldblend {version('foldblend')}")
+        raise typer.Exit
 
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "competition": {
-        "type": parse_competition,
-        "default": "digits",
-        "metavar": "NAME",
-        "help": "Name of the competition's folder in data/ (default: %(default)s).",
-    },
-    "models": {
-        "nargs": "+",
-        "metavar": "MEMBER",
-        "help": "Models to use, or `all`. MODEL.SEED is the same network with another seed, MODEL:NAME a variant with "
-        f"another recipe (default: {' '.join(DEFAULT_MODELS)}).",
-    },
-    "folds": {"type": parse_integer, "default": 5, "metavar": "N", "help": "Number of folds (default: %(default)s)."},
-    "seed": {
-        "type": parse_integer,
-        "default": 0,
-        "metavar": "N",
-        "help": "Seed of the split; each split has its own folder (default: %(default)s).",
-    },
-    "jobs": {
-        "type": parse_integer,
-        "metavar": "N",
-        "help": "Number of single-threaded workers (default and maximum: number of cores).",
-    },
-    "budget": {
-        "type": parse_duration,
-        "metavar": "TIME",
-        "help": "Time limit, e.g. 20m. Models that cannot be completed in time are not started (default: none).",
-    },
-    "blend": {
-        "default": "auto",
-        "metavar": "BLENDER",
-        "help": "How to blend: mean, geometric, tempered, convex, hill-climbing, stacked, or auto, which is the mean "
-        "unless another is significantly better (default: %(default)s).",
-    },
-    "cluster": {
-        "metavar": "ADDRESS",
-        "help": "Address of a Dask scheduler whose workers train, e.g. tcp://host:8786 (default: this machine).",
-    },
-    "tasks": {"type": parse_integer, "default": 200, "metavar": "N", "help": "Number of tasks (default: %(default)s)."},
-    "sleep": {
-        "type": parse_duration,
-        "default": 1.0,
-        "metavar": "TIME",
-        "help": "Duration of each task's sleep (default: 1s).",
-    },
-    "trials": {
-        "type": parse_integer,
-        "default": 30,
-        "metavar": "N",
-        "help": "Number of trials per model, including those of earlier runs (default: %(default)s).",
-    },
-    "storage": {
-        "metavar": "URL",
-        "help": "Optuna storage, e.g. postgresql+psycopg://HOST/NAME (default: folds/COMPETITION/studies.db).",
-    },
-    "file": {"type": Path, "metavar": "FILE", "help": "Submission to evaluate (default: the latest one)."},
-    "name": {"metavar": "NAME", "help": "Name of the imported member; it is used as @NAME."},
-    "oof": {
-        "type": Path,
-        "required": True,
-        "metavar": "FILE",
-        "help": "Out-of-fold probabilities: CSV with columns id, fold and one per class, or .npy.",
-    },
-    "test": {
-        "type": Path,
-        "required": True,
-        "metavar": "FILE",
-        "help": "Test probabilities: CSV with columns id and one per class, or .npy.",
-    },
-    "split": {
-        "type": Path,
-        "metavar": "FILE",
-        "help": "Split that the model was trained on, as split.csv; needed if --oof has no column fold.",
-    },
-    "number": {"type": parse_integer, "metavar": "N", "help": "Number of the submission (default: the latest one)."},
-    "wait": {
-        "type": parse_duration,
-        "default": 300.0,
-        "metavar": "TIME",
-        "help": "How long to wait for the score, e.g. 2m (default: 5m).",
-    },
-    "value": {"type": float, "required": True, "metavar": "SCORE", "help": "Score on the leaderboard, e.g. 0.997."},
-    "files": {
-        "nargs": "+",
-        "type": Path,
-        "metavar": "FILE",
-        "help": "Image, folder of images, or CSV file of pixels.",
-    },
-    "port": {
-        "type": parse_integer,
-        "default": 8000,
-        "metavar": "N",
-        "help": "Port of the page (default: %(default)s).",
-    },
-    "json": {"action": "store_true", "help": "Print the probabilities of all classes as JSON."},
-    "full": {"action": "store_true", "help": "Also race recipes to 99.5 %% on one fold, which takes an hour or more."},
-}
-POSITIONAL = ("files", "name")
-COMMANDS: tuple[Command, ...] = (
-    data,
-    doctor,
-    cv,
-    submit,
-    report,
-    tensorboard,
-    tune,
-    dashboard,
-    grade,
-    predict,
-    demo,
-    reproduce,
-    import_predictions,
-    export,
-    export_onnx,
-    upload,
-    score,
-    safety,
-    worker,
-)
+@app.callback()
+def describe(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Cross-validate models on images in CSV files or folders, blend them, and write submission.csv."""
 
 
-def make_parser(
-    commands: Sequence[Command] = COMMANDS, program: str = PROGRAM, description: str = DESCRIPTION
-) -> argparse.ArgumentParser:
-    """The parser of a program with these commands."""
-    parser = argparse.ArgumentParser(prog=program, description=description, epilog=EPILOG)
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in commands:
-        text = str(command.__doc__)
-        name = "import" if command is import_predictions else command.__name__.replace("_", "-")
-        subparser = subparsers.add_parser(name, help=text, description=text)
-        subparser.set_defaults(command=command)
-        for option in inspect.signature(command).parameters:
-            subparser.add_argument(option if option in POSITIONAL else f"--{option}", **OPTIONS[option])
-    return parser
+@command(app)
+def data(competition: cli.Competition = "digits") -> None:
+    """Download or create a competition's files; check them.
+
+    Prints what is inferred from the files: classes, shape, columns, groups and metric.
+    """
+    from competition.cli import train
+
+    train.data(competition)
+
+
+@command(app)
+def doctor(
+    competition: cli.Competition = "digits",
+    models: cli.Models = None,
+    folds: cli.Folds = 5,
+    seed: cli.Seed = 0,
+    jobs: cli.Jobs = None,
+) -> None:
+    """Check data and machine before a long run.
+
+    Looks for duplicates, drift, label errors and rare classes, and estimates memory, disk space and training time.
+    """
+    from competition.cli import check
+
+    check.doctor(RunOptions(competition, models, folds, seed, jobs))
+
+
+@command(app)
+def cv(
+    competition: cli.Competition = "digits",
+    models: cli.Models = None,
+    folds: cli.Folds = 5,
+    seed: cli.Seed = 0,
+    jobs: cli.Jobs = None,
+    budget: cli.Budget = None,
+    cluster: cli.Cluster = None,
+) -> None:
+    """Train every model on every fold; print their scores.
+
+    Finished folds are kept and not trained again.
+    """
+    from competition.cli import train
+
+    train.cv(RunOptions(competition, models, folds, seed, jobs, budget, cluster))
+
+
+@command(app)
+def submit(
+    competition: cli.Competition = "digits",
+    models: cli.Models = None,
+    folds: cli.Folds = 5,
+    seed: cli.Seed = 0,
+    jobs: cli.Jobs = None,
+    budget: cli.Budget = None,
+    cluster: cli.Cluster = None,
+    blend: cli.Blend = "auto",
+) -> None:
+    """Cross-validate, blend and write submission.csv.
+
+    The file is updated whenever another model is complete. Finished folds are kept and not trained again.
+    """
+    from competition.cli import train
+
+    train.submit(RunOptions(competition, models, folds, seed, jobs, budget, cluster, blend))
+
+
+@command(app)
+def report(
+    competition: cli.Competition = "digits",
+    models: cli.Models = None,
+    folds: cli.Folds = 5,
+    seed: cli.Seed = 0,
+    blend: cli.Blend = "auto",
+) -> None:
+    """Write an HTML report.
+
+    It shows scores, learning curves, the confusion matrix and the hardest rows.
+    """
+    from competition.cli import views
+
+    views.report(RunOptions(competition, models, folds, seed, blend=blend))
+
+
+@command(app)
+def tensorboard(
+    competition: cli.Competition = "digits", folds: cli.Folds = 5, seed: cli.Seed = 0, port: cli.Port = 8000
+) -> None:
+    """Serve TensorBoard for past and running trainings.
+
+    Prints the address of the page.
+    """
+    from competition.cli import views
+
+    views.tensorboard(RunOptions(competition, (), folds, seed), port)
+
+
+@command(app)
+def tune(
+    competition: cli.Competition = "digits",
+    models: cli.Models = None,
+    folds: cli.Folds = 5,
+    seed: cli.Seed = 0,
+    jobs: cli.Jobs = None,
+    budget: cli.Budget = None,
+    cluster: cli.Cluster = None,
+    trials: cli.Trials = 30,
+    storage: cli.Storage = None,
+) -> None:
+    """Search for better hyperparameters of each model.
+
+    They are accepted if a second split confirms that they are better; then the next run uses them.
+    """
+    from competition.cli import tune
+
+    tune.tune(RunOptions(competition, models, folds, seed, jobs, budget, cluster), trials, storage)
+
+
+@command(app)
+def dashboard(competition: cli.Competition = "digits", storage: cli.Storage = None) -> None:
+    """Serve optuna-dashboard for the studies.
+
+    Prints the address of the page.
+    """
+    from competition.cli import tune
+
+    tune.dashboard(competition, storage)
+
+
+@command(app, "check-augmentation")
+def check_augmentation(
+    competition: cli.Competition = "digits", models: cli.Models = None, folds: cli.Folds = 5, seed: cli.Seed = 0
+) -> None:
+    """Measure which augmentations change the class.
+
+    The first of the models predicts transformed images that it was not trained on.
+    """
+    from competition.cli import check
+
+    check.check_augmentation(RunOptions(competition, models, folds, seed))
+
+
+@command(app)
+def grade(competition: cli.Competition = "digits", file: cli.File = None) -> None:
+    """Evaluate a submission on held-back test labels.
+
+    Only practice competitions have them. Evaluations are counted: choose by out-of-fold scores and evaluate once.
+    """
+    from competition.cli import submissions
+
+    submissions.grade(competition, file)
+
+
+@command(app)
+def predict(
+    files: cli.Files,
+    competition: cli.Competition = "digits",
+    number: cli.Number = None,
+    jobs: cli.Jobs = None,
+    json: cli.Json = False,
+) -> None:
+    """Predict images with a submission's blend; print CSV.
+
+    Images are PNG or JPEG files, folders of them, or CSV files of pixels.
+    """
+    from competition.cli import submissions
+
+    submissions.predict(files, competition, number, jobs, json)
+
+
+@command(app)
+def demo(competition: cli.Competition = "digits", number: cli.Number = None, port: cli.Port = 8000) -> None:
+    """Serve a page to draw on.
+
+    The members of a submission predict the class of what is drawn. Only this machine can open the page.
+    """
+    from competition.cli import views
+
+    views.demo(competition, number, port)
+
+
+@command(app)
+def reproduce(
+    competition: cli.Competition = "digits",
+    number: cli.Number = None,
+    jobs: cli.Jobs = None,
+    cluster: cli.Cluster = None,
+) -> None:
+    """Make a submission again and compare the bytes.
+
+    Folds that are missing are trained.
+    """
+    from competition.cli import submissions
+
+    submissions.reproduce(competition, number, jobs, cluster)
+
+
+@command(app, "import")
+def import_predictions(
+    name: cli.ImportedName,
+    oof: cli.OutOfFold,
+    test: cli.Test,
+    split: cli.Split = None,
+    competition: cli.Competition = "digits",
+    folds: cli.Folds = 5,
+    seed: cli.Seed = 0,
+) -> None:
+    """Import predictions made elsewhere as member @NAME.
+
+    Out-of-fold and test probabilities are checked; they must come from the same split.
+    """
+    from competition.cli import exchange
+
+    exchange.import_predictions(RunOptions(competition, (), folds, seed), name, oof, test, split)
+
+
+@command(app)
+def export(
+    competition: cli.Competition = "digits", models: cli.Models = None, folds: cli.Folds = 5, seed: cli.Seed = 0
+) -> None:
+    """Write a member's predictions as CSV files.
+
+    These are the out-of-fold and test probabilities of the first of the models.
+    """
+    from competition.cli import exchange
+
+    exchange.export(RunOptions(competition, models, folds, seed))
+
+
+@command(app, "export-onnx")
+def export_onnx(competition: cli.Competition = "digits", number: cli.Number = None) -> None:
+    """Export the networks of a blend as one ONNX file.
+
+    Its predictions are compared with theirs.
+    """
+    from competition.cli import exchange
+
+    exchange.export_onnx(competition, number)
+
+
+@command(app)
+def upload(competition: cli.Competition = "digits", number: cli.Number = None, wait: cli.Wait = None) -> None:
+    """Upload a submission to Kaggle; record its score.
+
+    Waits for the score and compares it with the cross-validated one.
+    """
+    from competition.cli import submissions
+
+    submissions.upload(competition, number, 300.0 if wait is None else wait)
+
+
+@command(app, "record-score")
+def record_score(value: cli.Value, competition: cli.Competition = "digits", number: cli.Number = None) -> None:
+    """Record a submission's score on the leaderboard.
+
+    Compares it with the cross-validated score.
+    """
+    from competition.cli import submissions
+
+    submissions.record_score(competition, number, value)
+
+
+@command(app)
+def scheduler() -> None:
+    """Start a Dask scheduler for workers on any machine.
+
+    Runs until Ctrl-C.
+    """
+    from competition.cli import cluster
+
+    cluster.scheduler()
+
+
+@command(app)
+def worker(cluster: cli.Cluster = None, jobs: cli.Jobs = None) -> None:
+    """Train for a cluster with this machine.
+
+    Uses its cores and GPUs until Ctrl-C.
+    """
+    from competition.cli import cluster as workers
+
+    workers.worker(cluster, jobs)

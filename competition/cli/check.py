@@ -4,14 +4,14 @@ from competition.cli.run import FOLDS, RunOptions, open_competition, open_run
 from competition.errors import UserError
 
 
-def safety(competition: str, models: list[str] | None, folds: int, seed: int) -> None:
+def check_augmentation(options: RunOptions) -> None:
     """Measure which augmentations change the class of held-out images, by the first of the models."""
     from competition.checks import augmentations
     from competition.models.interface import RowSubset
     from competition.views.terminal.checks import effects_table
     from competition.views.terminal.screen import console
 
-    run = open_run(RunOptions(competition, models, folds, seed))
+    run = open_run(options)
     member, fold = run.members[0], 0
     held_out = run.store.folds.held_out == fold
     images, labels = RowSubset(run.dataset.images, held_out), run.dataset.labels[held_out]
@@ -19,7 +19,7 @@ def safety(competition: str, models: list[str] | None, folds: int, seed: int) ->
     console.print(effects_table(list(effects), run.dataset.classes))
 
 
-def doctor(competition: str, models: list[str] | None, folds: int, seed: int, jobs: int | None) -> None:
+def doctor(options: RunOptions) -> None:
     """Check data and machine before a long run: classes, duplicates, drift, label errors, memory, disk, time."""
     import json
     from contextlib import suppress
@@ -34,17 +34,17 @@ def doctor(competition: str, models: list[str] | None, folds: int, seed: int, jo
     from competition.views.terminal.screen import console
     from competition.workers.local import LocalWorkers
 
-    opened = open_competition(competition)
-    dataset, members, folder = opened.dataset, opened.members(models), opened.folds_folder
+    competition, folds = open_competition(options.competition), options.folds
+    dataset, members, folder = competition.dataset, competition.members(options.models), competition.folds_folder
     complete = []
     with suppress(UserError):  # a competition that cannot be split has no predictions either
-        store = Store(folder, dataset, make_folds(dataset, folds, seed))
+        store = Store(folder, dataset, make_folds(dataset, folds, options.seed))
         complete = [predictions for predictions in map(store.predictions, members) if predictions.complete]
-    plan = doctor.Plan(members, folds, LocalWorkers(jobs).jobs, measure_gflops()["float32"], FOLDS.parent)
+    plan = doctor.Plan(members, folds, LocalWorkers(options.jobs).jobs, measure_gflops()["float32"], FOLDS.parent)
     findings = []
     for finding in doctor.run_checks(dataset, complete, plan):
         console.print(finding_line(finding, dataset))
         findings.append(finding)
     write_atomically(folder / "doctor.json", json.dumps(doctor.findings_to_json(dataset, findings), indent=1).encode())
-    page = write_findings(folder / "doctor.html", competition, dataset, findings)
+    page = write_findings(folder / "doctor.html", competition.name, dataset, findings)
     print(f"images: {page}; all findings as JSON: {folder / 'doctor.json'}")

@@ -4,23 +4,30 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-from competition.errors import UserError
+from competition.errors import UserError, command, missing_extra
+
+
+def scheduler() -> None:
+    """Run a Dask scheduler until Ctrl-C."""
+    if not find_spec("distributed"):
+        raise missing_extra("Dask", "cluster")
+    # In a session of its own: Ctrl-C then reaches only this process, which ends quietly.
+    subprocess.run([sys.executable, "-m", "dask", "scheduler"], check=False, start_new_session=True)
 
 
 def worker(cluster: str | None, jobs: int | None) -> None:
     """Train for a cluster with the cores and GPUs of this machine, until Ctrl-C."""
-    from importlib.util import find_spec
-
     from competition.workers.local import LocalWorkers
     from competition.workers.machine import QUIET_LIBRARIES, SINGLE_THREAD
 
     if not cluster:
-        raise UserError("the scheduler's address is missing; run `make worker CLUSTER=tcp://HOST:8786`")
+        example = command("worker", cluster="tcp://HOST:8786")
+        raise UserError(f"the scheduler's address is missing; run `{example}`")
     if not find_spec("distributed"):
-        remedy = "run `make worker`, or: .venv/bin/pip install -r requirements-cluster.txt"
-        raise UserError(f"CLUSTER requires Dask; {remedy}")
+        raise missing_extra("Dask", "cluster")
     local = LocalWorkers(jobs)
     dask = [sys.executable, "-m", "dask", "worker", cluster, "--nthreads", "1"]
     groups = [(gpu, ["--nworkers", "1", "--resources", "GPU=1"]) for gpu in local.gpus]

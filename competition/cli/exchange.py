@@ -3,34 +3,33 @@
 from pathlib import Path
 
 from competition.cli.run import RunOptions, load_submission, open_run
-from competition.errors import UserError
+from competition.errors import UserError, command, missing_extra
 
 
-def import_predictions(
-    name: str, competition: str, folds: int, seed: int, oof: Path, test: Path, split: Path | None
-) -> None:
+def import_predictions(options: RunOptions, name: str, oof: Path, test: Path, split: Path | None) -> None:
     """Check out-of-fold and test probabilities made elsewhere, and import them as the member @NAME."""
     from competition.crossval import exchange
     from competition.models.member import Member
     from competition.views.terminal.screen import console
 
     member = Member.parse(f"@{name}")
-    run = open_run(RunOptions(competition, (), folds, seed))
+    run = open_run(options)
     store, metric = run.store, run.metric
     store.import_predictions(member, list(exchange.read_predictions(oof, test, split, store.dataset, store.folds)))
     score = metric.format(metric.score(store.dataset.labels, store.predictions(member).oof))
-    console.print(f'{member.name}: {score} out of fold; to blend it: make submit MODELS="quick {member.name}"')
+    example = command("submit", models=f"quick {member.name}")
+    console.print(f"{member.name}: {score} out of fold; to blend it: {example}")
 
 
-def export(competition: str, models: list[str] | None, folds: int, seed: int) -> None:
+def export(options: RunOptions) -> None:
     """Write the split and the out-of-fold and test probabilities of the first model as CSV files."""
     from competition.crossval import exchange
 
-    run = open_run(RunOptions(competition, models, folds, seed))
+    run = open_run(options)
     store, member = run.store, run.members[0]
     predictions = store.predictions(member)
     if not predictions.complete:
-        raise UserError(f"{member.name} is not complete; run `make cv MODELS={member.name}`")
+        raise UserError(f"{member.name} is not complete; run `{command('cv', models=member.name)}`")
     folder = run.competition.folds_folder / store.folds.name / member.name
     for path in exchange.write_predictions(predictions, store.dataset, store.folds, folder):
         print(path)
@@ -41,8 +40,7 @@ def export_onnx(competition: str, number: int | None) -> None:
     from importlib.util import find_spec
 
     if not (find_spec("tf2onnx") and find_spec("onnxruntime")):
-        remedy = "run `make onnx`, or: .venv/bin/pip install -r requirements-onnx.txt"
-        raise UserError(f"tf2onnx is not installed; {remedy}")
+        raise missing_extra("tf2onnx", "onnx")
     from competition.deploy import onnx
 
     entry, store, members = load_submission(competition, number)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from competition.errors import UserError
+from competition.errors import UserError, command, option
 
 if TYPE_CHECKING:
     from competition.crossval.store import Store
@@ -203,6 +203,6 @@ def load_submission(name: str, number: int | None) -> "tuple[Entry, Store, list[
         if store.fingerprint(member) != spec["members"][member.name]:
             raise UserError(
                 f"{entry.folder}: {member.name} has changed since this submission was made; choose a later one with "
-                f"NUMBER=, run `make submit`, or restore the code: git checkout {entry.commit}"
+                f"{option('number')}, run `{command('submit')}`, or restore the code: git checkout {entry.commit}"
             )
     return entry, store, members

@@ -15,7 +15,7 @@ from competition.cli.run import (
     parse_split,
 )
 from competition.cli.training import cross_validate_run
-from competition.errors import UserError
+from competition.errors import UserError, command
 
 
 def grade(competition: str, file: Path | None) -> None:
@@ -55,7 +55,9 @@ def upload(competition: str, number: int | None, wait: float) -> None:
     log = SubmissionLog(SUBMISSIONS)
     entry = log.entry(competition, number)
     if is_practice(DATA / competition):
-        raise UserError(f"{competition} is a practice competition, which is not on Kaggle; score it by `make grade`")
+        raise UserError(
+            f"{competition} is a practice competition, which is not on Kaggle; score it by `{command('grade')}`"
+        )
     opened, metric = open_competition(competition), find_metric(entry.metadata["metric"])
     read_submission(entry.file, opened.sample(metric), opened.dataset.classes)
     message = f"submission {entry.number} {sha256(entry.file)[:12]}"
@@ -63,15 +65,15 @@ def upload(competition: str, number: int | None, wait: float) -> None:
     print(f"{entry.file} is uploaded; waiting for its score ...", flush=True)
     *_, result = kaggle.poll_result(competition, message, wait)
     if result is None or result.status == "PENDING":
-        command = f".venv/bin/python -m competition score --competition {competition} --number {entry.number}"
-        raise UserError(f"no score from Kaggle after {wait:.0f} s; record it later: {command} --value SCORE")
+        record = command("record-score", competition=competition, number=entry.number, value="SCORE")
+        raise UserError(f"no score from Kaggle after {wait:.0f} s; record it later: {record}")
     if result.score is None:
         raise UserError(f"Kaggle rejected {entry.file}: {result.reason or result.status}")
     log.record_score(competition, sha256(entry.file), metric.name, "leaderboard", result.score)
     console.print(submissions.compare_with_leaderboard(entry, metric, result.score, opened.scored_rows))
 
 
-def score(competition: str, number: int | None, value: float) -> None:
+def record_score(competition: str, number: int | None, value: float) -> None:
     """Record a submission's score on Kaggle's leaderboard, and compare it with the cross-validated score."""
     from competition.files import sha256
     from competition.scoring.metrics import find_metric

@@ -62,20 +62,12 @@ def submission_format(competition: Competition, metric: "Metric") -> tuple[str, 
     return content, list(table.columns[1:])
 
 
-def cv(
-    competition: str,
-    models: list[str] | None,
-    folds: int,
-    seed: int,
-    jobs: int | None,
-    budget: float | None,
-    cluster: str | None,
-) -> None:
+def cv(options: RunOptions) -> None:
     """Train every model on every fold, and print the leaderboard."""
     from competition.views.terminal import scores
     from competition.views.terminal.screen import console
 
-    run = open_run(RunOptions(competition, models, folds, seed, jobs, budget, cluster))
+    run = open_run(options)
     print_data_summary(run.competition, run.metric)
     complete: list[Predictions] = []
     try:
@@ -86,24 +78,15 @@ def cv(
         console.print(scores.leaderboard_table(complete, run.dataset.labels, run.metric))
 
 
-def submit(
-    competition: str,
-    models: list[str] | None,
-    folds: int,
-    seed: int,
-    jobs: int | None,
-    budget: float | None,
-    cluster: str | None,
-    blend: str,
-) -> None:
+def submit(options: RunOptions) -> None:
     """Cross-validate, blend and write submission.csv; update it whenever another model is complete."""
     from competition.ensemble.blend import BlendSearch, check_blender
     from competition.submission.log import SubmissionLog
     from competition.views.terminal import scores, submissions
     from competition.views.terminal.screen import console
 
-    check_blender(blend)  # before anything is trained
-    run = open_run(RunOptions(competition, models, folds, seed, jobs, budget, cluster, blend))
+    check_blender(options.blend)  # before anything is trained
+    run = open_run(options)
     print_data_summary(run.competition, run.metric)
     spec, log = run.spec, SubmissionLog(SUBMISSIONS)
     entry = log.open_entry(spec)
@@ -113,7 +96,7 @@ def submit(
         with time_limit(run.budget), closing(cross_validate_run(run)) as stages:
             for complete in stages:
                 search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out)
-                blended = search.blend(blend)
+                blended = search.blend(options.blend)
                 _write_submission(run, entry, blended)
                 score = run.metric.score(run.dataset.labels, blended.oof)
                 log.save(entry, spec, blended, run.metric, score)

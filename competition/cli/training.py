@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from competition.cli.run import Run
-from competition.errors import UserError
+from competition.errors import UserError, missing_extra, option
 
 if TYPE_CHECKING:
     from competition.crossval.predictions import Predictions
@@ -30,8 +30,7 @@ def open_workers(run: Run) -> "Workers":
     try:
         from competition.workers.cluster import ClusterWorkers
     except ModuleNotFoundError:
-        remedy = "run the command by `make`, or: .venv/bin/pip install -r requirements-cluster.txt"
-        raise UserError(f"CLUSTER requires Dask; {remedy}") from None
+        raise missing_extra("Dask", "cluster") from None
     return ClusterWorkers(run.cluster, run.jobs)
 
 
@@ -107,7 +106,7 @@ def require_class_rows(store: "Store", members: "Sequence[Member]") -> None:
         raise UserError(
             f"class {classes[rarest]} has {(labels == rarest).sum()} images, and only {fewest[rarest]} of them are in "
             f"the training rows of a fold; {classical[0]} needs {MIN_CLASS_ROWS}: add images, or train only networks, "
-            "e.g. MODELS=plain"
+            f"e.g. {option('models', 'plain')}"
         )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from competition.cli.run import FOLDS, Run, RunOptions, open_run
 from competition.cli.training import open_workers, require_class_rows, time_limit
-from competition.errors import UserError
+from competition.errors import UserError, command, missing_extra, option
 
 if TYPE_CHECKING:
     from competition.crossval.store import Store
@@ -17,17 +17,7 @@ if TYPE_CHECKING:
 MIN_WEIGHT = 0.05  # of a model in the blend: tuning may raise the weight of a model that has none yet
 
 
-def tune(
-    competition: str,
-    models: list[str] | None,
-    folds: int,
-    seed: int,
-    jobs: int | None,
-    budget: float | None,
-    cluster: str | None,
-    trials: int,
-    storage: str | None,
-) -> None:
+def tune(options: RunOptions, trials: int, storage: str | None) -> None:
     """Search for better hyperparameters of each model, and accept those that are better on a second split."""
     from competition.crossval.folds import load_or_make_folds
     from competition.tuning.search import Search, SearchContext, schedule_searches
@@ -35,26 +25,26 @@ def tune(
     from competition.views.terminal import live, searches
     from competition.views.terminal.screen import console
 
-    run = open_run(RunOptions(competition, models, folds, seed, jobs, budget, cluster))
+    run = open_run(options)
     store, config = run.store, run.competition.config
-    second_split = load_or_make_folds(store.dataset, store.folder, folds, seed + 1)
+    second_split = load_or_make_folds(store.dataset, store.folder, options.folds, options.seed + 1)
     members = list(
         {member.kind: member for member in run.members if not member.is_imported and member.seed == 0}.values()
     )
     if not members:
-        raise UserError("nothing to tune; name models without a seed, e.g. MODELS=quick")
+        raise UserError(f"nothing to tune; name models without a seed, e.g. {option('models', 'quick')}")
     require_class_rows(store, members)
     weights = _blend_weights(store, members)
-    end = time.monotonic() + (budget or math.inf)
+    end = time.monotonic() + (run.budget or math.inf)
     with (
         explain_storage_errors(storage, store.folder),
         open_storage(storage, store.folder) as opened,
         open_workers(run) as workers,
-        time_limit(budget),
+        time_limit(run.budget),
         live.show_search() as on_event,
     ):
         context = SearchContext(
-            competition, config, store.dataset, opened, store.folds, second_split, run.metric, workers
+            options.competition, config, store.dataset, opened, store.folds, second_split, run.metric, workers
         )
         started = [Search(context, member, trials, weights[member.name]) for member in members]
         for search, count, deadline in schedule_searches(started, end):
@@ -78,12 +68,14 @@ def _validate_search(run: Run, search: "Search", on_event: "OnEvent", end: float
         text = f"{kind}: no better hyperparameters found in {search.trial_count} trials"
         if remaining := search.max_trials - search.trial_count:
             needed = clock(search.remaining_seconds() + search.validation_seconds())
-            text += f"; the remaining {remaining} trials and the validation take about {needed}: raise BUDGET"
+            text += (
+                f"; the remaining {remaining} trials and the validation take about {needed}: raise {option('budget')}"
+            )
         console.print(text)
         return
     if time.monotonic() + search.validation_seconds() > end:
         needed = clock(search.validation_seconds())
-        console.print(f"{kind}: no time left to validate the best trials; set BUDGET to {needed} or more")
+        console.print(f"{kind}: no time left to validate the best trials; set {option('budget')} to {needed} or more")
         return
     console.print(f"{kind}: validating the best trials on {search.context.validation_folds.name} ...")
     names = {str(trial.params): f"trial {trial.number}" for trial in search.candidates}
@@ -110,7 +102,7 @@ def _accept_validated(run: Run, search: "Search") -> None:
     if best := best_validated(results):
         evidence = asdict(best) | {"study": search.study.name, "date": date.today().isoformat()}
         path = save_tuned(run.competition.folds_folder, search.member, evidence)
-        console.print(f"{kind}: accepted, saved to {path}; the next `make cv MODELS={kind}` uses it")
+        console.print(f"{kind}: accepted, saved to {path}; the next `{command('cv', models=kind)}` uses it")
     else:
         console.print(f"{kind}: no trial is significantly better without more errors; the current defaults stay")
 
@@ -136,10 +128,9 @@ def dashboard(competition: str, storage: str | None) -> None:
 
     server = shutil.which("optuna-dashboard", path=Path(sys.executable).parent)
     if not server:
-        remedy = "run `make dashboard`, or: .venv/bin/pip install -r requirements-tune.txt"
-        raise UserError(f"optuna-dashboard is not installed; {remedy}")
+        raise missing_extra("optuna-dashboard", "tune")
     studies = FOLDS / competition / "studies.db"
     if not storage and not studies.exists():
-        raise UserError(f"{studies} is missing; run `make tune COMPETITION={competition}` first")
+        raise UserError(f"{studies} is missing; run `{command('tune', competition=competition)}` first")
     # In a session of its own: Ctrl-C then reaches only this process, which ends quietly.
     subprocess.run([server, storage or f"sqlite:///{studies}"], check=False, start_new_session=True)

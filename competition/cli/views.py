@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from competition.cli.run import SUBMISSIONS, Run, RunOptions, load_submission, open_run
-from competition.errors import UserError
+from competition.errors import UserError, command, missing_extra
 
 if TYPE_CHECKING:
     from competition.crossval.predictions import Predictions
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 EXAMPLES = 12  # test images on the demo page
 
 
-def report(competition: str, models: list[str] | None, folds: int, seed: int, blend: str) -> None:
+def report(options: RunOptions) -> None:
     """Write an HTML report: scores, learning curves, confusion matrix, hardest rows."""
     from competition.ensemble import advice
     from competition.ensemble import blend as ensemble
 
-    run = open_run(RunOptions(competition, models, folds, seed, blend=blend))
+    run = open_run(options)
     complete = [predictions for predictions in map(run.store.predictions, run.members) if predictions.complete]
     if not complete:
         names = " ".join(member.name for member in run.members)
-        raise UserError(f'none of {names} is complete; run `make cv MODELS="{names}"`')
+        raise UserError(f"none of {names} is complete; run `{command('cv', models=names)}`")
     rows = run.dataset.labels, run.store.folds.held_out
-    blended = ensemble.blend(complete, *rows, blend)
+    blended = ensemble.blend(complete, *rows, run.blend)
     write_report(run, complete, blended, advice.measure_contributions(complete, blended, *rows))
 
 
@@ -53,19 +53,18 @@ def write_report(
     print(f"report: {path}, to be opened in a browser")
 
 
-def tensorboard(competition: str, folds: int, seed: int, port: int) -> None:
+def tensorboard(options: RunOptions, port: int) -> None:
     """Serve TensorBoard for past and running trainings of networks, at the address that it prints."""
     import subprocess
 
     try:
         import tensorboardX  # noqa: F401
     except ModuleNotFoundError:
-        remedy = "run `make tensorboard`, or: .venv/bin/pip install -r requirements-tensorboard.txt"
-        raise UserError(f"TensorBoard is not installed; {remedy}") from None
+        raise missing_extra("TensorBoard", "tensorboard") from None
     from competition.crossval.tensorboard import log_folder, log_saved_curves
     from competition.workers.machine import QUIET_LIBRARIES
 
-    store = open_run(RunOptions(competition, (), folds, seed)).store
+    store = open_run(options).store
     print(f"{log_saved_curves(store)} folds have logs in {log_folder(store)}", flush=True)
     # In a session of its own: Ctrl-C then reaches only this process, which ends quietly.
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log_folder(store)), "--port", str(port)]
@@ -78,8 +77,7 @@ def demo(competition: str, number: int | None, port: int) -> None:
         import fastapi  # noqa: F401
         import uvicorn
     except ModuleNotFoundError:
-        remedy = "run `make demo`, or: .venv/bin/pip install -r requirements-demo.txt"
-        raise UserError(f"FastAPI is not installed; {remedy}") from None
+        raise missing_extra("FastAPI", "demo") from None
     from competition.views.demo.predictor import BlendPredictor
     from competition.views.demo.server import create_app
     from competition.views.html import image_data_url

@@ -11,7 +11,7 @@ import pandas as pd
 
 from competition.data.dataset import Dataset
 from competition.data.duplicates import image_digests
-from competition.errors import UserError
+from competition.errors import UserError, option
 from competition.files import atomic_file
 
 
@@ -46,26 +46,28 @@ def load_or_make_folds(dataset: Dataset, folder: Path, count: int, seed: int) ->
 def make_folds(dataset: Dataset, count: int, seed: int) -> Folds:
     """Make stratified folds; identical images are held out together, and so are groups."""
     if count < 2:
-        raise UserError(f"FOLDS={count} leaves nothing to train on; use FOLDS=2 or more")
+        raise UserError(f"{option('folds', count)} leaves nothing to train on; use {option('folds', 2)} or more")
     _, first, image = np.unique(image_digests(dataset.images), return_index=True, return_inverse=True)
     rarest = np.bincount(dataset.labels[first], minlength=len(dataset.classes)).argmin()
     if (images := int((dataset.labels[first] == rarest).sum())) < count:
-        remedy = f"use at most FOLDS={images}" if images > 1 else "add images of this class or remove it"
+        remedy = f"use at most {option('folds', images)}" if images > 1 else "add images of this class or remove it"
         name = dataset.classes[rarest]
-        raise UserError(f"class {name} has {images} different images, too few for FOLDS={count}; {remedy}")
+        raise UserError(f"class {name} has {images} different images, too few for {option('folds', count)}; {remedy}")
     # Distinct images are split in the order of their first row, so that the split depends on the rows alone.
     order = np.argsort(first)
     fold_of_image = np.empty(len(first), dtype=np.int32)
     groups = _groups(dataset, image)
     if (n_groups := len(np.unique(groups))) < count:
-        raise UserError(f"{n_groups} groups are too few for FOLDS={count}; use at most FOLDS={n_groups}")
+        raise UserError(
+            f"{n_groups} groups are too few for {option('folds', count)}; use at most {option('folds', n_groups)}"
+        )
     for fold, held_out_images in enumerate(_split(dataset.labels[first[order]], groups[order], count, seed)):
         fold_of_image[order[held_out_images]] = fold
     held_out = fold_of_image[image]
     for fold in range(count):
         if len(missing := np.setdiff1d(dataset.labels, dataset.labels[held_out != fold])):
             name = dataset.classes[missing[0]]
-            raise UserError(f"class {name} has too few groups: fold {fold} holds out all of them; try fewer FOLDS")
+            raise UserError(f"class {name} has too few groups: fold {fold} holds out all of them; try fewer folds")
     return Folds(held_out, count, seed, _digest(dataset.train_ids, held_out))
 
 

@@ -24,7 +24,7 @@ from competition.crossval.predictions import (
 from competition.crossval.provenance import ingredients
 from competition.crossval.task import FoldResult
 from competition.data.dataset import Dataset
-from competition.errors import UserError
+from competition.errors import UserError, command
 from competition.files import write_atomically
 from competition.models.interface import Predictor
 from competition.models.member import Member
@@ -83,12 +83,12 @@ class Store:
         path = self._path(member, fold)
         models = [file for file in path.parent.glob(f"{path.stem}.*") if file.suffix not in (".npz", ".json")]
         if self.reason_to_train(member, fold) or not models:
-            raise UserError(f"{member.name} fold {fold} is not trained; run `make cv MODELS={member.name}`")
+            raise UserError(f"{member.name} fold {fold} is not trained; run `{command('cv', models=member.name)}`")
         try:
             return member.spec.load(models[0], len(self.dataset.classes))
         except Exception as error:  # each library has its own errors
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            remedy = f"rm {path} && make cv MODELS={member.name}"
+            remedy = f"rm {path} && {command('cv', models=member.name)}"
             raise UserError(f"cannot load {models[0]} ({reason}); if it is damaged: {remedy}") from error
 
     def fingerprint(self, member: Member) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from competition.data import image_folders, tables
 from competition.data.config import CONFIG_FILE, Config, read_config
 from competition.data.sources import has_image_folders, required_files
-from competition.errors import UserError
+from competition.errors import UserError, command
 from competition.files import atomic_folder, sha256
 
 CACHE_FORMAT = 1  # increment it when the content of the cache changes
@@ -54,7 +54,7 @@ def load_dataset(folder: Path, config: Config | None = None) -> Dataset:
     files = required_files(folder)
     for path in (folder / file for file in files):
         if not path.exists():
-            raise UserError(f"{path} is missing; run `make data COMPETITION={shlex.quote(folder.name)}`")
+            raise UserError(f"{path} is missing; run `{command('data', competition=folder.name)}`")
         if not path.is_file():
             raise UserError(f"{path} is not a file; move it away and put the competition's {path.name} there")
         if not os.access(path, os.R_OK):

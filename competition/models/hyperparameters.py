@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from competition.data.config import Config
-from competition.errors import UserError
+from competition.errors import UserError, command
 from competition.files import write_atomically
 from competition.models.member import Member
 
@@ -54,7 +54,7 @@ def with_tuned(folder: Path, member: Member) -> Member:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} is not a valid file of hyperparameters for {member.kind} ({error}); "
-            f"delete it, or run `make tune MODELS={member.kind}`"
+            f"delete it, or run `{command('tune', models=member.kind)}`"
         ) from None
 
 

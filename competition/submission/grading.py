@@ -4,7 +4,6 @@ No other module reads these labels.
 """
 
 import csv
-import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from competition.data.config import Config, read_config
 from competition.data.csv_files import check_column, read_text
 from competition.data.dataset import load_dataset
 from competition.data.practice import HELD_BACK_LABELS, is_practice
-from competition.errors import UserError
+from competition.errors import UserError, command
 from competition.files import sha256
 from competition.scoring.metrics import Metric
 from competition.scoring.score import Score
@@ -40,7 +39,7 @@ class Grade:
 
 def grade(submission: Path, folder: Path, metric: Metric, config: Config | None = None) -> Grade:
     """Score a submission on the held-back labels of the competition in `folder`, and record the evaluation."""
-    remedy = f"run `make submit COMPETITION={shlex.quote(folder.name)}`"
+    remedy = f"run `{command('submit', competition=folder.name)}`"
     if not folder.exists():
         raise UserError(f"{folder} is missing; {remedy}")
     if not is_practice(folder):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shlex
 import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from competition.ensemble.blend import Blend
-from competition.errors import UserError
+from competition.errors import UserError, command
 from competition.files import atomic_file, sha256, wait_for_lock, write_atomically
 from competition.scoring.metrics import Metric
 from competition.scoring.score import Score
@@ -106,7 +105,7 @@ class Entry:
                 raise ValueError("run does not match run_digest")
             return metadata
         except (ValueError, KeyError, TypeError) as error:
-            remedy = f"delete it and run the same `make submit` again: rm {path}"
+            remedy = f"delete it and run the same `{command('submit')}` again: rm {path}"
             raise UserError(f"{path} is damaged ({error}); {remedy}") from None
 
     @property
@@ -156,7 +155,7 @@ class SubmissionLog:
         if not matches:
             known = f"; the last is {entries[-1].number}" if entries else ""
             missing = "submission yet" if number is None else f"submission {number}"
-            remedy = f"run `make submit COMPETITION={shlex.quote(competition)}`"
+            remedy = f"run `{command('submit', competition=competition)}`"
             raise UserError(f"{competition} has no {missing}{known}; {remedy}")
         return matches[-1]
 

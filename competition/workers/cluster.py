@@ -32,7 +32,7 @@ from distributed.diagnostics.plugin import UploadFile
 from tornado.ioloop import IOLoop
 
 from competition.data.dataset import pack_dataset
-from competition.errors import UserError
+from competition.errors import UserError, command, option
 from competition.models.source import keras_backend, model_digests
 from competition.workers.base import TaskFunction, WorkerDied, Workers, prefers_gpu
 from competition.workers.events import Failure
@@ -127,9 +127,8 @@ class ClusterWorkers(Workers):
         self.refresh()
         if not (slots := self._list_slots(busy, prefix)) and not busy:
             what = "a free worker: all are running tasks of other drivers" if self._usable else "workers"
-            print(
-                f"waiting for {what}; start more with: make worker CLUSTER={self.address}", file=sys.stderr, flush=True
-            )
+            example = command("worker", cluster=self.address)
+            print(f"waiting for {what}; start more with: {example}", file=sys.stderr, flush=True)
             while not slots:
                 time.sleep(POLL_SECONDS)
                 self.refresh()
@@ -151,7 +150,7 @@ class ClusterWorkers(Workers):
     def _raise_disconnected(self) -> NoReturn:
         raise UserError(
             f"lost the connection to the scheduler at {self.address}; finished tasks are saved: restart it and its "
-            "workers, or omit CLUSTER, and run again"
+            "workers, or omit {option('cluster')}, and run again"
         ) from None
 
     def _check_workers(self, new: dict[str, dict[str, Any]]) -> dict[str, str | None]:
@@ -178,7 +177,7 @@ class ClusterWorkers(Workers):
         answers = self.client.run(_get_digests(), workers=addresses, on_error="return") if addresses else {}
         for address, theirs in answers.items():
             if isinstance(theirs, Exception):
-                reasons[address] = f"no package `competition` ({theirs}); start it with `make worker` in a clone"
+                reasons[address] = f"no package `competition` ({theirs}); start it with `{command('worker')}`"
             elif differing := sorted(name for name, digest in model_digests().items() if theirs.get(name) != digest):
                 reasons[address] = f"a different source of {', '.join(differing)}; update its clone and restart it"
         return reasons
@@ -318,7 +317,7 @@ def _connect(address: str) -> Iterator[Client]:
         try:
             client = _Client(address, loop)
         except (OSError, TimeoutError, ValueError, AssertionError) as error:
-            remedy = "start one with `make scheduler`, or correct the address"
+            remedy = f"start one with `{command('scheduler')}`, or correct the address"
             raise UserError(f"no Dask scheduler answers at {address} ({error}); {remedy}") from None
         with closing(client):
             yield client
@@ -340,7 +339,8 @@ def _missing_memory(info: dict[str, Any]) -> str | None:
     needed = WORKER_MEMORY * info["nthreads"]
     if info["memory_limit"] and info["memory_limit"] < needed:
         limit = f"{info['memory_limit'] / 1e9:.1f} GB"
-        return f"{limit} of memory, but its tasks may need {needed / 1e9:.1f} GB; start fewer workers there, with JOBS="
+        remedy = f"start fewer workers there, with {option('jobs')}"
+        return f"{limit} of memory, but its tasks may need {needed / 1e9:.1f} GB; {remedy}"
     return None
 
 

@@ -29,6 +29,7 @@ from typing import Any
 from joblib import cpu_count
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
+from competition.errors import option
 from competition.workers.base import TaskFunction, WorkerDied, Workers, prefers_gpu
 from competition.workers.events import Failure
 from competition.workers.machine import QUIET_LIBRARIES, SINGLE_THREAD, usable_gpus
@@ -151,7 +152,7 @@ def _describe_death(error: TerminatedWorkerError, worker: _LocalWorker) -> Failu
     """Return the exit code or signal of a dead worker, and the end of its standard error."""
     codes = re.search(r"\{(.*?)\}", str(error))
     code = codes[1] if codes else "for an unknown reason"
-    hint = "; SIGKILL usually means that the memory ran out: try fewer JOBS" if "SIGKILL" in code else ""
+    hint = f"; SIGKILL usually means that the memory ran out: lower {option('jobs')}" if "SIGKILL" in code else ""
     output = worker.stderr.read_text(errors="replace") if worker.stderr.exists() else ""
     return Failure(f"its worker died, {code}{hint}", output[-4000:])
 

@@ -27,6 +27,7 @@ def test_a_tutorial_is_trained_again_only_if_its_fingerprint_changes(dataset, tm
     assert [member.name for member in Results(path, dataset).pending_members(tutorials)] == ["knn:pixels", "mlp"]
 
 
+@pytest.mark.integration
 def test_members_are_trained_on_all_training_rows(dataset):
     events = []
     members = [Member.parse(name) for name in ("mlp", "knn:pixels", "svm:pixels")]

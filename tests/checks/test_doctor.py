@@ -92,6 +92,7 @@ def test_the_page_shows_the_images_and_the_json_has_their_ids(dataset, tmp_path)
     assert findings_to_json(changed, findings)[0]["rows"] == [ids]
 
 
+@pytest.mark.integration
 def test_brighter_test_images_are_drift(dataset):
     brighter = np.minimum(dataset.test_images.astype(int) + 40, 255).astype(np.uint8)
     finding = check_drift(replace(dataset, test_images=brighter))

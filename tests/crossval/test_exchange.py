@@ -124,7 +124,5 @@ def test_an_interrupted_import_does_not_mix_predictions(store, files, monkeypatc
 
 
 def test_a_missing_import_is_reported_with_the_command(store):
-    with pytest.raises(
-        UserError, match="@theirs is not imported for 2-folds-seed-0; run `python -m competition import"
-    ):
+    with pytest.raises(UserError, match="@theirs is not imported for 2-folds-seed-0; run `make import NAME=theirs"):
         pending_tasks(store, [Member.parse("@theirs")])

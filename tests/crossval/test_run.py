@@ -58,6 +58,7 @@ def test_what_is_finished_is_not_trained_again(dataset, tmp_path):
     assert started == ["knn fold 1"]
 
 
+@pytest.mark.integration
 def test_the_number_of_workers_does_not_change_any_byte(dataset, tmp_path):
     for jobs in (1, 2):
         store = store_in(tmp_path / str(jobs), dataset, count=2)
@@ -67,6 +68,7 @@ def test_the_number_of_workers_does_not_change_any_byte(dataset, tmp_path):
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
+@pytest.mark.integration
 def test_a_model_that_diverges_fails_alone(dataset, tmp_path):
     broken = replace(Member.parse("mlp"), name="broken", recipe=Recipe(epochs=1, peak_learning_rate=1e30))
     store, events, yielded = store_in(tmp_path, dataset, count=2), [], []
@@ -78,12 +80,14 @@ def test_a_model_that_diverges_fails_alone(dataset, tmp_path):
     assert len(reasons) == 2 and all("the loss became" in reason for reason in reasons)
 
 
+@pytest.mark.integration
 def test_cheap_members_come_first_and_each_completion_is_yielded(dataset, tmp_path):
     store = store_in(tmp_path, dataset, count=2)
     yielded = list(cross_validate(store, [Member.parse("svm"), KNN], LocalWorkers(1), ignore_event))
     assert [[member.member for member in complete] for complete in yielded] == [["knn"], ["knn", "svm"]]
 
 
+@pytest.mark.integration
 def test_results_of_other_code_than_the_drivers_are_not_saved(dataset, tmp_path):
     store = store_in(tmp_path, dataset, count=2)
     elsewhere = replace(store, dataset=replace(dataset, digest="edited meanwhile"))

@@ -45,7 +45,7 @@ def test_a_blend_without_networks_is_not_exported(tmp_path):
 
 @pytest.mark.slow
 def test_the_onnx_file_predicts_like_the_submission(command, tmp_path):
-    members = ["--models", "mlp", "knn", "lenet", "--folds", "2", "--blend", "tempered"]
+    members = ["--models", "mlp knn lenet", "--folds", "2", "--blend", "tempered"]
     assert command("submit", "--competition", "digits8", *members).returncode == 0
     export = command("export-onnx", "--competition", "digits8")
     assert export.returncode == 0, export.stderr

@@ -14,6 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from competition.data.config import CONFIG_FILE
 from competition.data.practice import write_competition
 
+pytestmark = pytest.mark.integration
+
 FONTS = [path for fonts in (font_caladea, font_fredoka_one, font_manrope) for path in fonts.font_files.values()]
 J = string.ascii_lowercase.index("j")
 SIDE, SITTERS, IMAGES_PER_SITTER = 12, 60, 8
@@ -86,7 +88,7 @@ def test_log_loss_is_scored_on_submitted_probabilities(command, competition_copy
     assert (
         "submission: probabilities in column is_0, is_1, is_2 ...; metric: log loss" in command("data", *small).stdout
     )
-    result = command("submit", *small, "--folds", "2", "--models", "knn", "mlp")
+    result = command("submit", *small, "--folds", "2", "--models", "knn mlp")
     assert result.returncode == 0, result.stderr
     probabilities = pd.read_csv(tmp_path / "submissions" / "submission.csv", index_col="id").to_numpy()
     test_labels = pd.read_csv(competition_copy / "held_back" / "labels.csv")["Label"]
@@ -96,7 +98,7 @@ def test_log_loss_is_scored_on_submitted_probabilities(command, competition_copy
     assert log["metric"] == "log loss" and f"log loss {log['cv']:.4f} ±" in result.stdout
     assert re.findall(r"^ (\w+) +0\.\d+ ±", result.stdout, re.M)[:2] == ["knn", "mlp"]  # lower is better
     assert f"log loss: {loss:.4f} ±" in command("grade", *small).stdout
-    output = command("score", *small, "--value", f"{loss + 9}").stdout
+    output = command("record-score", *small, "--value", f"{loss + 9}").stdout
     assert f"{log['cv']:.4f} ± {log['cv_error']:.4f} out of fold" in output and "significant; check for" in output
 
 
@@ -137,7 +139,7 @@ def test_a_custom_metric_ranks_the_leaderboard(command, competition_copy, tmp_pa
 def test_letters_are_classified_without_mirroring(command, tmp_path):
     rng = np.random.default_rng(0)
     write_competition(tmp_path / "data" / "letters", *make_letters(rng, 3000), *make_letters(rng, 2000))
-    output, out_of_fold, test_score = submit_and_grade(command, "--models", "quick", "svm", name="letters")
+    output, out_of_fold, test_score = submit_and_grade(command, "--models", "quick svm", name="letters")
     assert "augmented" not in output
     submitted = pd.read_csv(tmp_path / "submissions" / "submission.csv")["Label"]
     assert J not in set(submitted) and set(submitted) == set(range(26)) - {J}
@@ -169,7 +171,7 @@ def test_folds_by_group_avoid_an_optimistic_score(command, tmp_path):
     folder, (images, labels, sitter) = tmp_path / "data" / "smiles", make_portraits(rng)
     test_images, test_labels, _ = make_portraits(rng)
     write_competition(folder, images, labels, test_images, test_labels)
-    submit = ("submit", "--competition", "smiles", "--models", "knn", "svm")
+    submit = ("submit", "--competition", "smiles", "--models", "knn svm")
 
     def out_of_fold_score() -> float:
         result = command(*submit)

@@ -20,6 +20,7 @@ nbformat.write(notebook, sys.argv[2])
 """
 
 
+@pytest.mark.integration
 def test_the_tour_type_checks(tmp_path):
     cells = json.loads((ROOT / "docs" / "tour.ipynb").read_text())["cells"]
     code = tmp_path / "tour.py"

@@ -70,6 +70,7 @@ def split_file(store: Store, name: str) -> Path:
     return store.folder / store.folds.name / name
 
 
+@pytest.mark.integration
 def test_only_the_fold_with_damaged_predictions_is_retrained(store, faults):
     before = {path: path.read_bytes() for path in store.folder.rglob("*.npz")}
     times = {path: path.stat().st_mtime_ns for path in before}

@@ -19,14 +19,16 @@ from conftest import ROOT, TEST_ROWS, wait_until
 
 from competition.tuning.storage import open_storage
 
+pytestmark = pytest.mark.integration
+
 SPLIT = ("--competition", "digits8", "--folds", "3")
 TRAINING = (*SPLIT, "--jobs", "2", "--models")
 COMMANDS = {
     "data": ("data", *SPLIT[:2]),
-    "cv": ("cv", *TRAINING, "knn", "knn.1"),
+    "cv": ("cv", *TRAINING, "knn knn.1"),
     "networks": ("cv", *TRAINING, "mlp"),
-    "submit": ("submit", *TRAINING, "knn", "linear"),
-    "report": ("report", *SPLIT, "--models", "knn", "linear"),
+    "submit": ("submit", *TRAINING, "knn linear"),
+    "report": ("report", *SPLIT, "--models", "knn linear"),
     "tune": ("tune", *TRAINING, "knn", "--trials", "3"),
 }
 PROGRAM = ("-m", "competition")
@@ -378,7 +380,7 @@ def test_a_failing_member_does_not_prevent_the_submission_of_the_others(uninterr
     shutil.copytree(ROOT / "competition", folder / "competition", ignore=shutil.ignore_patterns("__pycache__"))
     for name in CAUSES:
         (folder / "competition" / "models" / "zoo" / f"{name}.py").write_text(MODEL.replace("NAME", name))
-    monkeypatch.setitem(COMMANDS, "submit", ("submit", *TRAINING, "knn", *CAUSES))
+    monkeypatch.setitem(COMMANDS, "submit", ("submit", *TRAINING, " ".join(["knn", *CAUSES])))
     run = Run(folder, "submit")
     assert run.wait() == 2
     for name, cause in CAUSES.items():

@@ -129,6 +129,7 @@ def test_the_error_of_a_custom_metric_that_fails_names_it():
         CustomMetric("mine", lambda labels, probabilities: np.nan).score(labels, probabilities)
 
 
+@pytest.mark.integration
 def test_bootstrapped_standard_errors_are_standard_deviations_over_samples():
     rng = np.random.default_rng(0)
 

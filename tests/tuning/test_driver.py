@@ -38,6 +38,7 @@ def test_a_study_starts_with_the_current_defaults_and_stops_at_the_total(study):
     assert best.value == pytest.approx(np.mean([result.losses for result in fold_results(best).values()]))
 
 
+@pytest.mark.integration
 def test_a_resumed_study_keeps_finished_trials_and_repeats_none(study, study_context):
     before = {trial.number: trial.value for trial in run(study, 3)}
     resumed = Study(study_context, KNN, study.folds, 0.5)
@@ -56,6 +57,7 @@ def fast_heartbeats(monkeypatch):
     monkeypatch.setattr(driver_module, "POLL_SECONDS", 0.1)
 
 
+@pytest.mark.integration
 def test_trials_of_a_dead_driver_are_requeued_with_their_finished_folds(fast_heartbeats, study):
     lost = study.ask()
     lost.set_user_attr("fold-0", {"losses": [0.1] * BLOCKS, "wrong": 1, "rows": 200, "seconds": 777.0})
@@ -73,6 +75,7 @@ def test_a_trial_whose_driver_died_before_its_first_heartbeat_is_requeued(fast_h
     assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
 
 
+@pytest.mark.integration
 def test_a_trial_that_was_requeued_while_it_started_is_left_to_other_drivers(study, monkeypatch):
     ask, requeued = study.optuna_study.ask, []
 
@@ -129,6 +132,7 @@ def test_a_trial_of_a_slow_driver_is_waited_for(fast_heartbeats, dataset, tmp_pa
     assert process.exitcode == 0
 
 
+@pytest.mark.integration
 def test_a_stopped_driver_requeues_its_trials(study):
     trials = run_trials(study, LocalWorkers(2), 4, ignore_event)
     next(trials)

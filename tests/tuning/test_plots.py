@@ -1,9 +1,12 @@
+import pytest
+
 from competition.tuning import plots
 from competition.tuning.driver import run_trials
 from competition.workers.events import ignore_event
 from competition.workers.local import LocalWorkers
 
 
+@pytest.mark.integration
 def test_plots_are_written_once_there_are_enough_trials(study, tmp_path):
     page = tmp_path / "knn.html"
     assert plots.write_plots(study, page) is None and not page.exists()

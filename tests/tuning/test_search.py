@@ -87,6 +87,7 @@ def test_searches_are_scheduled_by_cost_first_and_then_by_expected_gain(context,
     assert scheduled is searches[rates.index(max(rates))]
 
 
+@pytest.mark.integration
 def test_expected_gain_is_proportional_to_the_weight_in_the_blend(context):
     light, heavy = (Search(context, Member.parse("knn"), 1, weight) for weight in (0.05, 0.5))
     list(light.run(1, math.inf, ignore_event))

@@ -34,7 +34,7 @@ def demo(tmp_path_factory, competition_folder):
     shutil.copytree(competition_folder, folder / "data" / "digits8")
     program = [sys.executable, "-m", "competition"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    options = ["--competition", "digits8", "--folds", "3", "--models", "knn", "svm", "--blend", "tempered"]
+    options = ["--competition", "digits8", "--folds", "3", "--models", "knn svm", "--blend", "tempered"]
     subprocess.run([*program, "submit", *options], cwd=folder, env=environment, check=True, capture_output=True)
     with socket.create_server(("127.0.0.1", 0)) as free_socket:
         port = free_socket.getsockname()[1]

@@ -79,6 +79,7 @@ def read_predictions(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("fold-*.npz"))}
 
 
+@pytest.mark.integration
 def test_a_cluster_writes_the_same_bytes_as_local_workers(cluster, dataset, tmp_path):
     for place, workers in (("here", LocalWorkers(2)), ("there", cluster.workers())):
         store = Store(tmp_path / place, dataset, make_folds(dataset, 2, 0))
@@ -123,6 +124,7 @@ def test_each_task_has_one_thread_and_jobs_limits_the_tasks(cluster):
     )
 
 
+@pytest.mark.integration
 def test_clients_come_and_go_without_leaking_threads(cluster, short_timeout):
     _run_clients(cluster.address, 3)
 
@@ -360,7 +362,7 @@ def test_an_address_without_a_scheduler_is_reported(command):
 @pytest.mark.slow
 def test_a_run_whose_scheduler_died_can_be_finished_locally(empty_cluster, command, tmp_path):
     empty_cluster.start()
-    arguments = ("cv", "--competition", "digits8", "--folds", "3", "--models", "knn", "mlp")
+    arguments = ("cv", "--competition", "digits8", "--folds", "3", "--models", "knn mlp")
     folds = tmp_path / "folds" / "digits8"
 
     def kill() -> None:

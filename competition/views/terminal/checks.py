@@ -1,4 +1,4 @@
-"""Results of `make safety` and `make doctor`."""
+"""Results of `make check-augmentation` and `make doctor`."""
 
 from collections.abc import Sequence
 

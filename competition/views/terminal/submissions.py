@@ -1,12 +1,12 @@
 """Results of submissions."""
 
-import shlex
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
 from competition.data.practice import is_practice
+from competition.errors import command
 from competition.scoring.metrics import ACCURACY, Metric
 from competition.scoring.score import Score, format_percent
 from competition.submission.grading import Grade
@@ -30,11 +30,10 @@ def describe_entry(entry: Entry) -> str:
 
 def next_step(folder: Path) -> str:
     """The command that scores a submission of this competition."""
-    command = "grade" if is_practice(folder) else "upload"
-    text = f"next: make {command} COMPETITION={shlex.quote(folder.name)}"
     if not is_practice(folder):
-        return text
-    return f"{text}, once, at the end (practice data; for Kaggle's competition: make submit COMPETITION={DIGITS})"
+        return f"next: {command('upload', competition=folder.name)}"
+    grade, kaggle = command("grade", competition=folder.name), command("submit", competition=DIGITS)
+    return f"next: {grade}, once, at the end (practice data; for Kaggle's competition: {kaggle})"
 
 
 def compare_with_leaderboard(entry: Entry, metric: Metric, value: float, rows: float) -> str:

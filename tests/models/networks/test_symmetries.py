@@ -62,6 +62,7 @@ def test_quarter_turns_require_square_images():
     assert detect_symmetries(images[axis_parallel, :12], labels[axis_parallel], 0) == ("left-right", "upside-down")
 
 
+@pytest.mark.integration
 def test_random_labels_rarely_have_a_symmetry():
     images, labels = stripes(400)
     counts = [
@@ -90,6 +91,7 @@ def test_configured_symmetries_take_precedence():
     assert limit_augmentation(knn, Config(symmetries=("left-right",))) is knn
 
 
+@pytest.mark.integration
 def test_the_remark_of_a_network_lists_the_detected_symmetries():
     images, labels = stripes(600)
     axis_parallel = labels <= VERTICAL

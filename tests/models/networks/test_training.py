@@ -34,6 +34,7 @@ def train(dataset, recipe=RECIPE, seed=0, on_epoch_end=lambda epoch: None):
     return network.fit(dataset.images, dataset.labels, on_epoch_end)
 
 
+@pytest.mark.integration
 def test_predictions_are_reproducible_and_depend_on_the_seed(dataset):
     first = train(dataset).predict_proba(dataset.test_images)
     train(dataset, seed=5)  # training another network in the same process must not matter

@@ -1,0 +1,136 @@
+"""Options of the commands: types, defaults and help texts. Each can also be set by an environment variable."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from competition.cli.run import DEFAULT_MODELS
+
+PREFIX = "FOLDBLEND_"  # of the environment variables, by which the Makefile passes its variables
+
+
+def parse_competition(text: str) -> str:
+    """The name of a competition; a path would put folds and submissions elsewhere."""
+    name = text.rstrip("/")  # added by the completion of a shell
+    if name in ("", ".", "..") or "/" in name:
+        raise typer.BadParameter(f"expected the name of a folder in data/, got {text!r}")
+    return name
+
+
+def parse_integer(text: str) -> int:
+    """A non-negative integer."""
+    if not str(text).isdecimal():
+        raise typer.BadParameter(f"expected an integer >= 0, got {text}")
+    return int(text)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from e.g. 90s, 20m, 1.5h or 1h30m."""
+    match = re.fullmatch("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in "hms"), text)
+    hours, minutes, rest = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
+    if not (seconds := 3600 * hours + 60 * minutes + rest):
+        raise typer.BadParameter(f"invalid duration {text!r}; use e.g. 90s, 20m or 1h30m")
+    return seconds
+
+
+class Names(tuple[str, ...]):
+    """Names of members."""
+
+
+def parse_names(text: str) -> Names:
+    """Names separated by spaces or commas."""
+    return Names(name for name in re.split(r"[\s,]+", text) if name)
+
+
+def option(name: str, help_text: str, **settings: Any) -> Any:
+    """An option that can also be set by an environment variable."""
+    return typer.Option(f"--{name}", help=help_text, envvar=PREFIX + name.upper(), show_envvar=False, **settings)
+
+
+def count_option(name: str, help_text: str) -> Any:
+    """An option for a non-negative integer."""
+    return option(name, help_text, parser=parse_integer, metavar="N")
+
+
+Competition = Annotated[
+    str, option("competition", "Name of the competition's folder in data/.", parser=parse_competition, metavar="NAME")
+]
+Models = Annotated[
+    Names | None,
+    option(
+        "models",
+        'Models to use, e.g. "quick quick.1 svm", or "all". MODEL.SEED is the same network with another seed, '
+        f"MODEL:NAME a variant with another recipe.  [default: {' '.join(DEFAULT_MODELS)}]",
+        parser=parse_names,
+        metavar="NAMES",
+    ),
+]
+Folds = Annotated[int, count_option("folds", "Number of folds.")]
+Seed = Annotated[int, count_option("seed", "Seed of the split; each split has its own folder.")]
+Jobs = Annotated[
+    int | None,
+    count_option("jobs", "Number of single-threaded workers.  [default and maximum: number of cores]"),
+]
+Budget = Annotated[
+    float | None,
+    option(
+        "budget",
+        "Time limit, e.g. 20m or 1.5h. Models that cannot be completed in time are not started.  [default: none]",
+        parser=parse_duration,
+        metavar="TIME",
+    ),
+]
+Blend = Annotated[
+    str,
+    option(
+        "blend",
+        "How to blend: mean, geometric, tempered, convex, hill-climbing, stacked, or auto, which is the mean unless "
+        "another is significantly better.",
+        metavar="BLENDER",
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    option(
+        "cluster",
+        "Address of a Dask scheduler whose workers train, e.g. tcp://host:8786.  [default: this machine]",
+        metavar="ADDRESS",
+    ),
+]
+Trials = Annotated[int, count_option("trials", "Number of trials per model, including those of earlier runs.")]
+Storage = Annotated[
+    str | None,
+    option(
+        "storage",
+        "Optuna storage, e.g. postgresql+psycopg://HOST/NAME.  [default: folds/COMPETITION/studies.db]",
+        metavar="URL",
+    ),
+]
+Number = Annotated[int | None, count_option("number", "Number of the submission.  [default: the latest one]")]
+Port = Annotated[int, count_option("port", "Port of the page.")]
+Wait = Annotated[
+    float | None,
+    option("wait", "How long to wait for the score, e.g. 2m.  [default: 5m]", parser=parse_duration, metavar="TIME"),
+]
+Value = Annotated[float, option("value", "Score on the leaderboard, e.g. 0.997.", metavar="SCORE")]
+File = Annotated[Path | None, option("file", "Submission to evaluate.  [default: the latest one]", metavar="FILE")]
+Json = Annotated[bool, option("json", "Print the probabilities of all classes as JSON.")]
+Files = Annotated[list[Path], typer.Argument(help="Image, folder of images, or CSV file of pixels.", metavar="FILE...")]
+ImportedName = Annotated[str, option("name", "Name of the imported member, which is used as @NAME.", metavar="NAME")]
+OutOfFold = Annotated[
+    Path,
+    option("oof", "Out-of-fold probabilities: CSV with columns id, fold and one per class, or .npy.", metavar="FILE"),
+]
+Test = Annotated[
+    Path, option("test", "Test probabilities: CSV with columns id and one per class, or .npy.", metavar="FILE")
+]
+Split = Annotated[
+    Path | None,
+    option(
+        "split",
+        "Split that the model was trained on, as split.csv; needed if --oof has no column fold.",
+        metavar="FILE",
+    ),
+]

@@ -1,0 +1,35 @@
+import pytest
+import typer
+
+from competition.cli.options import parse_competition, parse_duration, parse_integer, parse_names
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("20m", 1200), ("1.5h", 5400), ("1h30m", 5400), ("1h30m15s", 5415), ("0.5m", 30)]
+)
+def test_durations_are_hours_minutes_and_seconds(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["20", "soon", "0m", "", "1.2.3h", "-5m", "m", "5m1h"])
+def test_an_invalid_duration_is_an_error(text):
+    with pytest.raises(typer.BadParameter, match=f"invalid duration '{text}'; use e.g. 90s, 20m or 1h30m"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["quick quick.1 svm", "quick,quick.1,svm", " quick  quick.1, svm "])
+def test_names_are_separated_by_spaces_or_commas(text):
+    assert parse_names(text) == ("quick", "quick.1", "svm")
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "five", "²", ""])
+def test_counts_are_non_negative_integers(text):
+    with pytest.raises(typer.BadParameter, match=f"expected an integer >= 0, got {text}"):
+        parse_integer(text)
+
+
+def test_a_competition_is_the_name_of_a_folder():
+    assert parse_competition("digits/") == "digits"
+    for path in ("", ".", "..", "data/digits", "/"):
+        with pytest.raises(typer.BadParameter, match="expected the name of a folder in data/"):
+            parse_competition(path)

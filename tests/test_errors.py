@@ -1,0 +1,33 @@
+import sys
+
+import pytest
+
+from competition.errors import command, missing_extra, option
+
+
+@pytest.fixture
+def without_make(monkeypatch, tmp_path):
+    monkeypatch.delenv("FOLDBLEND_MAKE")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+
+
+def test_commands_are_given_as_targets_under_make():
+    assert command("cv", models="quick svm") == "make cv MODELS='quick svm'"
+    assert option("folds", 2) == "FOLDS=2" and option("budget") == "BUDGET"
+
+
+def test_commands_are_given_for_the_installed_program(without_make, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/foldblend", "cv"])
+    assert command("cv", models="quick svm") == "foldblend cv --models 'quick svm'"
+    assert option("folds", 2) == "--folds 2" and option("budget") == "--budget"
+
+
+def test_commands_are_given_for_the_module(without_make, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/clone/competition/__main__.py"])
+    assert command("record-score", value="SCORE") == ".venv/bin/python -m competition record-score --value SCORE"
+
+
+def test_a_missing_extra_is_installed_by_the_running_interpreter(without_make):
+    error = str(missing_extra("Dask", "cluster"))
+    assert error == "Dask is not installed; run: .venv/bin/python -m pip install 'foldblend[cluster]'"
