@@ -130,7 +130,7 @@ clean: ## remove the environment and caches, but not data, folds or submissions
 	@rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	@find benchmarks competition tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.ready: requirements.txt pyproject.toml
+.venv/.ready: requirements.txt
 	@for candidate in python3.13 python3.12 python3.11 python3 python; do \
 		if $$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
 			found=$$candidate; \

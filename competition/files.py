@@ -1,15 +1,16 @@
 """Atomic writes, folder locks and checksums."""
 
 import errno
-import fcntl
 import hashlib
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import TextIO
+
+from filelock import FileLock, Timeout
 
 from competition.errors import UserError
 
@@ -28,32 +29,23 @@ REMEDIES = {
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder; the finished and synced file replaces `path`."""
     with explain_write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale_files(path)
-        temporary = path.parent / f".{path.name}.{token_hex(8)}{path.suffix}"
-        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        temporary = _temporary_path(path)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-            os.close(handle)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder, then rename it to `path`, unless another process has created `path` first."""
     with explain_write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale_files(path)
-        temporary = path.parent / f".{path.name}.{token_hex(8)}"
+        temporary = _temporary_path(path)
         temporary.mkdir()
-        handle = os.open(temporary, os.O_RDONLY)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
             yield temporary
             try:
                 temporary.rename(path)
@@ -62,7 +54,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                     raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            os.close(handle)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -91,27 +82,23 @@ def explain_write_errors(path: Path) -> Iterator[None]:
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
     """Lock the folder for this process, or fail if it is locked; the system releases the lock when the process ends."""
-    with _open_lock(folder) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise UserError(
-                f"{folder} is in use by another run, process {holder}; wait until it ends, or stop it: kill {holder}"
-            ) from None
-        with explain_write_errors(Path(lock.name)):
-            lock.truncate(0)
-            os.write(lock.fileno(), b"%d" % os.getpid())  # unbuffered: a buffer would be flushed again on a full disk
-        yield
+    holder = folder / ".lock-holder"  # its process id; a lock file itself is emptied by whoever tries to lock it
+    try:
+        with _lock(folder, timeout=0):
+            write_atomically(holder, str(os.getpid()).encode())
+            try:
+                yield
+            finally:
+                holder.unlink(missing_ok=True)
+    except Timeout:
+        process = holder.read_text() if holder.exists() else ""
+        remedy = f", or stop process {process}: kill {process}" if process else ""
+        raise UserError(f"{folder} is in use by another run; wait until it ends{remedy}") from None
 
 
-@contextmanager
-def wait_for_lock(folder: Path) -> Iterator[None]:
+def wait_for_lock(folder: Path) -> FileLock:
     """Wait for the folder's lock and hold it; for short updates that read, change and write a file."""
-    with _open_lock(folder) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return _lock(folder, timeout=-1)
 
 
 def sha256(path: Path) -> str:
@@ -120,21 +107,29 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _open_lock(folder: Path) -> TextIO:
-    """Open the lock file of a folder, which is created if necessary."""
+def _lock(folder: Path, timeout: float) -> FileLock:
     path = folder / ".lock"
     with explain_write_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
-        return path.open("a+")
+        return FileLock(path, timeout=timeout)
 
 
-def _remove_stale_files(path: Path) -> None:
-    """Remove temporary files of killed writers of `path`; a running writer holds a lock on its own."""
-    for stale in [file for file in path.parent.iterdir() if file.name.startswith(f".{path.name}.")]:
-        with suppress(OSError):
-            handle = os.open(stale, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
-            finally:
-                os.close(handle)
+def _temporary_path(path: Path) -> Path:
+    """A path for a temporary file of this process; those of writers that were killed are removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for file in path.parent.iterdir():
+        if file.name.startswith(f".{path.name}.") and _is_stale(file):
+            shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
+    return path.parent / f".{path.name}.{platform.node()}~{os.getpid()}~{token_hex(8)}{path.suffix}"
+
+
+def _is_stale(temporary: Path) -> bool:
+    """Whether the process of this machine that wrote the temporary file has ended."""
+    import psutil
+
+    node, process = temporary.name.split("~")[-3:-1] if temporary.name.count("~") >= 2 else ("", "")
+    if not node.endswith(f".{platform.node()}") or not process.isdecimal():
+        return False
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(int(process)).status() == psutil.STATUS_ZOMBIE
+    return True

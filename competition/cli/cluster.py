@@ -42,7 +42,8 @@ def worker(cluster: str | None, jobs: int | None) -> None:
         )
         for gpu, arguments in groups
     ]
-    signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
     try:
         for process in processes:
             process.wait()

@@ -1,7 +1,8 @@
 """Train the members of a run, within its time budget."""
 
+import _thread
 import math
-import signal
+import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -110,22 +111,28 @@ def require_class_rows(store: "Store", members: "Sequence[Member]") -> None:
         )
 
 
-class _TimeLimitReached(BaseException):
-    """Not an `Exception`, so that no handler of errors catches it."""
-
-
 @contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
-    """Leave the block without an error after so many seconds, whatever is running."""
-
-    def on_alarm(signum: int, frame: object) -> None:
-        raise _TimeLimitReached
-
-    signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, seconds or 0)
-    try:
+    """Leave the block without an error after so many seconds, whatever is running: as on Ctrl-C, but on time."""
+    if not seconds:
         yield
-    except _TimeLimitReached:
+        return
+    reached = threading.Event()
+
+    def interrupt() -> None:
+        reached.set()
+        _thread.interrupt_main()
+
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+    except KeyboardInterrupt:
+        if not reached.is_set():
+            raise
         print("time limit reached; finished work is kept, run the same command again to continue", flush=True)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
