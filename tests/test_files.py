@@ -72,10 +72,12 @@ def test_a_folder_is_locked_until_its_process_ends(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     arguments = [sys.executable, "-c", HOLDER, str(tmp_path)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment) as holder:
-        assert holder.stdout.readline() == "locked\n"
-        message = f"in use by another run, process {holder.pid}; .*: kill {holder.pid}"
-        with pytest.raises(UserError, match=message), exclusive_lock(tmp_path):
-            pass
-        holder.kill()
+        try:
+            assert holder.stdout.readline() == "locked\n"
+            message = f"in use by another run; wait until it ends, or stop process {holder.pid}: kill {holder.pid}"
+            with pytest.raises(UserError, match=message), exclusive_lock(tmp_path):
+                pass
+        finally:
+            holder.kill()
     with exclusive_lock(tmp_path):
         pass
