@@ -47,7 +47,7 @@ setup: .venv/.ready ## create the virtual environment
 
 tune: $(trains) $(if $(STORAGE),.venv/.ready-tune) ## search for better hyperparameters and accept validated ones (TRIALS=30, STORAGE=URL of a database)
 dashboard: .venv/.ready-tune ## serve optuna-dashboard for the studies
-check-augmentation: .venv/.ready ## measure which augmentations change the class, by the first of MODELS
+check-augmentation: .venv/.ready ## measure which augmentations change the class, using the first model in MODELS
 
 ## look at results and use models
 
@@ -68,7 +68,7 @@ record-score: .venv/.ready ## record the leaderboard's score VALUE= of submissio
 grade: .venv/.ready ## evaluate on held-back test labels (practice competitions only; FILE= another submission)
 reproduce: $(trains) ## make submission NUMBER= again and compare the bytes
 import: .venv/.ready ## import predictions made elsewhere as member @NAME (NAME= OOF= TEST=, maybe SPLIT=)
-export: .venv/.ready ## write the predictions of the first of MODELS as CSV files
+export: .venv/.ready ## write the predictions of the first model in MODELS as CSV files
 
 ## clusters
 

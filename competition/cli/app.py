@@ -100,7 +100,7 @@ def doctor(
     models: cli.Models = None,
     folds: cli.Folds = 5,
     seed: cli.Seed = 0,
-    jobs: cli.Jobs = None,
+    jobs: cli.LocalJobs = None,
 ) -> None:
     """Check data and machine before a long run.
 
@@ -218,7 +218,7 @@ def check_augmentation(
 ) -> None:
     """Measure which augmentations change the class.
 
-    The first of the models predicts transformed images that it was not trained on.
+    The first model in --models predicts transformed images that it was not trained on.
     """
     from competition.cli import check
 
@@ -241,7 +241,7 @@ def predict(
     files: cli.Files,
     competition: cli.Competition = "digits",
     number: cli.Number = None,
-    jobs: cli.Jobs = None,
+    jobs: cli.LocalJobs = None,
     json: cli.Json = False,
 ) -> None:
     """Predict images with a submission's blend; print CSV.
@@ -305,7 +305,7 @@ def export(
 ) -> None:
     """Write a member's predictions as CSV files.
 
-    These are the out-of-fold and test probabilities of the first of the models.
+    These are the out-of-fold and test probabilities of the first model in --models.
     """
     from competition.cli import exchange
 
@@ -357,7 +357,7 @@ def scheduler() -> None:
 
 
 @command(app)
-def worker(cluster: cli.Cluster = None, jobs: cli.Jobs = None) -> None:
+def worker(cluster: cli.SchedulerAddress = None, jobs: cli.LocalJobs = None) -> None:
     """Train for a cluster with this machine.
 
     Uses its cores and GPUs until Ctrl-C.

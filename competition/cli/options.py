@@ -71,7 +71,11 @@ Folds = Annotated[int, count_option("folds", "Number of folds.")]
 Seed = Annotated[int, count_option("seed", "Seed of the split; each split has its own folder.")]
 Jobs = Annotated[
     int | None,
-    count_option("jobs", "Number of single-threaded workers.  [default and maximum: number of cores]"),
+    count_option(
+        "jobs",
+        "Number of single-threaded workers; with --cluster, at most this many of its workers.  "
+        "[default and maximum: number of cores; with --cluster: all of its workers]",
+    ),
 ]
 Budget = Annotated[
     float | None,
@@ -99,6 +103,14 @@ Cluster = Annotated[
         metavar="ADDRESS",
     ),
 ]
+SchedulerAddress = Annotated[
+    str | None,
+    option("cluster", "Address of the Dask scheduler, e.g. tcp://host:8786.  [required]", metavar="ADDRESS"),
+]
+LocalJobs = Annotated[
+    int | None,
+    count_option("jobs", "Number of single-threaded workers.  [default and maximum: number of cores]"),
+]
 Trials = Annotated[int, count_option("trials", "Number of trials per model, including those of earlier runs.")]
 Storage = Annotated[
     str | None,
@@ -108,14 +120,20 @@ Storage = Annotated[
         metavar="URL",
     ),
 ]
-Number = Annotated[int | None, count_option("number", "Number of the submission.  [default: the latest one]")]
+Number = Annotated[
+    int | None,
+    count_option("number", "Number of the submission.  [default: the one in submissions/submission.csv]"),
+]
 Port = Annotated[int, count_option("port", "Port of the page.")]
 Wait = Annotated[
     float | None,
     option("wait", "How long to wait for the score, e.g. 2m.  [default: 5m]", parser=parse_duration, metavar="TIME"),
 ]
 Value = Annotated[float, option("value", "Score on the leaderboard, e.g. 0.997.", metavar="SCORE")]
-File = Annotated[Path | None, option("file", "Submission to evaluate.  [default: the latest one]", metavar="FILE")]
+File = Annotated[
+    Path | None,
+    option("file", "Submission to evaluate.  [default: the one in submissions/submission.csv]", metavar="FILE"),
+]
 Json = Annotated[bool, option("json", "Print the probabilities of all classes as JSON.")]
 Files = Annotated[list[Path], typer.Argument(help="Image, folder of images, or CSV file of pixels.", metavar="FILE...")]
 ImportedName = Annotated[str, option("name", "Name of the imported member, which is used as @NAME.", metavar="NAME")]
@@ -130,7 +148,7 @@ Split = Annotated[
     Path | None,
     option(
         "split",
-        "Split that the model was trained on, as split.csv; needed if --oof has no column fold.",
+        "The split.csv that the model was trained on; required if --oof has no column fold.",
         metavar="FILE",
     ),
 ]

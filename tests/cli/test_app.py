@@ -19,7 +19,8 @@ from conftest import ROOT, wait_until
 
 from competition.submission.log import RunSpec
 
-SMALL = ("--competition", "digits8", "--folds", "2", "--jobs", "2")
+SPLIT = ("--competition", "digits8", "--folds", "2")
+SMALL = (*SPLIT, "--jobs", "2")
 
 
 def read_outputs(folder) -> dict[str, bytes]:
@@ -33,7 +34,7 @@ def read_outputs(folder) -> dict[str, bytes]:
 
 
 @pytest.mark.integration
-def test_cv_submit_grade(command, tmp_path):
+def test_digits_are_cross_validated_submitted_predicted_and_graded(command, tmp_path):
     result = command("cv", *SMALL, "--models", "mlp knn svm")
     assert result.returncode == 0, result.stderr
     assert all(f"{name} fold 1 took" in result.stdout for name in ("mlp", "knn", "svm"))
@@ -71,7 +72,7 @@ def test_an_interrupted_run_is_reproduced_with_its_complete_members(command, tmp
 
 
 @pytest.mark.integration
-def test_a_changed_member_does_not_predict_for_an_old_submission(command, tmp_path):
+def test_predict_rejects_a_submission_whose_member_has_changed(command, tmp_path):
     assert command("submit", *SMALL, "--models", "knn").returncode == 0
     tuned = tmp_path / "folds" / "digits8" / "parameters" / "knn.json"
     tuned.parent.mkdir()
@@ -111,11 +112,11 @@ def test_a_submission_is_numbered_reproduced_and_scored(command, tmp_path):
 
 @pytest.mark.slow
 def test_exported_predictions_can_be_imported_as_a_member(command, tmp_path):
-    result = command("export", *SMALL[:4], "--models", "knn")
+    result = command("export", *SPLIT, "--models", "knn")
     assert result.returncode == 2 and "knn is not complete; run `make cv MODELS=knn`" in result.stderr
     assert command("cv", *SMALL, "--models", "knn").returncode == 0
-    oof, test = command("export", *SMALL[:4], "--models", "knn").stdout.split()[:2]
-    result = command("import", "--name", "theirs", *SMALL[:4], "--oof", oof, "--test", test)
+    oof, test = command("export", *SPLIT, "--models", "knn").stdout.split()[:2]
+    result = command("import", "--name", "theirs", *SPLIT, "--oof", oof, "--test", test)
     assert result.returncode == 0 and "@theirs: " in result.stdout, result.stderr
     result = command("submit", *SMALL, "--models", "knn @theirs", "--blend", "mean")
     assert result.returncode == 0 and "weights: @theirs 0.50, knn 0.50" in result.stdout, result.stderr
@@ -137,7 +138,7 @@ def test_a_user_error_is_one_line_and_exit_status_2(command, competition_copy):
         (("cv", *SMALL, "--models", "all quick"), "error: unknown model 'all'; choose from"),
         (("cv", *SMALL, "--models", "resnet"), "error: unknown model 'resnet'"),
         (("submit", *SMALL, "--blend", "median"), "error: unknown blender 'median'; choose from auto"),
-        (("report", *SMALL[:4], "--models", "knn"), "error: none of knn is complete; run `make cv"),
+        (("report", *SPLIT, "--models", "knn"), "error: none of knn is complete; run `make cv"),
         (
             ("grade", "--competition", "digits8"),
             "error: digits8 has no submission yet; run `make submit COMPETITION=digits8`",

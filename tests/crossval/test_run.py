@@ -41,7 +41,7 @@ def test_a_memoriser_scores_chance_on_random_labels(competition_copy, tmp_path):
     assert abs((complete.oof.argmax(axis=1) == dataset.labels).mean() - 0.5) < 0.1
 
 
-def test_what_is_finished_is_not_trained_again(dataset, tmp_path):
+def test_finished_folds_are_not_retrained(dataset, tmp_path):
     store = store_in(tmp_path, dataset)
     list(cross_validate(store, [KNN], LocalWorkers(2), ignore_event))
     (tmp_path / store.folds.name / "knn" / "fold-1.npz").unlink()
@@ -88,7 +88,7 @@ def test_cheap_members_come_first_and_each_completion_is_yielded(dataset, tmp_pa
 
 
 @pytest.mark.integration
-def test_results_of_other_code_than_the_drivers_are_not_saved(dataset, tmp_path):
+def test_results_for_different_data_are_not_saved(dataset, tmp_path):
     store = store_in(tmp_path, dataset, count=2)
     elsewhere = replace(store, dataset=replace(dataset, digest="edited meanwhile"))
     events = []

@@ -103,18 +103,18 @@ def test_log_loss_is_scored_on_submitted_probabilities(command, competition_copy
 
 
 @pytest.mark.slow
-def test_a_custom_metric_of_two_classes_needs_the_answer_to_be_configured(command, competition_copy, tmp_path):
+def test_a_custom_metric_of_two_classes_requires_answer_in_the_configuration(command, competition_copy, tmp_path):
     train = pd.read_csv(competition_copy / "train.csv")
     train.assign(label=train["label"] % 2).to_csv(competition_copy / "train.csv", index=False)
     (tmp_path / "mine.py").write_text(
-        "def auc(labels, probabilities):\n    return probabilities[labels == 1, 1].mean()\n"
+        "def mean_probability(labels, probabilities):\n    return probabilities[labels == 1, 1].mean()\n"
     )
-    (competition_copy / CONFIG_FILE).write_text('metric = "mine:auc"')
+    (competition_copy / CONFIG_FILE).write_text('metric = "mine:mean_probability"')
     submit = ("submit", "--competition", "digits8", "--folds", "2", "--models", "knn")
     failed = command(*submit)
     assert failed.returncode == 2 and 'set answer = "labels" or answer = "probabilities" in' in failed.stderr
     for number, answer in enumerate(("labels", "probabilities"), 1):
-        (competition_copy / CONFIG_FILE).write_text(f'metric = "mine:auc"\nanswer = "{answer}"')
+        (competition_copy / CONFIG_FILE).write_text(f'metric = "mine:mean_probability"\nanswer = "{answer}"')
         assert f"submission {number}: " in command(*submit).stdout
         column = pd.read_csv(tmp_path / "submissions" / "submission.csv")["Label"]
         assert set(column) <= {0, 1} if answer == "labels" else column.between(0, 1, inclusive="neither").all()
@@ -123,7 +123,7 @@ def test_a_custom_metric_of_two_classes_needs_the_answer_to_be_configured(comman
     assert "submission 3: " in command(*submit).stdout
 
 
-def test_a_custom_metric_ranks_the_leaderboard(command, competition_copy, tmp_path):
+def test_a_custom_metric_is_printed_and_reported(command, competition_copy, tmp_path):
     source = "def gain(labels, probabilities):\n    return 7 + (probabilities.argmax(axis=1) == labels).mean()\n"
     (tmp_path / "prize.py").write_text(source)
     (competition_copy / CONFIG_FILE).write_text('metric = "prize:gain"')

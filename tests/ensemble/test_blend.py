@@ -24,8 +24,8 @@ def simulate_probabilities(labels, skill, rng, sharpness=1.0):
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def simulate_member(rows, skill, sharpness=1.0, name=""):
-    rng, labels, test_labels, _ = rows
+def simulate_member(simulation, skill, sharpness=1.0, name=""):
+    rng, labels, test_labels, _ = simulation
     test = np.stack([simulate_probabilities(test_labels, skill, rng, sharpness) for _ in range(FOLDS)])
     return Predictions(name, simulate_probabilities(labels, skill, rng, sharpness), test, 1.0, name)
 
@@ -41,23 +41,23 @@ def random_member(rng, rows=ROWS, name=""):
 
 
 @pytest.fixture
-def rows():
+def simulation():
     """A random generator, training labels, test labels and folds."""
     rng = np.random.default_rng(0)
     return rng, rng.integers(0, CLASSES, ROWS), rng.integers(0, CLASSES, ROWS), np.arange(ROWS) % FOLDS
 
 
-def test_the_mean_averages_members_and_folds(rows):
-    _, labels, _, held_out = rows
-    members = [simulate_member(rows, 1.5) for _ in range(3)]
+def test_the_mean_averages_members_and_folds(simulation):
+    _, labels, _, held_out = simulation
+    members = [simulate_member(simulation, 1.5) for _ in range(3)]
     blended = blend(members, labels, held_out, "mean")
     assert np.allclose(blended.oof, np.mean([member.oof for member in members], axis=0))
     assert np.allclose(blended.test, np.mean([member.test for member in members], axis=(0, 1)))
 
 
-def test_useless_members_get_no_weight(rows):
-    rng, labels, _, held_out = rows
-    good = [simulate_member(rows, 2.0) for _ in range(2)]
+def test_useless_members_get_no_weight(simulation):
+    rng, labels, _, held_out = simulation
+    good = [simulate_member(simulation, 2.0) for _ in range(2)]
     useless = [random_member(rng) for _ in range(6)]
     blended = blend([*useless, *good], labels, held_out, "hill-climbing")
     assert blended.combination.weights[-2:].sum() > 0.98
@@ -65,10 +65,10 @@ def test_useless_members_get_no_weight(rows):
     assert blended.accuracy.value > blend([*useless, *good], labels, held_out, "mean").accuracy.value
 
 
-def test_an_underconfident_accurate_member_gets_most_weight(rows):
-    _, labels, _, held_out = rows
-    underconfident = simulate_member(rows, 2.5, sharpness=0.3)
-    inaccurate = simulate_member(rows, 1.0)
+def test_an_underconfident_accurate_member_gets_most_weight(simulation):
+    _, labels, _, held_out = simulation
+    underconfident = simulate_member(simulation, 2.5, sharpness=0.3)
+    inaccurate = simulate_member(simulation, 1.0)
     assert log_loss(labels, underconfident.oof).value > 0.3
     weights = blend([inaccurate, underconfident], labels, held_out, "hill-climbing").combination.weights
     assert weights[1] > 0.8
@@ -85,18 +85,18 @@ def test_blends_of_random_members_score_chance():
     assert np.mean(scores) < 1 / CLASSES + 2 * error
 
 
-def test_labels_of_a_fold_do_not_affect_its_blended_predictions(rows):
-    _, labels, _, held_out = rows
-    members = [simulate_member(rows, 1.0 + i / 2) for i in range(3)]
+def test_labels_of_a_fold_do_not_affect_its_blended_predictions(simulation):
+    _, labels, _, held_out = simulation
+    members = [simulate_member(simulation, 1.0 + i / 2) for i in range(3)]
     changed_labels = np.where(held_out == 2, (labels + 1) % CLASSES, labels)
     original, changed = (blend(members, each, held_out, "hill-climbing").oof for each in (labels, changed_labels))
     assert (original[held_out == 2] == changed[held_out == 2]).all()
     assert (original[held_out == 1] != changed[held_out == 1]).any()
 
 
-def test_the_blend_of_a_single_member_predicts_the_same_classes(rows):
-    _, labels, _, held_out = rows
-    member = simulate_member(rows, 2.0)
+def test_the_blend_of_a_single_member_predicts_the_same_classes(simulation):
+    _, labels, _, held_out = simulation
+    member = simulate_member(simulation, 2.0)
     blended = blend([member], labels, held_out, "hill-climbing")
     assert blended.combination.weights == [1.0]
     assert (blended.oof.argmax(axis=1) == member.oof.argmax(axis=1)).all()
@@ -117,23 +117,23 @@ def test_the_score_with_nine_random_members_is_not_optimistic(blender):
     assert np.mean(optimism) < 2 * error
 
 
-def test_auto_keeps_the_mean_of_equal_members(rows):
-    _, labels, _, held_out = rows
-    member = simulate_member(rows, 1.5)
+def test_auto_keeps_the_mean_of_equal_members(simulation):
+    _, labels, _, held_out = simulation
+    member = simulate_member(simulation, 1.5)
     assert blend([member, replace(member, member="duplicate")], labels, held_out).blender == "mean"
 
 
-def test_auto_selects_a_blender_that_beats_the_mean_significantly(rows):
-    rng, labels, _, held_out = rows
-    members = [simulate_member(rows, 2.0), random_member(rng)]
+def test_auto_selects_a_blender_that_beats_the_mean_significantly(simulation):
+    rng, labels, _, held_out = simulation
+    members = [simulate_member(simulation, 2.0), random_member(rng)]
     selected = blend(members, labels, held_out)
     assert selected.blender != "mean"
     assert selected.log_loss.value < blend(members, labels, held_out, "mean").log_loss.value - 0.1
 
 
-def test_with_two_folds_auto_scores_the_blender_that_it_submits(rows):
-    rng, labels, _, _ = rows
-    members = [simulate_member(rows, 2.0), random_member(rng)]
+def test_with_two_folds_auto_scores_the_blender_that_it_submits(simulation):
+    rng, labels, _, _ = simulation
+    members = [simulate_member(simulation, 2.0), random_member(rng)]
     halves = np.arange(ROWS) % 2
     selected = blend(members, labels, halves)
     assert (selected.oof == blend(members, labels, halves, selected.blender).oof).all()
@@ -171,6 +171,6 @@ def test_blending_twenty_members_of_full_size_takes_seconds(blender):
     done = subprocess.run(
         [sys.executable, "-c", TWENTY_MEMBERS_SCRIPT, blender], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    seconds, gigabytes = map(float, done.stdout.split())
-    print(f"{blender}: {seconds:.1f} s, {gigabytes:.2f} GiB")
-    assert seconds < 10 and gigabytes < 2
+    seconds, gibibytes = map(float, done.stdout.split())
+    print(f"{blender}: {seconds:.1f} s, {gibibytes:.2f} GiB")
+    assert seconds < 10 and gibibytes < 2

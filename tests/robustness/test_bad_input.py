@@ -44,7 +44,35 @@ def small_competition(folder: Path) -> None:
 
 def edit_bytes(file: str, edit: Callable[[bytes], bytes]) -> Edit:
     """Edit the bytes of one file."""
-    return lambda folder: (folder / file).write_bytes(edit((folder / file).read_bytes())) and None
+
+    def apply(folder: Path) -> None:
+        (folder / file).write_bytes(edit((folder / file).read_bytes()))
+
+    return apply
+
+
+def write_file(file: str, text: str) -> Edit:
+    """Write a file."""
+
+    def apply(folder: Path) -> None:
+        (folder / file).write_text(text)
+
+    return apply
+
+
+def rename_file(old: str, new: str) -> Edit:
+    """Rename a file."""
+
+    def apply(folder: Path) -> None:
+        (folder / old).rename(folder / new)
+
+    return apply
+
+
+def replace_folder_with_file(folder: Path) -> None:
+    """Replace the whole folder with an empty file."""
+    shutil.rmtree(folder)
+    folder.touch()
 
 
 def edit_all(edit: Callable[[bytes], bytes]) -> Edit:
@@ -584,7 +612,7 @@ REJECTED: dict[str, tuple[Edit, str]] = {
         r"cannot unpack .*train\.csv\.gz: .*; download it again",
     ),
     "web page named .gz": (
-        combine(delete(TRAIN), lambda folder: (folder / f"{TRAIN}.gz").write_text(WEB_PAGE) and None),
+        combine(delete(TRAIN), write_file(f"{TRAIN}.gz", WEB_PAGE)),
         r"cannot unpack .*train\.csv\.gz: Not a gzipped file",
     ),
     "damaged zip archive": (
@@ -594,7 +622,7 @@ REJECTED: dict[str, tuple[Edit, str]] = {
         r"cannot unpack .*all\.zip: .*; download it again",
     ),
     "web page named .zip": (
-        combine(delete(TRAIN), lambda folder: (folder / "all.zip").write_text(WEB_PAGE) and None),
+        combine(delete(TRAIN), write_file("all.zip", WEB_PAGE)),
         r"cannot unpack .*all\.zip: File is not a zip file",
     ),
     "zip archive without the file": (
@@ -668,13 +696,13 @@ REJECTED: dict[str, tuple[Edit, str]] = {
     ),
     "missing file": (delete(SAMPLE), r"small lacks sample_submission\.csv; add it to the other files"),
     "file name in another case": (
-        lambda folder: (folder / TRAIN).rename(folder / "Train.csv") and None,
+        rename_file(TRAIN, "Train.csv"),
         r"lacks train\.csv",
     ),
     "broken symlink": (replace_with_broken_symlink(TRAIN), r"small lacks train\.csv"),
     "folder instead of a file": (replace_with_folder(TRAIN), r"train\.csv is not a file; move it away"),
     "file instead of the cache folder": (
-        lambda folder: (folder / "cache").write_text("") and None,
+        write_file("cache", ""),
         r"cannot write .*small/cache/\w+ \(File exists\); move away the file in place of the folder: mv .*small/cache ",
     ),
     "missing folder": (
@@ -682,7 +710,7 @@ REJECTED: dict[str, tuple[Edit, str]] = {
         r"data/small has no competition; put train\.csv, test\.csv, sample_submission\.csv there",
     ),
     "file instead of the folder": (
-        combine(shutil.rmtree, lambda folder: folder.write_text("") and None),
+        replace_folder_with_file,
         r"data/small has no competition",
     ),
 }

@@ -88,7 +88,7 @@ class Run:
     def wait(self) -> int:
         """Wait until the run and all processes that it started have ended; return its exit status."""
         status = self.process.wait(timeout=300)
-        wait_until(lambda: not self.alive(), 60)
+        wait_until(lambda: not self.living_processes(), 60)
         return status
 
     def finish(self) -> int:
@@ -97,7 +97,7 @@ class Run:
         assert "Traceback" not in self.output, self.output
         return status
 
-    def alive(self) -> list[psutil.Process]:
+    def living_processes(self) -> list[psutil.Process]:
         """All processes of its group except zombies."""
         processes = []
         for process in psutil.process_iter():
@@ -109,7 +109,7 @@ class Run:
     def workers(self) -> list[psutil.Process]:
         """Its worker processes."""
         processes = []
-        for process in self.alive():
+        for process in self.living_processes():
             with suppress(psutil.NoSuchProcess):
                 if any("popen_loky" in part for part in process.cmdline()):
                     processes.append(process)
@@ -308,9 +308,9 @@ def test_a_stopped_run_ends_soon_and_keeps_finished_results(command, number, tim
         for _ in range(times):
             os.killpg(run.process.pid, number)  # to the whole process group, like a terminal
         assert run.finish() == 130 and run.output.count(KEPT) == 1, run.output
-        faults()
         if (seconds := time.monotonic() - start) < STOP_SECONDS:
             break
+    faults()
     assert seconds < STOP_SECONDS
     assert finished_folds(folder) or command == "tune"
     assert_resumable(folder, command, uninterrupted)
@@ -339,7 +339,7 @@ class NaNClassifier(BaseEstimator):
         return np.full((len(images), len(self.classes_)), np.nan)
 
 
-def memory():
+def run_out_of_memory():
     limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (2**34, limits[1]))
     try:
@@ -348,15 +348,15 @@ def memory():
         resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
-def killed():
+def kill_itself():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def invalid():
+def raise_value_error():
     raise ValueError("no such tile\\nand more")
 
 
-def nans():
+def predict_nan():
     return NaNClassifier()
 
 
@@ -367,10 +367,10 @@ def pipeline(recipe, seed):
 SPEC = classical_spec(pipeline, knn.KnnRecipe(), knn.search_space, seconds=20)
 """
 CAUSES = {
-    "memory": "MemoryError: Unable to allocate",
-    "killed": "its worker died, SIGKILL(-9); SIGKILL usually means that the memory ran out: try fewer JOBS",
-    "invalid": "ValueError: no such tile",
-    "nans": "FloatingPointError: its predictions are not probabilities",
+    "run_out_of_memory": "MemoryError: Unable to allocate",
+    "kill_itself": "its worker died, SIGKILL(-9); SIGKILL usually means that the memory ran out: try fewer JOBS",
+    "raise_value_error": "ValueError: no such tile",
+    "predict_nan": "FloatingPointError: its predictions are not probabilities",
 }
 
 

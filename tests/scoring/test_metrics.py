@@ -44,7 +44,7 @@ def test_mcnemar_counts_rows_and_recognizes_noise():
     assert mcnemar_test(labels, first, first).p_value == 1
 
 
-def test_mcnemar_finds_equal_predictors_different_in_one_of_twenty_cases_at_most():
+def test_mcnemar_rarely_finds_a_difference_between_equal_predictors():
     rng = np.random.default_rng(2)
     labels = np.zeros(300, dtype=int)
     significant = 0
@@ -121,7 +121,7 @@ def test_bootstrap_samples_without_a_rare_class_are_skipped():
     assert score.value > 0 and score.standard_error > 0
 
 
-def test_the_error_of_a_custom_metric_that_fails_names_it():
+def test_a_failing_custom_metric_is_named_in_the_error():
     labels, probabilities = np.array([0, 1]), np.eye(2)
     with pytest.raises(UserError, match="metric mine failed: ZeroDivisionError: "):
         CustomMetric("mine", lambda labels, probabilities: 1 / 0).score(labels, probabilities)

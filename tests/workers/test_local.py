@@ -43,7 +43,7 @@ def kill_worker_once(task, emit, marker):
     return task
 
 
-def get_pid(task, emit, marker):
+def get_pid_after_kill(task, emit, marker):
     while task == 2 and not Path(marker).exists():
         time.sleep(0.01)
     return os.getpid()
@@ -93,7 +93,9 @@ def test_there_are_never_more_workers_than_cores():
 def test_a_worker_that_dies_while_idle_is_replaced(tmp_path):
     workers = LocalWorkers(1)
     results = []
-    for task, pid in workers.run(partial(get_pid, marker=tmp_path / "killed"), take_in_order(range(3)), ignore_event):
+    for task, pid in workers.run(
+        partial(get_pid_after_kill, marker=tmp_path / "killed"), take_in_order(range(3)), ignore_event
+    ):
         results.append(pid)
         if task == 1:  # the worker has task 2 or is about to get it; in both cases task 2 must be retried
             os.kill(pid, signal.SIGKILL)
@@ -166,7 +168,7 @@ def test_without_gpus_all_workers_run_all_tasks():
     assert set(results.values()) == {"-1"} and len(results) == 4
 
 
-def test_no_tasks_yield_nothing():
+def test_without_tasks_nothing_is_yielded():
     assert list(LocalWorkers(2).run(square, take_in_order([]), ignore_event)) == []
 
 
@@ -212,7 +214,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_results_can_add_tasks():
+def test_finished_tasks_can_add_tasks():
     waiting = [2]
     results = []
     for task, squared in LocalWorkers(2).run(square, lambda fits: waiting.pop() if waiting else None, ignore_event):

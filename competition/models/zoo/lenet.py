@@ -1,6 +1,6 @@
 """lenet: the first CNN of many tutorials: two 3x3 convolutions with pooling, a dense layer, dropout.
 
-Out-of-fold accuracy: 99.11 % on `digits`.
+Out-of-fold accuracy: 99.04 % on `digits`.
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """mlp: a multilayer perceptron with one hidden layer of 100 ReLU units, trained by Adam without augmentation.
 
-Out-of-fold accuracy: 96.67 % on `digits`; 97.15 % on `mnist`, which has more training rows.
+Out-of-fold accuracy: 96.67 % on `digits`; test accuracy on `mnist`, which has more training rows: 97.44 %.
 """
 
 from typing import TYPE_CHECKING, Any

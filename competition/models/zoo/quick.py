@@ -1,7 +1,7 @@
 """quick: a small network with the best accuracy per second of CPU time.
 
 The first convolution is strided, so that all others process a quarter of the pixels; unpadded convolutions shrink the
-image further while the number of filters grows. 290,000 parameters, 9.6 million multiply-adds; out-of-fold accuracy
+image further while the number of filters grows. 290,000 parameters, 9.7 million multiply-adds; out-of-fold accuracy
 99.59 % on `digits`.
 """
 
