@@ -96,10 +96,9 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise UserError(
-                f"{folder} is in use by another run, process {holder}; wait until it ends, or stop it: kill {holder}"
-            ) from None
+            holder = lock.read().strip()  # empty if the other run has just started
+            process, stop = (f", process {holder}", f", or stop it: kill {holder}") if holder else ("", "")
+            raise UserError(f"{folder} is in use by another run{process}; wait until it ends{stop}") from None
         with explain_write_errors(Path(lock.name)):
             lock.truncate(0)
             os.write(lock.fileno(), b"%d" % os.getpid())  # unbuffered: a buffer would be flushed again on a full disk

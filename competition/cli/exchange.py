@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from competition.cli.run import RunOptions, load_submission, open_run
-from competition.errors import UserError, command, missing_extra
+from competition.errors import UserError, missing_extra
 
 
 def import_predictions(options: RunOptions, name: str, oof: Path, test: Path, split: Path | None) -> None:
@@ -17,7 +17,7 @@ def import_predictions(options: RunOptions, name: str, oof: Path, test: Path, sp
     store, metric = run.store, run.metric
     store.import_predictions(member, list(exchange.read_predictions(oof, test, split, store.dataset, store.folds)))
     score = metric.format(metric.score(store.dataset.labels, store.predictions(member).oof))
-    example = command("submit", models=f"quick {member.name}")
+    example = store.command("submit", models=f"quick {member.name}")
     console.print(f"{member.name}: {score} out of fold; to blend it: {example}")
 
 
@@ -29,7 +29,7 @@ def export(options: RunOptions) -> None:
     store, member = run.store, run.members[0]
     predictions = store.predictions(member)
     if not predictions.complete:
-        raise UserError(f"{member.name} is not complete; run `{command('cv', models=member.name)}`")
+        raise UserError(f"{member.name} is not complete; run `{store.command('cv', models=member.name)}`")
     folder = run.competition.folds_folder / store.folds.name / member.name
     for path in exchange.write_predictions(predictions, store.dataset, store.folds, folder):
         print(path)

@@ -24,13 +24,13 @@ def read_predictions(
     oof: Path, test: Path, split: Path | None, dataset: Dataset, folds: Folds
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield checked (held-out, test) probabilities for each fold; errors name the file, the row and what is wrong."""
-    oof_probabilities, fold = _read_table(oof, dataset.train_ids, dataset.classes)
+    oof_probabilities, fold = _read_table(oof, dataset.train_ids, dataset.classes, "id, fold and the classes")
     if fold is None and split is None:
         raise UserError(f"{oof} has no folds; add --split with the file of the split that it was made with")
     if fold is None:
         fold = _read_column(csv_files.read_text(Path(str(split)), comment="#"), "fold", Path(str(split)))
     _check_split(fold, folds, split or oof)
-    test_probabilities, _ = _read_table(test, dataset.test_ids, dataset.classes)
+    test_probabilities, _ = _read_table(test, dataset.test_ids, dataset.classes, "id and the classes")
     for number in range(folds.count):
         yield oof_probabilities[folds.held_out == number], test_probabilities
 
@@ -51,7 +51,7 @@ def write_predictions(predictions: Predictions, dataset: Dataset, folds: Folds, 
     return paths
 
 
-def _read_table(path: Path, ids: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_table(path: Path, ids: np.ndarray, classes: np.ndarray, columns: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Read probabilities (rows, classes) and, if the file has them, the folds."""
     if not path.exists():
         raise UserError(f"{path} is missing")
@@ -68,7 +68,7 @@ def _read_table(path: Path, ids: np.ndarray, classes: np.ndarray) -> tuple[np.nd
         names = [str(name) for name in classes]
         missing = [name for name in ("id", *names) if name not in table]
         if missing:
-            raise UserError(f"{path} has no column {missing[0]}; expected id, fold and {', '.join(names)}")
+            raise UserError(f"{path} has no column {missing[0]}; expected {columns} {', '.join(names)}")
         if len(table) != len(ids):
             raise UserError(f"{path} has {len(table)} rows; expected {len(ids)}")
         wrong = (table["id"] != pd.Series(ids.astype(str))).to_numpy()

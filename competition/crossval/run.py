@@ -11,7 +11,7 @@ from competition.crossval.predictions import CurvePoint, Predictions
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult, Task, train_fold
 from competition.data.dataset import Dataset
-from competition.errors import UserError, command
+from competition.errors import UserError
 from competition.models.member import Member
 from competition.workers.base import Emit, Workers
 from competition.workers.events import Emitted, Event, Failed, Failure, Finished, OnEvent, Skipped
@@ -41,8 +41,8 @@ def pending_tasks(store: Store, members: Sequence[Member]) -> dict[Task, str]:
     reasons = ((task, store.reason_to_train(task.member, task.fold)) for task in tasks)
     pending = {task: reason for task, reason in reasons if reason}
     if missing := next((task.member.name for task in pending if task.member.is_imported), None):
-        example = command("import", name=missing.removeprefix("@"), oof="FILE", test="FILE")
-        raise UserError(f"{missing} is not imported for {store.folds.name}; run `{example}`")
+        example = store.command("import", name=missing.removeprefix("@"), oof="FILE", test="FILE")
+        raise UserError(f"no predictions of {missing} match this data and split; import them: {example}")
     return pending
 
 

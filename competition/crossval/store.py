@@ -38,6 +38,10 @@ class Store:
     dataset: Dataset
     folds: Folds
 
+    def command(self, name: str, /, **options: object) -> str:
+        """How the user runs a command on this split of this competition."""
+        return command(name, **options, competition=self.folder.name, folds=self.folds.count, seed=self.folds.seed)
+
     def reason_to_train(self, member: Member, fold: int) -> str | None:
         """Describe why the fold has to be trained, or return None if it is finished."""
         predictions = self._load(member, fold)
@@ -80,15 +84,20 @@ class Store:
 
     def load_model(self, member: Member, fold: int) -> Predictor:
         """Load the model of a finished fold, which was trained without that fold's rows."""
+        if member.is_imported:
+            raise UserError(
+                f"{member.name} was imported as predictions only and cannot predict new images; "
+                f"make a submission without it: {self.command('submit', models='...')}"
+            )
         path = self._path(member, fold)
         models = [file for file in path.parent.glob(f"{path.stem}.*") if file.suffix not in (".npz", ".json")]
         if self.reason_to_train(member, fold) or not models:
-            raise UserError(f"{member.name} fold {fold} is not trained; run `{command('cv', models=member.name)}`")
+            raise UserError(f"{member.name} fold {fold} is not trained; run `{self.command('cv', models=member.name)}`")
         try:
             return member.spec.load(models[0], len(self.dataset.classes))
         except Exception as error:  # each library has its own errors
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            remedy = f"rm {path} && {command('cv', models=member.name)}"
+            remedy = f"rm {path} && {self.command('cv', models=member.name)}"
             raise UserError(f"cannot load {models[0]} ({reason}); if it is damaged: {remedy}") from error
 
     def fingerprint(self, member: Member) -> str:

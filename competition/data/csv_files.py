@@ -76,7 +76,10 @@ def _read_names(path: Path, comment: str | None = None) -> list[str]:
         number = stripped.index("") + 1
         raise UserError(f"{path}: column {number} of {len(names)} has no name; name it or remove it")
     if unprintable := [name for name in stripped if not name.isprintable()]:
-        raise UserError(f"{path}: the name of column {_printable(unprintable[0])} has a line break; close open quotes")
+        raise UserError(
+            f"{path}: column name {_printable(unprintable[0])!r} contains an unprintable character or line break; "
+            "fix the header (is a quote unclosed?)"
+        )
     name, count = Counter(stripped).most_common(1)[0]
     if count > 1:
         raise UserError(f"{path} has {count} columns named {name}; rename or remove the duplicates")

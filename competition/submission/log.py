@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -105,13 +106,16 @@ class Entry:
                 raise ValueError("run does not match run_digest")
             return metadata
         except (ValueError, KeyError, TypeError) as error:
-            remedy = f"delete it and run the same `{command('submit')}` again: rm {path}"
+            submit = command("submit", competition=self.folder.parent.name)
+            remedy = f"delete it and run the same `{submit}` again: {shlex.join(['rm', str(path)])}"
             raise UserError(f"{path} is damaged ({error}); {remedy}") from None
 
     @property
-    def commit(self) -> str:
-        """The commit of the code that made the submission, for `git checkout`."""
-        return self.metadata["git"].get("commit", "COMMIT")
+    def restore_remedy(self) -> str:
+        """How to restore the code that made the submission."""
+        if commit := self.metadata.get("git", {}).get("commit"):
+            return f"restore the code: git checkout {commit}"
+        return f"restore the code of {self.metadata['when']} (no commit was recorded)"
 
     def as_row(self) -> dict[str, str]:
         """The entry's row of the log, without scores."""
@@ -153,10 +157,7 @@ class SubmissionLog:
             digest = sha256(current)
             matches = [entry for entry in entries if entry.file.exists() and sha256(entry.file) == digest] or matches
         if not matches:
-            known = f"; the last is {entries[-1].number}" if entries else ""
-            missing = "submission yet" if number is None else f"submission {number}"
-            remedy = f"run `{command('submit', competition=competition)}`"
-            raise UserError(f"{competition} has no {missing}{known}; {remedy}")
+            raise _missing_submission(competition, number, [entry.number for entry in entries])
         return matches[-1]
 
     def open_entry(self, run: RunSpec) -> Entry:
@@ -253,6 +254,14 @@ class SubmissionLog:
     def _write(self, rows: pd.DataFrame) -> None:
         with atomic_file(self.path) as temporary:
             rows.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _missing_submission(competition: str, number: int | None, existing: list[int]) -> UserError:
+    """The error that a competition has no submission with this number, or none at all."""
+    if not existing:
+        return UserError(f"{competition} has no submission yet; run `{command('submit', competition=competition)}`")
+    choice = f"{existing[0]}, the only one" if len(existing) == 1 else f"a number from {existing[0]} to {existing[-1]}"
+    return UserError(f"{competition} has no submission {number}; choose {choice}")
 
 
 def _digest(run: dict[str, Any]) -> str:

@@ -78,6 +78,7 @@ def test_a_changed_member_does_not_predict_for_an_old_submission(command, tmp_pa
     tuned.write_text('{"hyperparameters": {"n_neighbors": 9}}')
     result = command("predict", "data/digits8/test.csv", "--competition", "digits8")
     assert result.returncode == 2 and "001-knn: knn has changed since this submission was made; " in result.stderr
+    assert "run `make submit MODELS=knn COMPETITION=digits8 FOLDS=2`" in result.stderr
 
 
 @pytest.mark.integration
@@ -105,18 +106,22 @@ def test_a_submission_is_numbered_reproduced_and_scored(command, tmp_path):
     result = command("reproduce", *submission)
     assert (
         result.returncode == 2
-        and "data, recipes or code have changed since; restore the code and the data: git" in result.stderr
+        and "data, recipes or code have changed since; restore the data, or restore the code" in result.stderr
     )
 
 
 @pytest.mark.slow
 def test_exported_predictions_can_be_imported_as_a_member(command, tmp_path):
     result = command("export", *SMALL[:4], "--models", "knn")
-    assert result.returncode == 2 and "knn is not complete; run `make cv MODELS=knn`" in result.stderr
+    assert (
+        result.returncode == 2
+        and "knn is not complete; run `make cv MODELS=knn COMPETITION=digits8 FOLDS=2`" in result.stderr
+    )
     assert command("cv", *SMALL, "--models", "knn").returncode == 0
     oof, test = command("export", *SMALL[:4], "--models", "knn").stdout.split()[:2]
     result = command("import", "--name", "theirs", *SMALL[:4], "--oof", oof, "--test", test)
     assert result.returncode == 0 and "@theirs: " in result.stdout, result.stderr
+    assert "to blend it: make submit MODELS='quick @theirs' COMPETITION=digits8 FOLDS=2" in result.stdout
     result = command("submit", *SMALL, "--models", "knn @theirs", "--blend", "mean")
     assert result.returncode == 0 and "weights: @theirs 0.50, knn 0.50" in result.stdout, result.stderr
 
@@ -137,7 +142,10 @@ def test_a_user_error_is_one_line_and_exit_status_2(command, competition_copy):
         (("cv", *SMALL, "--models", "all quick"), "error: unknown model 'all'; choose from"),
         (("cv", *SMALL, "--models", "resnet"), "error: unknown model 'resnet'"),
         (("submit", *SMALL, "--blend", "median"), "error: unknown blender 'median'; choose from auto"),
-        (("report", *SMALL[:4], "--models", "knn"), "error: none of knn is complete; run `make cv"),
+        (
+            ("report", *SMALL[:4], "--models", "knn"),
+            "error: none of knn is complete; run `make cv MODELS=knn COMPETITION=digits8 FOLDS=2`",
+        ),
         (
             ("grade", "--competition", "digits8"),
             "error: digits8 has no submission yet; run `make submit COMPETITION=digits8`",

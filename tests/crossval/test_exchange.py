@@ -119,10 +119,28 @@ def test_an_interrupted_import_does_not_mix_predictions(store, files, monkeypatc
     monkeypatch.setattr(store_module, "write_fold", write_once)
     with pytest.raises(KeyboardInterrupt):
         store.import_predictions(member, [(held_out[:, ::-1], test) for held_out, test in predictions])
-    with pytest.raises(UserError, match="@theirs is not imported"):
+    with pytest.raises(UserError, match="no predictions of @theirs match"):
         pending_tasks(store, [member])
 
 
+def test_the_expected_columns_of_test_predictions_have_no_fold(store, files):
+    _, oof, test = files
+    pd.read_csv(test).drop(columns="7").to_csv(test, index=False)
+    with pytest.raises(UserError, match=r"has no column 7; expected id and the classes 0, 1"):
+        list(read_predictions(oof, test, None, store.dataset, store.folds))
+
+
 def test_a_missing_import_is_reported_with_the_command(store):
-    with pytest.raises(UserError, match="@theirs is not imported for 2-folds-seed-0; run `make import NAME=theirs"):
+    remedy = "import them: make import NAME=theirs OOF=FILE TEST=FILE COMPETITION=folds FOLDS=2"
+    with pytest.raises(UserError, match=f"no predictions of @theirs match this data and split; {remedy}"):
         pending_tasks(store, [Member.parse("@theirs")])
+
+
+def test_imported_predictions_have_no_model(store, files):
+    _, oof, test = files
+    member = Member.parse("@theirs")
+    store.import_predictions(member, list(read_predictions(oof, test, None, store.dataset, store.folds)))
+    with pytest.raises(UserError, match=r"@theirs was imported as predictions only and .*: make submit MODELS=\.\.\."):
+        store.load_model(member, 0)
+    with pytest.raises(UserError, match="@theirs was imported as predictions only"):
+        member.spec.build(None, 0, (28, 28, 1), 10)

@@ -10,6 +10,7 @@ from competition.crossval.predictions import CurvePoint, fingerprint, load_predi
 from competition.crossval.provenance import ingredients
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult
+from competition.errors import UserError
 from competition.models.member import Member
 
 MEMBER = Member.parse("knn")
@@ -53,6 +54,13 @@ def test_a_trained_member_is_loaded_without_its_data_set(store, tmp_path):
     loaded, saved = load_predictions(tmp_path / store.folds.name / "knn"), store.predictions(MEMBER)
     assert (loaded.oof == saved.oof).all() and (loaded.test == saved.test).all()
     assert replace(loaded, oof=None, test=None) == replace(saved, oof=None, test=None)
+
+
+def test_an_untrained_fold_is_reported_with_the_command_of_its_split(dataset, tmp_path):
+    store = Store(tmp_path / "letters", dataset, make_folds(dataset, 3, 7))
+    remedy = "run `make cv MODELS=knn COMPETITION=letters FOLDS=3 SEED=7`"
+    with pytest.raises(UserError, match=f"knn fold 1 is not trained; {remedy}"):
+        store.load_model(MEMBER, 1)
 
 
 def test_rows_without_a_prediction_are_nan(store):

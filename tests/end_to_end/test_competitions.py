@@ -182,7 +182,7 @@ def test_folds_by_group_avoid_an_optimistic_score(command, tmp_path):
     table = pd.read_csv(folder / "train.csv")
     pd.concat([pd.Series(sitter, name="sitter"), table], axis=1).to_csv(folder / "train.csv", index=False)
     (folder / CONFIG_FILE).write_text('group = "sitter"')
-    assert "is the split of other data" in command(*submit).stderr
+    assert "belongs to different data" in command(*submit).stderr
     (tmp_path / "folds" / "smiles" / "5-folds-seed-0").rename(tmp_path / "folds" / "smiles" / "old")
     unbiased = out_of_fold_score()
     graded = command("grade", "--competition", "smiles").stdout

@@ -520,7 +520,7 @@ REJECTED: dict[str, tuple[Edit, str]] = {
     ),
     "line break in a column name": (
         edit_header(TRAIN, lambda header: header.replace("pixel6,", '"pixel\n6",')),
-        r"train\.csv: the name of column pixel 6 has a line break",
+        r"train\.csv: column name 'pixel 6' contains an unprintable character or line break; fix the header",
     ),
     "comment before the header": (
         edit_lines(TRAIN, lambda lines: ["# of Kaggle", *lines]),
@@ -692,12 +692,12 @@ TOO_SMALL: dict[str, tuple[Edit, str, str]] = {
     "3 rows": (
         edit_lines(TRAIN, lambda lines: lines[:4]),
         "5",
-        r"class 0 has 1 different images, too few for FOLDS=5; add images",
+        r"class 0 has only 1 distinct image, too few for FOLDS=5; add images",
     ),
     "class with two images": (
         write_images(random_images(22, 4), np.repeat([0, 1], [20, 2]), random_images(5, 4)),
         "5",
-        r"class 1 has 2 different images, too few for FOLDS=5; use at most FOLDS=2",
+        r"class 1 has only 2 distinct images, too few for FOLDS=5; use at most FOLDS=2",
     ),
     "class with two images, two folds": (
         write_images(random_images(22, 4), np.repeat([0, 1], [20, 2]), random_images(5, 4)),
@@ -707,7 +707,7 @@ TOO_SMALL: dict[str, tuple[Edit, str, str]] = {
     "copies of one image per class": (
         write_images(np.repeat(random_images(2, 4), 10, axis=0), np.repeat([0, 1], 10), random_images(5, 4)),
         "2",
-        r"class 0 has 1 different images, too few for FOLDS=2",
+        r"class 0 has only 1 distinct image, too few for FOLDS=2",
     ),
     "1,000 classes": (
         write_images(random_images(3000, 4), np.arange(3000) % 1000, random_images(10, 4)),
@@ -717,7 +717,7 @@ TOO_SMALL: dict[str, tuple[Edit, str, str]] = {
     "continuous labels": (
         edit_column(TRAIN, "label", lambda column: [f"{row / 8}" for row in range(len(column))]),
         "5",
-        r"class 0\.0 has 1 different images, too few for FOLDS=5",
+        r"class 0\.0 has only 1 distinct image, too few for FOLDS=5",
     ),
 }
 

@@ -111,8 +111,26 @@ def test_a_missing_submission_is_an_error(log):
     with pytest.raises(UserError, match="letters has no submission yet; run `make submit COMPETITION=letters`"):
         log.entry("letters")
     submit(log, RUN, "aab", "quick")
-    with pytest.raises(UserError, match="letters has no submission 7; the last is 1"):
+    with pytest.raises(UserError, match="letters has no submission 7; choose 1, the only one"):
         log.entry("letters", 7)
+    submit(log, replace(RUN, blend="mean"), "abb", "quick")
+    with pytest.raises(UserError, match="letters has no submission 7; choose a number from 1 to 2"):
+        log.entry("letters", 7)
+
+
+def test_the_code_of_a_submission_is_restored_by_its_commit_if_one_was_recorded(log, monkeypatch):
+    monkeypatch.setattr("competition.submission.log._git_state", lambda: {"commit": "abc", "edited": False})
+    assert submit(log, RUN, "aab", "quick").restore_remedy == "restore the code: git checkout abc"
+    monkeypatch.setattr("competition.submission.log._git_state", dict)
+    entry = submit(log, replace(RUN, blend="mean"), "aab", "quick")
+    assert entry.restore_remedy == f"restore the code of {entry.metadata['when']} (no commit was recorded)"
+
+
+def test_the_remedy_for_damaged_metadata_names_the_competition(log):
+    entry = submit(log, RUN, "aab", "quick")
+    entry.metadata_file.write_text("{}")
+    with pytest.raises(UserError, match="run the same `make submit COMPETITION=letters` again: rm "):
+        _ = entry.metadata
 
 
 def test_the_leaderboard_score_is_compared_with_cross_validation(log):
