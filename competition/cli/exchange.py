@@ -49,7 +49,7 @@ def export_onnx(competition: str, number: int | None) -> None:
     model = onnx.export_blend(entry.folder / "blend.onnx", store, members, entry.metadata["blender"])
     print(f"{model.path}: {model.networks} networks" + (f"; left out: {', '.join(left_out)}" if left_out else ""))
     print(f"largest difference from the Keras networks in float32, on {model.rows:,} test rows: {model.difference:.0e}")
-    print(f"rows with another label than by the networks as trained: {model.other_labels}")
+    print(f"rows whose predicted label differs from the original networks: {model.other_labels}")
     print(f"speed: {model.images_per_second:,.0f} images/s")
     height, width, channels = store.dataset.images.shape[1:]
-    print(f"input: `images`, uint8 of shape (any, {height}, {width}, {channels}); output: `probabilities`")
+    print(f"input: `images`, uint8 of shape (batch, {height}, {width}, {channels}); output: `probabilities`")

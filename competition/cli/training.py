@@ -104,8 +104,9 @@ def require_class_rows(store: "Store", members: "Sequence[Member]") -> None:
     classical = [member.name for member in members if not (member.spec.is_network or member.is_imported)]
     if classical and fewest[rarest] < MIN_CLASS_ROWS:
         raise UserError(
-            f"class {classes[rarest]} has {(labels == rarest).sum()} images, and only {fewest[rarest]} of them are in "
-            f"the training rows of a fold; {classical[0]} needs {MIN_CLASS_ROWS}: add images, or train only networks, "
+            f"class {classes[rarest]} has {(labels == rarest).sum()} images, of which only {fewest[rarest]} "
+            f"{'is' if fewest[rarest] == 1 else 'are'} among the training rows of a fold; "
+            f"{classical[0]} needs {MIN_CLASS_ROWS}: add images, or train only networks, "
             f"e.g. {option('models', 'plain')}"
         )
 

@@ -47,11 +47,10 @@ class Store:
         predictions = self._load(member, fold)
         return predictions if isinstance(predictions, str) else None
 
-    def mismatch(self, member: Member, actual: Ingredients) -> str | None:
-        """Name the ingredients that differ from the current code and data, or return None."""
+    def differing_ingredients(self, member: Member, actual: Ingredients) -> list[str]:
+        """Return the names of the ingredients that differ from the current code and data."""
         expected = ingredients(member, self.dataset, self.folds)
-        differing = [name for name in expected if actual.get(name) != expected[name]]
-        return f"made with another {', '.join(differing)}" if differing else None
+        return [name for name in expected if actual.get(name) != expected[name]]
 
     def save(self, member: Member, fold: int, result: FoldResult, curve: Sequence[CurvePoint] = ()) -> None:
         """Save a finished fold; the predictions are written last, since their file marks the fold as finished."""
@@ -128,7 +127,8 @@ class Store:
             predictions = read_fold(path)
         except (OSError, ValueError, KeyError) as error:
             return f"{path} is damaged ({error})"
-        return self.mismatch(member, predictions.ingredients) or predictions
+        differing = self.differing_ingredients(member, predictions.ingredients)
+        return f"made with different {', '.join(differing)}" if differing else predictions
 
     def _path(self, member: Member, fold: int) -> Path:
         return fold_path(self.folder / self.folds.name / member.name, fold)

@@ -89,8 +89,8 @@ class Study:
     def _report_damage(self) -> None:
         for trial in self.optuna_study.get_trials(deepcopy=False):
             if _is_damaged(trial):
-                text = f"trial {trial.number} of {self.name} is damaged in the storage and ignored; another replaces it"
-                print(text, file=sys.stderr, flush=True)
+                text = f"trial {trial.number} of {self.name} is corrupted in the database"
+                print(f"{text}; it is ignored and another one replaces it", file=sys.stderr, flush=True)
 
     @property
     def trials(self) -> list[FrozenTrial]:

@@ -151,10 +151,10 @@ def _replace(channel: Channel, worker: _LocalWorker) -> _LocalWorker:
 def _describe_death(error: TerminatedWorkerError, worker: _LocalWorker) -> Failure:
     """Return the exit code or signal of a dead worker, and the end of its standard error."""
     codes = re.search(r"\{(.*?)\}", str(error))
-    code = codes[1] if codes else "for an unknown reason"
-    hint = f"; SIGKILL usually means that the memory ran out: lower {option('jobs')}" if "SIGKILL" in code else ""
+    code = codes[1] if codes else "unknown cause"
+    hint = f"; probably out of memory: lower {option('jobs')}" if "SIGKILL" in code else ""
     output = worker.stderr.read_text(errors="replace") if worker.stderr.exists() else ""
-    return Failure(f"its worker died, {code}{hint}", output[-4000:])
+    return Failure(f"the worker died ({code}){hint}", output[-4000:])
 
 
 def _initialize_worker(address: Any, key: bytes, stderr: str) -> None:

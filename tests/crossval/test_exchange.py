@@ -88,13 +88,16 @@ def set_value(row, column, value):
     ("change", "message"),
     [
         (swap_rows, "row 1: expected id 1, found 2; keep the order"),
-        (lambda table: table.iloc[1:], "has 599 rows; expected 600"),
+        (lambda table: table.iloc[1:], "has 599 rows; expected 600, one per row of train.csv"),
         (lambda table: table.drop(columns="7"), "has no column 7"),
-        (lambda table: table.assign(fold=1 - table["fold"]), "was made with another split: row 1 is in fold"),
+        (
+            lambda table: table.assign(fold=1 - table["fold"]),
+            "row 1: expected fold [01], found [01]; it was made with a different split",
+        ),
         (set_value(4, "3", "high"), "row 5: expected numbers"),
         (set_value(4, "3", -0.2), "row 5: expected probabilities, found a negative one"),
-        (set_value(4, "3", 2.0), "row 5: expected a sum of 1"),
-        (set_value(4, "fold", None), "row 5: expected a fold number"),
+        (set_value(4, "3", 2.0), "row 5: probabilities sum to 2.9.*; expected 1"),
+        (set_value(4, "fold", None), "row 5: expected fold [01]"),
     ],
 )
 def test_invalid_files_are_rejected_with_the_row(change, message, store, files):

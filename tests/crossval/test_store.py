@@ -88,11 +88,11 @@ def test_only_unfinished_folds_have_to_be_trained(store):
 def test_predictions_of_other_ingredients_are_reported_and_not_used(store, dataset):
     store.save(MEMBER, 0, result(store, 0))
     other_recipe = replace(MEMBER, recipe=replace(MEMBER.recipe, n_neighbors=3))
-    assert store.reason_to_train(other_recipe, 0) == "made with another recipe"
+    assert store.reason_to_train(other_recipe, 0) == "made with different recipe"
     elsewhere = replace(store, dataset=replace(dataset, digest="another"))
-    assert elsewhere.reason_to_train(MEMBER, 0) == "made with another data"
+    assert elsewhere.reason_to_train(MEMBER, 0) == "made with different data"
     assert np.isnan(elsewhere.predictions(MEMBER).oof).all()
-    assert store.reason_to_train(replace(MEMBER, seed=7), 0) == "made with another seed"
+    assert store.reason_to_train(replace(MEMBER, seed=7), 0) == "made with different seed"
 
 
 def test_pickled_objects_are_not_loaded(store, tmp_path):

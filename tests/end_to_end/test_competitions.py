@@ -159,7 +159,7 @@ def test_mirroring_textures_improves_the_score(command, tmp_path):
     assert out_of_fold - test_score < 2, (out_of_fold, test_score)
     (folder / CONFIG_FILE).write_text("symmetries = []")
     output, *scores_without = submit_and_grade(command, "--models", "quick", "--folds", "2", name="textures")
-    assert "augmented" not in output and "made with another recipe" in output
+    assert "augmented" not in output and "made with different recipe" in output
     assert out_of_fold + test_score > sum(scores_without), (out_of_fold, test_score, scores_without)
     print(f"textures: {out_of_fold} % out of fold, {test_score} % on the test rows")
     print(f"textures without mirroring: {scores_without[0]} % and {scores_without[1]} %")

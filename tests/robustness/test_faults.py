@@ -368,9 +368,9 @@ SPEC = classical_spec(pipeline, knn.KnnRecipe(), knn.search_space, seconds=20)
 """
 CAUSES = {
     "memory": "MemoryError: Unable to allocate",
-    "killed": "its worker died, SIGKILL(-9); SIGKILL usually means that the memory ran out: try fewer JOBS",
+    "killed": "the worker died (SIGKILL(-9)); probably out of memory: lower JOBS",
     "invalid": "ValueError: no such tile",
-    "nans": "FloatingPointError: its predictions are not probabilities",
+    "nans": "FloatingPointError: the model returned invalid probabilities (NaN, negative, or rows not summing to 1)",
 }
 
 
@@ -477,7 +477,7 @@ def test_a_clock_that_jumps_by_a_day_changes_nothing(command, uninterrupted, tmp
     folder = copy(uninterrupted.before(command), tmp_path / "folder")
     run = Run(folder, command, program=("-c", JUMPING_CLOCK))
     assert run.finish() == 0, run.output
-    assert "is skipped" not in run.output and "time limit reached" not in run.output
+    assert " skipped: needs about " not in run.output and "time limit reached" not in run.output
     if command == "submit":
         assert reproducible_files(folder) == reproducible_files(uninterrupted.after("submit"))
         page = next(folder.glob("folds/*/*/report.html"))

@@ -70,7 +70,8 @@ class Network:
                 loss = trainer.train_on_batch(images[rows], one_hot[labels[rows]])
                 step += 1
             if not np.isfinite(loss):
-                raise FloatingPointError(f"the loss became {loss} in epoch {epoch} of {epochs}")
+                reason = f"the loss is {loss} in epoch {epoch} of {epochs}"
+                raise FloatingPointError(f"training diverged: {reason}; lower the learning rate")
             images_per_second = batch_size * len(starts) / (time.perf_counter() - start_time)
             on_epoch_end(Epoch(epoch, epochs, float(loss), images_per_second, predictor.predict_proba))
         return self

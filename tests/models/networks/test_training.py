@@ -132,7 +132,9 @@ def test_views_are_shifts_whose_logits_are_averaged(dataset):
 
 
 def test_divergence_raises_an_error(dataset):
-    with pytest.raises(FloatingPointError, match=r"the loss became (nan|inf) in epoch 1 of 2"):
+    with pytest.raises(
+        FloatingPointError, match=r"training diverged: the loss is (nan|inf) in epoch 1 of 2; lower the learning rate"
+    ):
         train(dataset, replace(RECIPE, peak_learning_rate=1e30))
 
 
