@@ -70,14 +70,14 @@ class BudgetLimits:
         return self.progress.fits(task.member, self.end - time.monotonic())
 
     def priorities(self, complete: "Sequence[Predictions]", waiting: "Sequence[Member]") -> "dict[Member, float]":
-        """Expected savings of log loss per second; none without a budget, where cheap members come first."""
-        from competition.ensemble.advice import estimate_savings
+        """Expected reduction of log loss per second; none without a budget, where cheap members come first."""
+        from competition.ensemble.advice import estimate_gains
 
         if not self.run.budget:
             return {}
         store = self.run.store
-        savings = estimate_savings(complete, waiting, store.dataset.labels, store.folds.held_out)
-        return {member: savings[member] / max(self.progress.work_left(member), 1.0) for member in waiting}
+        gains = estimate_gains(complete, waiting, store.dataset.labels, store.folds.held_out)
+        return {member: gains[member] / max(self.progress.work_left(member), 1.0) for member in waiting}
 
 
 def print_plan(run: Run, workers: "Workers") -> None:

@@ -99,7 +99,9 @@ def test_log_loss_is_scored_on_submitted_probabilities(command, competition_copy
     assert re.findall(r"^ (\w+) +0\.\d+ ±", result.stdout, re.M)[:2] == ["knn", "mlp"]  # lower is better
     assert f"log loss: {loss:.4f} ±" in command("grade", *small).stdout
     output = command("record-score", *small, "--value", f"{loss + 9}").stdout
-    assert f"{log['cv']:.4f} ± {log['cv_error']:.4f} out of fold" in output and "significant; check for" in output
+    assert (
+        f"{log['cv']:.4f} ± {log['cv_standard_error']:.4f} out of fold" in output and "significant; check for" in output
+    )
 
 
 @pytest.mark.slow

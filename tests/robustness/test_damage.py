@@ -184,7 +184,7 @@ def test_damaged_metadata_is_rejected(tmp_path, faults):
     path = submit(log, RUN, "aab", "quick").folder / "metadata.json"
     for damage in damages(path, flips=40):
         try:
-            json.dumps(log.open_entry(RUN).as_row())
+            json.dumps(log.get_or_create_entry(RUN).as_row())
         except UserError as error:
             assert f"{path} is damaged" in str(error) and f"rm {path}" in str(error), damage
         faults()

@@ -24,7 +24,7 @@ def blend(*members):
 
 
 def submit(log, run, labels, *members):
-    entry = log.open_entry(run)
+    entry = log.get_or_create_entry(run)
     assert entry.folder.is_dir()
     entry.file.write_text("Id,Label\n" + "".join(f"{row},{label}\n" for row, label in enumerate(labels, 1)))
     log.save(entry, run, blend(*members), ACCURACY, Score(0.99, 0.001))
@@ -61,9 +61,9 @@ def test_each_competition_is_numbered_from_1(log):
 def test_concurrent_runs_get_different_numbers(log):
     runs = [replace(RUN, split=f"5-folds-seed-{seed}") for seed in range(12)]
     with ThreadPoolExecutor(6) as pool:
-        entries = list(pool.map(log.open_entry, runs))
+        entries = list(pool.map(log.get_or_create_entry, runs))
     assert sorted(entry.number for entry in entries) == list(range(1, 13))
-    assert [log.open_entry(run).number for run in runs] == [entry.number for entry in entries]
+    assert [log.get_or_create_entry(run).number for run in runs] == [entry.number for entry in entries]
     assert log.entries("letters") == [] and submit(log, runs[3], "a", "quick") == entries[3]
 
 
@@ -136,7 +136,7 @@ def test_the_remedy_for_damaged_metadata_names_the_competition(log):
 def test_the_leaderboard_score_is_compared_with_cross_validation(log):
     entry = submit(log, replace(RUN, competition="digit-recognizer"), "aab", "quick")
     assert compare_with_leaderboard(entry, ACCURACY, 0.9905, 28_000).endswith("not significant")
-    assert "check for drift" in compare_with_leaderboard(entry, ACCURACY, 0.98, 28_000)
+    assert "check for a distribution shift" in compare_with_leaderboard(entry, ACCURACY, 0.98, 28_000)
     assert "check for a leak" in compare_with_leaderboard(entry, ACCURACY, 0.9990, 28_000)
     other = submit(log, RUN, "aab", "quick")
     assert "leak" not in compare_with_leaderboard(other, ACCURACY, 0.9990, 28_000)
@@ -144,7 +144,7 @@ def test_the_leaderboard_score_is_compared_with_cross_validation(log):
 
 def test_a_score_is_recorded_only_for_submissions_with_the_same_metric(log):
     for run, metric in ((RUN, ACCURACY), (replace(RUN, metric="log loss"), LOG_LOSS)):
-        entry = log.open_entry(run)
+        entry = log.get_or_create_entry(run)
         assert entry.folder.is_dir()
         entry.file.write_text("Id,Label\n1,a\n")
         log.save(entry, run, blend("quick"), metric, Score(0.5, 0.01))
@@ -154,7 +154,7 @@ def test_a_score_is_recorded_only_for_submissions_with_the_same_metric(log):
 
 def test_most_probable_classes_are_compared_between_submissions(log, tmp_path):
     for number, run in enumerate((RUN, replace(RUN, blend="mean"))):
-        entry = log.open_entry(run)
+        entry = log.get_or_create_entry(run)
         assert entry.folder.is_dir()
         entry.file.write_text(f"Id,a,b\n1,0.{number + 7},0.{3 - number}\n2,0.{4 + 2 * number},0.{6 - 2 * number}\n")
         log.save(entry, run, blend("quick"), ACCURACY, Score(0.99, 0.001))
