@@ -243,7 +243,7 @@ def test_tune_reports_that_there_is_nothing_to_tune_or_no_time(command):
     short = command("tune", "--competition", "digits8", "--models", "quick", "--budget", "1s")
     assert (
         short.returncode == 0
-        and "quick: no better hyperparameters found in 0 trials; the remaining 30 trials" in short.stdout
+        and "quick: no better hyperparameters found in 0 trials; for the remaining 30 trials" in short.stdout
     )
 
 
