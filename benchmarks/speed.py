@@ -70,4 +70,4 @@ def _train(worker: int, emit: Emit, member: Member, dataset: Dataset) -> tuple[i
     epoch_ends: list[float] = []
     network.fit(images, labels, lambda epoch: epoch_ends.append(time.perf_counter()))
     epoch_seconds = float(np.median(np.diff(epoch_ends)))
-    return network.core.count_params(), count_multiply_adds(network.core), rows / epoch_seconds
+    return network.network.count_params(), count_multiply_adds(network.network), rows / epoch_seconds

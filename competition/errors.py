@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+DEFAULTS = {"competition": "digits", "folds": 5, "seed": 0}  # of the options that a typed command may omit
+
 
 class UserError(Exception):
     """Invalid input or state that the user can fix; one line: where, what is wrong and the command that fixes it."""
@@ -18,9 +20,13 @@ def shorten_list(names: Iterable[object], limit: int) -> str:
 
 
 def command(name: str, /, **options: object) -> str:
-    """How the user runs a command: `make cv MODELS=quick` under make, else `foldblend cv --models quick`."""
+    """How the user runs a command: `make cv MODELS=quick` under make, else `foldblend cv --models quick`.
+
+    Options with their default values are omitted.
+    """
     program = "make" if _runs_under_make() else _program()
-    return " ".join([program, name, *(option(key, value) for key, value in options.items())])
+    chosen = (option(key, value) for key, value in options.items() if DEFAULTS.get(key) != value)
+    return " ".join([program, name, *chosen])
 
 
 def option(name: str, value: object = "") -> str:

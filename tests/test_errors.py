@@ -17,6 +17,11 @@ def test_commands_are_given_as_targets_under_make():
     assert option("folds", 2) == "FOLDS=2" and option("budget") == "BUDGET"
 
 
+def test_options_with_default_values_are_omitted():
+    assert command("cv", models="knn", competition="digits", folds=5, seed=0) == "make cv MODELS=knn"
+    assert command("cv", competition="mnist", folds=3, seed=2) == "make cv COMPETITION=mnist FOLDS=3 SEED=2"
+
+
 def test_commands_are_given_for_the_installed_program(without_make, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/foldblend", "cv"])
     assert command("cv", models="quick svm") == "foldblend cv --models 'quick svm'"

@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 
 from competition.errors import UserError
-from competition.files import atomic_file, atomic_folder, exclusive_lock, sha256, write_atomically
+from competition.files import atomic_file, atomic_folder, exclusive_lock, sha256, wait_for_lock, write_atomically
 
 
 def test_a_failed_write_keeps_the_old_file_and_no_temporary_one(tmp_path):
@@ -66,6 +66,12 @@ with exclusive_lock(Path(sys.argv[1])):
     print("locked", flush=True)
     time.sleep(600)
 """
+
+
+def test_a_lock_without_a_process_id_does_not_suggest_to_kill_one(tmp_path):
+    with wait_for_lock(tmp_path), pytest.raises(UserError) as error, exclusive_lock(tmp_path):
+        pass
+    assert str(error.value) == f"{tmp_path} is in use by another run; wait until it ends"
 
 
 def test_a_folder_is_locked_until_its_process_ends(tmp_path):

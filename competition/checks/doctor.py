@@ -26,8 +26,8 @@ MAX_CLASS_RATIO = 10  # rows of the largest class divided by those of the smalle
 MAX_LABEL_ERRORS = 0.01  # fraction of training rows
 MAX_NEAR_DUPLICATES = 0.005  # fraction of training rows
 MAX_COMPARED_IMAGES = 150_000  # near-duplicates are not searched among more images
-DRIFT_ROWS = 4_000  # sample size from each of train and test
-MIN_DRIFT_P_VALUE = 0.01
+SHIFT_ROWS = 4_000  # sample size from each of train and test
+MIN_SHIFT_P_VALUE = 0.01
 MODEL_BYTES = 6e6  # size of a fold's saved model
 REFERENCE_GFLOPS = 200.0  # speed of the machine on which the models' typical seconds were measured
 
@@ -40,7 +40,7 @@ class Finding:
     """The result of one check."""
 
     check: str
-    is_fine: bool
+    passed: bool
     message: str
     images: Sequence[Group] = ()  # most conspicuous first
 
@@ -65,7 +65,7 @@ def run_checks(dataset: Dataset, complete: Sequence[Predictions], plan: Plan) ->
     yield from check_duplicates(dataset)
     if complete:
         yield check_labels(dataset, complete)
-    yield check_drift(dataset)
+    yield check_distribution_shift(dataset)
     yield from check_near_duplicates(dataset)
 
 
@@ -87,32 +87,36 @@ def check_balance(dataset: Dataset) -> Finding:
     """Check that no class is rare."""
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     rare, frequent = int(counts.argmin()), int(counts.argmax())
-    is_fine = counts[rare] >= MIN_CLASS_ROWS and counts[frequent] < MAX_CLASS_RATIO * counts[rare]
+    passed = counts[rare] >= MIN_CLASS_ROWS and counts[frequent] < MAX_CLASS_RATIO * counts[rare]
     smallest, largest = (f"{dataset.classes[index]} with {counts[index]:,} rows" for index in (rare, frequent))
-    return Finding("balance", bool(is_fine), f"the smallest class is {smallest}, the largest {largest}")
+    return Finding("balance", bool(passed), f"the smallest class is {smallest}, the largest {largest}")
 
 
 def check_blank_images(dataset: Dataset) -> Finding:
-    """Find images of a single brightness."""
+    """Find constant (blank) images."""
     train, test = (np.ptp(_flatten(images), axis=1) == 0 for images in (dataset.images, dataset.test_images))
     blank = [(int(image),) for image in np.flatnonzero(np.concatenate([train, test]))]
-    return Finding("blank images", not blank, f"{train.sum()} training and {test.sum()} test images are blank", blank)
+    return Finding(
+        "blank images", not blank, f"{train.sum()} training and {test.sum()} test images are constant (blank)", blank
+    )
 
 
 def check_duplicates(dataset: Dataset) -> Iterator[Finding]:
     """Find exact duplicates within train, those with different labels, and those between train and test."""
-    _, digests = np.unique(image_digests(dataset.images) + image_digests(dataset.test_images), return_inverse=True)
-    train, test = np.split(digests, [len(dataset.labels)])
+    _, duplicate_ids = np.unique(
+        image_digests(dataset.images) + image_digests(dataset.test_images), return_inverse=True
+    )
+    train, test = np.split(duplicate_ids, [len(dataset.labels)])
     labels = pd.Series(dataset.labels).groupby(train)
     has_duplicate = labels.transform("size").to_numpy() > 1
     is_conflicting = labels.transform("nunique").to_numpy() > 1
     is_in_train = np.isin(test, train)
-    message = f"{has_duplicate.sum()} training rows have a duplicate; folds hold duplicates out together"
+    message = f"{has_duplicate.sum()} training rows have a duplicate; duplicates are kept in the same fold"
     yield Finding("duplicates in train", True, message, _group_images(train, has_duplicate))
     message = f"{is_conflicting.sum()} training rows have a duplicate with another label"
     yield Finding("conflicting labels", not is_conflicting.any(), message, _group_images(train, is_conflicting))
     message = f"{is_in_train.sum()} test images are also in train"
-    in_both = _group_images(digests, np.isin(digests, test[is_in_train]))
+    in_both = _group_images(duplicate_ids, np.isin(duplicate_ids, test[is_in_train]))
     yield Finding("duplicates in test", not is_in_train.any(), message, in_both)
 
 
@@ -141,16 +145,19 @@ def check_labels(dataset: Dataset, complete: Sequence[Predictions]) -> Finding:
     blend = stack.mean(axis=0)
     suspects = np.flatnonzero(find_label_errors(dataset.labels, blend, stack.argmax(axis=2)))
     order = np.argsort(blend[suspects, dataset.labels[suspects]], kind="stable")
-    is_fine = len(suspects) < MAX_LABEL_ERRORS * len(dataset.labels)
+    passed = len(suspects) < MAX_LABEL_ERRORS * len(dataset.labels)
     names = ", ".join(member.member for member in complete)
     message = f"{len(suspects)} training rows have a label that none of {names} predicts"
-    return Finding("suspected labels", is_fine, message, [(int(row),) for row in suspects[order]])
+    return Finding("suspected labels", passed, message, [(int(row),) for row in suspects[order]])
 
 
-def check_drift(dataset: Dataset) -> Finding:
-    """Check that no classifier can separate test from training images; otherwise out-of-fold scores are optimistic."""
+def check_distribution_shift(dataset: Dataset) -> Finding:
+    """Adversarial validation: a classifier that separates test from training images reveals a distribution shift.
+
+    Out-of-fold scores are then optimistic.
+    """
     random = np.random.default_rng(0)
-    rows = min(DRIFT_ROWS, len(dataset.labels), len(dataset.test_ids))
+    rows = min(SHIFT_ROWS, len(dataset.labels), len(dataset.test_ids))
     sources = dataset.images, dataset.test_images
     samples = [random.permutation(len(images))[:rows] for images in sources]
     sampled = [_flatten(images[np.sort(sample)]) for images, sample in zip(sources, samples, strict=True)]
@@ -161,8 +168,8 @@ def check_drift(dataset: Dataset) -> Finding:
     classifier = HistGradientBoostingClassifier(random_state=0).fit(pca.transform(pixels[train]), is_test[train])
     correct = int((classifier.predict(pca.transform(pixels[held_out])) == is_test[held_out]).sum())
     p_value = float(binomtest(correct, rows, alternative="greater").pvalue)
-    message = f"a classifier separates test from train images with {correct / rows:.1%} accuracy, p = {p_value:.2g}"
-    return Finding("drift", p_value > MIN_DRIFT_P_VALUE, message)
+    message = f"adversarial validation separates train from test with {correct / rows:.1%} accuracy, p = {p_value:.2g}"
+    return Finding("train-test distribution shift", p_value > MIN_SHIFT_P_VALUE, message)
 
 
 def check_resources(dataset: Dataset, plan: Plan) -> Finding:
@@ -178,8 +185,9 @@ def check_resources(dataset: Dataset, plan: Plan) -> Finding:
     minutes = plan.folds * fold_seconds / plan.jobs / 60 * REFERENCE_GFLOPS / plan.gflops
     names = " ".join(member.name for member in plan.members)
     message = (
-        f"{memory / 1e9:.1f} of {free_memory / 1e9:.1f} GB free memory, {disk / 1e9:.1f} of {free_disk / 1e9:.1f} GB "
-        f"free disk; about {minutes:.0f} min for {names} (workers: {plan.jobs}, {plan.gflops:.0f} GFLOP/s each)"
+        f"needs {memory / 1e9:.1f} GB of memory ({free_memory / 1e9:.1f} GB free) and {disk / 1e9:.1f} GB of disk "
+        f"({free_disk / 1e9:.1f} GB free); about {minutes:.0f} min for {names} "
+        f"(workers: {plan.jobs}, {plan.gflops:.0f} GFLOP/s each)"
     )
     return Finding("resources", memory < free_memory and disk < free_disk, message)
 
@@ -189,7 +197,7 @@ def findings_to_json(dataset: Dataset, findings: Sequence[Finding]) -> list[dict
     return [
         {
             "check": finding.check,
-            "is_fine": finding.is_fine,
+            "passed": finding.passed,
             "message": finding.message,
             "rows": [[image_name(dataset, image) for image in group] for group in finding.images],
         }
@@ -201,7 +209,7 @@ def _flatten(images: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(images).reshape(len(images), -1)
 
 
-def _group_images(digests: np.ndarray, chosen: np.ndarray) -> list[Group]:
-    """The chosen images, grouped by equal digests."""
+def _group_images(duplicate_ids: np.ndarray, chosen: np.ndarray) -> list[Group]:
+    """The chosen images, grouped by equal duplicate ids."""
     images = np.flatnonzero(chosen)
-    return [tuple(group.tolist()) for _, group in pd.Series(images).groupby(digests[images], sort=False)]
+    return [tuple(group.tolist()) for _, group in pd.Series(images).groupby(duplicate_ids[images], sort=False)]

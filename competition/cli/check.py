@@ -20,7 +20,7 @@ def check_augmentation(options: RunOptions) -> None:
 
 
 def doctor(options: RunOptions) -> None:
-    """Check data and machine before a long run: classes, duplicates, drift, label errors, memory, disk, time."""
+    """Check data and machine before a long run: duplicates, distribution shift, label errors, memory, disk, time."""
     import json
     from contextlib import suppress
 

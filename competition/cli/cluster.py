@@ -48,7 +48,7 @@ def worker(cluster: str | None, jobs: int | None) -> None:
         for process in processes:
             process.wait()
     except KeyboardInterrupt:
-        print("\ninterrupted; the tasks that were running here are retried on other workers", file=sys.stderr)
+        print("\ninterrupted; other workers are retrying the tasks that were running here", file=sys.stderr)
     finally:
         for process in processes:
             process.terminate()

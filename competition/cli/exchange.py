@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from competition.cli.run import RunOptions, load_submission, open_run
-from competition.errors import UserError, command, missing_extra
+from competition.errors import UserError, missing_extra
 
 
 def import_predictions(options: RunOptions, name: str, oof: Path, test: Path, split: Path | None) -> None:
@@ -17,7 +17,7 @@ def import_predictions(options: RunOptions, name: str, oof: Path, test: Path, sp
     store, metric = run.store, run.metric
     store.import_predictions(member, list(exchange.read_predictions(oof, test, split, store.dataset, store.folds)))
     score = metric.format(metric.score(store.dataset.labels, store.predictions(member).oof))
-    example = command("submit", models=f"quick {member.name}")
+    example = store.command("submit", models=f"quick {member.name}")
     console.print(f"{member.name}: {score} out of fold; to blend it: {example}")
 
 
@@ -29,7 +29,7 @@ def export(options: RunOptions) -> None:
     store, member = run.store, run.members[0]
     predictions = store.predictions(member)
     if not predictions.complete:
-        raise UserError(f"{member.name} is not complete; run `{command('cv', models=member.name)}`")
+        raise UserError(f"{member.name} is not complete; run `{store.command('cv', models=member.name)}`")
     folder = run.competition.folds_folder / store.folds.name / member.name
     for path in exchange.write_predictions(predictions, store.dataset, store.folds, folder):
         print(path)
@@ -49,7 +49,7 @@ def export_onnx(competition: str, number: int | None) -> None:
     model = onnx.export_blend(entry.folder / "blend.onnx", store, members, entry.metadata["blender"])
     print(f"{model.path}: {model.networks} networks" + (f"; left out: {', '.join(left_out)}" if left_out else ""))
     print(f"largest difference from the Keras networks in float32, on {model.rows:,} test rows: {model.difference:.0e}")
-    print(f"rows with another label than by the networks as trained: {model.other_labels}")
+    print(f"rows whose predicted label differs from the original networks: {model.other_labels}")
     print(f"speed: {model.images_per_second:,.0f} images/s")
     height, width, channels = store.dataset.images.shape[1:]
-    print(f"input: `images`, uint8 of shape (any, {height}, {width}, {channels}); output: `probabilities`")
+    print(f"input: `images`, uint8 of shape (batch, {height}, {width}, {channels}); output: `probabilities`")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from competition.errors import UserError, command, option
+from competition.errors import UserError, option
 
 if TYPE_CHECKING:
     from competition.crossval.store import Store
@@ -199,10 +199,11 @@ def load_submission(name: str, number: int | None) -> "tuple[Entry, Store, list[
     competition = open_competition(name)
     store = open_store(competition, *parse_split(spec["split"]))
     members = [competition.member(member) for member in entry.metadata["members"]]
+    submit = store.command("submit", models=" ".join(spec["members"]))
     for member in members:
         if store.fingerprint(member) != spec["members"][member.name]:
             raise UserError(
                 f"{entry.folder}: {member.name} has changed since this submission was made; choose a later one with "
-                f"{option('number')}, run `{command('submit')}`, or restore the code: git checkout {entry.commit}"
+                f"{option('number')}, run `{submit}`, or {entry.restore_remedy}"
             )
     return entry, store, members

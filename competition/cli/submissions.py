@@ -55,9 +55,8 @@ def upload(competition: str, number: int | None, wait: float) -> None:
     log = SubmissionLog(SUBMISSIONS)
     entry = log.entry(competition, number)
     if is_practice(DATA / competition):
-        raise UserError(
-            f"{competition} is a practice competition, which is not on Kaggle; score it by `{command('grade')}`"
-        )
+        grade = command("grade", competition=competition)
+        raise UserError(f"{competition} is a practice competition, which is not on Kaggle; score it with `{grade}`")
     opened, metric = open_competition(competition), find_metric(entry.metadata["metric"])
     read_submission(entry.file, opened.sample(metric), opened.dataset.classes)
     message = f"submission {entry.number} {sha256(entry.file)[:12]}"
@@ -68,7 +67,8 @@ def upload(competition: str, number: int | None, wait: float) -> None:
         record = command("record-score", competition=competition, number=entry.number, value="SCORE")
         raise UserError(f"no score from Kaggle after {wait:.0f} s; record it later: {record}")
     if result.score is None:
-        raise UserError(f"Kaggle rejected {entry.file}: {result.reason or result.status}")
+        reason = result.reason or result.status
+        raise UserError(f"Kaggle rejected {entry.file}: {reason}; see the competition's My Submissions page")
     log.record_score(competition, sha256(entry.file), metric.name, "leaderboard", result.score)
     console.print(submissions.compare_with_leaderboard(entry, metric, result.score, opened.scored_rows))
 
@@ -105,7 +105,7 @@ def reproduce(competition: str, number: int | None, jobs: int | None, cluster: s
     )
     run = replace(open_run(options), metric=find_metric(metadata["metric"]))
     if run.spec.digest != metadata["run_digest"]:
-        remedy = f"restore the code and the data: git checkout {entry.commit}"
+        remedy = f"restore the data, or {entry.restore_remedy}"
         raise UserError(f"{entry.folder}: data, recipes or code have changed since; {remedy}")
     members = {member.name: member for member in run.members}
     run = replace(run, members=tuple(members[name] for name in metadata["members"]))  # the complete ones
@@ -116,7 +116,8 @@ def reproduce(competition: str, number: int | None, jobs: int | None, cluster: s
         file = Path(folder) / "submission.csv"
         write_submission(blend.test, run.dataset, run.competition.sample(run.metric), file)
         if sha256(file) != metadata["sha256"]:
-            raise UserError(f"{entry.file} was not reproduced: its bytes differ; was it made on another machine?")
+            reason = "its bytes differ; results are bit-identical only on the same CPU type"
+            raise UserError(f"{entry.file} was not reproduced: {reason}")
     source = f"after training {missing} folds" if missing else "from the stored predictions"
     console.print(f"{entry.file} is reproduced byte for byte, {source}")
 

@@ -89,7 +89,7 @@ def submit(options: RunOptions) -> None:
     run = open_run(options)
     print_data_summary(run.competition, run.metric)
     spec, log = run.spec, SubmissionLog(SUBMISSIONS)
-    entry = log.open_entry(spec)
+    entry = log.get_or_create_entry(spec)
     complete: list[Predictions] = []
     result: tuple[BlendSearch, Blend] | None = None
     try:

@@ -71,14 +71,14 @@ class BudgetLimits:
         return self.progress.fits(task.member, self.end - time.monotonic())
 
     def priorities(self, complete: "Sequence[Predictions]", waiting: "Sequence[Member]") -> "dict[Member, float]":
-        """Expected savings of log loss per second; none without a budget, where cheap members come first."""
-        from competition.ensemble.advice import estimate_savings
+        """Expected reduction of log loss per second; none without a budget, where cheap members come first."""
+        from competition.ensemble.advice import estimate_gains
 
         if not self.run.budget:
             return {}
         store = self.run.store
-        savings = estimate_savings(complete, waiting, store.dataset.labels, store.folds.held_out)
-        return {member: savings[member] / max(self.progress.work_left(member), 1.0) for member in waiting}
+        gains = estimate_gains(complete, waiting, store.dataset.labels, store.folds.held_out)
+        return {member: gains[member] / max(self.progress.work_left(member), 1.0) for member in waiting}
 
 
 def print_plan(run: Run, workers: "Workers") -> None:
@@ -105,8 +105,9 @@ def require_class_rows(store: "Store", members: "Sequence[Member]") -> None:
     classical = [member.name for member in members if not (member.spec.is_network or member.is_imported)]
     if classical and fewest[rarest] < MIN_CLASS_ROWS:
         raise UserError(
-            f"class {classes[rarest]} has {(labels == rarest).sum()} images, and only {fewest[rarest]} of them are in "
-            f"the training rows of a fold; {classical[0]} needs {MIN_CLASS_ROWS}: add images, or train only networks, "
+            f"class {classes[rarest]} has {(labels == rarest).sum()} images, of which only {fewest[rarest]} "
+            f"{'is' if fewest[rarest] == 1 else 'are'} among the training rows of a fold; "
+            f"{classical[0]} needs {MIN_CLASS_ROWS}: add images, or train only networks, "
             f"e.g. {option('models', 'plain')}"
         )
 

@@ -56,7 +56,6 @@ def tune(options: RunOptions, trials: int, storage: str | None) -> None:
 
 def _validate_search(run: Run, search: "Search", on_event: "OnEvent", end: float) -> None:
     """Validate the best trials of a search if there is time for it, and accept the best one that is confirmed."""
-    from competition.crossval.progress import clock
     from competition.tuning import plots
     from competition.views.terminal import searches
     from competition.views.terminal.screen import console
@@ -67,21 +66,24 @@ def _validate_search(run: Run, search: "Search", on_event: "OnEvent", end: float
     if not search.candidates:
         text = f"{kind}: no better hyperparameters found in {search.trial_count} trials"
         if remaining := search.max_trials - search.trial_count:
-            needed = clock(search.remaining_seconds() + search.validation_seconds())
-            text += (
-                f"; the remaining {remaining} trials and the validation take about {needed}: raise {option('budget')}"
-            )
+            needed = search.remaining_seconds() + search.validation_seconds()
+            text += f"; for the remaining {remaining} trials and the validation, set {_budget(needed)} or more"
         console.print(text)
         return
     if time.monotonic() + search.validation_seconds() > end:
-        needed = clock(search.validation_seconds())
-        console.print(f"{kind}: no time left to validate the best trials; set {option('budget')} to {needed} or more")
+        budget = _budget(search.validation_seconds())
+        console.print(f"{kind}: no time left to validate the best trials; set {budget} or more")
         return
     console.print(f"{kind}: validating the best trials on {search.context.validation_folds.name} ...")
     names = {str(trial.params): f"trial {trial.number}" for trial in search.candidates}
     for trial in search.validate_candidates(on_event):
         console.print(f"{kind} {names.get(str(trial.params), 'current defaults')}: {searches.trial_result(trial)}")
     _accept_validated(run, search)
+
+
+def _budget(seconds: float) -> str:
+    """The option that sets this time limit, in whole minutes."""
+    return option("budget", f"{max(1, math.ceil(seconds / 60))}m")
 
 
 def _accept_validated(run: Run, search: "Search") -> None:
@@ -102,7 +104,7 @@ def _accept_validated(run: Run, search: "Search") -> None:
     if best := best_validated(results):
         evidence = asdict(best) | {"study": search.study.name, "date": date.today().isoformat()}
         path = save_tuned(run.competition.folds_folder, search.member, evidence)
-        console.print(f"{kind}: accepted, saved to {path}; the next `{command('cv', models=kind)}` uses it")
+        console.print(f"{kind}: accepted, saved to {path}; the next `{run.store.command('cv', models=kind)}` uses it")
     else:
         console.print(f"{kind}: no trial is significantly better without more errors; the current defaults stay")
 

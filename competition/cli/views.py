@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from competition.cli.run import SUBMISSIONS, Run, RunOptions, load_submission, open_run
-from competition.errors import UserError, command, missing_extra
+from competition.errors import UserError, missing_extra
 
 if TYPE_CHECKING:
     from competition.crossval.predictions import Predictions
@@ -26,7 +26,7 @@ def report(options: RunOptions) -> None:
     complete = [predictions for predictions in map(run.store.predictions, run.members) if predictions.complete]
     if not complete:
         names = " ".join(member.name for member in run.members)
-        raise UserError(f"none of {names} is complete; run `{command('cv', models=names)}`")
+        raise UserError(f"none of {names} is complete; run `{run.store.command('cv', models=names)}`")
     rows = run.dataset.labels, run.store.folds.held_out
     blended = ensemble.blend(complete, *rows, run.blend)
     write_report(run, complete, blended, advice.measure_contributions(complete, blended, *rows))

@@ -6,6 +6,7 @@ and the classes. An array (.npy) has only the classes, so the split that it was 
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,17 +21,28 @@ from competition.files import atomic_file
 MIN_SUM, MAX_SUM = 0.99, 1.01  # of a row's probabilities, before they are normalised
 
 
+class _Expected(NamedTuple):
+    """What a table of predictions contains, in messages."""
+
+    columns: str
+    row: str
+
+
+OOF = _Expected("id, fold and the classes", "row of train.csv")
+TEST = _Expected("id and the classes", "test row")
+
+
 def read_predictions(
     oof: Path, test: Path, split: Path | None, dataset: Dataset, folds: Folds
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield checked (held-out, test) probabilities for each fold; errors name the file, the row and what is wrong."""
-    oof_probabilities, fold = _read_table(oof, dataset.train_ids, dataset.classes)
+    oof_probabilities, fold = _read_table(oof, dataset.train_ids, dataset.classes, OOF)
     if fold is None and split is None:
         raise UserError(f"{oof} has no folds; add --split with the file of the split that it was made with")
     if fold is None:
         fold = _read_column(csv_files.read_text(Path(str(split)), comment="#"), "fold", Path(str(split)))
     _check_split(fold, folds, split or oof)
-    test_probabilities, _ = _read_table(test, dataset.test_ids, dataset.classes)
+    test_probabilities, _ = _read_table(test, dataset.test_ids, dataset.classes, TEST)
     for number in range(folds.count):
         yield oof_probabilities[folds.held_out == number], test_probabilities
 
@@ -51,7 +63,9 @@ def write_predictions(predictions: Predictions, dataset: Dataset, folds: Folds, 
     return paths
 
 
-def _read_table(path: Path, ids: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_table(
+    path: Path, ids: np.ndarray, classes: np.ndarray, expected: _Expected
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Read probabilities (rows, classes) and, if the file has them, the folds."""
     if not path.exists():
         raise UserError(f"{path} is missing")
@@ -68,9 +82,9 @@ def _read_table(path: Path, ids: np.ndarray, classes: np.ndarray) -> tuple[np.nd
         names = [str(name) for name in classes]
         missing = [name for name in ("id", *names) if name not in table]
         if missing:
-            raise UserError(f"{path} has no column {missing[0]}; expected id, fold and {', '.join(names)}")
+            raise UserError(f"{path} has no column {missing[0]}; expected {expected.columns} {', '.join(names)}")
         if len(table) != len(ids):
-            raise UserError(f"{path} has {len(table)} rows; expected {len(ids)}")
+            raise UserError(f"{path} has {len(table)} rows; expected {len(ids)}, one per {expected.row}")
         wrong = (table["id"] != pd.Series(ids.astype(str))).to_numpy()
         if wrong.any():
             row = int(wrong.argmax())
@@ -89,26 +103,30 @@ def _normalize(rows: np.ndarray, path: Path) -> np.ndarray:
     for is_wrong, reason in (
         (~np.isfinite(rows).all(axis=1), "expected numbers"),
         ((rows < 0).any(axis=1), "expected probabilities, found a negative one"),
-        ((sums < MIN_SUM) | (sums > MAX_SUM), "expected a sum of 1"),
+        ((sums < MIN_SUM) | (sums > MAX_SUM), "probabilities sum to {:.4g}; expected 1"),
     ):
         if is_wrong.any():
-            raise UserError(f"{path}, row {int(is_wrong.argmax()) + 1}: {reason}")
+            row = int(is_wrong.argmax())
+            raise UserError(f"{path}, row {row + 1}: {reason.format(sums[row])}")
     return (rows / sums[:, None]).astype(np.float32)
 
 
 def _check_split(fold: np.ndarray, folds: Folds, path: Path) -> None:
     """Raise if the split is not ours: the blend would be scored on rows that the member was trained on."""
     if len(fold) != len(folds.held_out):
-        raise UserError(f"{path} has the folds of {len(fold)} rows; expected {len(folds.held_out)}")
+        raise UserError(
+            f"{path} has the folds of {len(fold)} rows; expected {len(folds.held_out)}, one per row of train.csv"
+        )
     if (missing := ~np.isfinite(fold)).any():
-        raise UserError(f"{path}, row {int(missing.argmax()) + 1}: expected a fold number")
+        row = int(missing.argmax())
+        raise UserError(f"{path}, row {row + 1}: expected fold {folds.held_out[row]}")
     differ = fold != folds.held_out
     if differ.any():
         row = int(differ.argmax())
         theirs, ours = int(fold[row]), int(folds.held_out[row])
         raise UserError(
-            f"{path} was made with another split: row {row + 1} is in fold {theirs}, but ours has it in fold {ours}; "
-            f"train with the split.csv of {folds.name}"
+            f"{path}, row {row + 1}: expected fold {ours}, found {theirs}; "
+            f"it was made with a different split: train with {folds.name}/split.csv"
         )
 
 

@@ -52,15 +52,17 @@ def make_folds(dataset: Dataset, count: int, seed: int) -> Folds:
     if (images := int((dataset.labels[first] == rarest).sum())) < count:
         remedy = f"use at most {option('folds', images)}" if images > 1 else "add images of this class or remove it"
         name = dataset.classes[rarest]
-        raise UserError(f"class {name} has {images} different images, too few for {option('folds', count)}; {remedy}")
+        shown = f"{images} distinct image{'s' * (images != 1)}"
+        raise UserError(f"class {name} has only {shown}, too few for {option('folds', count)}; {remedy}")
     # Distinct images are split in the order of their first row, so that the split depends on the rows alone.
     order = np.argsort(first)
     fold_of_image = np.empty(len(first), dtype=np.int32)
     groups = _groups(dataset, image)
     if (n_groups := len(np.unique(groups))) < count:
-        raise UserError(
-            f"{n_groups} groups are too few for {option('folds', count)}; use at most {option('folds', n_groups)}"
-        )
+        if n_groups == 1:
+            raise UserError("all rows are in one group, so they cannot be split; check `group` in competition.toml")
+        remedy = f"use at most {option('folds', n_groups)}"
+        raise UserError(f"{n_groups} groups are too few for {option('folds', count)}; {remedy}")
     for fold, held_out_images in enumerate(_split(dataset.labels[first[order]], groups[order], count, seed)):
         fold_of_image[order[held_out_images]] = fold
     held_out = fold_of_image[image]
@@ -94,13 +96,13 @@ def _split(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> Ite
 
 
 def _load(dataset: Dataset, path: Path, count: int, seed: int) -> Folds:
-    """Load a saved split by row id; raise if it belongs to other rows or was edited."""
+    """Load a saved split by row id; raise if it belongs to different data or was modified."""
     move_away = shlex.join(["mv", str(path.parent), f"{path.parent}.old"])
     # Damaged bytes are replaced here and detected by the checks below.
     with path.open(encoding="utf-8", errors="replace") as file:
         stamp = file.readline().split()
     if len(stamp) != 6 or stamp[5] != dataset.digest:
-        raise UserError(f"{path} is the split of other data; restore the data, or make a new split: {move_away}")
+        raise UserError(f"{path} belongs to different data; restore the data, or make a new split: {move_away}")
     try:
         table = pd.read_csv(path, skiprows=1, dtype={"id": str, "fold": np.int32}, keep_default_na=False)
         held_out = table.set_index("id")["fold"].loc[dataset.train_ids.astype(str)].to_numpy()
@@ -110,7 +112,7 @@ def _load(dataset: Dataset, path: Path, count: int, seed: int) -> Folds:
     if not is_intact:
         remove = shlex.join(["rm", str(path)])
         raise UserError(
-            f"{path} was edited after it was made; make the same split again: {remove}; or a new one: {move_away}"
+            f"{path} was modified or is damaged; make the same split again: {remove}; or a new one: {move_away}"
         )
     return Folds(held_out, count, seed, stamp[2])
 

@@ -9,6 +9,7 @@ Each file of predictions has a checksum and the ingredients it was made from.
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
@@ -137,7 +138,8 @@ def read_metadata(path: Path) -> tuple[float, list[CurvePoint]]:
         metadata = json.loads(path.read_text())
         return float(metadata["seconds"]), [CurvePoint(**point) for point in metadata.get("curve", [])]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}); it has only seconds and training curve, so: rm {path}") from None
+        remedy = f"it holds only timing and the learning curve; delete it: {shlex.join(['rm', str(path)])}"
+        raise UserError(f"{path} is damaged ({error}); {remedy}") from None
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], made_of: str) -> str:

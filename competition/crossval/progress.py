@@ -71,10 +71,11 @@ class Progress:
                 self.running[task].update(point)
             case Skipped(task) if task.member not in self.skipped:
                 self.skipped.append(task.member)
-                return f"{task.member.name} is skipped: it needs {clock(self.member_time_left(task.member))}"
+                needed = clock(self.member_time_left(task.member))
+                return f"{task.member.name} skipped: needs about {needed}, more than the remaining budget"
             case Retried(task, failure):
                 self.running.pop(task, None)
-                return f"{task.name} is retried: {failure.reason}"
+                return f"retrying {task.name}: {failure.reason}"
             case Failed(task, failure):
                 self.running.pop(task, None)
                 return f"{task.name} failed: {failure.reason}\n{failure.details}".rstrip()

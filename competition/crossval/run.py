@@ -11,12 +11,13 @@ from competition.crossval.predictions import CurvePoint, Predictions
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult, Task, train_fold
 from competition.data.dataset import Dataset
-from competition.errors import UserError, command
+from competition.errors import UserError
 from competition.models.member import Member
 from competition.workers.base import Emit, Workers
 from competition.workers.events import Emitted, Event, Failed, Failure, Finished, OnEvent, Skipped
 
-Priorities = Callable[[Sequence[Predictions], Sequence[Member]], Mapping[Member, float]]  # (complete, waiting) -> each
+# (completed predictions, pending members) -> priority of each pending member
+Priorities = Callable[[Sequence[Predictions], Sequence[Member]], Mapping[Member, float]]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Schedule:
     """Which tasks to start and in which order; by default all of them, cheap members first."""
 
     should_start: Callable[[Task], bool] = lambda task: True
-    priorities: Priorities = lambda complete, waiting: {}  # called whenever a member is complete; higher goes first
+    priorities: Priorities = lambda completed, pending: {}  # called whenever a member completes; higher goes first
 
 
 IN_ORDER = Schedule()
@@ -41,8 +42,8 @@ def pending_tasks(store: Store, members: Sequence[Member]) -> dict[Task, str]:
     reasons = ((task, store.reason_to_train(task.member, task.fold)) for task in tasks)
     pending = {task: reason for task, reason in reasons if reason}
     if missing := next((task.member.name for task in pending if task.member.is_imported), None):
-        example = command("import", name=missing.removeprefix("@"), oof="FILE", test="FILE")
-        raise UserError(f"{missing} is not imported for {store.folds.name}; run `{example}`")
+        example = store.command("import", name=missing.removeprefix("@"), oof="FILE", test="FILE")
+        raise UserError(f"no predictions of {missing} match this data and split; import them: {example}")
     return pending
 
 
@@ -56,7 +57,10 @@ class _Queue:
         self.priorities: Mapping[Member, float] = {}
 
     def take(self, fits: Callable[[Task], bool]) -> Task | None:
-        """Remove and return the next task that fits the worker."""
+        """Remove and return the next task that fits the worker.
+
+        Tasks rejected by `should_start` are discarded and reported as Skipped.
+        """
         for task in sorted(filter(fits, self._tasks), key=self._rank):
             self._tasks.remove(task)
             if self._should_start(task):
@@ -72,22 +76,22 @@ class _Queue:
 def cross_validate(
     store: Store, members: Sequence[Member], workers: Workers, on_event: OnEvent, schedule: Schedule = IN_ORDER
 ) -> Generator[list[Predictions]]:
-    """Train the pending folds; yield all complete members, in order, whenever there are more of them.
+    """Train the pending folds; each time a member completes, yield all completed members in order.
 
     A failed task does not stop the others; a UserError is raised at the end.
     """
     tasks = list(pending_tasks(store, members))
     queue = _Queue(tasks, schedule.should_start, on_event)
     pending = {member: {task.fold for task in tasks if task.member == member} for member in cheapest_first(members)}
-    complete = {member: store.predictions(member) for member, folds in pending.items() if not folds}
+    completed = {member: store.predictions(member) for member, folds in pending.items() if not folds}
     failed: list[str] = []
 
     def set_priorities() -> None:
         waiting = [member for member in pending if pending[member]]
-        queue.priorities = schedule.priorities(list(complete.values()), waiting)
+        queue.priorities = schedule.priorities(list(completed.values()), waiting)
 
-    if complete:
-        yield list(complete.values())
+    if completed:
+        yield list(completed.values())
         set_priorities()
     function = partial(_train_and_record, dataset=store.dataset, folds=store.folds)
     for task, outcome in workers.run(function, queue.take, lambda event: on_event(_with_epochs(event))):
@@ -100,8 +104,8 @@ def cross_validate(
         on_event(Finished(task, result))
         pending[task.member].discard(task.fold)
         if not pending[task.member]:
-            complete[task.member] = store.predictions(task.member)
-            yield [complete[member] for member in pending if member in complete]
+            completed[task.member] = store.predictions(task.member)
+            yield [completed[member] for member in pending if member in completed]
             set_priorities()
     if failed:
         names = ", ".join(sorted(failed))
@@ -117,8 +121,11 @@ def _failure(store: Store, task: Task, outcome: tuple[FoldResult, list[CurvePoin
     """Return why the outcome cannot be saved; code may have been edited after the driver started."""
     if isinstance(outcome, Failure):
         return outcome
-    mismatch = store.mismatch(task.member, outcome[0].ingredients)
-    return Failure(f"it was {mismatch} than the driver has; run again", "") if mismatch else None
+    if not (differing := store.differing_ingredients(task.member, outcome[0].ingredients)):
+        return None
+    verb = "differs" if len(differing) == 1 else "differ"
+    names = " and ".join(differing)
+    return Failure(f"the worker's {names} {verb} from the driver's (edited during the run?); run again", "")
 
 
 def _train_and_record(task: Task, emit: Emit, dataset: Dataset, folds: Folds) -> tuple[FoldResult, list[CurvePoint]]:

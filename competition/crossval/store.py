@@ -38,16 +38,19 @@ class Store:
     dataset: Dataset
     folds: Folds
 
+    def command(self, name: str, /, **options: object) -> str:
+        """How the user runs a command on this split of this competition."""
+        return command(name, **options, competition=self.folder.name, folds=self.folds.count, seed=self.folds.seed)
+
     def reason_to_train(self, member: Member, fold: int) -> str | None:
         """Describe why the fold has to be trained, or return None if it is finished."""
         predictions = self._load(member, fold)
         return predictions if isinstance(predictions, str) else None
 
-    def mismatch(self, member: Member, actual: Ingredients) -> str | None:
-        """Name the ingredients that differ from the current code and data, or return None."""
+    def differing_ingredients(self, member: Member, actual: Ingredients) -> list[str]:
+        """Return the names of the ingredients that differ from the current code and data."""
         expected = ingredients(member, self.dataset, self.folds)
-        differing = [name for name in expected if actual.get(name) != expected[name]]
-        return f"made with another {', '.join(differing)}" if differing else None
+        return [name for name in expected if actual.get(name) != expected[name]]
 
     def save(self, member: Member, fold: int, result: FoldResult, curve: Sequence[CurvePoint] = ()) -> None:
         """Save a finished fold; the predictions are written last, since their file marks the fold as finished."""
@@ -80,15 +83,20 @@ class Store:
 
     def load_model(self, member: Member, fold: int) -> Predictor:
         """Load the model of a finished fold, which was trained without that fold's rows."""
+        if member.is_imported:
+            raise UserError(
+                f"{member.name} was imported as predictions only and cannot predict new images; "
+                f"make a submission without it: {self.command('submit', models='...')}"
+            )
         path = self._path(member, fold)
         models = [file for file in path.parent.glob(f"{path.stem}.*") if file.suffix not in (".npz", ".json")]
         if self.reason_to_train(member, fold) or not models:
-            raise UserError(f"{member.name} fold {fold} is not trained; run `{command('cv', models=member.name)}`")
+            raise UserError(f"{member.name} fold {fold} is not trained; run `{self.command('cv', models=member.name)}`")
         try:
             return member.spec.load(models[0], len(self.dataset.classes))
         except Exception as error:  # each library has its own errors
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            remedy = f"rm {path} && {command('cv', models=member.name)}"
+            remedy = f"rm {path} && {self.command('cv', models=member.name)}"
             raise UserError(f"cannot load {models[0]} ({reason}); if it is damaged: {remedy}") from error
 
     def fingerprint(self, member: Member) -> str:
@@ -119,7 +127,8 @@ class Store:
             predictions = read_fold(path)
         except (OSError, ValueError, KeyError) as error:
             return f"{path} is damaged ({error})"
-        return self.mismatch(member, predictions.ingredients) or predictions
+        differing = self.differing_ingredients(member, predictions.ingredients)
+        return f"made with different {', '.join(differing)}" if differing else predictions
 
     def _path(self, member: Member, fold: int) -> Path:
         return fold_path(self.folder / self.folds.name / member.name, fold)

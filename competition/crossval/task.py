@@ -74,5 +74,5 @@ def check_probabilities(probabilities: np.ndarray) -> np.ndarray:
     """Return the array if its rows are probabilities, else raise."""
     sums = probabilities.sum(axis=1)
     if not (np.isfinite(probabilities).all() and (probabilities >= 0).all() and np.allclose(sums, 1, atol=1e-3)):
-        raise FloatingPointError("its predictions are not probabilities")
+        raise FloatingPointError("the model returned invalid probabilities (NaN, negative, or rows not summing to 1)")
     return probabilities

@@ -9,7 +9,8 @@ import re
 import shlex
 import warnings
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -44,16 +45,35 @@ def read_text(path: Path, comment: str | None = None) -> pd.DataFrame:
 
 def invalid_value(path: Path, row: int, column: object, value: object, expected: str) -> UserError:
     """The error for an unexpected value; rows count from 1, and the header is line 1."""
-    is_missing = value is None or value != value or value == ""
-    found = "nothing" if is_missing else f"'{_printable(f'{value!s:.40}')}'"
-    return UserError(f"{path}: row {row + 1} (line {row + 2}), column {column}: expected {expected}, found {found}")
+    return _cell_error(path, row, column, f"expected {expected}, found {_quote(value)}")
 
 
 def check_column(path: Path, column: pd.Series, is_valid: pd.Series | np.ndarray, expected: str) -> None:
     """Raise UserError for the first invalid value of a column that was read by this module."""
+    check_values(path, column, is_valid, lambda value: f"expected {expected}, found {value}")
+
+
+def check_values(
+    path: Path, column: pd.Series, is_valid: pd.Series | np.ndarray, describe: Callable[[str], str]
+) -> None:
+    """Raise UserError for the first invalid value of a column; `describe` explains it, given the quoted value."""
     if not is_valid.all():
         row = int(np.argmin(is_valid))
-        raise invalid_value(path, int(column.index[row]), column.name, column.iat[row], expected)
+        raise _cell_error(path, int(column.index[row]), column.name, describe(_quote(column.iat[row])))
+
+
+def row_error(path: Path, row: int, reason: str) -> UserError:
+    """The error for a row, counted from 0 here and from 1 in the message."""
+    return UserError(f"{path}: row {row + 1} (line {row + 2}): {reason}")
+
+
+def _cell_error(path: Path, row: int, column: object, reason: str) -> UserError:
+    return UserError(f"{path}: row {row + 1} (line {row + 2}), column {column}: {reason}")
+
+
+def _quote(value: object) -> str:
+    is_missing = value is None or value != value or value == ""
+    return "nothing" if is_missing else f"'{_printable(f'{value!s:.40}')}'"
 
 
 def _read_names(path: Path, comment: str | None = None) -> list[str]:
@@ -68,7 +88,7 @@ def _read_names(path: Path, comment: str | None = None) -> list[str]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise _parse_error(path, error) from None
     if len(names) == 1 and (separator := next((mark for mark in SEPARATORS if mark in names[0]), None)):
-        raise UserError(f"{path} is separated by {SEPARATORS[separator]}; save it with commas")
+        raise UserError(f"{path} uses {SEPARATORS[separator]} as separators; save it as comma-separated")
     are_numbers = all(NUMBER.fullmatch(name.strip()) for name in names)
     if are_numbers and not any(names == [str(start + at) for at in range(len(names))] for start in (0, 1)):
         raise UserError(f"{path} has no header; add a first line with the column names")
@@ -76,7 +96,10 @@ def _read_names(path: Path, comment: str | None = None) -> list[str]:
         number = stripped.index("") + 1
         raise UserError(f"{path}: column {number} of {len(names)} has no name; name it or remove it")
     if unprintable := [name for name in stripped if not name.isprintable()]:
-        raise UserError(f"{path}: the name of column {_printable(unprintable[0])} has a line break; close open quotes")
+        raise UserError(
+            f"{path}: column name {_printable(unprintable[0])!r} contains an unprintable character or line break; "
+            "fix the header (is a quote unclosed?)"
+        )
     name, count = Counter(stripped).most_common(1)[0]
     if count > 1:
         raise UserError(f"{path} has {count} columns named {name}; rename or remove the duplicates")
@@ -96,7 +119,7 @@ def _check_file_type(path: Path) -> None:
             raise UserError(f"{path} is compressed; add its suffix and run the command again: {rename}")
     zeros = start.count(0)
     if start.startswith(UTF_16) or 0.4 < zeros / len(start) < 0.6:
-        raise UserError(f"{path} is not in UTF-8 but probably in UTF-16; {_convert_command(path, 'UTF-16')}")
+        raise UserError(f"{path} is not UTF-8, probably UTF-16; {_convert_command(path, 'UTF-16')}")
     if zeros:
         raise UserError(f"{path} contains zero bytes, so it is damaged or not a CSV file; download it again")
     if content[:1] in (b"<", b"{"):
@@ -109,7 +132,7 @@ def _read_chunks(
     """Yield the table in chunks with these column names; the index counts the rows of the file from 0."""
     for table in _parse(path, names, text_columns, **options):
         if table.empty:
-            raise UserError(f"{path} has a header but no rows")
+            raise UserError(f"{path} has a header but no rows; download it again")
         for name in text_columns:
             has_line_break = table[name].str.contains(r"[\r\n]", na=False)
             check_column(path, table[name], ~has_line_break, "a value without line breaks (close open quotes)")
@@ -133,9 +156,9 @@ def _parse(path: Path, names: list[str], text_columns: tuple[str, ...], **option
                 **options,
             )
             yield from [result] if isinstance(result, pd.DataFrame) else result
-    except pd.errors.ParserWarning:
-        raise UserError(f"{path} has rows with more values than its header has columns") from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserWarning, pd.errors.ParserError) as error:
+        raise _long_line_error(path, len(names)) or _parse_error(path, error) from None
+    except UnicodeDecodeError as error:
         raise _parse_error(path, error) from None
 
 
@@ -147,9 +170,19 @@ def _printable(text: str) -> str:
 def _parse_error(path: Path, error: Exception) -> UserError:
     """The error for a file that cannot be parsed, with the command that converts other encodings to UTF-8."""
     if isinstance(error, UnicodeDecodeError):
-        return UserError(f"{path} is not in UTF-8; {_convert_command(path, 'WINDOWS-1252')}")
+        return UserError(f"{path} is not UTF-8; {_convert_command(path, 'WINDOWS-1252')}")
     reason = str(error).splitlines()[0].removeprefix("Error tokenizing data. ").removeprefix("C error: ")
-    return UserError(f"{path} is not a CSV file: {reason}")
+    return UserError(f"{path} cannot be parsed as CSV: {reason}; download it again")
+
+
+def _long_line_error(path: Path, columns: int) -> UserError | None:
+    """The error for the first line with more values than the header, or None if there is none."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file, suppress(csv.Error):
+        rows = csv.reader(file)
+        if any(len(row) > columns for row in rows):
+            remedy = "quote values that contain commas"
+            return UserError(f"{path}: line {rows.line_num} has more values than the header; {remedy}")
+    return None
 
 
 def _convert_command(path: Path, encoding: str) -> str:

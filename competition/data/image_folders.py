@@ -107,7 +107,7 @@ def _find_images(folder: Path) -> dict[str, Path]:
         if path.suffix.lower() in SUFFIXES:
             name = path.relative_to(folder).with_suffix("").as_posix()
             if name in images:
-                raise UserError(f"{path} and {images[name].name} have the same name; remove one of them")
+                raise UserError(f"{path} and {images[name].name} differ only in their extension; remove one")
             images[name] = path
     return images
 

@@ -94,7 +94,7 @@ def open_image(path: Path) -> Image.Image:
         image = Image.open(path)
         if max(image.size) > MAX_SIDE:
             raise UserError(
-                f"{path} has {image.width}x{image.height} pixels; scale it down to at most {MAX_SIDE} a side"
+                f"{path} has {image.width}x{image.height} pixels; scale it down to at most {MAX_SIDE} pixels per side"
             )
         image.load()
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
@@ -102,7 +102,7 @@ def open_image(path: Path) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) / SCALE_16_BIT).round().astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise UserError(f"{path} has 32 bits per pixel; save it with 8 or 16")
+        raise UserError(f"{path} has 32 bits per pixel; save it as 8- or 16-bit")
     if "A" not in image.mode and "transparency" not in image.info:
         return image
     transparent = image.convert("RGBA")

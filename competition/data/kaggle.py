@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from competition.errors import UserError
+from competition.errors import UserError, missing_extra
 
 SUBMISSION_FAILED = "Could not submit to competition"  # printed with exit status 0
-CLIENT_MISSING = f"Kaggle's client is missing; install it: {sys.executable} -m pip install -r requirements-kaggle.txt"
 MAX_PAUSE = 20.0  # seconds between two requests for a score
 
 
@@ -32,7 +31,7 @@ def run_client(*arguments: str) -> str:
     """Run `kaggle competitions ...` and return its output; a failure becomes a UserError."""
     path = shutil.which("kaggle", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if path is None:
-        raise UserError(CLIENT_MISSING)
+        raise missing_extra("Kaggle's client", "kaggle")
     process = subprocess.run([path, "competitions", *arguments], capture_output=True, text=True, check=False)
     if process.returncode or SUBMISSION_FAILED in process.stdout:
         lines = [line.strip() for line in (process.stdout + process.stderr).splitlines() if line.strip()]
@@ -55,7 +54,7 @@ def fetch_result(competition: str, message: str) -> SubmissionResult | None:
     try:
         from kaggle.api.kaggle_api_extended import KaggleApi
     except ImportError:
-        raise UserError(CLIENT_MISSING) from None
+        raise missing_extra("Kaggle's client", "kaggle") from None
     api = KaggleApi()
     api.authenticate()
     submissions = api.competition_submissions(competition) or []

@@ -17,7 +17,7 @@ from typing import IO
 
 from competition.data import kaggle
 from competition.data.practice import is_practice, make_digits, make_digits8, make_mnist
-from competition.errors import UserError
+from competition.errors import UserError, option
 from competition.files import atomic_file, atomic_folder
 
 FILES = ("train.csv", "test.csv", "sample_submission.csv")
@@ -50,11 +50,11 @@ def ensure_files(name: str, folder: Path) -> None:
     if not missing:
         return
     if len(missing) < len(files) and not is_practice(folder):
-        raise UserError(f"{folder} lacks {', '.join(missing)}; add it to the other files of {name}")
+        raise UserError(f"{folder} is missing {', '.join(missing)}; add {'it' if len(missing) == 1 else 'them'}")
     if name not in KNOWN_COMPETITIONS:
         raise UserError(
-            f"{folder} has no competition; put {', '.join(FILES)} there, "
-            f"or choose a known one: COMPETITION={'|'.join(KNOWN_COMPETITIONS)}"
+            f"{folder} contains no competition files; put {', '.join(FILES)} there, "
+            f"or set {option('competition')} to one of {', '.join(KNOWN_COMPETITIONS)}"
         )
     KNOWN_COMPETITIONS[name](folder)
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from competition.data.config import CONFIG_FILE, Config
-from competition.data.csv_files import check_column, invalid_value, read_header, read_numbers
+from competition.data.csv_files import check_column, check_values, invalid_value, read_header, read_numbers
 from competition.data.sources import FILES
 from competition.errors import UserError, shorten_list
 
@@ -26,9 +26,9 @@ OpenArrayFile = Callable[[str, tuple[int, ...]], AbstractContextManager[Callable
 CHUNK_PIXELS = 2**25  # parsed at a time; eight bytes each
 MAX_PIXEL = 255
 MIN_PIXELS = 4  # per image
-MAX_STRAY_COLUMNS = 3  # up to so many columns among the pixels are reported as strays
-MAX_EXACT = 2.0**53  # smaller integers are exact in floating point
-PLAIN_INTEGER = r"0|-?[1-9][0-9]{0,14}"  # also exact; 007 is not one
+MAX_STRAY_COLUMNS = 3  # up to this many columns among the pixels are reported as strays
+MAX_SAFE_INTEGER = 2.0**53  # smaller integers are exact as a float
+PLAIN_INTEGER = r"0|-?[1-9][0-9]{0,14}"  # at most 15 digits, so exact as a float; no leading zeros
 NULLS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")  # how programs write a missing number
 THOUSANDS = r"[+-]?\d{1,3}(,\d{3})+"
 NUMBERED = r"(\D*)(\d+)"
@@ -160,7 +160,8 @@ def _label_column(headers: dict[Path, list[str]], train: Path, test: Path, sampl
     if len(labels) == 1:
         return labels[0]
     if extra and not labels:
-        raise UserError(f"{sample}: the first column, {headers[sample][0]}, is the label; expected the id there")
+        first = headers[sample][0]
+        raise UserError(f"{sample}: the first column, {first}, is the label; move the id column first")
     if in_test > in_train:
         raise UserError(f"{train} has no label, and {test.name} has more columns; are the files swapped?")
     if not extra:
@@ -170,7 +171,7 @@ def _label_column(headers: dict[Path, list[str]], train: Path, test: Path, sampl
 
 
 def _check_pixel_columns(pixels: list[str], test_pixels: list[str], train: Path, test: Path) -> None:
-    """Both files have the same pixel columns in the same order, numbered without gaps."""
+    """Raise UserError unless both files have the same pixel columns in the same order, numbered without gaps."""
     _check_same_columns(pixels, test_pixels, train, test)
     numbered = [match for column in pixels if (match := re.fullmatch(NUMBERED, column))]
     prefix, count = Counter(match[1] for match in numbered).most_common(1)[0] if numbered else ("", 0)
@@ -188,7 +189,7 @@ def _check_pixel_columns(pixels: list[str], test_pixels: list[str], train: Path,
 
 
 def _check_same_columns(pixels: list[str], test_pixels: list[str], train: Path, test: Path) -> None:
-    """Both files have the same pixel columns in the same order."""
+    """Raise UserError unless both files have the same pixel columns in the same order."""
     for columns, others, path, other in ((pixels, test_pixels, test, train), (test_pixels, pixels, train, test)):
         existing = set(others)
         if missing := [column for column in columns if column not in existing]:
@@ -241,35 +242,43 @@ def _read_labels(path: Path, column: pd.Series) -> np.ndarray:
     """The labels as integers if all are integers in any notation, otherwise as text; none may be missing."""
     text = column.str.strip()
     values = pd.to_numeric(text, errors="coerce")
-    is_number = values.abs() < MAX_EXACT
+    is_number = values.abs() < MAX_SAFE_INTEGER
     is_missing = text.isna() | text.eq("")
     # None may be a class among other names, but among numbers it means a missing value.
     is_ambiguous = ~is_number & (text.str.lower().isin(NULLS) | text.str.fullmatch(THOUSANDS, na=False))
     check_column(path, column, ~is_missing, "a label")
     if is_number.any():
-        check_column(path, column, ~is_ambiguous, "a label")
+        remedy = "fill it in or remove the row"
+        check_values(
+            path, column, ~is_ambiguous, lambda value: f"ambiguous label {value} among numeric labels; {remedy}"
+        )
     is_padded = text.str.fullmatch(ZERO_PADDED)
     if is_number.all() and not is_padded.any() and (values % 1 == 0).all():
         return values.astype(np.int64).to_numpy()
     first_spelling = text[is_number].groupby(values[is_number]).transform("first").reindex(text.index, fill_value="")
     if (differs := is_number & (text != first_spelling)).any():
-        expected = f"'{first_spelling[differs].iat[0]}' as in earlier rows"
-        check_column(path, column, ~differs, expected)
+        spelling = first_spelling[differs].iat[0]
+        check_values(
+            path, column, ~differs, lambda value: f"inconsistent label spelling {value}; earlier rows use '{spelling}'"
+        )
     return text.to_numpy().astype(str)
 
 
 def read_ids(path: Path, table: pd.DataFrame, id_column: str) -> np.ndarray:
-    """The ids, unique and complete, as integers if all are plain; the row numbers from 1 without an id column."""
+    """Read the ids, rejecting missing or duplicate ones; integers if all are plain, else strings.
+
+    Without an id column, return 1..n.
+    """
     ids = _find_column(table, id_column)
     if ids is None:
         return np.arange(1, len(table) + 1)
     check_column(path, ids, ids.notna(), "an id")
-    check_column(path, ids, ~ids.duplicated(), "an id that no earlier row has")
+    check_values(path, ids, ~ids.duplicated(), lambda value: f"duplicate id {value}")
     return ids.to_numpy().astype(np.int64 if ids.str.fullmatch(PLAIN_INTEGER).all() else str)
 
 
 def _find_column(table: pd.DataFrame, name: str) -> pd.Series | None:
-    """The column of this name in any case, or None."""
+    """The column with this name, ignoring case, or None."""
     return next((table[column] for column in table.columns if column.lower() == name.lower()), None)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from competition.crossval.store import Store
 from competition.deploy.predict import fit_combination
 from competition.ensemble.blenders import Combination, GeometricMean, StackedRegression, WeightedMean
-from competition.errors import UserError
+from competition.errors import UserError, command
 from competition.files import write_atomically
 from competition.models.member import Member
 from competition.scoring.temperature import EPSILON
@@ -52,7 +52,8 @@ def export_blend(path: Path, store: Store, members: Sequence[Member], blender: s
         probabilities, seconds = run_onnx(file, images)
         difference = float(np.abs(probabilities - expected).max())
         if not difference <= MAX_DIFFERENCE:
-            raise UserError(f"not exported: the ONNX file's probabilities differ from Keras by {difference:.1e}")
+            reason = f"the ONNX file's probabilities differ from Keras by {difference:.1e}"
+            raise UserError(f"not exported: {reason}; upgrade tf2onnx and onnxruntime, or use `{command('predict')}`")
         write_atomically(path, file.read_bytes())
     by_fold = zip(*(store.predictions(member).test for member in networks), strict=True)
     trained = np.mean([combination.combine(np.stack(fold)[:, : len(images)]) for fold in by_fold], axis=0)

@@ -9,7 +9,7 @@ from competition.crossval.store import Store
 from competition.crossval.task import Task, check_probabilities
 from competition.ensemble.blend import BlendSearch
 from competition.ensemble.blenders import Combination
-from competition.errors import UserError, command
+from competition.errors import UserError
 from competition.models.member import Member
 from competition.workers.base import Emit, Workers, result_or_raise, take_in_order
 from competition.workers.events import ignore_event
@@ -19,9 +19,8 @@ def fit_combination(store: Store, members: Sequence[Member], blender: str) -> Co
     """The blender's combination of these members, fitted on all out-of-fold rows."""
     predictions = [store.predictions(member) for member in members]
     if incomplete := [each.member for each in predictions if not each.complete]:
-        raise UserError(
-            f"{incomplete[0]} is incomplete, or its code or data have changed; run `{command('submit')}` again"
-        )
+        submit = store.command("submit", models=" ".join(member.name for member in members))
+        raise UserError(f"{incomplete[0]} is incomplete, or its code or data have changed; run `{submit}` again")
     return BlendSearch(predictions, store.dataset.labels, store.folds.held_out).fit(blender)
 
 

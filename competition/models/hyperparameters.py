@@ -1,13 +1,14 @@
 """Hyperparameters of recipes by name, and the tuned ones stored in folds/<competition>/parameters/."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from competition.data.config import Config
-from competition.errors import UserError, command
+from competition.errors import UserError
 from competition.files import write_atomically
 from competition.models.member import Member
 
@@ -52,10 +53,8 @@ def with_tuned(folder: Path, member: Member) -> Member:
         tuned = json.loads(path.read_text())["hyperparameters"]
         return replace(member, recipe=replace_hyperparameters(member.recipe, tuned))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} is not a valid file of hyperparameters for {member.kind} ({error}); "
-            f"delete it, or run `{command('tune', models=member.kind)}`"
-        ) from None
+        remedy = f"delete it to use the defaults: {shlex.join(['rm', str(path)])}"
+        raise UserError(f"invalid hyperparameter file {path} ({error}); {remedy}") from None
 
 
 def limit_augmentation(member: Member, config: Config) -> Member:

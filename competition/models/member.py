@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NoReturn
 
 from competition.errors import UserError
@@ -15,13 +16,14 @@ IMPORTED_NAME = re.compile(r"@[\w-]{1,60}")
 MEMBER_NAME = re.compile(r"([a-z]\w*)(?::([a-z]\w*))?(?:\.([1-9]\d{0,8}))?")
 
 
-def _reject_imported(*arguments: Any) -> NoReturn:
-    raise UserError("imported predictions have no model that could be trained or loaded")
+@cache
+def _imported_spec(name: str) -> ModelSpec:
+    """The spec of imported predictions, which have no model."""
 
+    def reject(*arguments: Any) -> NoReturn:
+        raise UserError(f"{name} was imported as predictions only and has no model to train or tune; omit it")
 
-IMPORTED_SPEC = ModelSpec(
-    _reject_imported, _reject_imported, None, libraries=(), search_space=_reject_imported, seconds=0
-)
+    return ModelSpec(reject, reject, None, libraries=(), search_space=reject, seconds=0)
 
 
 @dataclass(frozen=True)
@@ -74,4 +76,4 @@ class Member:
     @property
     def spec(self) -> ModelSpec:
         """The model's spec."""
-        return IMPORTED_SPEC if self.is_imported else load_spec(self.model, self.variant)
+        return _imported_spec(self.name) if self.is_imported else load_spec(self.model, self.variant)

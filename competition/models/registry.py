@@ -22,6 +22,8 @@ def available_models() -> list[str]:
 @cache
 def load_spec(name: str, variant: str | None = None) -> ModelSpec:
     """Load the spec in zoo/<name>.py, or a variant of it; no other model is imported."""
+    if name == "all":
+        raise UserError("`all` cannot be combined with other models, a seed or a variant; use it alone")
     if name not in available_models():
         raise UserError(
             f"unknown model {name!r}; choose from {', '.join(available_models())}, "

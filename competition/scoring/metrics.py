@@ -120,10 +120,16 @@ class CustomMetric(Metric):
         try:
             value = float(self.function(labels, probabilities))
         except Exception as error:
-            raise UserError(f"metric {self.name} failed: {type(error).__name__}: {error}") from None
+            raise self._error(f"raised {type(error).__name__}: {error}") from None
         if not np.isfinite(value):
-            raise UserError(f"metric {self.name} returned {value}; expected a finite number")
+            raise self._error(f"returned {value}")
         return value
+
+    def _error(self, problem: str) -> UserError:
+        if self in METRICS:
+            return UserError(f"metric {self.name} {problem}; choose another metric in competition.toml")
+        requirement = "it must accept (labels, probabilities) and return a finite number"
+        return UserError(f"custom metric {self.name} {problem}; {requirement}")
 
 
 def macro_f1(counts: np.ndarray) -> float:

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from competition.data.config import CONFIG_FILE, Config, SubmissionContent, read_config
-from competition.data.csv_files import check_column, read_text
+from competition.data.csv_files import check_column, read_text, row_error
 from competition.data.dataset import Dataset
 from competition.data.tables import match_class_columns
-from competition.errors import UserError, shorten_list
+from competition.errors import UserError, command, shorten_list
 from competition.files import atomic_file
 from competition.scoring.metrics import Metric
 from competition.scoring.temperature import EPSILON
@@ -61,7 +61,7 @@ def column_classes(sample: Sample, expected: pd.DataFrame, classes: np.ndarray) 
         if sample.answer == "labels":
             raise UserError(
                 f"{sample.path} has {len(columns)} columns besides the id; "
-                f'{CONFIG_FILE} says answer = "labels", which needs one'
+                f'{CONFIG_FILE} says answer = "labels", which needs one: remove that line'
             )
         return match_class_columns(sample.path, columns, classes)
     values = pd.to_numeric(expected[columns[0]], errors="coerce")
@@ -71,7 +71,7 @@ def column_classes(sample: Sample, expected: pd.DataFrame, classes: np.ndarray) 
     if len(classes) == 2:
         named = np.flatnonzero(classes.astype(str) == columns[0])
         return named if len(named) else np.array([1])
-    reason = "has fractions" if has_fractions else "has one column for probabilities"
+    reason = "contains fractional values" if has_fractions else "has one column for probabilities"
     raise UserError(
         f"{sample.path} {reason}; expected one column for each of {len(classes)} classes: {shorten_list(classes, 12)}"
     )
@@ -92,18 +92,23 @@ def read_submission(path: Path, sample: Sample, classes: np.ndarray) -> np.ndarr
         check_column(path, table[column], (cells >= 0) & (cells <= 1), "a probability")
     if len(indices) == 1:
         return np.column_stack([1 - values, values] if indices[0] else [values, 1 - values])
-    sums_to_1 = abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE
-    check_column(path, table[columns[0]], sums_to_1, "a row of probabilities that sum to 1")
+    sums = values.sum(axis=1)
+    if (wrong := abs(sums - 1) > SUM_TOLERANCE).any():
+        row = int(wrong.argmax())
+        raise row_error(path, row, f"probabilities sum to {sums[row]:.4g}; expected 1")
     return values[:, np.argsort(indices)]
 
 
 def _check_rows(path: Path, table: pd.DataFrame, sample: Path, expected: pd.DataFrame) -> None:
     """Raise UserError unless header, number of rows and ids are the sample's."""
+    remedy = f"run `{command('submit', competition=sample.parent.name)}` again, or start from {sample}"
     if list(table.columns) != list(expected.columns):
         header, expected_header = (",".join(map(str, columns)) for columns in (table.columns, expected.columns))
-        raise UserError(f"{path} has the header {header}; expected {expected_header} as in {sample}")
+        raise UserError(f"{path} has the header {header}; expected {expected_header}: {remedy}")
     if len(table) != len(expected):
-        raise UserError(f"{path} has {len(table)} rows; expected {len(expected)} as in {sample}")
-    id_column = expected.columns[0]
-    same = table[id_column] == expected[id_column]
-    check_column(path, table[id_column], same, f"the id in this row of {sample.name}")
+        raise UserError(f"{path} has {len(table)} rows; expected {len(expected)}: {remedy}")
+    ids, expected_ids = table[expected.columns[0]], expected[expected.columns[0]]
+    if (wrong := ids != expected_ids).any():
+        row = int(wrong.argmax())
+        reason = f"expected id {expected_ids[row]} as in {sample.name}, found {ids[row]}; keep its ids and row order"
+        raise row_error(path, row, reason)

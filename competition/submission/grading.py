@@ -43,7 +43,8 @@ def grade(submission: Path, folder: Path, metric: Metric, config: Config | None 
     if not folder.exists():
         raise UserError(f"{folder} is missing; {remedy}")
     if not is_practice(folder):
-        raise UserError(f"{folder.name} has no held-back labels; only Kaggle can grade it: upload {submission}")
+        upload = command("upload", competition=folder.name)
+        raise UserError(f"{folder.name} has no held-back labels; only Kaggle can grade it: run `{upload}`")
     if not submission.exists():
         raise UserError(f"{submission} is missing; {remedy}")
     config = config or read_config(folder)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ COLUMNS = {  # regular expressions that the values match
     "blender": ".*",
     "metric": ".*",
     "cv": NUMBER,
-    "cv_error": NUMBER,
+    "cv_standard_error": NUMBER,
     "held_back": rf"({NUMBER})?",
     "leaderboard": rf"({NUMBER})?",
     "sha256": "[0-9a-f]{64}",
@@ -43,7 +44,7 @@ class RunSpec:
 
     competition: str
     data: str
-    split: str  # name of the frozen split
+    split: str  # name of the saved split
     split_digest: str
     members: dict[str, str]  # fingerprints of all requested members by name
     blend: str  # as requested, e.g. auto
@@ -82,16 +83,16 @@ class Entry:
         return self.folder / METADATA_FILE
 
     @property
-    def started_file(self) -> Path:
-        """The file that contains the digest of the run until the metadata is written."""
-        return self.folder / "started"
+    def claim_file(self) -> Path:
+        """Reserves the number until the metadata is written; it contains the digest of the run."""
+        return self.folder / "claim"
 
     @property
     def run_digest(self) -> str:
         """The digest of the run that made, or is making, the submission."""
         if self.metadata_file.exists():
             return self.metadata["run_digest"]
-        return self.started_file.read_text() if self.started_file.exists() else ""
+        return self.claim_file.read_text() if self.claim_file.exists() else ""
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -105,13 +106,16 @@ class Entry:
                 raise ValueError("run does not match run_digest")
             return metadata
         except (ValueError, KeyError, TypeError) as error:
-            remedy = f"delete it and run the same `{command('submit')}` again: rm {path}"
+            submit = command("submit", competition=self.folder.parent.name)
+            remedy = f"delete it and run the same `{submit}` again: {shlex.join(['rm', str(path)])}"
             raise UserError(f"{path} is damaged ({error}); {remedy}") from None
 
     @property
-    def commit(self) -> str:
-        """The commit of the code that made the submission, for `git checkout`."""
-        return self.metadata["git"].get("commit", "COMMIT")
+    def restore_remedy(self) -> str:
+        """How to restore the code that made the submission."""
+        if commit := self.metadata.get("git", {}).get("commit"):
+            return f"restore the code: git checkout {commit}"
+        return f"restore the code of {self.metadata['when']} (no commit was recorded)"
 
     def as_row(self) -> dict[str, str]:
         """The entry's row of the log, without scores."""
@@ -126,7 +130,7 @@ class Entry:
             "blender": metadata["blender"],
             "metric": metadata["metric"],
             "cv": f"{score:.6f}",
-            "cv_error": f"{error:.6f}",
+            "cv_standard_error": f"{error:.6f}",
             "sha256": metadata["sha256"],
         }
         return {column: values.get(column, "") for column in COLUMNS}
@@ -153,13 +157,10 @@ class SubmissionLog:
             digest = sha256(current)
             matches = [entry for entry in entries if entry.file.exists() and sha256(entry.file) == digest] or matches
         if not matches:
-            known = f"; the last is {entries[-1].number}" if entries else ""
-            missing = "submission yet" if number is None else f"submission {number}"
-            remedy = f"run `{command('submit', competition=competition)}`"
-            raise UserError(f"{competition} has no {missing}{known}; {remedy}")
+            raise _missing_submission(competition, number, [entry.number for entry in entries])
         return matches[-1]
 
-    def open_entry(self, run: RunSpec) -> Entry:
+    def get_or_create_entry(self, run: RunSpec) -> Entry:
         """The entry of this run: the existing one if the run is resumed, else a new one with the next number."""
         with wait_for_lock(self.folder):
             existing = [Entry(path) for path in (self.folder / run.competition).glob("[0-9]*-*") if path.is_dir()]
@@ -169,7 +170,7 @@ class SubmissionLog:
             number = 1 + max((entry.number for entry in existing), default=0)
             suffix = "-".join(run.members)[:60].rstrip("-.:").replace(":", "_")  # valid in a file name
             entry = Entry(self.folder / run.competition / f"{number:03}-{suffix}")
-            write_atomically(entry.started_file, run.digest.encode())  # before another run takes the number
+            write_atomically(entry.claim_file, run.digest.encode())  # before another run takes the number
             return entry
 
     def save(self, entry: Entry, run: RunSpec, blend: Blend, metric: Metric, score: Score) -> None:
@@ -179,7 +180,7 @@ class SubmissionLog:
             saved = entry.metadata
             new = digest, list(blend.members), [score.value, score.standard_error]
             if (saved["sha256"], list(saved["members"]), saved["score"]) == new:
-                self._put(entry)  # the run may have been killed after it wrote the metadata
+                self._upsert_row(entry)  # the run may have been killed after it wrote the metadata
                 return
         previous = [other for other in entries if other.number < entry.number]
         metadata = {
@@ -200,8 +201,8 @@ class SubmissionLog:
             "git": _git_state(),
         }
         write_atomically(entry.metadata_file, json.dumps(metadata, indent=1).encode())
-        entry.started_file.unlink(missing_ok=True)
-        self._put(entry)
+        entry.claim_file.unlink(missing_ok=True)
+        self._upsert_row(entry)
 
     def record_score(self, competition: str, digest: str, metric: str, column: str, value: float) -> list[int]:
         """Write a score by this metric for every submission with this SHA-256; return their numbers."""
@@ -240,7 +241,7 @@ class SubmissionLog:
         remedy = "repair it, or move it away to rebuild it from the metadata files, without scores"
         return UserError(f"{self.path} is damaged ({reason}); {remedy}: mv {self.path} {self.path}.old")
 
-    def _put(self, entry: Entry) -> None:
+    def _upsert_row(self, entry: Entry) -> None:
         """Add or update the entry's row; scores are dropped if the submission's bytes have changed."""
         with wait_for_lock(self.folder):
             rows, row = self.read(), entry.as_row()
@@ -253,6 +254,14 @@ class SubmissionLog:
     def _write(self, rows: pd.DataFrame) -> None:
         with atomic_file(self.path) as temporary:
             rows.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _missing_submission(competition: str, number: int | None, existing: list[int]) -> UserError:
+    """The error that a competition has no submission with this number, or none at all."""
+    if not existing:
+        return UserError(f"{competition} has no submission yet; run `{command('submit', competition=competition)}`")
+    choice = f"{existing[0]}, the only one" if len(existing) == 1 else f"a number from {existing[0]} to {existing[-1]}"
+    return UserError(f"{competition} has no submission {number}; choose {choice}")
 
 
 def _digest(run: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Run the trials of a study: the driver asks and tells, and each worker trains one fold of a trial at a time.
 
 Several drivers may share a study. Each sends heartbeats for the trials that it runs. If a driver is stopped or killed,
-its trials are requeued together with the folds that are finished.
+its trials are requeued; results of finished folds are kept.
 """
 
 import threading
@@ -26,7 +26,7 @@ from competition.workers.events import Failed, Failure, Finished, OnEvent
 
 POLL_SECONDS = 2.0  # between checks for trials that other drivers still run
 
-HasTime = Callable[[float], bool]  # whether there is time for a trial of so many seconds
+HasTime = Callable[[float], bool]  # whether there is time for a trial of this many seconds
 
 
 def run_trials(
@@ -34,7 +34,7 @@ def run_trials(
 ) -> Iterator[FrozenTrial]:
     """Yield this driver's trials as they finish, until all drivers together have reached the total.
 
-    Trials of other drivers are waited for while there is time to run one, because it is repeated if its driver dies.
+    Wait for other drivers' trials as long as there is time to rerun one, in case its driver dies.
     """
     function = partial(run_trial_fold, dataset=study.context.dataset, folds=study.folds)
     with _Driver(study, total, has_time) as driver:
@@ -46,19 +46,20 @@ def run_trials(
                     yield finished
             if study.requeue_stale_trials():
                 continue
+            driver.adopt_foreign_trials()
             if not driver.others_are_running() or not has_time(study.trial_seconds()):
                 return
             time.sleep(POLL_SECONDS)
 
 
 @dataclass
-class _RunningTrial:
-    """A trial that this driver runs."""
+class _ActiveTrial:
+    """A trial that this driver has started and not ended."""
 
     trial: Trial
     member: Member
     remaining_folds: list[int]
-    running_folds: set[int] = field(default_factory=set)
+    folds_in_progress: set[int] = field(default_factory=set)
 
 
 class _Driver:
@@ -66,70 +67,81 @@ class _Driver:
 
     def __init__(self, study: Study, total: int, has_time: HasTime) -> None:
         self.study, self.total, self.has_time = study, total, has_time
-        self.running: dict[int, _RunningTrial] = {}
-        self.others: set[int] = set()  # trials of other drivers
+        self.active: dict[int, _ActiveTrial] = {}
+        self.adopted: set[int] = set()  # trials of other drivers that got a heartbeat
         self.stopped = threading.Event()
         self.heartbeat = threading.Thread(target=self._send_heartbeats, daemon=True)
 
     def __enter__(self) -> "_Driver":
-        self.others_are_running()
+        self.adopt_foreign_trials()
         self.heartbeat.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.stopped.set()
         self.heartbeat.join()
-        for number in self.running:
+        for number in self.active:
             self.study.requeue(number)
 
     def take(self, fits: Callable[[Task], bool]) -> TrialFold | None:
-        """The next task for an idle worker: a fold of an idle trial, of a new trial, or of a trial that is running."""
+        """The next task for an idle worker.
+
+        It is a fold of an active trial with no fold in progress, else of a new trial, else of any active trial.
+        """
         if not fits(Task(self.study.member, 0)):
             return None
-        idle = self._find_running(lambda running: not running.running_folds)
-        running = idle or self._start_trial() or self._find_running(lambda running: True)
-        if running is None:
+        idle = self._find_active(lambda active: not active.folds_in_progress)
+        active = idle or self._start_trial() or self._find_active(lambda active: True)
+        if active is None:
             return None
-        fold = running.remaining_folds.pop(0)
-        running.running_folds.add(fold)
-        return TrialFold(Task(running.member, fold), running.trial.number, self.study.share)
+        fold = active.remaining_folds.pop(0)
+        active.folds_in_progress.add(fold)
+        return TrialFold(Task(active.member, fold), active.trial.number, self.study.train_fraction)
 
     def report(self, trial_fold: TrialFold, outcome: TrialFoldResult | Failure) -> FrozenTrial | None:
         """Report the outcome of a fold; return its trial if it has ended."""
-        running, fold = self.running.get(trial_fold.trial), trial_fold.task.fold
-        if running is None:
+        active, fold = self.active.get(trial_fold.trial), trial_fold.task.fold
+        if active is None:
             return None  # pruned or requeued by another driver while this fold was running
-        running.running_folds.discard(fold)
+        active.folds_in_progress.discard(fold)
         try:
             if isinstance(outcome, Failure):
-                running.trial.set_user_attr("failure", outcome.reason)
-                return self._end(running, TrialState.FAIL)
-            running.trial.set_user_attr(f"fold-{fold}", asdict(outcome))
-            return self._update(running, {fold: outcome})
+                active.trial.set_user_attr("failure", outcome.reason)
+                return self._end(active, TrialState.FAIL)
+            active.trial.set_user_attr(f"fold-{fold}", asdict(outcome))
+            return self._update(active, {fold: outcome})
         except UpdateFinishedTrialError:
-            del self.running[trial_fold.trial]  # our heartbeats stopped for too long, and another driver requeued it
+            del self.active[trial_fold.trial]  # our heartbeats stopped for too long, and another driver requeued it
             return None
 
-    def others_are_running(self) -> bool:
-        """Whether other drivers run trials; trials seen for the first time get a heartbeat.
+    def adopt_foreign_trials(self) -> None:
+        """Send a first heartbeat for the trials of other drivers that were not seen before.
 
         Optuna never regards a trial as stale whose driver died before its first heartbeat.
         """
-        running = {trial.number for trial in self.study.trials if trial.state == TrialState.RUNNING}
-        others = running - self.running.keys()
-        for number in others - self.others:
+        new = self._foreign_trials() - self.adopted
+        for number in new:
             self.study.record_heartbeat(number)
-        self.others |= others
-        return bool(others)
+        self.adopted |= new
 
-    def _find_running(self, condition: Callable[[_RunningTrial], bool]) -> _RunningTrial | None:
-        """The first running trial with remaining folds that meets the condition."""
-        return next(
-            (running for running in self.running.values() if running.remaining_folds and condition(running)), None
-        )
+    def others_are_running(self) -> bool:
+        """Whether other drivers run trials."""
+        return bool(self._foreign_trials())
 
-    def _start_trial(self) -> _RunningTrial | None:
-        """Start a trial if one is missing and there is time for it; finished folds of a requeued trial are reused."""
+    def _foreign_trials(self) -> set[int]:
+        """The numbers of running trials that this driver does not run."""
+        running = {trial.number for trial in self.study.trials if trial.state == TrialState.RUNNING}
+        return running - self.active.keys()
+
+    def _find_active(self, condition: Callable[[_ActiveTrial], bool]) -> _ActiveTrial | None:
+        """The first active trial with remaining folds that meets the condition."""
+        return next((active for active in self.active.values() if active.remaining_folds and condition(active)), None)
+
+    def _start_trial(self) -> _ActiveTrial | None:
+        """Start a trial if the total has not been reached and there is time for it.
+
+        Finished folds of a requeued trial are reused.
+        """
         study = self.study
         while study.remaining_trials(self.total) > 0 and self.has_time(study.trial_seconds()):
             try:
@@ -142,35 +154,35 @@ class _Driver:
             recipe = replace_hyperparameters(study.member.recipe, trial.params)
             member = limit_augmentation(replace(study.member, recipe=recipe), study.context.config)
             remaining = [fold for fold in range(study.folds.count) if fold not in finished]
-            running = self.running[trial.number] = _RunningTrial(trial, member, remaining)
-            self._update(running, finished)
-            if running.remaining_folds:
-                return running
+            active = self.active[trial.number] = _ActiveTrial(trial, member, remaining)
+            self._update(active, finished)
+            if active.remaining_folds:
+                return active
         return None
 
-    def _update(self, running: _RunningTrial, results: dict[int, TrialFoldResult]) -> FrozenTrial | None:
+    def _update(self, active: _ActiveTrial, results: dict[int, TrialFoldResult]) -> FrozenTrial | None:
         """Report new results to Optuna; end the trial if it is complete or to be pruned."""
         for fold, result in results.items():
             for block, loss in enumerate(result.losses):
-                running.trial.report(loss, fold * BLOCKS + block)
-        if not running.remaining_folds and not running.running_folds:
-            by_fold = fold_results(self.study.frozen_trial(running.trial.number))
+                active.trial.report(loss, fold * BLOCKS + block)
+        if not active.remaining_folds and not active.folds_in_progress:
+            by_fold = fold_results(self.study.frozen_trial(active.trial.number))
             loss = float(np.mean([result.losses for result in by_fold.values()]))
-            return self._end(running, TrialState.COMPLETE, loss)
-        # The current defaults are the baseline, which must be complete however bad it is.
-        if results and running.trial.params != self.study.current and running.trial.should_prune():
-            return self._end(running, TrialState.PRUNED)
+            return self._end(active, TrialState.COMPLETE, loss)
+        # The current defaults are the baseline, which must never be pruned.
+        if results and active.trial.params != self.study.current and active.trial.should_prune():
+            return self._end(active, TrialState.PRUNED)
         return None
 
-    def _end(self, running: _RunningTrial, state: TrialState, value: float | None = None) -> FrozenTrial:
-        number = running.trial.number
-        del self.running[number]
-        running.remaining_folds.clear()
+    def _end(self, active: _ActiveTrial, state: TrialState, value: float | None = None) -> FrozenTrial:
+        number = active.trial.number
+        del self.active[number]
+        active.remaining_folds.clear()
         return self.study.end(number, state, value)
 
     def _send_heartbeats(self) -> None:
         while not self.stopped.wait(HEARTBEAT_SECONDS):
-            for number in list(self.running):
+            for number in list(self.active):
                 with suppress(StorageInternalError):  # the driver's own thread reports a storage that fails
                     self.study.record_heartbeat(number)
         self.study.context.storage.remove_session()  # of this thread

@@ -11,7 +11,7 @@ PAGE = """<!DOCTYPE html>
 <head><meta charset="utf-8"><title>{name}</title></head>
 <body style="font-family: sans-serif; max-width: 80em; margin: auto">
 <h1>{name}</h1>
-<p>{complete} complete trials of {trials}. Points show the out-of-fold log loss, trained on a share of the rows.</p>
+<p>{complete} complete trials of {trials}. Points show the out-of-fold log loss, trained on a fraction of the rows.</p>
 {figures}
 </body>
 </html>

@@ -1,6 +1,6 @@
 """Schedule the searches of several models and validate their best trials.
 
-A search trains on a share of the rows of one split. Its finalists are trained on all rows of another split.
+A search trains on a fraction of the rows of one split. Its finalists are trained on all rows of another split.
 """
 
 import math
@@ -28,7 +28,7 @@ PRUNE_BELOW_P = 0.1  # p-value of Wilcoxon's test at which a trial is pruned
 SEARCH_SHARE = 1 / 3  # of the training rows, used in a search
 TRIALS_PER_TURN = 4  # of one model before another may be scheduled
 MAX_FINALISTS = 2
-PRIOR_GAIN = 0.1  # reduction of a model's log loss that is expected before any trial, as a share of it
+PRIOR_GAIN = 0.1  # reduction of a model's log loss that is expected before any trial, as a fraction of it
 
 
 @dataclass(frozen=True)

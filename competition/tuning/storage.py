@@ -1,15 +1,18 @@
 """Open the storage of the studies and report its errors."""
 
+import re
 import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from json import JSONDecodeError
 from pathlib import Path
 
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from competition.errors import UserError
 from competition.files import explain_write_errors
@@ -34,7 +37,7 @@ def open_storage(url: str | None, folder: Path) -> Iterator[RDBStorage]:
 
 
 def _connect(url: str | None, folder: Path) -> RDBStorage:
-    remedy = "is it running, and is requirements-tune.txt installed?"
+    remedy = "check that the server is running and its driver is installed"
     if not url:
         path = folder / "studies.db"
         _check_integrity(path)
@@ -46,9 +49,16 @@ def _connect(url: str | None, folder: Path) -> RDBStorage:
             with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
                 return RDBStorage(url, options, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=STALE_SECONDS)
         except Exception as error:  # each database has its own exceptions
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0].replace(url, hide_password(url))
         time.sleep(seconds)  # another driver may be creating the tables
-    raise UserError(f"cannot open the storage of the studies, {url} ({reason}); {remedy}")
+    raise UserError(f"cannot open the study database {hide_password(url)} ({reason}); {remedy}")
+
+
+def hide_password(url: str) -> str:
+    """The URL as it may be printed."""
+    with suppress(ArgumentError):
+        return make_url(url).render_as_string(hide_password=True)
+    return re.sub(r":[^:@/]*@", ":***@", url)
 
 
 def _check_disk(folder: Path) -> str:
@@ -74,13 +84,14 @@ def _check_integrity(path: Path) -> None:
 
 @contextmanager
 def explain_storage_errors(url: str | None, folder: Path) -> Iterator[None]:
-    """Raise `UserError` with the storage's name if it fails during a search; what was stored before is kept."""
+    """Raise `UserError` with the database's name if it fails during a search; what was stored before is kept."""
     try:
         yield
     except (StorageInternalError, JSONDecodeError) as error:
         path = folder / "studies.db"
         reason = str(error.__cause__ or error).splitlines()[0]
-        remedy = _check_disk(folder)
+        remedy = "check that the server is running" if url else _check_disk(folder)
         if isinstance(error, JSONDecodeError) and not url:
             remedy = f"it is damaged; move it away to start a new search: mv {path} {path}.old"
-        raise UserError(f"the storage of the studies, {url or path}, failed ({reason}); {remedy}") from None
+        name = hide_password(url) if url else path
+        raise UserError(f"the study database {name} failed ({reason}); {remedy}") from None

@@ -42,9 +42,9 @@ class StudyContext:
 
 
 class Study:
-    """An Optuna study of a model on one split, trained on a share of its rows; other code or data have other studies.
+    """An Optuna study of a model on one split, trained on a fraction of its rows.
 
-    The competition's config limits the augmentation of every trial.
+    Other code or data have other studies. The competition's config limits the augmentation of every trial.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class Study:
         context: StudyContext,
         member: Member,
         folds: Folds,
-        share: float,
+        train_fraction: float,
         pruner: optuna.pruners.BasePruner | None = None,
     ) -> None:
-        self.context, self.member, self.folds, self.share = context, member, folds, share
+        self.context, self.member, self.folds, self.train_fraction = context, member, folds, train_fraction
         self.current = current_hyperparameters(member).params
-        self.name = f"{context.competition} {member.kind} {folds.name} share {share:.2f} {self._digest()[:8]}"
+        self.name = f"{context.competition} {member.kind} {folds.name} share {train_fraction:.2f} {self._digest()[:8]}"
         self.optuna_study = optuna.create_study(
             storage=context.storage,
             study_name=self.name,
@@ -89,8 +89,8 @@ class Study:
     def _report_damage(self) -> None:
         for trial in self.optuna_study.get_trials(deepcopy=False):
             if _is_damaged(trial):
-                text = f"trial {trial.number} of {self.name} is damaged in the storage and ignored; another replaces it"
-                print(text, file=sys.stderr, flush=True)
+                text = f"trial {trial.number} of {self.name} is corrupted in the database"
+                print(f"{text}; it is ignored and another one replaces it", file=sys.stderr, flush=True)
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -119,7 +119,8 @@ class Study:
 
     def default_fold_seconds(self) -> float:
         """The model's estimate for a fold on the reference machine."""
-        return self.member.training_seconds(len(self.context.dataset.labels) * (1 - 1 / self.folds.count) * self.share)
+        rows = len(self.context.dataset.labels) * (1 - 1 / self.folds.count) * self.train_fraction
+        return self.member.training_seconds(rows)
 
     def trial_seconds(self) -> float:
         """Duration of a trial with one worker if it is not pruned."""

@@ -23,11 +23,11 @@ BLOCKS = 10  # of a fold's held-out rows, whose mean losses the pruner compares 
 
 @dataclass(frozen=True)
 class TrialFold:
-    """A fold of a trial, to be trained on a share of the rows of all other folds."""
+    """A fold of a trial, to be trained on a fraction of the rows of all other folds."""
 
     task: Task
     trial: int
-    share: float
+    train_fraction: float
 
     @property
     def name(self) -> str:
@@ -54,7 +54,9 @@ def run_trial_fold(trial_fold: TrialFold, emit: Emit, dataset: Dataset, folds: F
     """Train in a worker and score the held-out rows; test rows are not used."""
     start = time.perf_counter()
     fold = trial_fold.task.fold
-    training_rows = _stratified_share(np.flatnonzero(folds.held_out != fold), dataset.labels, trial_fold.share, fold)
+    training_rows = _stratified_sample(
+        np.flatnonzero(folds.held_out != fold), dataset.labels, trial_fold.train_fraction, fold
+    )
     model = train_member(trial_fold.task, dataset, training_rows, lambda epoch: emit((epoch.number, epoch.total)))
     held_out = folds.held_out == fold
     labels = dataset.labels[held_out]
@@ -70,11 +72,11 @@ def run_trial_fold(trial_fold: TrialFold, emit: Emit, dataset: Dataset, folds: F
     return TrialFoldResult(tuple(losses), wrong, len(labels), time.perf_counter() - start)
 
 
-def _stratified_share(rows: np.ndarray, labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """A stratified random share of the rows, in ascending order."""
+def _stratified_sample(rows: np.ndarray, labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """A stratified random fraction of the rows, in ascending order."""
     shuffled = np.random.default_rng(seed).permutation(rows)
     by_class = [shuffled[labels[shuffled] == label] for label in np.unique(labels[rows])]
-    return np.sort(np.concatenate([of_class[: math.ceil(share * len(of_class))] for of_class in by_class]))
+    return np.sort(np.concatenate([of_class[: math.ceil(fraction * len(of_class))] for of_class in by_class]))
 
 
 def fold_results(trial: "FrozenTrial | Trial") -> dict[int, TrialFoldResult]:

@@ -150,7 +150,7 @@ class ClusterWorkers(Workers):
     def _raise_disconnected(self) -> NoReturn:
         raise UserError(
             f"lost the connection to the scheduler at {self.address}; finished tasks are saved: restart it and its "
-            "workers, or omit {option('cluster')}, and run again"
+            f"workers, or omit {option('cluster')}, and run again"
         ) from None
 
     def _check_workers(self, new: dict[str, dict[str, Any]]) -> dict[str, str | None]:
@@ -159,16 +159,18 @@ class ClusterWorkers(Workers):
         versions: Any = self.client.get_versions(packages=packages)
         ours, scheduler = versions["client"]["packages"], versions["scheduler"]["packages"]
         if mismatch := _version_mismatch({name: ours[name] for name in SAME_VERSIONS}, scheduler):
-            raise UserError(f"the scheduler at {self.address} has {mismatch}; install our version there and restart it")
+            remedy = "install the same version there and restart it"
+            raise UserError(f"the scheduler at {self.address} is incompatible: {mismatch}; {remedy}")
         reasons: dict[str, str | None] = {}
         for address, info in new.items():
             theirs = versions["workers"].get(address, {}).get("packages", {})
             mismatch = _version_mismatch({name: ours[name] for name in theirs}, theirs)
-            reasons[address] = mismatch or _missing_memory(info)
+            remedy = "install the same version and restart it"
+            reasons[address] = f"{mismatch}; {remedy}" if mismatch else _missing_memory(info)
         reasons |= self._check_sources([address for address, reason in reasons.items() if not reason])
         for address, reason in reasons.items():
             if reason:
-                print(f"worker {new[address]['name']} at {address} gets no tasks: it has {reason}", file=sys.stderr)
+                print(f"ignoring worker {new[address]['name']} at {address}: {reason}", file=sys.stderr)
         return reasons
 
     def _check_sources(self, addresses: list[str]) -> dict[str, str | None]:
@@ -177,9 +179,9 @@ class ClusterWorkers(Workers):
         answers = self.client.run(_get_digests(), workers=addresses, on_error="return") if addresses else {}
         for address, theirs in answers.items():
             if isinstance(theirs, Exception):
-                reasons[address] = f"no package `competition` ({theirs}); start it with `{command('worker')}`"
+                reasons[address] = f"it cannot import `competition` ({theirs}); start it with `{command('worker')}`"
             elif differing := sorted(name for name, digest in model_digests().items() if theirs.get(name) != digest):
-                reasons[address] = f"a different source of {', '.join(differing)}; update its clone and restart it"
+                reasons[address] = f"its source of {', '.join(differing)} differs; update its clone and restart it"
         return reasons
 
     def _upload_function(self, function: TaskFunction) -> str:
@@ -246,7 +248,7 @@ class _ClusterPool:
                 if address not in self._workers.addresses:
                     del self._busy[key]
                     future.release()
-                    outcomes.append((self._tasks[key], WorkerDied(Failure(f"its worker at {address} is gone", ""))))
+                    outcomes.append((self._tasks[key], WorkerDied(Failure(f"lost the worker at {address}", ""))))
         return outcomes
 
     def messages(self) -> Iterator[tuple[Any, Any]]:
@@ -274,7 +276,7 @@ class _ClusterPool:
             return future.result(timeout=TIMEOUT)
         except Exception as error:  # from Dask, since what a task raises arrives as a Failure
             self._workers.refresh()
-            reason = f"its worker gave no answer ({type(error).__name__}: {error})".splitlines()[0]
+            reason = f"the worker did not respond ({type(error).__name__}: {error})".splitlines()[0]
             return WorkerDied(Failure(reason, ""))
 
 
@@ -330,7 +332,7 @@ def _version_mismatch(ours: dict[str, str], theirs: dict[str, str]) -> str | Non
             text and ".".join(text.split(".")[:2]) if name == "python" else text for text in (version, theirs.get(name))
         )
         if expected != actual:
-            return f"{name} {actual}, not {expected} as here" if actual else f"no {name}, which is {expected} here"
+            return f"{name} {actual} there, {expected} here" if actual else f"no {name} there, {expected} here"
     return None
 
 
@@ -340,7 +342,7 @@ def _missing_memory(info: dict[str, Any]) -> str | None:
     if info["memory_limit"] and info["memory_limit"] < needed:
         limit = f"{info['memory_limit'] / 1e9:.1f} GB"
         remedy = f"start fewer workers there, with {option('jobs')}"
-        return f"{limit} of memory, but its tasks may need {needed / 1e9:.1f} GB; {remedy}"
+        return f"it has {limit} of memory, but its tasks may need {needed / 1e9:.1f} GB; {remedy}"
     return None
 
 

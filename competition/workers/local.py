@@ -35,7 +35,7 @@ from competition.workers.events import Failure
 from competition.workers.machine import QUIET_LIBRARIES, SINGLE_THREAD, usable_gpus
 from competition.workers.messages import Channel, connect, flush, send
 
-POLL_SECONDS = 0.2  # at most, between two looks at the messages
+POLL_SECONDS = 0.2  # maximum interval between message polls
 
 
 class LocalWorkers(Workers):
@@ -63,7 +63,8 @@ class LocalWorkers(Workers):
     def open_pool(self, function: TaskFunction) -> "Iterator[_LocalPool]":
         """Return a pool of processes that start with their first task."""
         with Channel() as channel, tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
-            # Loky replaces a worker that has grown by 300 MB since its first task. Networks do, and this frees memory.
+            # Loky restarts a worker that has grown by 300 MB since its first task. Training networks triggers this. The
+            # restart is wanted because it frees memory, so silence the warning.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
             gpus = [*self.gpus, *[None] * self._cpu_workers]
             workers = [
@@ -78,14 +79,17 @@ class _LocalWorker:
     """An executor with one process."""
 
     executor: ProcessPoolExecutor
-    stderr: Path  # what the process wrote to its standard error
-    result: Path  # of its latest task
+    stderr_path: Path  # what the process wrote to its standard error
+    result_path: Path  # of its latest task
     gpu: str | None  # the only one that it sees
-    among_gpus: bool  # whether any worker has a GPU
+    pool_has_gpus: bool  # whether any worker has a GPU
 
     def fits(self, task: Any) -> bool:
-        """Whether to run the task here: if any worker has a GPU, tasks that want one wait for it, and only these."""
-        return not self.among_gpus or prefers_gpu(task) == bool(self.gpu)
+        """Whether to run the task here.
+
+        If the pool has GPU workers, GPU tasks run only on them and CPU tasks only on the others.
+        """
+        return not self.pool_has_gpus or prefers_gpu(task) == bool(self.gpu)
 
 
 class _LocalPool:
@@ -104,10 +108,10 @@ class _LocalPool:
         """Start the task on this worker or, if it died while idle, on its replacement."""
         self._idle.remove(worker)
         try:
-            future = worker.executor.submit(_run_task, self._function, task, worker.result)
+            future = worker.executor.submit(_run_task, self._function, task, worker.result_path)
         except TerminatedWorkerError:
             worker = _replace(self._channel, worker)
-            future = worker.executor.submit(_run_task, self._function, task, worker.result)
+            future = worker.executor.submit(_run_task, self._function, task, worker.result_path)
         self._busy[future] = worker, task
 
     def wait(self) -> list[tuple[Any, Any]]:
@@ -116,7 +120,7 @@ class _LocalPool:
         for future in wait(self._busy, POLL_SECONDS, FIRST_COMPLETED).done:
             worker, task = self._busy.pop(future)
             try:
-                outcomes.append((task, future.result() or _pop_result(worker.result)))
+                outcomes.append((task, future.result() or _pop_result(worker.result_path)))
             except TerminatedWorkerError as error:
                 outcomes.append((task, WorkerDied(_describe_death(error, worker))))
                 worker = _replace(self._channel, worker)
@@ -134,27 +138,27 @@ class _LocalPool:
             worker.executor.shutdown(kill_workers=True)
 
 
-def _spawn(channel: Channel, stderr: Path, gpu: str | None, among_gpus: bool) -> _LocalWorker:
+def _spawn(channel: Channel, stderr: Path, gpu: str | None, pool_has_gpus: bool) -> _LocalWorker:
     """Create a worker whose process starts with its first task."""
     environment = SINGLE_THREAD | QUIET_LIBRARIES | {"CUDA_VISIBLE_DEVICES": gpu or "-1"}
     arguments = (*channel.address, str(stderr))
     executor = ProcessPoolExecutor(1, env=environment, initializer=_initialize_worker, initargs=arguments)
-    return _LocalWorker(executor, stderr, stderr.with_suffix(".result"), gpu, among_gpus)
+    return _LocalWorker(executor, stderr, stderr.with_suffix(".result"), gpu, pool_has_gpus)
 
 
 def _replace(channel: Channel, worker: _LocalWorker) -> _LocalWorker:
     """Create a worker in place of a dead one."""
     worker.executor.shutdown(kill_workers=True)
-    return _spawn(channel, worker.stderr, worker.gpu, worker.among_gpus)
+    return _spawn(channel, worker.stderr_path, worker.gpu, worker.pool_has_gpus)
 
 
 def _describe_death(error: TerminatedWorkerError, worker: _LocalWorker) -> Failure:
     """Return the exit code or signal of a dead worker, and the end of its standard error."""
     codes = re.search(r"\{(.*?)\}", str(error))
-    code = codes[1] if codes else "for an unknown reason"
-    hint = f"; SIGKILL usually means that the memory ran out: lower {option('jobs')}" if "SIGKILL" in code else ""
-    output = worker.stderr.read_text(errors="replace") if worker.stderr.exists() else ""
-    return Failure(f"its worker died, {code}{hint}", output[-4000:])
+    code = codes[1] if codes else "unknown cause"
+    hint = f"; probably out of memory: lower {option('jobs')}" if "SIGKILL" in code else ""
+    output = worker.stderr_path.read_text(errors="replace") if worker.stderr_path.exists() else ""
+    return Failure(f"the worker died ({code}){hint}", output[-4000:])
 
 
 def _initialize_worker(address: Any, key: bytes, stderr: str) -> None:

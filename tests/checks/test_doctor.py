@@ -10,7 +10,7 @@ from competition.checks.doctor import (
     Plan,
     check_balance,
     check_blank_images,
-    check_drift,
+    check_distribution_shift,
     check_duplicates,
     check_labels,
     check_near_duplicates,
@@ -35,12 +35,12 @@ def test_clean_data_passes_every_check(dataset):
         "duplicates in train",
         "conflicting labels",
         "duplicates in test",
-        "drift",
+        "train-test distribution shift",
         "near-duplicates in train",
         "near-duplicates in test",
         "conflicting near-duplicates",
     ]
-    assert all(finding.is_fine for finding in findings.values()), findings
+    assert all(finding.passed for finding in findings.values()), findings
 
 
 def test_duplicates_are_found_within_train_and_between_train_and_test(dataset):
@@ -52,8 +52,8 @@ def test_duplicates_are_found_within_train_and_between_train_and_test(dataset):
     test[5] = images[0]
     within, conflicting, between = check_duplicates(replace(dataset, images=images, labels=labels, test_images=test))
     assert within.images == [(3, 7), (11, 20)] and "4 training rows" in within.message
-    assert conflicting.images == [(11, 20)] and not conflicting.is_fine
-    assert between.images == [(0, len(labels) + 5)] and not between.is_fine
+    assert conflicting.images == [(11, 20)] and not conflicting.passed
+    assert between.images == [(0, len(labels) + 5)] and not between.passed
 
 
 def test_near_duplicates_are_found_within_train_and_between_train_and_test(dataset):
@@ -65,7 +65,7 @@ def test_near_duplicates_are_found_within_train_and_between_train_and_test(datas
         replace(dataset, images=images, labels=labels, test_images=test)
     )
     assert {(3, 7), (11, 20)} <= set(within.images) and (0, len(labels) + 5) in between.images
-    assert conflicting.images == [(11, 20)] and not conflicting.is_fine
+    assert conflicting.images == [(11, 20)] and not conflicting.passed
 
 
 def test_a_label_that_no_model_predicts_is_suspected(dataset):
@@ -95,17 +95,17 @@ def test_the_page_shows_the_images_and_the_json_has_their_ids(dataset, tmp_path)
 @pytest.mark.integration
 def test_brighter_test_images_are_drift(dataset):
     brighter = np.minimum(dataset.test_images.astype(int) + 40, 255).astype(np.uint8)
-    finding = check_drift(replace(dataset, test_images=brighter))
-    assert not finding.is_fine and "p = " in finding.message
+    finding = check_distribution_shift(replace(dataset, test_images=brighter))
+    assert not finding.passed and "p = " in finding.message
 
 
 def test_a_rare_class_and_a_blank_image_are_reported(dataset):
     labels = np.where((dataset.labels == 4) & (np.arange(len(dataset.labels)) > 100), 5, dataset.labels)
-    assert not check_balance(replace(dataset, labels=labels)).is_fine
+    assert not check_balance(replace(dataset, labels=labels)).passed
     images = dataset.images.copy()
     images[9] = 0
     finding = check_blank_images(replace(dataset, images=images))
-    assert not finding.is_fine and finding.images == [(9,)]
+    assert not finding.passed and finding.images == [(9,)]
 
 
 @pytest.mark.parametrize("jobs", [1, 4])
@@ -120,13 +120,13 @@ def test_networks_do_not_load_all_rows_into_memory(dataset):
     images = np.broadcast_to(np.uint8(0), (10**9, 64, 64, 3))  # more than any machine has
     plans = [replace(PLAN, members=[Member.parse(name)], jobs=1) for name in ("quick", "knn")]
     quick, knn = (check_resources(replace(dataset, images=images), plan) for plan in plans)
-    assert quick.is_fine and not knn.is_fine
+    assert quick.passed and not knn.passed
 
 
 def test_near_duplicates_are_not_searched_among_too_many_images(dataset, monkeypatch):
     monkeypatch.setattr(doctor, "MAX_COMPARED_IMAGES", 700)
     (finding,) = check_near_duplicates(dataset)
-    assert finding.is_fine and "not searched; comparing 800 images" in finding.message
+    assert finding.passed and "not searched; comparing 800 images" in finding.message
 
 
 @pytest.mark.slow

@@ -88,13 +88,16 @@ def set_value(row, column, value):
     ("change", "message"),
     [
         (swap_rows, "row 1: expected id 1, found 2; keep the order"),
-        (lambda table: table.iloc[1:], "has 599 rows; expected 600"),
+        (lambda table: table.iloc[1:], "has 599 rows; expected 600, one per row of train.csv"),
         (lambda table: table.drop(columns="7"), "has no column 7"),
-        (lambda table: table.assign(fold=1 - table["fold"]), "was made with another split: row 1 is in fold"),
+        (
+            lambda table: table.assign(fold=1 - table["fold"]),
+            "row 1: expected fold [01], found [01]; it was made with a different split",
+        ),
         (set_value(4, "3", "high"), "row 5: expected numbers"),
         (set_value(4, "3", -0.2), "row 5: expected probabilities, found a negative one"),
-        (set_value(4, "3", 2.0), "row 5: expected a sum of 1"),
-        (set_value(4, "fold", None), "row 5: expected a fold number"),
+        (set_value(4, "3", 2.0), "row 5: probabilities sum to 2.9.*; expected 1"),
+        (set_value(4, "fold", None), "row 5: expected fold [01]"),
     ],
 )
 def test_invalid_files_are_rejected_with_the_row(change, message, store, files):
@@ -119,10 +122,28 @@ def test_an_interrupted_import_does_not_mix_predictions(store, files, monkeypatc
     monkeypatch.setattr(store_module, "write_fold", write_once)
     with pytest.raises(KeyboardInterrupt):
         store.import_predictions(member, [(held_out[:, ::-1], test) for held_out, test in predictions])
-    with pytest.raises(UserError, match="@theirs is not imported"):
+    with pytest.raises(UserError, match="no predictions of @theirs match"):
         pending_tasks(store, [member])
 
 
+def test_the_expected_columns_of_test_predictions_have_no_fold(store, files):
+    _, oof, test = files
+    pd.read_csv(test).drop(columns="7").to_csv(test, index=False)
+    with pytest.raises(UserError, match=r"has no column 7; expected id and the classes 0, 1"):
+        list(read_predictions(oof, test, None, store.dataset, store.folds))
+
+
 def test_a_missing_import_is_reported_with_the_command(store):
-    with pytest.raises(UserError, match="@theirs is not imported for 2-folds-seed-0; run `make import NAME=theirs"):
+    remedy = "import them: make import NAME=theirs OOF=FILE TEST=FILE COMPETITION=folds FOLDS=2"
+    with pytest.raises(UserError, match=f"no predictions of @theirs match this data and split; {remedy}"):
         pending_tasks(store, [Member.parse("@theirs")])
+
+
+def test_imported_predictions_have_no_model(store, files):
+    _, oof, test = files
+    member = Member.parse("@theirs")
+    store.import_predictions(member, list(read_predictions(oof, test, None, store.dataset, store.folds)))
+    with pytest.raises(UserError, match=r"@theirs was imported as predictions only and .*: make submit MODELS=\.\.\."):
+        store.load_model(member, 0)
+    with pytest.raises(UserError, match="@theirs was imported as predictions only"):
+        member.spec.build(None, 0, (28, 28, 1), 10)

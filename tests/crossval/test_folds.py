@@ -62,13 +62,13 @@ def test_an_edited_split_is_rejected(dataset, tmp_path):
     lines = path.read_text().splitlines()
     row, fold = lines[2].split(",")
     path.write_text("\n".join([*lines[:2], f"{row},{(int(fold) + 1) % 5}", *lines[3:]]) + "\n")
-    with pytest.raises(UserError, match=r"was edited after it was made.*mv "):
+    with pytest.raises(UserError, match=r"was modified or is damaged.*mv "):
         folds.load_or_make_folds(dataset, tmp_path, 5, 0)
 
 
 def test_a_split_of_other_data_is_rejected(dataset, tmp_path):
     folds.load_or_make_folds(dataset, tmp_path, 5, 0)
-    with pytest.raises(UserError, match="is the split of other data"):
+    with pytest.raises(UserError, match="belongs to different data"):
         folds.load_or_make_folds(replace(dataset, digest="another"), tmp_path, 5, 0)
 
 
@@ -77,7 +77,7 @@ def test_a_class_too_small_for_the_folds_is_reported(dataset):
     labels[:2] = 4
     with pytest.raises(UserError, match=r"too few for FOLDS=200"):
         folds.make_folds(dataset, 200, 0)
-    with pytest.raises(UserError, match="class 4 has 2 different images, too few for FOLDS=5"):
+    with pytest.raises(UserError, match="class 4 has only 2 distinct images, too few for FOLDS=5"):
         folds.make_folds(replace(dataset, labels=labels), 5, 0)
 
 
@@ -99,7 +99,7 @@ def test_each_row_is_held_out_once_and_copies_together(shown, count, seed, datas
     try:
         held_out = folds.make_folds(few, count, seed).held_out
     except UserError as error:
-        assert "different images, too few for FOLDS" in str(error)
+        assert re.search("distinct images?, too few for FOLDS", str(error))
         return
     assert len(held_out) == len(image_of_row) and set(held_out) == set(range(count))
     assert all(len(set(held_out[image_of_row == image])) == 1 for image in image_of_row)
@@ -119,12 +119,19 @@ def test_each_group_is_held_out_as_a_whole(shown, groups, count, seed, dataset):
     try:
         held_out = folds.make_folds(few, count, seed).held_out
     except UserError as error:
-        assert re.search("(groups are|images,) too few for FOLDS|has too few groups: fold", str(error))
+        assert re.search(
+            "(groups are|images?,) too few for FOLDS|has too few groups: fold|all rows are in one group", str(error)
+        )
         return
     assert set(held_out) == set(range(count))
     assert all(len(set(held_out[group == number])) == 1 for number in group)
     assert all(len(set(held_out[image_of_row == image])) == 1 for image in image_of_row)
     assert all(set(labels[held_out != fold]) == set(labels) for fold in range(count))
+
+
+def test_a_single_group_cannot_be_split(dataset):
+    with pytest.raises(UserError, match=r"all rows are in one group, .*check `group` in competition\.toml"):
+        folds.make_folds(replace(dataset, groups=np.zeros(len(dataset.labels), dtype=int)), 2, 0)
 
 
 def test_groups_are_spread_over_the_folds_with_their_classes(dataset):

@@ -10,6 +10,7 @@ from competition.crossval.predictions import CurvePoint, fingerprint, load_predi
 from competition.crossval.provenance import ingredients
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult
+from competition.errors import UserError
 from competition.models.member import Member
 
 MEMBER = Member.parse("knn")
@@ -55,6 +56,13 @@ def test_a_trained_member_is_loaded_without_its_data_set(store, tmp_path):
     assert replace(loaded, oof=None, test=None) == replace(saved, oof=None, test=None)
 
 
+def test_an_untrained_fold_is_reported_with_the_command_of_its_split(dataset, tmp_path):
+    store = Store(tmp_path / "letters", dataset, make_folds(dataset, 3, 7))
+    remedy = "run `make cv MODELS=knn COMPETITION=letters FOLDS=3 SEED=7`"
+    with pytest.raises(UserError, match=f"knn fold 1 is not trained; {remedy}"):
+        store.load_model(MEMBER, 1)
+
+
 def test_rows_without_a_prediction_are_nan(store):
     store.save(MEMBER, 1, result(store, 1))
     saved = store.predictions(MEMBER)
@@ -80,11 +88,11 @@ def test_only_unfinished_folds_have_to_be_trained(store):
 def test_predictions_of_other_ingredients_are_reported_and_not_used(store, dataset):
     store.save(MEMBER, 0, result(store, 0))
     other_recipe = replace(MEMBER, recipe=replace(MEMBER.recipe, n_neighbors=3))
-    assert store.reason_to_train(other_recipe, 0) == "made with another recipe"
+    assert store.reason_to_train(other_recipe, 0) == "made with different recipe"
     elsewhere = replace(store, dataset=replace(dataset, digest="another"))
-    assert elsewhere.reason_to_train(MEMBER, 0) == "made with another data"
+    assert elsewhere.reason_to_train(MEMBER, 0) == "made with different data"
     assert np.isnan(elsewhere.predictions(MEMBER).oof).all()
-    assert store.reason_to_train(replace(MEMBER, seed=7), 0) == "made with another seed"
+    assert store.reason_to_train(replace(MEMBER, seed=7), 0) == "made with different seed"
 
 
 def test_pickled_objects_are_not_loaded(store, tmp_path):

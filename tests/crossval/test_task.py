@@ -72,5 +72,5 @@ def test_each_fold_and_seed_has_its_own_random_stream(dataset):
 
 @pytest.mark.parametrize("invalid", [[0.5, np.nan], [1.5, -0.5], [0.4, 0.4]])
 def test_invalid_probabilities_are_rejected(invalid):
-    with pytest.raises(FloatingPointError, match="not probabilities"):
+    with pytest.raises(FloatingPointError, match="returned invalid probabilities"):
         check_probabilities(np.array([[0.5, 0.5], invalid]))

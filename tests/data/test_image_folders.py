@@ -152,7 +152,7 @@ def test_images_are_read_in_batches(competition, monkeypatch):
             lambda folder: Image.new("RGB", (9, 9)).save(folder / "train/1/sign-004.png"),
             r"sign-004\.png has 9x9 pixels \(RGB\), but sign-000\.png has 10x12x3; .*set a shape in",
         ),
-        (lambda folder: (folder / "train/1/sign-004.JPG").touch(), "have the same name; remove one of them"),
+        (lambda folder: (folder / "train/1/sign-004.JPG").touch(), "differ only in their extension; remove one"),
         (
             lambda folder: (pd.read_csv(folder / "train.csv").assign(by="me").rename(columns={"sign": "kind"})).to_csv(
                 folder / "train.csv", index=False

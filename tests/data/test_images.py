@@ -117,7 +117,7 @@ def test_16_bits_are_converted_to_8_and_32_rejected(tmp_path):
     Image.fromarray(grey).save(tmp_path / "deep.png")
     assert (np.asarray(open_image(tmp_path / "deep.png")).ravel() == np.arange(256)).all()
     Image.fromarray(grey.astype(np.float32)).save(tmp_path / "deeper.tif")
-    with pytest.raises(UserError, match=r"deeper\.tif has 32 bits per pixel; save it with 8 or 16"):
+    with pytest.raises(UserError, match=r"deeper\.tif has 32 bits per pixel; save it as 8- or 16-bit"):
         open_image(tmp_path / "deeper.tif")
 
 

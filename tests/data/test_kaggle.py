@@ -166,4 +166,8 @@ def test_a_timeout_is_reported_with_the_command_to_record_the_score(kaggle, uplo
 def test_practice_competitions_are_never_uploaded(kaggle, command, tmp_path):
     assert command("submit", "--competition", "digits8", "--folds", "2", "--models", "knn").returncode == 0
     process = command("upload", "--competition", "digits8")
-    assert process.returncode == 2 and "is a practice competition" in process.stderr and not kaggle.calls
+    assert (
+        process.returncode == 2
+        and "score it with `make grade COMPETITION=digits8`" in process.stderr
+        and not kaggle.calls
+    )

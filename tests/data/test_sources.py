@@ -30,21 +30,25 @@ def test_the_small_digits_are_generated(tmp_path):
 
 
 def test_an_unknown_competition_is_rejected_with_instructions(tmp_path):
-    with pytest.raises(UserError, match=r"letters has no competition; put train.csv, test.csv.*COMPETITION=digits"):
+    with pytest.raises(
+        UserError, match=r"letters contains no competition files; put train.csv, test.csv.*COMPETITION to one of digits"
+    ):
         sources.ensure_files("letters", tmp_path / "letters")
 
 
 def test_a_missing_file_is_reported(competition_copy):
     (competition_copy / "held_back" / "labels.csv").unlink()
     (competition_copy / "test.csv").unlink()
-    with pytest.raises(UserError, match=r"lacks test\.csv"):
+    with pytest.raises(UserError, match=r"is missing test\.csv"):
         sources.ensure_files("digits", competition_copy)
 
 
 def test_downloading_from_kaggle_needs_its_client(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
-    with pytest.raises(UserError, match=r"client is missing; .*requirements-kaggle\.txt; or download the files from"):
+    with pytest.raises(
+        UserError, match=r"client is not installed; .*'foldblend\[kaggle\]'; or download the files from"
+    ):
         sources.ensure_files("digit-recognizer", tmp_path / "digit-recognizer")
     assert not (tmp_path / "digit-recognizer").exists()
 

@@ -50,7 +50,7 @@ def test_the_onnx_file_predicts_like_the_submission(command, tmp_path):
     export = command("export-onnx", "--competition", "digits8")
     assert export.returncode == 0, export.stderr
     assert "4 networks; left out: knn" in export.stdout
-    assert "rows with another label than by the networks as trained: 0\n" in export.stdout
+    assert "rows whose predicted label differs from the original networks: 0\n" in export.stdout
     path = tmp_path / "submissions" / "digits8" / "001-mlp-knn-lenet" / "blend.onnx"
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     test = pd.read_csv(tmp_path / "data" / "digits8" / "test.csv").to_numpy(np.uint8).reshape(-1, 16, 16, 1)

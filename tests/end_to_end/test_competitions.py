@@ -99,7 +99,9 @@ def test_log_loss_is_scored_on_submitted_probabilities(command, competition_copy
     assert re.findall(r"^ (\w+) +0\.\d+ ±", result.stdout, re.M)[:2] == ["knn", "mlp"]  # lower is better
     assert f"log loss: {loss:.4f} ±" in command("grade", *small).stdout
     output = command("record-score", *small, "--value", f"{loss + 9}").stdout
-    assert f"{log['cv']:.4f} ± {log['cv_error']:.4f} out of fold" in output and "significant; check for" in output
+    assert (
+        f"{log['cv']:.4f} ± {log['cv_standard_error']:.4f} out of fold" in output and "significant; check for" in output
+    )
 
 
 @pytest.mark.slow
@@ -159,7 +161,7 @@ def test_mirroring_textures_improves_the_score(command, tmp_path):
     assert out_of_fold - test_score < 2, (out_of_fold, test_score)
     (folder / CONFIG_FILE).write_text("symmetries = []")
     output, *scores_without = submit_and_grade(command, "--models", "quick", "--folds", "2", name="textures")
-    assert "augmented" not in output and "made with another recipe" in output
+    assert "augmented" not in output and "made with different recipe" in output
     assert out_of_fold + test_score > sum(scores_without), (out_of_fold, test_score, scores_without)
     print(f"textures: {out_of_fold} % out of fold, {test_score} % on the test rows")
     print(f"textures without mirroring: {scores_without[0]} % and {scores_without[1]} %")
@@ -182,7 +184,7 @@ def test_folds_by_group_avoid_an_optimistic_score(command, tmp_path):
     table = pd.read_csv(folder / "train.csv")
     pd.concat([pd.Series(sitter, name="sitter"), table], axis=1).to_csv(folder / "train.csv", index=False)
     (folder / CONFIG_FILE).write_text('group = "sitter"')
-    assert "is the split of other data" in command(*submit).stderr
+    assert "belongs to different data" in command(*submit).stderr
     (tmp_path / "folds" / "smiles" / "5-folds-seed-0").rename(tmp_path / "folds" / "smiles" / "old")
     unbiased = out_of_fold_score()
     graded = command("grade", "--competition", "smiles").stdout

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from competition.crossval.predictions import Predictions
-from competition.ensemble.advice import estimate_savings, mean_saving, measure_contributions
+from competition.ensemble.advice import estimate_gains, mean_reduction, measure_contributions
 from competition.ensemble.blend import blend
 from competition.models.member import Member
 
@@ -42,15 +42,17 @@ def contributions_by_member(rows, *members):
 def test_a_member_with_other_errors_contributes_and_a_duplicate_does_not(rows):
     contributions = contributions_by_member(rows, *rows[2:])
     variable, duplicate = contributions["variable"], contributions["duplicate"]
-    assert variable.log_loss_saving.value > 5 * variable.log_loss_saving.standard_error > 0
-    assert abs(duplicate.log_loss_saving.value) < 1e-3 and abs(duplicate.accuracy_gain.value) < 2e-3
+    assert variable.log_loss_reduction.value > 5 * variable.log_loss_reduction.standard_error > 0
+    assert abs(duplicate.log_loss_reduction.value) < 1e-3 and abs(duplicate.accuracy_gain.value) < 2e-3
     assert duplicate.error_correlation > 0.4 > 0.2 > variable.error_correlation
 
 
 def test_another_seed_saves_more_for_members_that_vary_between_folds(rows):
     contributions = contributions_by_member(rows, *rows[2:4])
     constant, variable = contributions["constant"], contributions["variable"]
-    assert constant.another_seed_saving == pytest.approx(0, abs=1e-9) and variable.another_seed_saving > 0.002
+    assert (
+        constant.expected_gain_of_new_seed == pytest.approx(0, abs=1e-9) and variable.expected_gain_of_new_seed > 0.002
+    )
     assert (constant.minutes, variable.minutes) == (1, 2)
 
 
@@ -58,16 +60,16 @@ def test_a_candidate_is_expected_to_save_like_another_seed_or_like_the_mean_memb
     labels, held_out, constant, variable, _ = rows
     members = [replace(constant, member="knn"), replace(variable, member="svm")]
     candidates = [Member.parse(name) for name in ("knn.1", "svm.1", "quick", "svm.2", "quick.1")]
-    estimates = estimate_savings(members, candidates, labels, held_out)
-    savings = {member.name: saving for member, saving in estimates.items()}
+    estimates = estimate_gains(members, candidates, labels, held_out)
+    gains = {member.name: gain for member, gain in estimates.items()}
     contributions = contributions_by_member(rows, *members)
-    assert savings["knn.1"] == pytest.approx(0, abs=1e-9)
-    assert savings["svm.1"] == savings["svm.2"] == contributions["svm"].another_seed_saving
-    assert savings["quick"] == mean_saving(list(contributions.values())) > savings["svm.1"]
-    assert savings["quick.1"] == 0
+    assert gains["knn.1"] == pytest.approx(0, abs=1e-9)
+    assert gains["svm.1"] == gains["svm.2"] == contributions["svm"].expected_gain_of_new_seed
+    assert gains["quick"] == mean_reduction(list(contributions.values())) > gains["svm.1"]
+    assert gains["quick.1"] == 0
 
 
 def test_a_second_model_is_expected_to_save_a_part_of_the_first_ones_log_loss(rows):
     labels, held_out, constant = rows[:3]
-    (saving,) = estimate_savings([replace(constant, member="knn")], [Member.parse("svm")], labels, held_out).values()
-    assert 0 < saving < blend([constant], labels, held_out, "convex").log_loss.value
+    (gain,) = estimate_gains([replace(constant, member="knn")], [Member.parse("svm")], labels, held_out).values()
+    assert 0 < gain < blend([constant], labels, held_out, "convex").log_loss.value

@@ -49,7 +49,9 @@ def test_the_error_for_an_invalid_file_names_it_and_the_command_that_fixes_it(te
     path = tuned_path(tmp_path, Member.parse("knn"))
     path.parent.mkdir()
     path.write_text(text)
-    with pytest.raises(UserError, match=r"knn\.json .*make tune MODELS=knn"):
+    with pytest.raises(
+        UserError, match=r"invalid hyperparameter file .*; delete it to use the defaults: rm .*knn\.json"
+    ):
         with_tuned(tmp_path, Member.parse("knn"))
 
 

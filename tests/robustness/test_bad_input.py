@@ -394,7 +394,10 @@ ACCEPTED: dict[str, tuple[Edit, Callable[[Dataset, Dataset], bool]]] = {
 }
 
 REJECTED: dict[str, tuple[Edit, str]] = {
-    "UTF-16": (edit_all(lambda data: data.decode().encode("utf-16")), r"train\.csv is not in UTF-8 .* iconv -f UTF-16"),
+    "UTF-16": (
+        edit_all(lambda data: data.decode().encode("utf-16")),
+        r"train\.csv is not UTF-8, probably UTF-16; .* iconv -f UTF-16",
+    ),
     "UTF-16 without byte order mark": (
         edit_bytes(TEST, lambda data: data.decode().encode("utf-16-le")),
         r"test\.csv .* iconv",
@@ -404,12 +407,12 @@ REJECTED: dict[str, tuple[Edit, str]] = {
             set_value(TRAIN, 3, "label", "drei é"),
             edit_bytes(TRAIN, lambda data: data.decode("utf-8").encode("latin-1")),
         ),
-        r"train\.csv is not in UTF-8; convert it, for example: iconv -f WINDOWS-1252",
+        r"train\.csv is not UTF-8; convert it, for example: iconv -f WINDOWS-1252",
     ),
-    "semicolons": (edit_all(lambda data: data.replace(b",", b";")), r"train\.csv is separated by semicolons"),
+    "semicolons": (edit_all(lambda data: data.replace(b",", b";")), r"train\.csv uses semicolons as separators"),
     "tabs": (
         edit_bytes(TEST, lambda data: data.replace(b",", b"\t")),
-        r"test\.csv is separated by tabs; save it with commas",
+        r"test\.csv uses tabs as separators; save it as comma-separated",
     ),
     "thousands separator in a pixel": (
         set_value(TRAIN, 3, "pixel5", "1,234"),
@@ -417,7 +420,7 @@ REJECTED: dict[str, tuple[Edit, str]] = {
     ),
     "thousands separator in a label": (
         set_value(TRAIN, 3, "label", "1,234"),
-        r"row 4 \(line 5\), column label: expected a label, found '1,234'",
+        r"row 4 \(line 5\), column label: ambiguous label '1,234' among numeric labels; fill it in or remove the row",
     ),
     "decimal comma": (
         set_value(TRAIN, 3, "pixel5", "17,0"),
@@ -473,15 +476,15 @@ REJECTED: dict[str, tuple[Edit, str]] = {
     ),
     "NA label": (
         set_value(TRAIN, 9, "label", "NA"),
-        r"row 10 \(line 11\), column label: expected a label, found 'NA'",
+        r"row 10 \(line 11\), column label: ambiguous label 'NA' among numeric labels",
     ),
     "null label": (
         set_value(TRAIN, 9, "label", "null"),
-        r"row 10 \(line 11\), column label: expected a label, found 'null'",
+        r"row 10 \(line 11\), column label: ambiguous label 'null' among numeric labels",
     ),
     "two spellings of a label": (
         combine(edit_column(TRAIN, "label", lambda column: "0" + column), set_value(TRAIN, 13, "label", "3")),
-        r"row 14 \(line 15\), column label: expected '03' as in earlier rows, found '3'",
+        r"row 14 \(line 15\), column label: inconsistent label spelling '3'; earlier rows use '03'",
     ),
     "one class": (edit_column(TRAIN, "label", lambda column: "3"), r"train\.csv: every label in column label is 3"),
     "one row": (edit_lines(TRAIN, lambda lines: lines[:2]), r"train\.csv: every label in column label is 0"),
@@ -548,7 +551,7 @@ REJECTED: dict[str, tuple[Edit, str]] = {
     ),
     "line break in a column name": (
         edit_header(TRAIN, lambda header: header.replace("pixel6,", '"pixel\n6",')),
-        r"train\.csv: the name of column pixel 6 has a line break",
+        r"train\.csv: column name 'pixel 6' contains an unprintable character or line break; fix the header",
     ),
     "comment before the header": (
         edit_lines(TRAIN, lambda lines: ["# of Kaggle", *lines]),
@@ -560,11 +563,11 @@ REJECTED: dict[str, tuple[Edit, str]] = {
     ),
     "row with an extra value": (
         edit_lines(TRAIN, lambda lines: [*lines[:9], lines[9] + ",7", *lines[10:]]),
-        r"train\.csv.*line 10, saw 66",
+        r"train\.csv: line 10 has more values than the header; quote values",
     ),
     "extra value in all rows": (
         edit_lines(TRAIN, lambda lines: [lines[0], *(f"{line},7" for line in lines[1:])]),
-        r"train\.csv has rows with more values than its header",
+        r"train\.csv: line \d+ has more values than the header; quote values",
     ),
     "truncated within a row": (
         edit_bytes(TRAIN, lambda data: data[:-100]),
@@ -578,7 +581,7 @@ REJECTED: dict[str, tuple[Edit, str]] = {
     "DOS end-of-file mark": (edit_bytes(TRAIN, lambda data: data + b"\x1a"), r"train\.csv: row 121 .* found nothing"),
     "unclosed quote": (
         edit_bytes(TRAIN, lambda data: data.replace(b"\n5,", b'\n"5,', 1)),
-        r"train\.csv is not a CSV file: EOF inside string starting at row 6",
+        r"train\.csv cannot be parsed as CSV: EOF inside string starting at row 6; download it again",
     ),
     "quote that spans rows": (
         edit_bytes(TRAIN, lambda data: data.replace(b"\n5,", b'\n"5,', 2)),
@@ -587,7 +590,10 @@ REJECTED: dict[str, tuple[Edit, str]] = {
     "empty file": (edit_bytes(TRAIN, lambda data: b""), r"train\.csv is empty"),
     "empty sample": (edit_bytes(SAMPLE, lambda data: BYTE_ORDER_MARK), r"sample_submission\.csv is empty"),
     "only blank lines": (edit_bytes(TEST, lambda data: b"\r\n\r\n"), r"test\.csv is empty"),
-    "header without rows": (edit_lines(TRAIN, lambda lines: lines[:1]), r"train\.csv has a header but no rows"),
+    "header without rows": (
+        edit_lines(TRAIN, lambda lines: lines[:1]),
+        r"train\.csv has a header but no rows; download it again",
+    ),
     "web page": (edit_bytes(TRAIN, lambda data: WEB_PAGE.encode()), r"train\.csv is a web page or a server message"),
     "web page as the sample": (
         edit_bytes(SAMPLE, lambda data: WEB_PAGE.encode()),
@@ -627,7 +633,7 @@ REJECTED: dict[str, tuple[Edit, str]] = {
     ),
     "zip archive without the file": (
         zip_files("train.csv.zip", TRAIN, prefix="old-"),
-        r"small lacks train\.csv; add it to",
+        r"small is missing train\.csv; add it",
     ),
     "no label column": (
         edit_lines(TRAIN, lambda lines: [line.split(",", 1)[1] for line in lines]),
@@ -664,7 +670,7 @@ REJECTED: dict[str, tuple[Edit, str]] = {
     ),
     "repeated row in the sample": (
         edit_lines(SAMPLE, lambda lines: [*lines[:-1], lines[-2]]),
-        r"sample_submission\.csv: row 20 .* column ImageId: expected an id that no earlier row has, found '19'",
+        r"sample_submission\.csv: row 20 .* column ImageId: duplicate id '19'",
     ),
     "missing id": (
         set_value(SAMPLE, 4, "ImageId", ""),
@@ -672,11 +678,11 @@ REJECTED: dict[str, tuple[Edit, str]] = {
     ),
     "repeated id in test": (
         set_ids(TEST, [*range(1, TEST_ROWS), 1]),
-        r"test\.csv: row 20 \(line 21\), column ImageId: expected an id that no earlier row has, found '1'",
+        r"test\.csv: row 20 \(line 21\), column ImageId: duplicate id '1'",
     ),
     "repeated id in train": (
         set_ids(TRAIN, [*range(1, TRAIN_ROWS), 1]),
-        r"train\.csv: row 120 \(line 121\), column ImageId: expected an id that no earlier row has, found '1'",
+        r"train\.csv: row 120 \(line 121\), column ImageId: duplicate id '1'",
     ),
     "id missing in the sample": (
         set_ids(TEST, [*range(1, TEST_ROWS), 999]),
@@ -694,12 +700,12 @@ REJECTED: dict[str, tuple[Edit, str]] = {
         edit_table(SAMPLE, sort_as_text),
         r"sample_submission\.csv: row 12 \(line 13\), column ImageId: expected increasing ids, .* found '2'",
     ),
-    "missing file": (delete(SAMPLE), r"small lacks sample_submission\.csv; add it to the other files"),
+    "missing file": (delete(SAMPLE), r"small is missing sample_submission\.csv; add it"),
     "file name in another case": (
         rename_file(TRAIN, "Train.csv"),
-        r"lacks train\.csv",
+        r"is missing train\.csv",
     ),
-    "broken symlink": (replace_with_broken_symlink(TRAIN), r"small lacks train\.csv"),
+    "broken symlink": (replace_with_broken_symlink(TRAIN), r"small is missing train\.csv"),
     "folder instead of a file": (replace_with_folder(TRAIN), r"train\.csv is not a file; move it away"),
     "file instead of the cache folder": (
         write_file("cache", ""),
@@ -707,11 +713,11 @@ REJECTED: dict[str, tuple[Edit, str]] = {
     ),
     "missing folder": (
         shutil.rmtree,
-        r"data/small has no competition; put train\.csv, test\.csv, sample_submission\.csv there",
+        r"data/small contains no competition files; put train\.csv, test\.csv, sample_submission\.csv there",
     ),
     "file instead of the folder": (
         replace_folder_with_file,
-        r"data/small has no competition",
+        r"data/small contains no competition files",
     ),
 }
 
@@ -720,32 +726,32 @@ TOO_SMALL: dict[str, tuple[Edit, str, str]] = {
     "3 rows": (
         edit_lines(TRAIN, lambda lines: lines[:4]),
         "5",
-        r"class 0 has 1 different images, too few for FOLDS=5; add images",
+        r"class 0 has only 1 distinct image, too few for FOLDS=5; add images",
     ),
     "class with two images": (
         write_images(random_images(22, 4), np.repeat([0, 1], [20, 2]), random_images(5, 4)),
         "5",
-        r"class 1 has 2 different images, too few for FOLDS=5; use at most FOLDS=2",
+        r"class 1 has only 2 distinct images, too few for FOLDS=5; use at most FOLDS=2",
     ),
     "class with two images, two folds": (
         write_images(random_images(22, 4), np.repeat([0, 1], [20, 2]), random_images(5, 4)),
         "2",
-        r"class 1 has 2 images, and only 1 of them are in the training rows of a fold; knn needs 3: add images, or",
+        r"class 1 has 2 images, of which only 1 is among the training rows of a fold; knn needs 3: add images, or",
     ),
     "copies of one image per class": (
         write_images(np.repeat(random_images(2, 4), 10, axis=0), np.repeat([0, 1], 10), random_images(5, 4)),
         "2",
-        r"class 0 has 1 different images, too few for FOLDS=2",
+        r"class 0 has only 1 distinct image, too few for FOLDS=2",
     ),
     "1,000 classes": (
         write_images(random_images(3000, 4), np.arange(3000) % 1000, random_images(10, 4)),
         "2",
-        r"class \d+ has 3 images, and only 1 of them are in the training rows of a fold; knn needs 3",
+        r"class \d+ has 3 images, of which only 1 is among the training rows of a fold; knn needs 3",
     ),
     "continuous labels": (
         edit_column(TRAIN, "label", lambda column: [f"{row / 8}" for row in range(len(column))]),
         "5",
-        r"class 0\.0 has 1 different images, too few for FOLDS=5",
+        r"class 0\.0 has only 1 distinct image, too few for FOLDS=5",
     ),
 }
 
@@ -754,9 +760,9 @@ INVALID_NAMES = ("", ".", "..", "../digits", "data/small", "/tmp/small")
 INVALID_SUBMISSIONS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda data: b"", r"is empty"),
     "web page": (lambda data: WEB_PAGE.encode(), r"is a web page or a server message"),
-    "UTF-16": (lambda data: data.decode().encode("utf-16"), r"is not in UTF-8"),
+    "UTF-16": (lambda data: data.decode().encode("utf-16"), r"is not UTF-8"),
     "gzipped": (gzip.compress, r"is compressed"),
-    "semicolons": (lambda data: data.replace(b",", b";"), r"is separated by semicolons"),
+    "semicolons": (lambda data: data.replace(b",", b";"), r"uses semicolons as separators"),
     "no header": (lambda data: data.split(b"\n", 1)[1], r"has no header"),
     "another header": (
         lambda data: data.replace(b"Label", b"label"),
@@ -764,9 +770,9 @@ INVALID_SUBMISSIONS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "index column in front": (
         lambda data: data.replace(b"\n", b"\n7,", 20),
-        r"has rows with more values than its header",
+        r": line \d+ has more values than the header; quote values",
     ),
-    "missing row": (lambda data: data[: data[:-1].rindex(b"\n") + 1], r"has 19 rows; expected 20 as in"),
+    "missing row": (lambda data: data[: data[:-1].rindex(b"\n") + 1], r"has 19 rows; expected 20: run `make submit"),
     "unknown label": (
         lambda data: data.replace(b"\n3,0", b"\n3,11"),
         r"row 3 \(line 4\), column Label: expected a class of the competition, found '11'",
@@ -781,7 +787,7 @@ INVALID_SUBMISSIONS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "changed id": (
         lambda data: data.replace(b"\n3,", b"\n03,"),
-        r"row 3 \(line 4\), column ImageId: expected the id in this row of .*, found '03'",
+        r"row 3 \(line 4\): expected id 3 as in .*, found 03; keep its ids and row order",
     ),
 }
 

@@ -118,7 +118,7 @@ def test_a_damaged_model_is_rejected_with_the_command_that_retrains_it(store, da
         try:
             assert (store.load_model(KNN, 0).predict_proba(dataset.test_images[:5]) == probabilities).all(), damage
         except UserError as error:
-            remedy = f"rm {path.with_suffix('.npz')} && make cv MODELS=knn"
+            remedy = f"rm {path.with_suffix('.npz')} && {store.command('cv', models='knn')}"
             assert f"cannot load {path}" in str(error) and remedy in str(error), damage
         faults()
 
@@ -184,7 +184,7 @@ def test_damaged_metadata_is_rejected(tmp_path, faults):
     path = submit(log, RUN, "aab", "quick").folder / "metadata.json"
     for damage in damages(path, flips=40):
         try:
-            json.dumps(log.open_entry(RUN).as_row())
+            json.dumps(log.get_or_create_entry(RUN).as_row())
         except UserError as error:
             assert f"{path} is damaged" in str(error) and f"rm {path}" in str(error), damage
         faults()

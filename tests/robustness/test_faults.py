@@ -368,9 +368,9 @@ SPEC = classical_spec(pipeline, knn.KnnRecipe(), knn.search_space, seconds=20)
 """
 CAUSES = {
     "run_out_of_memory": "MemoryError: Unable to allocate",
-    "kill_itself": "its worker died, SIGKILL(-9); SIGKILL usually means that the memory ran out: try fewer JOBS",
+    "kill_itself": "the worker died (SIGKILL(-9)); probably out of memory: lower JOBS",
     "raise_value_error": "ValueError: no such tile",
-    "predict_nan": "FloatingPointError: its predictions are not probabilities",
+    "predict_nan": "FloatingPointError: the model returned invalid probabilities (NaN, negative, or rows",
 }
 
 
@@ -477,7 +477,7 @@ def test_a_clock_that_jumps_by_a_day_changes_nothing(command, uninterrupted, tmp
     folder = copy(uninterrupted.before(command), tmp_path / "folder")
     run = Run(folder, command, program=("-c", JUMPING_CLOCK))
     assert run.finish() == 0, run.output
-    assert "is skipped" not in run.output and "time limit reached" not in run.output
+    assert " skipped: needs about " not in run.output and "time limit reached" not in run.output
     if command == "submit":
         assert reproducible_files(folder) == reproducible_files(uninterrupted.after("submit"))
         page = next(folder.glob("folds/*/*/report.html"))

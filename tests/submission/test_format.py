@@ -67,7 +67,7 @@ INVALID = {
     "missing row": (lambda table: table.iloc[:-1], "has 199 rows"),
     "order": (
         lambda table: table.iloc[::-1],
-        r"row 1 \(line 2\), column ImageId: expected the id in this row of .*, found '200'",
+        r"row 1 \(line 2\): expected id 1 as in .*, found 200; keep its ids",
     ),
     "label": (
         lambda table: table.assign(Label=[10] + [0] * 199),
@@ -116,7 +116,7 @@ def test_probabilities_are_written_if_the_sample_has_a_column_for_each_class(pro
         ("-0.5", r"row 3 \(line 4\), column digit_9: expected a probability, found '-0.5'"),
         ("sure", "expected a probability, found 'sure'"),
         ("", "expected a probability, found nothing"),
-        ("1", r"row 3 \(line 4\), column digit_9: expected a row of probabilities that sum to 1, found '1'"),
+        ("1", r"row 3 \(line 4\): probabilities sum to [\d.]+; expected 1"),
     ],
 )
 def test_an_invalid_probability_is_an_error_that_names_the_cell(value, message, probability_sample, tmp_path):

@@ -32,7 +32,7 @@ def test_each_evaluation_is_recorded(competition_copy, answers, tmp_path):
 
 def test_an_evaluation_is_recorded_even_if_the_custom_metric_fails(competition_copy, answers, tmp_path):
     answers.to_csv(tmp_path / "submission.csv", index=False)
-    with pytest.raises(UserError, match="metric mine failed"):
+    with pytest.raises(UserError, match="custom metric mine raised"):
         grade(tmp_path / "submission.csv", competition_copy, CustomMetric("mine", lambda labels, probabilities: 1 / 0))
     assert len((competition_copy / "held_back" / "evaluations.csv").read_text().splitlines()) == 2
 
@@ -46,7 +46,7 @@ def test_an_invalid_submission_is_not_recorded(competition_copy, answers, tmp_pa
 
 def test_a_competition_without_held_back_labels_cannot_be_graded(competition_copy, tmp_path):
     (competition_copy / "held_back" / "labels.csv").unlink()
-    with pytest.raises(UserError, match="only Kaggle can grade it"):
+    with pytest.raises(UserError, match="only Kaggle can grade it: run `make upload COMPETITION="):
         grade(tmp_path / "submission.csv", competition_copy, ACCURACY)
     with pytest.raises(UserError, match="nothing is missing; run `make submit COMPETITION=nothing`"):
         grade(tmp_path / "submission.csv", competition_copy.parent / "nothing", ACCURACY)

@@ -24,7 +24,7 @@ def blend(*members):
 
 
 def submit(log, run, labels, *members):
-    entry = log.open_entry(run)
+    entry = log.get_or_create_entry(run)
     assert entry.folder.is_dir()
     entry.file.write_text("Id,Label\n" + "".join(f"{row},{label}\n" for row, label in enumerate(labels, 1)))
     log.save(entry, run, blend(*members), ACCURACY, Score(0.99, 0.001))
@@ -61,9 +61,9 @@ def test_each_competition_is_numbered_from_1(log):
 def test_concurrent_runs_get_different_numbers(log):
     runs = [replace(RUN, split=f"5-folds-seed-{seed}") for seed in range(12)]
     with ThreadPoolExecutor(6) as pool:
-        entries = list(pool.map(log.open_entry, runs))
+        entries = list(pool.map(log.get_or_create_entry, runs))
     assert sorted(entry.number for entry in entries) == list(range(1, 13))
-    assert [log.open_entry(run).number for run in runs] == [entry.number for entry in entries]
+    assert [log.get_or_create_entry(run).number for run in runs] == [entry.number for entry in entries]
     assert log.entries("letters") == [] and submit(log, runs[3], "a", "quick") == entries[3]
 
 
@@ -111,14 +111,32 @@ def test_a_missing_submission_is_an_error(log):
     with pytest.raises(UserError, match="letters has no submission yet; run `make submit COMPETITION=letters`"):
         log.entry("letters")
     submit(log, RUN, "aab", "quick")
-    with pytest.raises(UserError, match="letters has no submission 7; the last is 1"):
+    with pytest.raises(UserError, match="letters has no submission 7; choose 1, the only one"):
         log.entry("letters", 7)
+    submit(log, replace(RUN, blend="mean"), "abb", "quick")
+    with pytest.raises(UserError, match="letters has no submission 7; choose a number from 1 to 2"):
+        log.entry("letters", 7)
+
+
+def test_the_code_of_a_submission_is_restored_by_its_commit_if_one_was_recorded(log, monkeypatch):
+    monkeypatch.setattr("competition.submission.log._git_state", lambda: {"commit": "abc", "edited": False})
+    assert submit(log, RUN, "aab", "quick").restore_remedy == "restore the code: git checkout abc"
+    monkeypatch.setattr("competition.submission.log._git_state", dict)
+    entry = submit(log, replace(RUN, blend="mean"), "aab", "quick")
+    assert entry.restore_remedy == f"restore the code of {entry.metadata['when']} (no commit was recorded)"
+
+
+def test_the_remedy_for_damaged_metadata_names_the_competition(log):
+    entry = submit(log, RUN, "aab", "quick")
+    entry.metadata_file.write_text("{}")
+    with pytest.raises(UserError, match="run the same `make submit COMPETITION=letters` again: rm "):
+        _ = entry.metadata
 
 
 def test_the_leaderboard_score_is_compared_with_cross_validation(log):
     entry = submit(log, replace(RUN, competition="digit-recognizer"), "aab", "quick")
     assert compare_with_leaderboard(entry, ACCURACY, 0.9905, 28_000).endswith("not significant")
-    assert "check for drift" in compare_with_leaderboard(entry, ACCURACY, 0.98, 28_000)
+    assert "check for a distribution shift" in compare_with_leaderboard(entry, ACCURACY, 0.98, 28_000)
     assert "check for a leak" in compare_with_leaderboard(entry, ACCURACY, 0.9990, 28_000)
     other = submit(log, RUN, "aab", "quick")
     assert "leak" not in compare_with_leaderboard(other, ACCURACY, 0.9990, 28_000)
@@ -126,7 +144,7 @@ def test_the_leaderboard_score_is_compared_with_cross_validation(log):
 
 def test_a_score_is_recorded_only_for_submissions_with_the_same_metric(log):
     for run, metric in ((RUN, ACCURACY), (replace(RUN, metric="log loss"), LOG_LOSS)):
-        entry = log.open_entry(run)
+        entry = log.get_or_create_entry(run)
         assert entry.folder.is_dir()
         entry.file.write_text("Id,Label\n1,a\n")
         log.save(entry, run, blend("quick"), metric, Score(0.5, 0.01))
@@ -136,7 +154,7 @@ def test_a_score_is_recorded_only_for_submissions_with_the_same_metric(log):
 
 def test_most_probable_classes_are_compared_between_submissions(log, tmp_path):
     for number, run in enumerate((RUN, replace(RUN, blend="mean"))):
-        entry = log.open_entry(run)
+        entry = log.get_or_create_entry(run)
         assert entry.folder.is_dir()
         entry.file.write_text(f"Id,a,b\n1,0.{number + 7},0.{3 - number}\n2,0.{4 + 2 * number},0.{6 - 2 * number}\n")
         log.save(entry, run, blend("quick"), ACCURACY, Score(0.99, 0.001))

@@ -148,7 +148,7 @@ def test_augmentation_is_limited_by_the_config(study_context):
     driver = driver_module._Driver(study, 3, lambda seconds: True)
     for _ in range(3):
         recipe = driver.take(lambda task: True).task.member.recipe
-        driver.running.clear()
+        driver.active.clear()
         assert recipe.augmentation.rotation == 0
         assert recipe.peak_learning_rate == study.frozen_trial(len(study.trials) - 1).params["peak_learning_rate"]
 

@@ -12,7 +12,7 @@ from competition.data.config import Config
 from competition.errors import UserError
 from competition.models.hyperparameters import replace_hyperparameters
 from competition.models.member import Member
-from competition.tuning.storage import open_storage
+from competition.tuning.storage import hide_password, open_storage
 from competition.tuning.study import Study
 from competition.tuning.trials import BLOCKS, fold_results
 
@@ -115,9 +115,19 @@ def test_an_ended_trial_cannot_be_ended_again(study):
 
 
 def test_an_unavailable_storage_is_a_user_error(tmp_path):
-    unavailable = open_storage("postgresql+psycopg://nobody@127.0.0.1:1/none", tmp_path)
-    with pytest.raises(UserError, match="cannot open the storage"), unavailable:
+    unavailable = open_storage("postgresql+psycopg://nobody:secret@127.0.0.1:1/none", tmp_path)
+    with (
+        pytest.raises(UserError, match=r"cannot open the study database postgresql.*nobody:\*\*\*@") as error,
+        unavailable,
+    ):
         pass
+    assert "secret" not in str(error.value)
+
+
+def test_passwords_are_hidden_even_in_invalid_urls():
+    assert hide_password("postgresql+psycopg://me:secret@host/db") == "postgresql+psycopg://me:***@host/db"
+    assert hide_password("postgresql:/me:secret@host/db") == "postgresql:/me:***@host/db"
+    assert hide_password("sqlite:///studies.db") == "sqlite:///studies.db"
 
 
 def test_fold_seconds_are_measured_once_a_fold_is_finished(study):

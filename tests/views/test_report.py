@@ -45,7 +45,7 @@ def report(dataset, tmp_path):
     blend = make_blend(members, labels, held_out, "mean")
     contributions = measure_contributions(members, blend, labels, held_out)
     row = dict.fromkeys(COLUMNS, "") | {"number": "1", "metric": "accuracy", "cv": "0.95"}
-    log = pd.DataFrame([row | {"cv_error": "0.01", "leaderboard": "0.94"}])
+    log = pd.DataFrame([row | {"cv_standard_error": "0.01", "leaderboard": "0.94"}])
     data = ReportData(members, blend, ACCURACY, contributions, log, RECIPES)
     return write_report(tmp_path / "report.html", store, data), members, blend, dataset
 

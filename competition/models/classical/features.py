@@ -1,6 +1,6 @@
 """scikit-learn transformers that extract image features.
 
-The first in a pipeline takes uint8 images (rows, height, width, channels) and averages colours to grey; all return
+`Pixels` and `Deskew` take uint8 images (rows, height, width, channels); `Deskew` converts them to greyscale. All return
 floats.
 """
 
@@ -10,12 +10,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 
-BLOCK_PIXELS = 2_000 * 28 * 28  # per block, to bound the memory for intermediate results
+BATCH_PIXELS = 2_000 * 28 * 28  # per batch, to bound the memory for intermediate results
 EPSILON = 1e-6
 
 
-class _BlockTransformer(TransformerMixin, BaseEstimator):
-    """A stateless transformer that processes images independently, in blocks of rows."""
+class _BatchedTransformer(TransformerMixin, BaseEstimator):
+    """A stateless transformer that processes images independently, in batches of rows."""
 
     def fit(self, images: np.ndarray, labels: np.ndarray | None = None) -> Self:
         """Do nothing: there is nothing to fit."""
@@ -23,28 +23,28 @@ class _BlockTransformer(TransformerMixin, BaseEstimator):
 
     def transform(self, images: np.ndarray) -> np.ndarray:
         """Features of each image."""
-        rows = max(1, BLOCK_PIXELS // int(np.prod(images.shape[1:3])))
+        rows = max(1, BATCH_PIXELS // int(np.prod(images.shape[1:3])))
         starts = range(0, len(images), rows)
-        return np.concatenate([self._transform_block(images[start : start + rows]) for start in starts])
+        return np.concatenate([self._transform_batch(images[start : start + rows]) for start in starts])
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
-    def _transform_block(self, images: np.ndarray) -> np.ndarray:
+    def _transform_batch(self, images: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
 
-class Pixels(_BlockTransformer):
+class Pixels(_BatchedTransformer):
     """Raw pixels, scaled to 0..1: (rows, pixels)."""
 
-    def _transform_block(self, images: np.ndarray) -> np.ndarray:
+    def _transform_batch(self, images: np.ndarray) -> np.ndarray:
         return images.reshape(len(images), -1).astype(np.float32) / 255
 
 
-class Deskew(_BlockTransformer):
+class Deskew(_BatchedTransformer):
     """Centre each image's mass and remove its slant by image moments: (rows, height, width) in 0..1."""
 
-    def _transform_block(self, images: np.ndarray) -> np.ndarray:
+    def _transform_batch(self, images: np.ndarray) -> np.ndarray:
         grey = images.mean(axis=3, dtype=np.float32) / 255
         _, height, width = grey.shape
         y, x = np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32)
@@ -62,39 +62,40 @@ class Deskew(_BlockTransformer):
         return _interpolate_columns(_interpolate_rows(grey, source_y), source_x)
 
 
-class Hog(_BlockTransformer):
-    """Histograms of oriented gradients, with linear interpolation between directions and between cells.
+class Hog(_BatchedTransformer):
+    """Histograms of oriented gradients, with linear interpolation between orientations and between cells.
 
-    Directions cover the full circle, so that the two edges of a stroke differ.
+    Signed gradients (0-360 degrees), so that the two edges of a stroke differ.
 
     Each entry of `cells` is the number of cells per side of one grid. Blocks of 2x2 neighbouring cells are normalized
-    together to unit length and clipped. `floor` is added to the length, since otherwise faint noise in an empty corner
-    would count as much as a stroke. The square root is returned, so that Euclidean distances are Hellinger distances.
+    together to unit length and clipped. `epsilon` is added to the length, since otherwise faint noise in an empty
+    corner would count as much as a stroke. The square root is returned, so that Euclidean distances are Hellinger
+    distances.
     """
 
     def __init__(
-        self, cells: tuple[int, ...] = (7, 4), directions: int = 12, clip: float = 0.4, floor: float = 0.3
+        self, cells: tuple[int, ...] = (7, 4), orientations: int = 12, clip: float = 0.4, epsilon: float = 0.3
     ) -> None:
         self.cells = cells
-        self.directions = directions
+        self.orientations = orientations
         self.clip = clip
-        self.floor = floor
+        self.epsilon = epsilon
 
-    def _transform_block(self, images: np.ndarray) -> np.ndarray:
+    def _transform_batch(self, images: np.ndarray) -> np.ndarray:
         votes = self._vote(images)
         return np.concatenate([self._normalize_blocks(_pool_cells(votes, cells)) for cells in self.cells], axis=1)
 
     def _vote(self, images: np.ndarray) -> np.ndarray:
-        """Gradient magnitude of each pixel by direction: (rows, height, width, directions)."""
+        """Gradient magnitude of each pixel by orientation: (rows, height, width, orientations)."""
         gradient_y, gradient_x = np.gradient(images, axis=(1, 2))
         magnitude = np.hypot(gradient_y, gradient_x)
-        position = np.arctan2(gradient_y, gradient_x) / (2 * np.pi) % 1 * self.directions
+        position = np.arctan2(gradient_y, gradient_x) / (2 * np.pi) % 1 * self.orientations
         low = np.floor(position)
         fraction = position - low
-        low = low.astype(np.int64) % self.directions
-        votes = np.zeros((*images.shape, self.directions), dtype=np.float32)
+        low = low.astype(np.int64) % self.orientations
+        votes = np.zeros((*images.shape, self.orientations), dtype=np.float32)
         np.put_along_axis(votes, low[..., None], (magnitude * (1 - fraction))[..., None], axis=3)
-        high = (low + 1) % self.directions
+        high = (low + 1) % self.orientations
         np.put_along_axis(votes, high[..., None], (magnitude * fraction)[..., None], axis=3)
         return votes
 
@@ -103,7 +104,7 @@ class Hog(_BlockTransformer):
         windows = np.lib.stride_tricks.sliding_window_view(grid, (2, 2), axis=(1, 2))
         blocks = windows.reshape(*windows.shape[:3], -1)
         length = np.linalg.norm(blocks, axis=-1, keepdims=True)
-        normalized = np.minimum(blocks / (length + self.floor), self.clip)
+        normalized = np.minimum(blocks / (length + self.epsilon), self.clip)
         return np.sqrt(normalized).reshape(len(blocks), -1).astype(np.float32)
 
 
@@ -118,7 +119,7 @@ class RandomizedPCA(TransformerMixin, BaseEstimator):
         """Fit as many components as rows and features allow, at most `n_components`."""
         n_components = min(self.n_components, *features.shape)
         self.pca_ = PCA(n_components, svd_solver="randomized", iterated_power=2, random_state=self.seed).fit(features)
-        # The memory layout after loading, so that a saved model predicts the same bits.
+        # Use the layout that loading produces, so a reloaded model is bit-identical.
         self.pca_.components_ = np.ascontiguousarray(self.pca_.components_)
         return self
 
@@ -152,26 +153,26 @@ class WithinClassWhitening(TransformerMixin, BaseEstimator):
         return features @ self.matrix_
 
 
-class Similarity(TransformerMixin, BaseEstimator):
-    """RBF kernel of the normalized rows with randomly chosen training rows.
+class RBFLandmarkFeatures(TransformerMixin, BaseEstimator):
+    """RBF kernel between the normalized rows and landmarks, which are randomly chosen training rows.
 
     Unlike Nystroem, it does not whiten the columns, which would cost more than the ridge regression that follows.
     """
 
-    def __init__(self, n_examples: int = 3_000, gamma: float = 1.0, seed: int = 0) -> None:
-        self.n_examples = n_examples
+    def __init__(self, n_landmarks: int = 3_000, gamma: float = 1.0, seed: int = 0) -> None:
+        self.n_landmarks = n_landmarks
         self.gamma = gamma
         self.seed = seed
 
     def fit(self, features: np.ndarray, labels: np.ndarray | None = None) -> Self:
-        """Choose the training rows."""
-        chosen = np.random.default_rng(self.seed).permutation(len(features))[: self.n_examples]
-        self.examples_ = _normalize_rows(features[chosen])
+        """Choose the landmarks."""
+        chosen = np.random.default_rng(self.seed).permutation(len(features))[: self.n_landmarks]
+        self.landmarks_ = _normalize_rows(features[chosen])
         return self
 
     def transform(self, features: np.ndarray) -> np.ndarray:
-        """Similarity to each example (rows, examples)."""
-        cosine = _normalize_rows(features) @ self.examples_.T
+        """Similarity to each landmark (rows, landmarks)."""
+        cosine = _normalize_rows(features) @ self.landmarks_.T
         return np.exp(2 * self.gamma * (cosine - 1))
 
 

@@ -43,7 +43,7 @@ def native_precision() -> str:
 
 
 UNSHIFTED = (0, 0)
-FIVE_VIEWS = (UNSHIFTED, (1, 0), (-1, 0), (0, 1), (0, -1))
+FIVE_SHIFTS = (UNSHIFTED, (1, 0), (-1, 0), (0, 1), (0, -1))
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Recipe:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     augmentation: Augmentation | None = None
-    views: tuple[tuple[int, int], ...] = (UNSHIFTED,)  # test-time augmentation: shifts in pixels; logits are averaged
+    shifts: tuple[tuple[int, int], ...] = (UNSHIFTED,)  # test-time augmentation, in pixels; logits are averaged
     precision: str = field(default_factory=native_precision)
 
     @property
@@ -85,7 +85,7 @@ ONE_CYCLE_RECIPE = Recipe(
     weight_decay=0.01,
     label_smoothing=0.1,
     augmentation=Augmentation(),
-    views=FIVE_VIEWS,
+    shifts=FIVE_SHIFTS,
 )
 
 

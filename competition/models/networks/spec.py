@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def network_spec(
-    body: Callable[[Any], Any],
+    backbone: Callable[[Any], Any],
     recipe: Recipe,
     seconds: float,
     search_space: "Callable[[BaseTrial], None]" = default_search_space,
 ) -> ModelSpec:
-    """Create the spec of a network from its body (the layers between image and logits) and its recipe."""
+    """Create the spec of a network from its backbone (the layers between image and logits) and its recipe."""
 
     def build(recipe: Recipe, seed: int, shape: tuple[int, ...], classes: int) -> Classifier:
         from competition.models.networks.training import Network
 
-        return Network(body, recipe, seed, shape, classes)
+        return Network(backbone, recipe, seed, shape, classes)
 
     def load(path: Path, classes: int) -> Predictor:
         from competition.models.networks.training import load_network

@@ -37,7 +37,7 @@ def detect_symmetries(images: Images, labels: np.ndarray, seed: int) -> tuple[Sy
     sample = sample[np.argsort(labels[sample], kind="stable")]  # so that alternating rows split each class in half
     is_square = images.shape[1] == images.shape[2]
     grey, labels = images[sample].mean(axis=3, dtype=np.float32) / 255, labels[sample]
-    hog = Hog(cells=(4, 2), directions=8)  # coarse, since the transforms are coarse too
+    hog = Hog(cells=(4, 2), orientations=8)  # coarse, since the transforms are coarse too
     features = hog.transform(grey)
     baseline = _correct_rows([features], labels)
     detected = []

@@ -21,7 +21,7 @@ from competition.models.networks.augmentation import RandomAugmentation
 from competition.models.networks.recipe import Recipe
 from competition.models.networks.symmetries import detect_symmetries
 
-Body = Callable[[Any], Any]  # maps images in 0..1 to features
+Backbone = Callable[[Any], Any]  # maps images in 0..1 to features
 
 PREDICTION_BATCH_SIZE = 500
 
@@ -32,7 +32,7 @@ class Network:
     suffix = ".keras"
     remark = ""
 
-    def __init__(self, body: Body, recipe: Recipe, seed: int, shape: tuple[int, ...], classes: int) -> None:
+    def __init__(self, backbone: Backbone, recipe: Recipe, seed: int, shape: tuple[int, ...], classes: int) -> None:
         keras.utils.clear_session()
         keras.utils.set_random_seed(seed)
         keras.config.set_dtype_policy(recipe.precision)
@@ -42,10 +42,11 @@ class Network:
         self.seed = seed
         self.classes = classes
         images = keras.Input(shape, dtype="uint8")
-        features = body(layers.Rescaling(1 / 255, dtype="float32")(images))
-        self.core = keras.Model(images, layers.Dense(classes, dtype="float32", name="logits")(features))
-        logits = [self.core(_shift(images, *view)) for view in recipe.views]
-        self.model = keras.Model(images, layers.Average(dtype="float32")(logits)) if len(logits) > 1 else self.core
+        features = backbone(layers.Rescaling(1 / 255, dtype="float32")(images))
+        self.network = keras.Model(images, layers.Dense(classes, dtype="float32", name="logits")(features))
+        logits = [self.network(_shift(images, *shift)) for shift in recipe.shifts]
+        # With test-time augmentation.
+        self.model = keras.Model(images, layers.Average(dtype="float32")(logits)) if len(logits) > 1 else self.network
 
     def fit(self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback) -> Self:
         """Train for all epochs of the recipe; the callback sees each epoch but cannot influence training."""
@@ -57,7 +58,7 @@ class Network:
         epochs = self.recipe.epochs_for(len(starts))
         total_steps = epochs * len(starts)
         step = 0
-        predictor = TrainedNetwork(self.core)  # a single view is enough for learning curves
+        predictor = NetworkPredictor(self.network)  # without test-time augmentation, which learning curves do not need
         for epoch in range(1, epochs + 1):
             trainer.reset_metrics()  # Keras returns the mean loss since the last reset
             start_time = time.perf_counter()
@@ -70,17 +71,18 @@ class Network:
                 loss = trainer.train_on_batch(images[rows], one_hot[labels[rows]])
                 step += 1
             if not np.isfinite(loss):
-                raise FloatingPointError(f"the loss became {loss} in epoch {epoch} of {epochs}")
+                reason = f"the loss is {loss} in epoch {epoch} of {epochs}"
+                raise FloatingPointError(f"training diverged: {reason}; lower the learning rate")
             images_per_second = batch_size * len(starts) / (time.perf_counter() - start_time)
             on_epoch_end(Epoch(epoch, epochs, float(loss), images_per_second, predictor.predict_proba))
         return self
 
     def predict_proba(self, images: Images) -> np.ndarray:
         """Probabilities (rows, classes)."""
-        return TrainedNetwork(self.model).predict_proba(images)
+        return NetworkPredictor(self.model).predict_proba(images)
 
     def save(self, path: Path) -> None:
-        """Write the network with its views, without optimizer and augmentation."""
+        """Write the network with its test-time augmentation, without optimizer and training augmentation."""
         self.model.save(path)
 
     def _resolve_augmentation(self, images: Images, labels: np.ndarray) -> Augmentation | None:
@@ -94,9 +96,9 @@ class Network:
 
     def _build_trainer(self, augmentation: Augmentation | None) -> keras.Model:
         """Compile a model of augmentation and network."""
-        images = keras.Input(self.core.input_shape[1:], dtype="uint8")
+        images = keras.Input(self.network.input_shape[1:], dtype="uint8")
         augmented = RandomAugmentation(augmentation, self.seed)(images) if augmentation else images
-        trainer = keras.Model(images, self.core(augmented))
+        trainer = keras.Model(images, self.network(augmented))
         config = {"learning_rate": self.recipe.peak_learning_rate, "weight_decay": self.recipe.weight_decay}
         trainer.compile(
             keras.optimizers.get({"class_name": self.recipe.optimizer, "config": config}),
@@ -106,7 +108,7 @@ class Network:
         return trainer
 
 
-class TrainedNetwork:
+class NetworkPredictor:
     """A network for prediction only."""
 
     def __init__(self, model: keras.Model) -> None:
@@ -119,9 +121,9 @@ class TrainedNetwork:
         return softmax(np.concatenate(logits).astype(np.float64), axis=1)
 
 
-def load_network(path: Path) -> TrainedNetwork:
+def load_network(path: Path) -> NetworkPredictor:
     """Load a saved network; safe mode rejects layers that could execute code."""
-    return TrainedNetwork(keras.saving.load_model(path, compile=False, safe_mode=True))
+    return NetworkPredictor(keras.saving.load_model(path, compile=False, safe_mode=True))
 
 
 def _shift(images: Any, down: int, right: int) -> Any:

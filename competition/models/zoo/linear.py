@@ -7,7 +7,7 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from competition.models.classical.augmented_copies import AugmentedClassifier
-from competition.models.classical.features import Deskew, Hog, RandomizedPCA, Similarity
+from competition.models.classical.features import Deskew, Hog, RandomizedPCA, RBFLandmarkFeatures
 from competition.models.classical.spec import calibrate, classical_spec
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class LinearRecipe:
     """Hyperparameters of the features, the regression and the augmentation."""
 
     n_components: int = 120
-    n_examples: int = 3_000  # training images to which similarity is measured
+    n_landmarks: int = 3_000  # training images to which the similarity is measured
     gamma: float = 1.0  # of the RBF kernel
     alpha: float = 0.1  # L2 penalty
     n_copies: int = 1  # augmented copies of each training image
@@ -33,7 +33,7 @@ def pipeline(recipe: LinearRecipe, seed: int) -> Pipeline:
         Deskew(),
         Hog(),
         RandomizedPCA(recipe.n_components, seed),
-        Similarity(recipe.n_examples, recipe.gamma, seed),
+        RBFLandmarkFeatures(recipe.n_landmarks, recipe.gamma, seed),
         RidgeClassifier(recipe.alpha, solver="cholesky"),
     )
     augmented = AugmentedClassifier(classifier, recipe.n_copies, recipe.rotation, recipe.zoom, seed)
@@ -41,7 +41,7 @@ def pipeline(recipe: LinearRecipe, seed: int) -> Pipeline:
 
 
 def search_space(trial: "BaseTrial") -> None:
-    """Suggest hyperparameters, except n_examples and n_copies: larger values are better but slower."""
+    """Suggest hyperparameters, except n_landmarks and n_copies: larger values are better but slower."""
     trial.suggest_int("n_components", 40, 240)
     trial.suggest_float("gamma", 0.1, 10.0, log=True)
     trial.suggest_float("alpha", 1e-3, 1e2, log=True)

@@ -132,7 +132,7 @@ def submission_history(submissions: pd.DataFrame, metric: Metric, rows_ratio: fl
     for column, name in (("cv", "out of fold"), ("held_back", "held-back labels"), ("leaderboard", "leaderboard")):
         known = submissions[submissions[column] != ""]
         values = known[column].astype(float).to_numpy()
-        errors = known["cv_error"].astype(float).to_numpy()
+        errors = known["cv_standard_error"].astype(float).to_numpy()
         if column != "cv":
             errors = errors * np.sqrt(rows_ratio)
         bars = {"type": "data", "array": (metric.scale * errors).tolist()}

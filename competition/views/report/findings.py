@@ -22,7 +22,7 @@ def write_findings(path: Path, competition: str, dataset: Dataset, findings: Seq
 
 
 def _section(dataset: Dataset, finding: Finding) -> str:
-    status = "ok" if finding.is_fine else "warning"
+    status = "ok" if finding.passed else "warning"
     parts = [f"<h2>{escape(finding.check)}: {status}</h2>", f"<p>{escape(finding.message)}</p>"]
     if finding.images:
         groups = [

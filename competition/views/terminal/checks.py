@@ -27,7 +27,7 @@ def effects_table(effects: Sequence[TransformEffect], classes: np.ndarray) -> Ta
 
 def finding_line(finding: Finding, dataset: Dataset) -> str:
     """The result of one check, with examples."""
-    status = "ok  " if finding.is_fine else "WARN"
+    status = "ok  " if finding.passed else "WARN"
     examples = [" and ".join(image_name(dataset, image) for image in group) for group in finding.images[:MAX_EXAMPLES]]
     rows = f" (e.g. {', '.join(examples)})" if examples else ""
     return f"{status}  {finding.check}: {finding.message}{rows}"

@@ -66,7 +66,7 @@ def show_search() -> Iterator[OnEvent]:
 
     def on_event(event: Event) -> None:
         if isinstance(event, Retried):
-            console.print(f"{event.task.name} is retried: {event.failure.reason}", markup=False)
+            console.print(f"retrying {event.task.name}: {event.failure.reason}", markup=False)
         if isinstance(event, Finished | Failed):
             running.pop(event.task, None)
             return

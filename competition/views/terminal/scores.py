@@ -7,13 +7,13 @@ from rich.table import Table
 
 from competition.crossval.predictions import Predictions
 from competition.crossval.progress import clock
-from competition.ensemble.advice import Contribution, mean_saving
+from competition.ensemble.advice import Contribution, mean_reduction
 from competition.ensemble.blend import Blend
 from competition.scoring.metrics import ACCURACY, Metric, leaderboard_metrics, rank_members, row_log_loss
 from competition.scoring.score import Score, format_score
 from competition.scoring.significance import mcnemar_test
 
-MIN_SAVING = 1e-4  # log loss below which another seed is not worth training
+MIN_GAIN = 1e-4  # reduction of log loss below which a new seed is not worth training
 MIN_WEIGHT = 0.005  # blend weight below which a member is not listed
 
 
@@ -67,8 +67,8 @@ def contribution_table(contributions: Sequence[Contribution]) -> Table:
         table.add_column(heading, justify="right")
     for member in contributions:
         gained = f"{100 * member.accuracy_gain.value:+.3f} ± {100 * member.accuracy_gain.standard_error:.3f}"
-        saved = f"{member.log_loss_saving.value:+.5f} ± {member.log_loss_saving.standard_error:.5f}"
-        correlation, another_seed = f"{member.error_correlation:.2f}", f"{member.another_seed_saving:.5f}"
+        saved = f"{member.log_loss_reduction.value:+.5f} ± {member.log_loss_reduction.standard_error:.5f}"
+        correlation, another_seed = f"{member.error_correlation:.2f}", f"{member.expected_gain_of_new_seed:.5f}"
         table.add_row(member.member, gained, saved, correlation, another_seed, clock(60 * member.minutes))
     table.caption = _next_training(contributions)
     table.caption_justify = "left"
@@ -77,15 +77,15 @@ def contribution_table(contributions: Sequence[Contribution]) -> Table:
 
 def _next_training(contributions: Sequence[Contribution]) -> str:
     """What to train next, and which members could be dropped."""
-    best = max(contributions, key=lambda member: member.another_seed_saving / (member.minutes + 1e-9))
+    best = max(contributions, key=lambda member: member.expected_gain_of_new_seed / (member.minutes + 1e-9))
     text = f"next: another seed of {best.member} saves most log loss per CPU minute"
     if len(contributions) > 1:
-        text += f"; a different model saves {mean_saving(contributions):.5f} if it contributes like these on average"
-    if max(member.another_seed_saving for member in contributions) < MIN_SAVING:
+        text += f"; a different model saves {mean_reduction(contributions):.5f} if it contributes like these on average"
+    if max(member.expected_gain_of_new_seed for member in contributions) < MIN_GAIN:
         text = "next: train a different model or stop; another seed of any member saves almost nothing"
     redundant = [
         member.member
         for member in contributions
-        if member.log_loss_saving.value < member.log_loss_saving.standard_error
+        if member.log_loss_reduction.value < member.log_loss_reduction.standard_error
     ]
     return text + (f"; no significant contribution, can be dropped: {', '.join(redundant)}" if redundant else "")

@@ -45,7 +45,11 @@ def compare_with_leaderboard(entry: Entry, metric: Metric, value: float, rows: f
     text = (
         f"submission {entry.number}: {metric.format(oof)} out of fold, {metric.format(public)} on the leaderboard\n"
         f"difference {'+' if difference.value > 0 else ''}{metric.format(difference)}: "
-        + ("significant; check for drift between train and test" if is_significant else "not significant")
+        + (
+            "significant; check for a distribution shift between train and test"
+            if is_significant
+            else "not significant"
+        )
     )
     if entry.metadata["run"]["competition"] == DIGITS and value > TOO_GOOD:
         text += f"\nmore than {TOO_GOOD:.2%} suggests test labels in the training data; check for a leak"

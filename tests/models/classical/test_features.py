@@ -3,7 +3,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
-from competition.models.classical.features import Deskew, Hog, Similarity, WithinClassWhitening
+from competition.models.classical.features import Deskew, Hog, RBFLandmarkFeatures, WithinClassWhitening
 
 
 def bar(slant: float, offset: float = 0, side: int = 28) -> np.ndarray:
@@ -29,7 +29,7 @@ def test_features_of_an_empty_image_are_zero():
 
 def test_gradient_histograms_depend_on_direction_but_not_on_brightness():
     vertical, horizontal = bar(0)[..., 0] / 255, bar(0)[..., 0].transpose(0, 2, 1) / 255
-    hog = Hog(floor=1e-6)
+    hog = Hog(epsilon=1e-6)
     assert np.allclose(hog.transform(vertical), hog.transform(vertical / 2), atol=1e-3)
     assert np.abs(hog.transform(vertical) - hog.transform(horizontal)).mean() > 0.01
 
@@ -48,7 +48,7 @@ def test_features_of_a_row_do_not_depend_on_other_rows(dataset):
 
 
 def test_clones_of_a_transformer_keep_its_parameters():
-    assert clone(Hog(cells=(5,), directions=6)).get_params() == Hog(cells=(5,), directions=6).get_params()
+    assert clone(Hog(cells=(5,), orientations=6)).get_params() == Hog(cells=(5,), orientations=6).get_params()
 
 
 def test_whitening_shrinks_variance_within_classes():
@@ -75,8 +75,8 @@ def test_gradient_histograms_distinguish_an_edge_from_its_inverse():
 
 def test_similarity_is_one_for_equal_directions_and_decreases_with_the_angle():
     rows = np.array([[1.0, 0], [3, 0], [1, 1], [0, 2], [-1, 0]])
-    transformer = Similarity(n_examples=5, gamma=0.5).fit(rows)
-    similarities = transformer.transform(rows)[:, [int(np.argmax(transformer.examples_ @ [1, 0]))]][:, 0]
+    transformer = RBFLandmarkFeatures(n_landmarks=5, gamma=0.5).fit(rows)
+    similarities = transformer.transform(rows)[:, [int(np.argmax(transformer.landmarks_ @ [1, 0]))]][:, 0]
     assert similarities[:2] == pytest.approx(1, abs=1e-5) and (np.diff(similarities[1:]) < 0).all()
     assert similarities[3:] == pytest.approx([np.exp(-1), np.exp(-2)], rel=1e-4)
-    assert Similarity(n_examples=3).fit(rows).transform(rows).shape == (5, 3)
+    assert RBFLandmarkFeatures(n_landmarks=3).fit(rows).transform(rows).shape == (5, 3)

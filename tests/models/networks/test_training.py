@@ -12,7 +12,7 @@ from keras import layers
 from scipy.special import softmax
 
 from competition.data.augmentation import Augmentation
-from competition.models.networks.recipe import FIVE_VIEWS, Recipe, one_cycle
+from competition.models.networks.recipe import FIVE_SHIFTS, Recipe, one_cycle
 from competition.models.networks.training import Network, load_network
 
 RECIPE = Recipe(
@@ -122,17 +122,19 @@ def test_jax_and_tensorflow_reach_similar_accuracy(competition_folder, tmp_path)
 def test_views_are_shifts_whose_logits_are_averaged(dataset):
     recipe = replace(RECIPE, precision="float32")
     single_view = train(dataset, recipe)
-    five_views = train(dataset, replace(recipe, views=FIVE_VIEWS)).predict_proba(dataset.test_images)
+    five_views = train(dataset, replace(recipe, shifts=FIVE_SHIFTS)).predict_proba(dataset.test_images)
     padded = np.pad(dataset.test_images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    shifted = [padded[:, 1 - down : 17 - down, 1 - right : 17 - right] for down, right in FIVE_VIEWS]
-    logits = [single_view.core.predict_on_batch(np.ascontiguousarray(images)) for images in shifted]
+    shifted = [padded[:, 1 - down : 17 - down, 1 - right : 17 - right] for down, right in FIVE_SHIFTS]
+    logits = [single_view.network.predict_on_batch(np.ascontiguousarray(images)) for images in shifted]
     averaged = softmax(np.mean(logits, axis=0).astype(np.float64), axis=1)
     assert np.allclose(five_views, averaged, atol=1e-5)
     assert not np.allclose(five_views, single_view.predict_proba(dataset.test_images), atol=1e-3)
 
 
 def test_divergence_raises_an_error(dataset):
-    with pytest.raises(FloatingPointError, match=r"the loss became (nan|inf) in epoch 1 of 2"):
+    with pytest.raises(
+        FloatingPointError, match=r"training diverged: the loss is (nan|inf) in epoch 1 of 2; lower the learning rate"
+    ):
         train(dataset, replace(RECIPE, peak_learning_rate=1e30))
 
 
