@@ -72,9 +72,9 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(items):
-    """Give slow tests a longer timeout."""
+    """Give tests of whole commands and slow ones a longer timeout."""
     for item in items:
-        if item.get_closest_marker("slow"):
+        if item.get_closest_marker("integration") or item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT))
 
 
