@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class Dataset:
     digest: str
     cache: Path
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickle only the path of the cache, so that all workers map the same copy."""
         return _map_cache, (self.cache,)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -127,6 +128,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table><tr>{titles}</tr>{body}</table>"
 
 
-def _json(value: Mapping | Sequence) -> str:
+def _json(value: Mapping[str, Any] | Sequence[Any]) -> str:
     """Encode a value for a script element, which `</` inside a string would end."""
     return json.dumps(value, separators=(",", ":")).replace("</", "<\\/")
