@@ -96,9 +96,11 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder} is in use by another run; wait until it ends{remedy}") from None
 
 
-def wait_for_lock(folder: Path) -> FileLock:
+@contextmanager
+def wait_for_lock(folder: Path) -> Iterator[None]:
     """Wait for the folder's lock and hold it; for short updates that read, change and write a file."""
-    return _lock(folder, timeout=-1)
+    with _lock(folder, timeout=-1):
+        yield
 
 
 def sha256(path: Path) -> str:
@@ -107,11 +109,18 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _lock(folder: Path, timeout: float) -> FileLock:
+@contextmanager
+def _lock(folder: Path, timeout: float) -> Iterator[None]:
+    """Hold the folder's lock; `Timeout` if another process holds it for longer."""
     path = folder / ".lock"
+    lock = FileLock(path, timeout=timeout)
     with explain_write_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(path, timeout=timeout)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _temporary_path(path: Path) -> Path:

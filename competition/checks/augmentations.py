@@ -1,6 +1,6 @@
 """Measure which image transforms preserve the label, by a model's predictions for rows that it was not trained on.
 
-Augmenting with others teaches wrong labels: rotated by 180 degrees a 6 is a 9, and a mirrored 2 resembles a 5.
+Augmenting with others creates wrong labels: rotated by 180 degrees a 6 is a 9, and a mirrored 2 resembles a 5.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -75,10 +75,8 @@ class Store:
         folds = {fold: predictions for fold, predictions in loaded.items() if not isinstance(predictions, str)}
         shapes = (len(dataset.labels), classes), (len(dataset.test_ids), classes)
         oof, test = combine_folds(folds, self.folds.held_out, *shapes)
-        seconds, curves = (
-            sum(self.seconds(member, fold) for fold in folds),
-            [self.curve(member, fold) for fold in folds],
-        )
+        metadata = [read_metadata(self._path(member, fold)) for fold in folds]
+        seconds, curves = sum(seconds for seconds, _ in metadata), [curve for _, curve in metadata]
         return Predictions(member.name, oof, test, seconds, self.fingerprint(member), curves)
 
     def load_model(self, member: Member, fold: int) -> Predictor:
