@@ -67,11 +67,11 @@ def _validate_search(run: Run, search: "Search", on_event: "OnEvent", end: float
         text = f"{kind}: no better hyperparameters found in {search.trial_count} trials"
         if remaining := search.max_trials - search.trial_count:
             needed = search.remaining_seconds() + search.validation_seconds()
-            text += f"; for the remaining {remaining} trials and the validation, set {_budget(needed)} or more"
+            text += f"; for the remaining {remaining} trials and the validation, set {budget_option(needed)} or more"
         console.print(text)
         return
     if time.monotonic() + search.validation_seconds() > end:
-        budget = _budget(search.validation_seconds())
+        budget = budget_option(search.validation_seconds())
         console.print(f"{kind}: no time left to validate the best trials; set {budget} or more")
         return
     console.print(f"{kind}: validating the best trials on {search.context.validation_folds.name} ...")
@@ -81,7 +81,7 @@ def _validate_search(run: Run, search: "Search", on_event: "OnEvent", end: float
     _accept_validated(run, search)
 
 
-def _budget(seconds: float) -> str:
+def budget_option(seconds: float) -> str:
     """The option that sets this time limit, in whole minutes."""
     return option("budget", f"{max(1, math.ceil(seconds / 60))}m")
 

@@ -198,7 +198,7 @@ class SubmissionLog:
             "differs_from_previous": _difference(previous[-1].file, entry.file) if previous else None,
             "run": run.as_dict(),
             "run_digest": run.digest,
-            "git": _git_state(),
+            "git": git_state(),
         }
         write_atomically(entry.metadata_file, json.dumps(metadata, indent=1).encode())
         entry.claim_file.unlink(missing_ok=True)
@@ -284,7 +284,7 @@ def _labels(path: Path) -> pd.Series:
     return table.iloc[:, 0] if table.shape[1] == 1 else table.astype(float).idxmax(axis=1)
 
 
-def _git_state() -> dict[str, Any]:
+def git_state() -> dict[str, Any]:
     """The commit of the code and whether it was edited since; empty outside a git repository."""
     package = Path(__file__).parent
     commands = (["rev-parse", "HEAD"], ["status", "--porcelain", "--", str(package)])

@@ -54,7 +54,7 @@ def run_trial_fold(trial_fold: TrialFold, emit: Emit, dataset: Dataset, folds: F
     """Train in a worker and score the held-out rows; test rows are not used."""
     start = time.perf_counter()
     fold = trial_fold.task.fold
-    training_rows = _stratified_sample(
+    training_rows = stratified_sample(
         np.flatnonzero(folds.held_out != fold), dataset.labels, trial_fold.train_fraction, fold
     )
     model = train_member(trial_fold.task, dataset, training_rows, lambda epoch: emit((epoch.number, epoch.total)))
@@ -72,7 +72,7 @@ def run_trial_fold(trial_fold: TrialFold, emit: Emit, dataset: Dataset, folds: F
     return TrialFoldResult(tuple(losses), wrong, len(labels), time.perf_counter() - start)
 
 
-def _stratified_sample(rows: np.ndarray, labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+def stratified_sample(rows: np.ndarray, labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """A stratified random fraction of the rows, in ascending order."""
     shuffled = np.random.default_rng(seed).permutation(rows)
     by_class = [shuffled[labels[shuffled] == label] for label in np.unique(labels[rows])]

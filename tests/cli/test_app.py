@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from datetime import date
 from io import StringIO
 from urllib.error import URLError
@@ -201,10 +200,10 @@ def test_models_that_exceed_the_budget_are_not_started(command, tmp_path):
 
 @pytest.mark.integration
 def test_a_run_stops_at_the_end_of_its_budget(command, tmp_path):
-    start = time.monotonic()
     result = command("cv", *SMALL, "--models", "mlp lenet", "--budget", "1s")
-    assert result.returncode == 0 and time.monotonic() - start < 15
+    assert result.returncode == 0, result.stderr
     assert "time limit reached" in result.stdout or " skipped: " in result.stdout
+    assert not list(tmp_path.glob("folds/*/*/lenet/*.npz"))
 
 
 def test_an_id_column_in_another_case_is_not_reported_as_ignored(command, competition_copy):

@@ -15,6 +15,21 @@ from competition.workers.local import LocalWorkers
 MEMBERS = [Member.parse("knn"), Member.parse("mlp")]
 
 
+class ManyWorkers(LocalWorkers):
+    """More workers than this machine may have cores."""
+
+    def __init__(self, jobs):
+        super().__init__(gpus=[])
+        self.many = jobs
+
+    @property
+    def jobs(self):
+        return self.many
+
+    def capacity(self, task):
+        return self.many
+
+
 @pytest.fixture
 def progress(dataset, tmp_path):
     return Progress(Store(tmp_path, dataset, make_folds(dataset, 2, 0)), MEMBERS, LocalWorkers(2), ACCURACY)
@@ -44,12 +59,10 @@ def test_the_time_left_follows_the_measured_speed(progress):
 
 def test_a_fold_runs_on_one_worker_however_many_are_idle(dataset, tmp_path):
     store = Store(tmp_path, dataset, make_folds(dataset, 5, 0))
-    slow = Progress(store, MEMBERS[:1], LocalWorkers(), ACCURACY)
-    slow.workers._jobs = 16
-    slow.update(Finished(Task(MEMBERS[0], 0), result_of(slow, 0, seconds=600.0)))
-    assert slow.time_left() == 600 and not slow.fits(MEMBERS[0], 599)
-    slow.workers._jobs = 3
-    assert slow.time_left() == 1200
+    for workers, seconds in ((16, 600), (3, 1200)):
+        slow = Progress(store, MEMBERS[:1], ManyWorkers(workers), ACCURACY)
+        slow.update(Finished(Task(MEMBERS[0], 0), result_of(slow, 0, seconds=600.0)))
+        assert slow.time_left() == seconds and not slow.fits(MEMBERS[0], seconds - 1)
 
 
 def test_networks_share_the_gpus_if_there_are_any(dataset, tmp_path):

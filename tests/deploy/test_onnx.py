@@ -32,8 +32,9 @@ def test_a_network_in_bfloat16_is_cloned_in_float32():
     padded = keras.layers.ZeroPadding2D(((1, 0), (0, 0)), dtype="uint8")(images)
     outer = keras.Model(images, inner(keras.layers.Cropping2D(((0, 1), (0, 0)), dtype="uint8")(padded)))
     clone = clone_in_float32(outer)
-    policies = {layer.dtype_policy.name for layer in clone._flatten_layers() if isinstance(layer, keras.layers.Conv2D)}
-    assert policies == {"float32"}
+    (inner_clone,) = (layer for layer in clone.layers if isinstance(layer, keras.Model))
+    assert {weight.dtype for weight in inner_clone.weights} == {"float32"}
+    assert {layer.compute_dtype for layer in inner_clone.layers if layer.weights} == {"float32"}
     batch = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
     assert np.allclose(np.asarray(clone(batch)), np.asarray(outer(batch), np.float32), atol=0.02)
 

@@ -119,9 +119,9 @@ def test_a_missing_submission_is_an_error(log):
 
 
 def test_the_code_of_a_submission_is_restored_by_its_commit_if_one_was_recorded(log, monkeypatch):
-    monkeypatch.setattr("competition.submission.log._git_state", lambda: {"commit": "abc", "edited": False})
+    monkeypatch.setattr("competition.submission.log.git_state", lambda: {"commit": "abc", "edited": False})
     assert submit(log, RUN, "aab", "quick").restore_remedy == "restore the code: git checkout abc"
-    monkeypatch.setattr("competition.submission.log._git_state", dict)
+    monkeypatch.setattr("competition.submission.log.git_state", dict)
     entry = submit(log, replace(RUN, blend="mean"), "aab", "quick")
     assert entry.restore_remedy == f"restore the code of {entry.metadata['when']} (no commit was recorded)"
 

@@ -5,7 +5,7 @@ import numpy as np
 from competition.crossval.folds import make_folds
 from competition.crossval.task import Task
 from competition.models.member import Member
-from competition.tuning.trials import BLOCKS, TrialFold, _stratified_sample, run_trial_fold
+from competition.tuning.trials import BLOCKS, TrialFold, run_trial_fold, stratified_sample
 
 KNN = Member.parse("knn")
 
@@ -52,6 +52,6 @@ def test_temperatures_are_cross_fitted(dataset):
 def test_a_share_is_stratified(dataset):
     labels = np.where(np.arange(len(dataset.labels)) < 590, dataset.labels, 10)  # a rare class of ten rows
     rows = np.flatnonzero(np.arange(len(labels)) % 3 > 0)
-    sample = _stratified_sample(rows, labels, 0.2, seed=0)
+    sample = stratified_sample(rows, labels, 0.2, seed=0)
     assert set(labels[sample]) == set(labels[rows]) and set(sample) <= set(rows)
     assert abs(len(sample) - 0.2 * len(rows)) <= len(set(labels))

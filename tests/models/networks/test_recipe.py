@@ -3,7 +3,6 @@ import pytest
 from competition.models.networks.recipe import (
     ONE_CYCLE_RECIPE,
     TUTORIAL_RECIPE,
-    constant,
     native_precision,
     one_cycle,
     step_decay,
@@ -15,10 +14,6 @@ def test_one_cycle_rises_to_the_peak_and_decays_to_zero():
     assert max(rates) == pytest.approx(1, abs=0.01) and rates[-1] == 0
     peak = rates.index(max(rates))
     assert rates[: peak + 1] == sorted(rates[: peak + 1]) and rates[peak:] == sorted(rates[peak:], reverse=True)
-
-
-def test_constant_is_constant():
-    assert {constant(step / 10) for step in range(11)} == {1.0}
 
 
 def test_few_rows_are_trained_for_more_epochs():
