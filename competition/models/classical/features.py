@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 
-BATCH_PIXELS = 2_000 * 28 * 28  # per batch, to bound the memory for intermediate results
+BATCH_PIXELS = 200 * 28 * 28  # per batch, so that intermediate results stay in the cache
 EPSILON = 1e-6
 
 
@@ -83,7 +83,7 @@ class Hog(_BatchedTransformer):
 
     def _transform_batch(self, images: np.ndarray) -> np.ndarray:
         votes = self._vote(images)
-        return np.concatenate([self._normalize_blocks(_pool_cells(votes, cells)) for cells in self.cells], axis=1)
+        return np.concatenate([self._normalize_blocks(pool_cells(votes, cells)) for cells in self.cells], axis=1)
 
     def _vote(self, images: np.ndarray) -> np.ndarray:
         """Gradient magnitude of each pixel by orientation: (rows, height, width, orientations)."""
@@ -180,13 +180,15 @@ def _normalize_rows(rows: np.ndarray) -> np.ndarray:
     return rows / (np.linalg.norm(rows, axis=1, keepdims=True) + EPSILON)
 
 
-def _pool_cells(votes: np.ndarray, cells: int) -> np.ndarray:
+def pool_cells(votes: np.ndarray, cells: int) -> np.ndarray:
     """Sum votes over a grid of cells x cells; each pixel contributes to its nearest cells by linear interpolation."""
-    weights_y, weights_x = (_cell_weights(side, cells) for side in votes.shape[1:3])
-    return np.einsum("ay,nyxd,bx->nabd", weights_y, votes, weights_x, optimize=True)
+    rows, height, width, orientations = votes.shape
+    # Matrix products along one axis at a time: einsum would copy the votes into another order.
+    by_row = cell_weights(height, cells) @ votes.reshape(rows, height, width * orientations)
+    return cell_weights(width, cells) @ by_row.reshape(rows, cells, width, orientations)
 
 
-def _cell_weights(side: int, cells: int) -> np.ndarray:
+def cell_weights(side: int, cells: int) -> np.ndarray:
     """Weights (cells, side) of the pixels along a side for each cell, decreasing linearly from the cell's centre."""
     width = side / cells
     centre = (np.arange(cells) + 0.5) * width - 0.5

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import skops.io
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.pipeline import Pipeline
@@ -41,11 +40,15 @@ class PipelineClassifier:
 
     def save(self, path: Path) -> None:
         """Write the fitted pipeline."""
+        import skops.io  # imports all of scikit-learn, which takes a second that only saving and loading need
+
         skops.io.dump(self.pipeline, path)
 
 
 def load_pipeline(path: Path, classes: int) -> PipelineClassifier:
     """Load a saved pipeline; reject files with types from outside this project, NumPy and scikit-learn."""
+    import skops.io
+
     types = skops.io.get_untrusted_types(file=path)
     untrusted = [name for name in types if not name.startswith(TRUSTED_PREFIXES)]
     if untrusted:

@@ -49,4 +49,4 @@ def search_space(trial: "BaseTrial") -> None:
     trial.suggest_float("zoom", 0.0, 0.3)
 
 
-SPEC = classical_spec(pipeline, LinearRecipe(), search_space, seconds=40)
+SPEC = classical_spec(pipeline, LinearRecipe(), search_space, seconds=36)

@@ -3,7 +3,14 @@ import pytest
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
-from competition.models.classical.features import Deskew, Hog, RBFLandmarkFeatures, WithinClassWhitening
+from competition.models.classical.features import (
+    Deskew,
+    Hog,
+    RBFLandmarkFeatures,
+    WithinClassWhitening,
+    cell_weights,
+    pool_cells,
+)
 
 
 def bar(slant: float, offset: float = 0, side: int = 28) -> np.ndarray:
@@ -80,3 +87,10 @@ def test_similarity_is_one_for_equal_directions_and_decreases_with_the_angle():
     assert similarities[:2] == pytest.approx(1, abs=1e-5) and (np.diff(similarities[1:]) < 0).all()
     assert similarities[3:] == pytest.approx([np.exp(-1), np.exp(-2)], rel=1e-4)
     assert RBFLandmarkFeatures(n_landmarks=3).fit(rows).transform(rows).shape == (5, 3)
+
+
+def test_votes_are_pooled_along_both_sides():
+    votes = np.random.default_rng(0).random((3, 12, 9, 4)).astype(np.float32)
+    weights_y, weights_x = (cell_weights(side, 4) for side in (12, 9))
+    expected = np.einsum("ay,nyxd,bx->nabd", weights_y, votes, weights_x)
+    assert np.allclose(pool_cells(votes, 4), expected, atol=1e-5)
