@@ -70,7 +70,7 @@ def build_model(store: Store, members: Sequence[Member], combination: Combinatio
     images = keras.Input(store.dataset.images.shape[1:], dtype="uint8", name="images")
     blends = []
     for fold in range(store.folds.count):
-        networks = [clone_in_float32(store.load_model(member, fold).model) for member in members]  # type: ignore[attr-defined]
+        networks = [clone_in_float32(store.load_model(member, fold).all_views) for member in members]  # type: ignore[attr-defined]
         for number, network in enumerate(networks):
             network.name = f"network_{fold}_{number}"  # Keras requires unique names
         stack = ops.stack([ops.softmax(network(images), axis=-1) for network in networks])
@@ -102,6 +102,8 @@ def clone_in_float32(network: Any) -> Any:
     import keras
 
     def in_float32(layer: Any) -> Any:
+        if not isinstance(layer, keras.Layer):  # an operation, such as those of deskewing
+            return layer
         is_mixed = layer.dtype_policy.name.startswith("mixed")
         return type(layer).from_config(layer.get_config() | ({"dtype": "float32"} if is_mixed else {}))
 

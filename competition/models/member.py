@@ -62,10 +62,12 @@ class Member:
         return self.spec.seconds * rows / REFERENCE_ROWS
 
     def training_memory(self, rows: float, shape: tuple[int, ...]) -> float:
-        """Bytes needed to hold this many training rows; 0 for networks, which read batches from disk."""
-        if self.spec.is_network or self.is_imported:
-            return 0.0
+        """Bytes needed to hold this many training rows; 0 for most networks, which read batches from disk."""
         height, width, channels = shape
+        if self.spec.is_network:
+            return rows * height * width if self.recipe.deskew else 0.0
+        if self.is_imported:
+            return 0.0
         return rows * (height * width * (channels + GREY_BYTES_PER_PIXEL) + FEATURE_BYTES_PER_IMAGE)
 
     @property

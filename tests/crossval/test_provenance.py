@@ -8,7 +8,7 @@ def test_the_ingredients_of_a_network_include_backend_and_libraries(dataset):
     made_of = ingredients(Member.parse("quick"), dataset, make_folds(dataset, 3, 0))
     libraries = {"tensorflow", "keras", "numpy", "scipy", "scikit-learn"}
     assert {"data", "split", "recipe", "seed", "source", "backend", *libraries} == set(made_of)
-    assert "epochs=12" in made_of["recipe"] and "rotation=6.4" in made_of["recipe"]
+    assert "epochs=11" in made_of["recipe"] and "rotation=6.4" in made_of["recipe"]
     assert "schedule=one_cycle" in made_of["recipe"]
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from keras import layers
 
+from competition.models.networks.fast_layers import FastConv2D, FusedBatchNormalization
+
 
 def conv_bn_relu(x: Any, filters: int, size: int, strides: int = 1, padding: str = "same") -> Any:
     """Convolution, batch normalization, ReLU; `valid` becomes `same` where the image is smaller than the filter."""
@@ -34,9 +36,9 @@ def squeeze_and_excite(x: Any) -> Any:
 
 
 def _conv(x: Any, filters: int, size: int, strides: int = 1, padding: str = "same") -> Any:
-    return layers.Conv2D(filters, size, strides, padding, use_bias=False, kernel_initializer="he_normal")(x)
+    return FastConv2D(filters, size, strides, padding, use_bias=False, kernel_initializer="he_normal")(x)
 
 
 def _batch_norm(x: Any, gamma_initializer: str = "ones") -> Any:
     # Low momentum: the moving averages have to follow the weights within a few thousand steps.
-    return layers.BatchNormalization(momentum=0.9, gamma_initializer=gamma_initializer)(x)
+    return FusedBatchNormalization(momentum=0.9, gamma_initializer=gamma_initializer)(x)

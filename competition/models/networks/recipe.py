@@ -58,6 +58,8 @@ class Recipe:
     schedule: Schedule = constant
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
+    deskew: bool = False  # train and predict on deskewed greyscale images; colour is dropped
+    crop_border: bool = True  # cut away the blank border
     augmentation: Augmentation | None = None
     shifts: tuple[tuple[int, int], ...] = (UNSHIFTED,)  # test-time augmentation, in pixels; logits are averaged
     precision: str = field(default_factory=native_precision)
@@ -74,7 +76,10 @@ class Recipe:
 
 # What tutorials and winning notebooks have in common, to reproduce their networks.
 TUTORIAL_RECIPE = Recipe(
-    epochs=30, augmentation=Augmentation(rotation=10, shift=0.1, zoom=0.1, shear=0, symmetries=()), precision="float32"
+    epochs=30,
+    crop_border=False,
+    augmentation=Augmentation(rotation=10, shift=0.1, zoom=0.1, shear=0, symmetries=()),
+    precision="float32",
 )
 # The result of the experiments in docs/training.md, for networks with batch normalization.
 ONE_CYCLE_RECIPE = Recipe(

@@ -4,53 +4,65 @@ The loop passes single batches to Keras instead of calling `fit`: with TensorFlo
 to 5 s for a background thread on one core, and the order of batches would depend on the backend's random generator.
 """
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 from scipy.special import softmax
 
 from competition.data.augmentation import Augmentation
 from competition.models.interface import Epoch, EpochCallback, Images
 from competition.models.networks.augmentation import RandomAugmentation
-from competition.models.networks.recipe import Recipe
+from competition.models.networks.border import Border, find_blank_border, respect_symmetries
+from competition.models.networks.deskew import deskew
+from competition.models.networks.fast_layers import fold_batch_normalization
+from competition.models.networks.recipe import UNSHIFTED, Recipe
 from competition.models.networks.symmetries import detect_symmetries
 
 Backbone = Callable[[Any], Any]  # maps images in 0..1 to features
 
 PREDICTION_BATCH_SIZE = 500
+CONFIDENT_MARGIN = 3.5  # between the two largest logits; see docs/training.md
+CONFIDENT_SHARE = 0.8  # of the margin that label smoothing aims at: also 3.5 for `quick` on ten classes
 
 
 class Network:
-    """A Keras classifier trained by a recipe."""
+    """A Keras classifier trained by a recipe.
+
+    The network sees images without their blank border, and its normalizations train with a fused kernel; what is saved
+    takes whole images and has only layers of Keras.
+    """
 
     suffix = ".keras"
     remark = ""
+    network: keras.Model  # from images, deskewed if the recipe says so, to logits
+    _predictor: "NetworkPredictor | None" = None
 
     def __init__(self, backbone: Backbone, recipe: Recipe, seed: int, shape: tuple[int, ...], classes: int) -> None:
-        keras.utils.clear_session()
-        keras.utils.set_random_seed(seed)
-        keras.config.set_dtype_policy(recipe.precision)
-        if keras.backend.backend() == "tensorflow":
-            _enable_tensorflow_determinism()
+        self.backbone = backbone
         self.recipe = recipe
         self.seed = seed
+        self.shape = shape
         self.classes = classes
-        images = keras.Input(shape, dtype="uint8")
-        features = backbone(layers.Rescaling(1 / 255, dtype="float32")(images))
-        self.network = keras.Model(images, layers.Dense(classes, dtype="float32", name="logits")(features))
-        logits = [self.network(_shift(images, *shift)) for shift in recipe.shifts]
-        # With test-time augmentation.
-        self.model = keras.Model(images, layers.Average(dtype="float32")(logits)) if len(logits) > 1 else self.network
 
     def fit(self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback) -> Self:
         """Train for all epochs of the recipe; the callback sees each epoch but cannot influence training."""
-        trainer = self._build_trainer(self._resolve_augmentation(images, labels))
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(self.seed)
+        keras.config.set_dtype_policy(self.recipe.precision)
+        if keras.backend.backend() == "tensorflow":
+            _enable_tensorflow_determinism()
+        if self.recipe.deskew:
+            images = _deskew_all(images)
+        augmentation = self._resolve_augmentation(images, labels)
+        self.network = self._build_network(images.shape[1:], self._find_border(images, augmentation))
+        trainer = self._build_trainer(augmentation)
         one_hot = np.eye(self.classes, dtype=np.float32)
         rng = np.random.default_rng(self.seed)
         batch_size = min(self.recipe.batch_size, len(images))
@@ -58,7 +70,7 @@ class Network:
         epochs = self.recipe.epochs_for(len(starts))
         total_steps = epochs * len(starts)
         step = 0
-        predictor = NetworkPredictor(self.network)  # without test-time augmentation, which learning curves do not need
+        first_view = NetworkPredictor(self._add_views(self.network, (UNSHIFTED,)))
         for epoch in range(1, epochs + 1):
             trainer.reset_metrics()  # Keras returns the mean loss since the last reset
             start_time = time.perf_counter()
@@ -74,16 +86,57 @@ class Network:
                 reason = f"the loss is {loss} in epoch {epoch} of {epochs}"
                 raise FloatingPointError(f"training diverged: {reason}; lower the learning rate")
             images_per_second = batch_size * len(starts) / (time.perf_counter() - start_time)
-            on_epoch_end(Epoch(epoch, epochs, float(loss), images_per_second, predictor.predict_proba))
+            self._predictor = None
+            on_epoch_end(Epoch(epoch, epochs, float(loss), images_per_second, first_view.predict_proba))
         return self
 
     def predict_proba(self, images: Images) -> np.ndarray:
-        """Probabilities (rows, classes)."""
-        return NetworkPredictor(self.model).predict_proba(images)
+        """Probabilities (rows, classes), with test-time augmentation."""
+        return self._build_predictor().predict_proba(images)
 
     def save(self, path: Path) -> None:
         """Write the network with its test-time augmentation, without optimizer and training augmentation."""
-        self.model.save(path)
+        self._build_predictor().model.save(path)
+
+    def _build_predictor(self) -> "NetworkPredictor":
+        """Build a predictor from the current weights, once after each epoch."""
+        if self._predictor is None:
+            folded = fold_batch_normalization(self.network)
+            self._predictor = NetworkPredictor(self._add_views(folded, self.recipe.shifts))
+        return self._predictor
+
+    def _find_border(self, images: Images, augmentation: Augmentation | None) -> Border:
+        """Return the border to cut away; augmentation comes before."""
+        if not self.recipe.crop_border:
+            return Border(0, 0, 0, 0)
+        symmetries = (augmentation.symmetries if augmentation else None) or ()
+        return respect_symmetries(find_blank_border(images), symmetries)
+
+    def _build_network(self, shape: tuple[int, ...], border: Border) -> keras.Model:
+        """Build the layers between images of this shape, with their border, and logits."""
+        images = keras.Input(shape, dtype="uint8")
+        cropping = ((border.top, border.bottom), (border.left, border.right))
+        cropped = layers.Cropping2D(cropping, dtype="float32")(images)
+        features = self.backbone(layers.Rescaling(1 / 255, dtype="float32")(cropped))
+        return keras.Model(images, layers.Dense(self.classes, dtype="float32", name="logits")(features))
+
+    def _add_views(self, network: keras.Model, shifts: Sequence[tuple[int, int]]) -> keras.Model:
+        """Return a model that outputs the mean logits over all views, those of the first, and its uncertainty."""
+        images = keras.Input(self.shape, dtype="uint8")
+        prepared = deskew(images) if self.recipe.deskew else images
+        logits = [network(_shift(prepared, *shift) if any(shift) else prepared) for shift in shifts]
+        mean = layers.Average(dtype="float32")(logits) if len(logits) > 1 else logits[0]
+        largest = ops.top_k(logits[0], 2)[0]
+        is_uncertain = ops.subtract(largest[:, 0], largest[:, 1]) < self._confident_margin()
+        return keras.Model(images, {"logits": mean, "first_view": logits[0], "is_uncertain": is_uncertain})
+
+    def _confident_margin(self) -> float:
+        """Return the difference between the two largest logits from which on a prediction is confident."""
+        smoothing = self.recipe.label_smoothing
+        if not smoothing:
+            return CONFIDENT_MARGIN
+        # Label smoothing trains the network to this margin.
+        return CONFIDENT_SHARE * math.log(1 + self.classes * (1 - smoothing) / smoothing)
 
     def _resolve_augmentation(self, images: Images, labels: np.ndarray) -> Augmentation | None:
         """The recipe's augmentation; its symmetries are detected in the images unless they are given."""
@@ -109,16 +162,29 @@ class Network:
 
 
 class NetworkPredictor:
-    """A network for prediction only."""
+    """A network for prediction only, with its test-time augmentation."""
 
     def __init__(self, model: keras.Model) -> None:
         self.model = model
+        self.all_views = keras.Model(model.input, model.output["logits"])
+        self._first_view = keras.Model(model.input, [model.output["first_view"], model.output["is_uncertain"]])
 
     def predict_proba(self, images: Images) -> np.ndarray:
-        """Probabilities (rows, classes)."""
-        starts = range(0, len(images), PREDICTION_BATCH_SIZE)
-        logits = [self.model.predict_on_batch(images[start : start + PREDICTION_BATCH_SIZE]) for start in starts]
-        return softmax(np.concatenate(logits).astype(np.float64), axis=1)
+        """Probabilities (rows, classes); the other views are predicted only where the first is uncertain."""
+        batches = [self._first_view.predict_on_batch(images[rows]) for rows in _batches(np.arange(len(images)))]
+        logits, is_uncertain = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        for rows in _batches(np.flatnonzero(is_uncertain)):
+            logits[rows] = self.all_views.predict_on_batch(images[rows])
+        return softmax(logits.astype(np.float64), axis=1)
+
+
+def _batches(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + PREDICTION_BATCH_SIZE] for start in range(0, len(rows), PREDICTION_BATCH_SIZE)]
+
+
+def _deskew_all(images: Images) -> np.ndarray:
+    starts = range(0, len(images), PREDICTION_BATCH_SIZE)
+    return np.concatenate([np.asarray(deskew(images[start : start + PREDICTION_BATCH_SIZE])) for start in starts])
 
 
 def load_network(path: Path) -> NetworkPredictor:

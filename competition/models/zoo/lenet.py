@@ -36,7 +36,7 @@ def search_space(trial: "BaseTrial") -> None:
 SPEC = network_spec(
     body,
     Recipe(epochs=8, min_steps=MIN_STEPS, peak_learning_rate=2e-3, schedule=one_cycle, augmentation=Augmentation()),
-    seconds=35,
+    seconds=27,
 )
-TUTORIAL = replace(SPEC, recipe=Recipe(epochs=15, precision="float32"), search_space=search_space, seconds=70)
+TUTORIAL = replace(SPEC, recipe=Recipe(epochs=15, precision="float32"), search_space=search_space, seconds=54)
 VARIANTS = {"tutorial": TUTORIAL}

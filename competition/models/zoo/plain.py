@@ -19,4 +19,4 @@ def body(x: Any) -> Any:
     return layers.Flatten()(x)
 
 
-SPEC = network_spec(body, replace(ONE_CYCLE_RECIPE, epochs=24), seconds=300)
+SPEC = network_spec(body, replace(ONE_CYCLE_RECIPE, epochs=24), seconds=150)

@@ -19,4 +19,4 @@ def body(x: Any) -> Any:
     return layers.Dropout(0.4)(layers.Flatten()(x))
 
 
-SPEC = network_spec(body, ONE_CYCLE_RECIPE, seconds=300)
+SPEC = network_spec(body, ONE_CYCLE_RECIPE, seconds=175)

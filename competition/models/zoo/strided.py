@@ -26,6 +26,6 @@ def exponential_decay(progress: float) -> float:
     return 0.95 ** int(45 * progress)
 
 
-SPEC = network_spec(body, ONE_CYCLE_RECIPE, seconds=250)
+SPEC = network_spec(body, ONE_CYCLE_RECIPE, seconds=125)
 AUTHOR_RECIPE = replace(TUTORIAL_RECIPE, epochs=45, batch_size=64, schedule=exponential_decay)
-VARIANTS = {"author": replace(SPEC, recipe=AUTHOR_RECIPE, seconds=1850)}
+VARIANTS = {"author": replace(SPEC, recipe=AUTHOR_RECIPE, seconds=1200)}

@@ -119,16 +119,67 @@ def test_jax_and_tensorflow_reach_similar_accuracy(competition_folder, tmp_path)
     assert min(accuracies.values()) > 0.85 and abs(accuracies["jax"] - accuracies["tensorflow"]) < 0.06, accuracies
 
 
-def test_views_are_shifts_whose_logits_are_averaged(dataset):
+def test_views_are_shifts_whose_logits_are_averaged(dataset, tmp_path):
     recipe = replace(RECIPE, precision="float32")
-    single_view = train(dataset, recipe)
-    five_views = train(dataset, replace(recipe, shifts=FIVE_SHIFTS)).predict_proba(dataset.test_images)
+    train(dataset, recipe).save(tmp_path / "single.keras")
+    train(dataset, replace(recipe, shifts=FIVE_SHIFTS)).save(tmp_path / "five.keras")
+    single, five = (load_network(tmp_path / f"{name}.keras").model for name in ("single", "five"))
     padded = np.pad(dataset.test_images, ((0, 0), (1, 1), (1, 1), (0, 0)))
     shifted = [padded[:, 1 - down : 17 - down, 1 - right : 17 - right] for down, right in FIVE_SHIFTS]
-    logits = [single_view.network.predict_on_batch(np.ascontiguousarray(images)) for images in shifted]
-    averaged = softmax(np.mean(logits, axis=0).astype(np.float64), axis=1)
-    assert np.allclose(five_views, averaged, atol=1e-5)
-    assert not np.allclose(five_views, single_view.predict_proba(dataset.test_images), atol=1e-3)
+    logits = [single.predict_on_batch(np.ascontiguousarray(images))["logits"] for images in shifted]
+    views = five.predict_on_batch(dataset.test_images)
+    assert np.allclose(views["logits"], np.mean(logits, axis=0), atol=1e-5)
+    assert np.allclose(views["first_view"], logits[0], atol=1e-5)
+    assert not np.allclose(views["logits"], logits[0], atol=1e-3)
+
+
+@pytest.mark.integration
+def test_the_other_views_are_used_only_where_the_first_is_uncertain(dataset, tmp_path):
+    recipe = replace(RECIPE, epochs=10, peak_learning_rate=1e-2, shifts=FIVE_SHIFTS, precision="float32")
+    train(dataset, recipe).save(tmp_path / "network.keras")
+    network = load_network(tmp_path / "network.keras")
+    logits = network.model.predict_on_batch(dataset.test_images)
+    second, first = np.sort(logits["first_view"], axis=1)[:, -2:].T
+    is_uncertain = first - second < 0.8 * np.log(1 + 10 * 0.9 / 0.1)
+    assert (logits["is_uncertain"] == is_uncertain).all() and 0 < is_uncertain.mean() < 1
+    expected = np.where(is_uncertain[:, None], logits["logits"], logits["first_view"])
+    probabilities = network.predict_proba(dataset.test_images)
+    assert np.allclose(probabilities, softmax(expected.astype(float), axis=1), atol=1e-5)
+    assert np.abs(softmax(logits["logits"], axis=1) - probabilities)[~is_uncertain].max() > 1e-4
+
+
+def with_border(images):
+    return np.pad(images, ((0, 0), (5, 6), (4, 7), (0, 0)))
+
+
+@pytest.mark.integration
+def test_a_deskewed_network_does_not_mind_where_a_digit_is(dataset):
+    images = with_border(dataset.images)
+    recipe = replace(RECIPE, epochs=10, peak_learning_rate=1e-2)
+    for deskew in (True, False):
+        network = train(replace(dataset, images=images), replace(recipe, deskew=deskew))
+        moved = network.predict_proba(np.roll(images, (3, -2), axis=(1, 2)))
+        assert np.allclose(moved, network.predict_proba(images), atol=0.05) is deskew
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("deskew", [False, True])
+def test_a_network_takes_images_with_their_border_but_does_not_convolve_it(deskew, dataset, tmp_path):
+    bordered = replace(dataset, images=with_border(dataset.images))
+    network = train(bordered, replace(RECIPE, deskew=deskew, epochs=15, peak_learning_rate=1e-2))
+    (convolution,) = (layer for layer in network.network.layers if isinstance(layer, layers.Conv2D))
+    assert max(convolution.input.shape[1:3]) < 20 < 27 == network.network.input_shape[1]
+    probabilities = network.predict_proba(bordered.images)
+    assert (probabilities.argmax(axis=1) == bordered.labels).mean() > 0.8
+    network.save(tmp_path / "network.keras")
+    assert (load_network(tmp_path / "network.keras").predict_proba(bordered.images) == probabilities).all()
+
+
+def test_a_recipe_can_keep_the_border(dataset):
+    bordered = replace(dataset, images=with_border(dataset.images))
+    network = train(bordered, replace(RECIPE, epochs=1, crop_border=False))
+    (convolution,) = (layer for layer in network.network.layers if isinstance(layer, layers.Conv2D))
+    assert convolution.input.shape[1:3] == (27, 27)
 
 
 def test_divergence_raises_an_error(dataset):
