@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from competition.submission.log import Entry, RunSpec
 
 DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
-DEFAULT_MODELS = ("knn", "svm", "quick", "plain")
+# Networks that see different inputs make less correlated errors.
+GLYPH_MODELS = ("knn", "svm", "quick", "quick:deskewed")
+PHOTO_MODELS = ("knn", "svm", "quick", "plain")
 
 
 @dataclass(frozen=True)
@@ -135,18 +137,21 @@ def open_competition(name: str) -> Competition:
 
 
 def default_models(dataset: "Dataset") -> list[str]:
-    """The default models, except those that would need too much memory for this many rows."""
+    """The default models for such images, except those that would need too much memory for this many rows."""
     from competition.models.member import Member
+    from competition.models.networks.border import has_dark_border
     from competition.workers.machine import WORKER_MEMORY
 
+    models = GLYPH_MODELS if has_dark_border(dataset.images) else PHOTO_MODELS
+
     rows, shape = len(dataset.labels), dataset.images.shape[1:]
-    needed = {name: Member.parse(name).training_memory(rows, shape) for name in DEFAULT_MODELS}
+    needed = {name: Member.parse(name).training_memory(rows, shape) for name in models}
     too_large = [name for name, size in needed.items() if size > WORKER_MEMORY]
     if too_large:
         need = f"{max(needed.values()) / 1e9:.1f} GB per worker for {rows:,} images"
         names = " and ".join(too_large)
         print(f"{names} would need {need} and are left out; name them in MODELS to train them anyway", flush=True)
-    return [name for name in DEFAULT_MODELS if name not in too_large]
+    return [name for name in models if name not in too_large]
 
 
 def open_run(options: RunOptions) -> Run:

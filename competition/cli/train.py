@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from competition.cli.run import SUBMISSIONS, Competition, Run, RunOptions, open_competition, open_run
-from competition.cli.training import cross_validate_run, time_limit
+from competition.cli.training import cross_validate_run, fit_to_budget, time_limit
 from competition.cli.views import report_path, write_report
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def cv(options: RunOptions) -> None:
 
     run = open_run(options)
     print_data_summary(run.competition, run.metric)
+    if run.budget and options.models is None:
+        run = fit_to_budget(run)
     complete: list[Predictions] = []
     try:
         with time_limit(run.budget), closing(cross_validate_run(run)) as stages:
@@ -88,6 +90,8 @@ def submit(options: RunOptions) -> None:
     check_blender(options.blend)  # before anything is trained
     run = open_run(options)
     print_data_summary(run.competition, run.metric)
+    if run.budget and options.models is None:
+        run = fit_to_budget(run)
     spec, log = run.spec, SubmissionLog(SUBMISSIONS)
     entry = log.get_or_create_entry(spec)
     complete: list[Predictions] = []

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from competition.cli.run import Run
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from competition.models.member import Member
     from competition.workers.base import Workers
 
+SHORTER_VARIANTS = {"quick": ("quick:e10", "quick:e8", "quick:short", "quick:e4", "quick:e2")}  # longest first
+BUDGET_SHARE = 0.95  # of the time left that the first network is planned to take
 MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
 
 
@@ -59,6 +62,46 @@ def cross_validate_run(run: Run) -> "Generator[list[Predictions]]":
             yield from complete
 
 
+def fit_to_budget(run: Run) -> Run:
+    """Choose how long to train the first network, so that it can be completed within the budget.
+
+    The cheapest model is trained first, to measure the machine's speed.
+    """
+    start, budget = time.monotonic(), run.budget or math.inf
+    cheapest = min((member for member in run.members if not member.spec.is_network), key=_seconds, default=None)
+    if cheapest:
+        with time_limit(budget), closing(cross_validate_run(replace(run, members=(cheapest,)))) as stages:
+            for _ in stages:
+                pass
+    left = max(1.0, budget - (time.monotonic() - start))
+    return replace(run, members=_choose_length(run, cheapest, left), budget=left)
+
+
+def _choose_length(run: Run, cheapest: "Member | None", left: float) -> "tuple[Member, ...]":
+    """Replace the first network by the longest of its variants that can be completed at the measured speed."""
+    first = next(member for member in run.members if member.spec.is_network)
+    store, folds = run.store, run.store.folds.count
+    if not cheapest or any(store.reason_to_train(cheapest, fold) for fold in range(folds)):
+        return run.members
+    rows = len(store.dataset.labels) * (1 - 1 / folds)
+    measured = sum(store.seconds(cheapest, fold) for fold in range(folds)) / folds
+    slowdown = measured / cheapest.training_seconds(rows)
+    with open_workers(run) as workers:
+        capacity = workers.jobs
+
+    def needs(member: "Member") -> float:
+        pending = sum(store.reason_to_train(member, fold) is not None for fold in range(folds))
+        return math.ceil(pending / capacity) * member.training_seconds(rows) * slowdown
+
+    variants = [first, *(run.competition.member(name) for name in SHORTER_VARIANTS.get(first.name, ()))]
+    chosen = next((member for member in variants if needs(member) <= BUDGET_SHARE * left), variants[-1])
+    return tuple(chosen if member == first else member for member in run.members)
+
+
+def _seconds(member: "Member") -> float:
+    return member.spec.seconds
+
+
 class BudgetLimits:
     """Which folds to train, and in which order, within the run's time budget."""
 
@@ -71,14 +114,16 @@ class BudgetLimits:
         return self.progress.fits(task.member, self.end - time.monotonic())
 
     def priorities(self, complete: "Sequence[Predictions]", waiting: "Sequence[Member]") -> "dict[Member, float]":
-        """Expected reduction of log loss per second; none without a budget, where cheap members come first."""
+        """The first network, then by expected reduction of log loss per second; none without a budget."""
         from competition.ensemble.advice import estimate_gains
 
         if not self.run.budget:
             return {}
         store = self.run.store
         gains = estimate_gains(complete, waiting, store.dataset.labels, store.folds.held_out)
-        return {member: gains[member] / max(self.progress.work_left(member), 1.0) for member in waiting}
+        priorities = {member: gains[member] / max(self.progress.work_left(member), 1.0) for member in waiting}
+        first_network = next(filter(lambda member: member.spec.is_network, self.run.members), None)
+        return {member: math.inf if member == first_network else priorities[member] for member in waiting}
 
 
 def print_plan(run: Run, workers: "Workers") -> None:

@@ -86,10 +86,11 @@ def _expected_gain_of_new_seed(members: Sequence[Predictions], full_blend: Blend
 
     Fold models are treated as independent replicates, like different seeds. The gain from averaging F folds estimates
     the variance s2 of one model; a second seed halves the remaining variance from s2/F to s2/2F. The blend is assumed
-    to be calibrated, so that labels can be treated as drawn from it.
+    to be calibrated, so that labels can be treated as drawn from it. Classical models differ between folds but hardly
+    between seeds, so a new seed of one is worth nothing.
     """
     folds = len(members[0].test)
-    if folds < 2:
+    if folds < 2 or not Member.parse(members[index].member).spec.is_network:
         return 0.0
     combine = full_blend.combination.combine
     fold_means = np.mean([member.test for member in members], axis=1)

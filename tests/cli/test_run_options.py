@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from competition.cli.run import DEFAULT_MODELS, Competition
+from competition.cli.run import GLYPH_MODELS, PHOTO_MODELS, Competition
 from competition.data.config import Config
 
 
@@ -14,7 +14,14 @@ def member_names(dataset, models) -> list[str]:
 
 
 def test_default_models_are_used_if_none_are_named(dataset, capsys):
-    assert member_names(dataset, None) == list(DEFAULT_MODELS) and capsys.readouterr().out == ""
+    assert member_names(dataset, None) == list(PHOTO_MODELS) and capsys.readouterr().out == ""
+
+
+def test_writing_is_also_seen_without_its_slant(dataset):
+    with_border = np.pad(dataset.images, ((0, 0), (4, 4), (4, 4), (0, 0)))
+    assert member_names(replace(dataset, images=with_border), None) == list(GLYPH_MODELS)
+    in_colour = np.repeat(with_border, 3, axis=3)
+    assert member_names(replace(dataset, images=in_colour), None) == list(PHOTO_MODELS)
 
 
 def test_members_are_not_repeated(dataset):

@@ -26,10 +26,10 @@ def rows():
     labels, test_labels = rng.integers(0, CLASSES, ROWS), rng.integers(0, CLASSES, ROWS)
     noise = rng.normal(size=(ROWS, CLASSES))
     oof, test = (simulate_probabilities(rows, rng, noise) for rows in (labels, test_labels))
-    constant = Predictions("constant", oof, np.stack([test] * FOLDS), 60, "")
+    constant = Predictions("mlp", oof, np.stack([test] * FOLDS), 60, "")
     test_by_fold = [simulate_probabilities(test_labels, rng) for _ in range(FOLDS)]
-    variable = Predictions("variable", simulate_probabilities(labels, rng), np.stack(test_by_fold), 120, "")
-    return labels, np.arange(ROWS) % FOLDS, constant, variable, replace(constant, member="duplicate")
+    variable = Predictions("lenet", simulate_probabilities(labels, rng), np.stack(test_by_fold), 120, "")
+    return labels, np.arange(ROWS) % FOLDS, constant, variable, replace(constant, member="mlp.1")
 
 
 def contributions_by_member(rows, *members):
@@ -41,7 +41,7 @@ def contributions_by_member(rows, *members):
 
 def test_a_member_with_other_errors_contributes_and_a_duplicate_does_not(rows):
     contributions = contributions_by_member(rows, *rows[2:])
-    variable, duplicate = contributions["variable"], contributions["duplicate"]
+    variable, duplicate = contributions["lenet"], contributions["mlp.1"]
     assert variable.log_loss_reduction.value > 5 * variable.log_loss_reduction.standard_error > 0
     assert abs(duplicate.log_loss_reduction.value) < 1e-3 and abs(duplicate.accuracy_gain.value) < 2e-3
     assert duplicate.error_correlation > 0.4 > 0.2 > variable.error_correlation
@@ -49,23 +49,28 @@ def test_a_member_with_other_errors_contributes_and_a_duplicate_does_not(rows):
 
 def test_another_seed_saves_more_for_members_that_vary_between_folds(rows):
     contributions = contributions_by_member(rows, *rows[2:4])
-    constant, variable = contributions["constant"], contributions["variable"]
+    constant, variable = contributions["mlp"], contributions["lenet"]
     assert (
         constant.expected_gain_of_new_seed == pytest.approx(0, abs=1e-9) and variable.expected_gain_of_new_seed > 0.002
     )
     assert (constant.minutes, variable.minutes) == (1, 2)
 
 
+def test_another_seed_of_a_classical_model_saves_nothing(rows):
+    classical = replace(rows[3], member="svm")  # differs between folds, as their rows do
+    assert contributions_by_member(rows, rows[2], classical)["svm"].expected_gain_of_new_seed == 0
+
+
 def test_a_candidate_is_expected_to_save_like_another_seed_or_like_the_mean_member(rows):
     labels, held_out, constant, variable, _ = rows
-    members = [replace(constant, member="knn"), replace(variable, member="svm")]
-    candidates = [Member.parse(name) for name in ("knn.1", "svm.1", "quick", "svm.2", "quick.1")]
+    members = [constant, variable]
+    candidates = [Member.parse(name) for name in ("mlp.1", "lenet.1", "quick", "lenet.2", "quick.1")]
     estimates = estimate_gains(members, candidates, labels, held_out)
     gains = {member.name: gain for member, gain in estimates.items()}
     contributions = contributions_by_member(rows, *members)
-    assert gains["knn.1"] == pytest.approx(0, abs=1e-9)
-    assert gains["svm.1"] == gains["svm.2"] == contributions["svm"].expected_gain_of_new_seed
-    assert gains["quick"] == mean_reduction(list(contributions.values())) > gains["svm.1"]
+    assert gains["mlp.1"] == pytest.approx(0, abs=1e-9)
+    assert gains["lenet.1"] == gains["lenet.2"] == contributions["lenet"].expected_gain_of_new_seed
+    assert gains["quick"] == mean_reduction(list(contributions.values())) > gains["lenet.1"]
     assert gains["quick.1"] == 0
 
 

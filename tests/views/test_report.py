@@ -19,7 +19,7 @@ from competition.submission.log import COLUMNS
 from competition.views.report import gallery
 from competition.views.report.page import ReportData, write_report
 
-RECIPES = {"first": "Recipe(epochs=<12>)"}
+RECIPES = {"mlp": "Recipe(epochs=<12>)"}
 NO_SUBMISSIONS = pd.DataFrame(columns=list(COLUMNS), dtype=str)
 
 
@@ -39,8 +39,8 @@ def report(dataset, tmp_path):
     dataset = replace(dataset, classes=np.array([*"012345678", "<b>&</script>"], dtype=object))
     store = Store(tmp_path / "digits8", dataset, make_folds(dataset, 2, 0))
     curve = [CurvePoint(epoch, 2, 0.5, 100.0, 2**30, 0.9, 0.3 / epoch, 0.8, 0.4 / epoch) for epoch in (1, 2)]
-    first = replace(simulate_member("first", dataset, 0.05, 1), curves=(curve, curve))
-    members = [first, simulate_member("second", dataset, 0.1, 2)]
+    first = replace(simulate_member("mlp", dataset, 0.05, 1), curves=(curve, curve))
+    members = [first, simulate_member("lenet", dataset, 0.1, 2)]
     labels, held_out = dataset.labels, store.folds.held_out
     blend = make_blend(members, labels, held_out, "mean")
     contributions = measure_contributions(members, blend, labels, held_out)
@@ -114,7 +114,7 @@ def test_the_charts_show_the_scores(report):
     assert [line["y"] for line in figures["learning"]["data"][:2]] == [[0.4, 0.2], [0.3, 0.15]]
     assert len(figures["learning"]["data"]) == 4
     points = figures["scores"]["data"][0]
-    assert points["y"][-1] in ("blend", "first") and points["y"][0] == "second"
+    assert points["y"][-1] in ("blend", "mlp") and points["y"][0] == "lenet"
     accuracy = (members[1].oof.argmax(axis=1) == dataset.labels).mean()
     assert points["x"][0] == pytest.approx(100 * accuracy)
 
