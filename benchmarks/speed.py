@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BATCHES_PER_EPOCH = 10
 EPOCHS = 6  # the first also traces the graph and is not timed
+REPETITIONS = 15
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Speed:
     images_per_second: float
     gflops: float
     share_of_peak: float  # of the matrix product in the network's precision
+    convolution_share: float  # of a step's time
 
 
 def available_networks() -> list[Member]:
@@ -48,11 +50,14 @@ def measure_speeds(members: Sequence[Member], dataset: Dataset, peaks: dict[str,
             function = partial(_train, member=member, dataset=dataset)
             outcomes = LocalWorkers(workers).run(function, take_in_order(range(workers)), ignore_event)
             results = [result_or_raise(member.name, outcome) for _, outcome in outcomes]
-            parameters, operations, _ = results[0]
-            images_per_second = sum(rate for _, _, rate in results)
+            parameters, operations, *_ = results[0]
+            images_per_second = sum(rate for *_, rate in results)
             gflops = images_per_second * operations * 6 / 1e9
             share = gflops / workers / peaks[member.recipe.precision]
-            yield Speed(member.name, workers, parameters, operations, images_per_second, gflops, share)
+            convolutions = float(
+                np.mean([seconds * rate / member.recipe.batch_size for _, _, seconds, rate in results])
+            )
+            yield Speed(member.name, workers, parameters, operations, images_per_second, gflops, share, convolutions)
 
 
 def count_multiply_adds(model: "keras.Model") -> int:
@@ -61,8 +66,40 @@ def count_multiply_adds(model: "keras.Model") -> int:
     return sum(int(np.prod(kernel)) * int(np.prod(output[1:-1])) for kernel, output in kernels)
 
 
-def _train(worker: int, emit: Emit, member: Member, dataset: Dataset) -> tuple[int, int, float]:
-    """Train in a worker; return parameters, multiply-adds and images per second."""
+def convolution_seconds(model: "keras.Model", batch_size: int) -> float:
+    """Time of the convolutions and their gradients in one training step, measured alone; NaN without TensorFlow."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return float("nan")
+    import tensorflow
+
+    seconds, convolutions = 0.0, [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    for layer in convolutions:
+        inputs, upstream = (
+            tensorflow.cast(tensorflow.random.uniform((batch_size, *tensor.shape[1:]), seed=0), layer.compute_dtype)
+            for tensor in (layer.input, layer.output)
+        )
+
+        @tensorflow.function
+        def step(inputs: Any, upstream: Any, layer: Any = layer) -> Any:
+            with tensorflow.GradientTape() as tape:
+                if layer is not convolutions[0]:  # the gradient of the images is not needed
+                    tape.watch(inputs)
+                outputs = layer(inputs)
+            return outputs, tape.gradient(outputs, [layer.kernel.value, inputs], upstream)
+
+        times = []
+        for _ in range(REPETITIONS):
+            start = time.perf_counter()
+            step(inputs, upstream)
+            times.append(time.perf_counter() - start)
+        seconds += float(np.median(times))
+    return seconds
+
+
+def _train(worker: int, emit: Emit, member: Member, dataset: Dataset) -> tuple[int, int, float, float]:
+    """Train in a worker; return parameters, multiply-adds, seconds of convolutions in a step, images per second."""
     rows = BATCHES_PER_EPOCH * member.recipe.batch_size
     images, labels = (np.resize(array[:rows], (rows, *array.shape[1:])) for array in (dataset.images, dataset.labels))
     recipe = replace(member.recipe, epochs=EPOCHS, min_steps=0)
@@ -70,4 +107,6 @@ def _train(worker: int, emit: Emit, member: Member, dataset: Dataset) -> tuple[i
     epoch_ends: list[float] = []
     network.fit(images, labels, lambda epoch: epoch_ends.append(time.perf_counter()))
     epoch_seconds = float(np.median(np.diff(epoch_ends)))
-    return network.network.count_params(), count_multiply_adds(network.network), rows / epoch_seconds
+    model, rate = network.network, rows / epoch_seconds
+    convolutions = convolution_seconds(model, recipe.batch_size)
+    return model.count_params(), count_multiply_adds(model), convolutions, rate

@@ -16,12 +16,13 @@ from competition.workers.events import Emitted, Event, Started
 def speed_table(speeds: Sequence[Speed]) -> Table:
     """A row for each network and number of workers."""
     table = Table("network", box=None)
-    for heading in ("workers", "parameters", "multiply-adds", "images/s", "GFLOP/s", "share of peak"):
+    for heading in ("workers", "parameters", "multiply-adds", "images/s", "GFLOP/s", "share of peak", "convolutions"):
         table.add_column(heading, justify="right")
     for speed in speeds:
         size = f"{speed.parameters:,}", f"{speed.multiply_adds / 1e6:.1f} M"
-        rates = f"{speed.images_per_second:,.0f}", f"{speed.gflops:.0f}", f"{speed.share_of_peak:.0%}"
-        table.add_row(speed.network, str(speed.workers), *size, *rates)
+        rates = f"{speed.images_per_second:,.0f}", f"{speed.gflops:.0f}"
+        shares = f"{speed.share_of_peak:.0%}", f"{speed.convolution_share:.0%}"
+        table.add_row(speed.network, str(speed.workers), *size, *rates, *shares)
     return table
 
 
