@@ -169,5 +169,5 @@ def pixel_search_space(trial: "BaseTrial") -> None:
     trial.suggest_float("sigmoid_slope", 0.5, 10.0, log=True)
 
 
-SPEC = classical_spec(pipeline, SvmRecipe(), search_space, seconds=15)
+SPEC = classical_spec(pipeline, SvmRecipe(), search_space, seconds=16)
 VARIANTS = {"pixels": classical_spec(pixel_pipeline, SvmRecipe(), pixel_search_space, seconds=600)}
