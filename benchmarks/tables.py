@@ -8,7 +8,7 @@ from benchmarks.race import GOAL, Run
 from benchmarks.speed import Speed
 from benchmarks.tutorials import TUTORIALS, Result
 from competition.crossval.progress import clock
-from competition.scoring.score import Score, format_percent
+from competition.scoring.standard_error import Score, format_percent
 from competition.views.terminal.screen import console
 from competition.workers.events import Emitted, Event, Started
 

@@ -19,7 +19,7 @@ from competition.files import write_atomically
 from competition.models.interface import Epoch
 from competition.models.member import Member
 from competition.models.networks.recipe import native_precision
-from competition.scoring.score import Score
+from competition.scoring.standard_error import Score
 from competition.workers.base import Emit, result_or_raise, take_in_order
 from competition.workers.events import OnEvent
 from competition.workers.local import LocalWorkers

@@ -16,7 +16,7 @@ from competition.crossval.task import FoldResult, Task
 from competition.errors import UserError
 from competition.models.member import Member
 from competition.scoring.metrics import Metric
-from competition.scoring.score import Score
+from competition.scoring.standard_error import Score
 from competition.workers.base import Workers
 from competition.workers.events import Event, Failed, Finished, Retried, Skipped, Started
 

@@ -9,8 +9,8 @@ from competition.crossval.predictions import Predictions
 from competition.ensemble.blend import Blend, blend
 from competition.models.member import Member
 from competition.scoring.metrics import is_correct, row_log_loss
-from competition.scoring.score import Score
 from competition.scoring.significance import error_correlation
+from competition.scoring.standard_error import Score
 from competition.scoring.temperature import EPSILON
 
 ASSUMED_REDUCTION = 0.3  # fraction of a single member's log loss by which a second, different model reduces it

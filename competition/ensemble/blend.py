@@ -14,7 +14,7 @@ from competition.crossval.predictions import Predictions
 from competition.ensemble.blenders import BLENDERS, Combination
 from competition.errors import UserError
 from competition.scoring.metrics import accuracy, log_loss, row_log_loss
-from competition.scoring.score import Score
+from competition.scoring.standard_error import Score
 
 AUTO = "auto"
 MIN_GAIN_SE = 2.0  # standard errors of log loss by which another blender has to beat the mean

@@ -10,7 +10,7 @@ from importlib import import_module
 import numpy as np
 
 from competition.errors import UserError, shorten_list
-from competition.scoring.score import Score, format_percent, format_score
+from competition.scoring.standard_error import Score, format_percent, format_score
 from competition.scoring.temperature import EPSILON
 
 COUNT_RESAMPLES = 200  # bootstrap samples of a confusion matrix

@@ -17,7 +17,7 @@ from competition.data.practice import HELD_BACK_LABELS, is_practice
 from competition.errors import UserError, command
 from competition.files import sha256
 from competition.scoring.metrics import Metric
-from competition.scoring.score import Score
+from competition.scoring.standard_error import Score
 from competition.submission.format import load_sample, read_submission
 
 EVALUATIONS = "evaluations.csv"

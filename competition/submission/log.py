@@ -15,7 +15,7 @@ from competition.ensemble.blend import Blend
 from competition.errors import UserError, command
 from competition.files import atomic_file, sha256, wait_for_lock, write_atomically
 from competition.scoring.metrics import Metric
-from competition.scoring.score import Score
+from competition.scoring.standard_error import Score
 
 NUMBER = r"-?\d+(\.\d+)?"
 COLUMNS = {  # regular expressions that the values match

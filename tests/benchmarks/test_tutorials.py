@@ -6,7 +6,7 @@ import pytest
 from benchmarks.tutorials import TUTORIALS, Results, Tutorial, train
 from competition.models.member import Member
 from competition.models.networks.recipe import native_precision
-from competition.scoring.score import Score
+from competition.scoring.standard_error import Score
 from competition.workers.events import Emitted
 
 

@@ -4,8 +4,8 @@ from sklearn import metrics
 
 from competition.errors import UserError
 from competition.scoring.metrics import METRICS, CustomMetric, accuracy, find_metric, log_loss
-from competition.scoring.score import Score, format_percent, format_score
 from competition.scoring.significance import mcnemar_test
+from competition.scoring.standard_error import Score, format_percent, format_score
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from competition.ensemble.blenders import WeightedMean
 from competition.errors import UserError
 from competition.files import sha256
 from competition.scoring.metrics import ACCURACY, LOG_LOSS
-from competition.scoring.score import Score
+from competition.scoring.standard_error import Score
 from competition.submission.log import RunSpec, SubmissionLog
 from competition.views.terminal.submissions import compare_with_leaderboard, describe_entry
 

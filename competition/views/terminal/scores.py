@@ -10,8 +10,8 @@ from competition.crossval.progress import clock
 from competition.ensemble.advice import Contribution, mean_reduction
 from competition.ensemble.blend import Blend
 from competition.scoring.metrics import ACCURACY, Metric, leaderboard_metrics, rank_members, row_log_loss
-from competition.scoring.score import Score, format_score
 from competition.scoring.significance import mcnemar_test
+from competition.scoring.standard_error import Score, format_score
 
 MIN_GAIN = 1e-4  # reduction of log loss below which a new seed is not worth training
 MIN_WEIGHT = 0.005  # blend weight below which a member is not listed

@@ -8,7 +8,7 @@ from rich.table import Table
 from competition.data.practice import is_practice
 from competition.errors import command
 from competition.scoring.metrics import ACCURACY, Metric
-from competition.scoring.score import Score, format_percent
+from competition.scoring.standard_error import Score, format_percent
 from competition.submission.grading import Grade
 from competition.submission.log import Entry
 
