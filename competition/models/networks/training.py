@@ -127,7 +127,8 @@ class Network:
         logits = [network(_shift(prepared, *shift) if any(shift) else prepared) for shift in shifts]
         mean = layers.Average(dtype="float32")(logits) if len(logits) > 1 else logits[0]
         largest = ops.top_k(logits[0], 2)[0]
-        is_uncertain = ops.subtract(largest[:, 0], largest[:, 1]) < self._confident_margin()
+        margin = self._confident_margin() if len(shifts) > 1 else 0.0  # a single view is not predicted again
+        is_uncertain = ops.subtract(largest[:, 0], largest[:, 1]) < margin
         return keras.Model(images, {"logits": mean, "first_view": logits[0], "is_uncertain": is_uncertain})
 
     def _confident_margin(self) -> float:
@@ -183,8 +184,7 @@ def _batches(rows: np.ndarray) -> list[np.ndarray]:
 
 
 def _deskew_all(images: Images) -> np.ndarray:
-    starts = range(0, len(images), PREDICTION_BATCH_SIZE)
-    return np.concatenate([np.asarray(deskew(images[start : start + PREDICTION_BATCH_SIZE])) for start in starts])
+    return np.concatenate([np.asarray(deskew(images[rows])) for rows in _batches(np.arange(len(images)))])
 
 
 def load_network(path: Path) -> NetworkPredictor:

@@ -131,6 +131,7 @@ def test_views_are_shifts_whose_logits_are_averaged(dataset, tmp_path):
     assert np.allclose(views["logits"], np.mean(logits, axis=0), atol=1e-5)
     assert np.allclose(views["first_view"], logits[0], atol=1e-5)
     assert not np.allclose(views["logits"], logits[0], atol=1e-3)
+    assert not single.predict_on_batch(dataset.test_images)["is_uncertain"].any()  # there is no other view
 
 
 @pytest.mark.integration
