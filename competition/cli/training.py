@@ -67,8 +67,10 @@ def fit_to_budget(run: Run) -> Run:
 
     The cheapest model is trained first, to measure the machine's speed.
     """
+    from competition.crossval.run import cheapest_first
+
     start, budget = time.monotonic(), run.budget or math.inf
-    cheapest = min((member for member in run.members if not member.spec.is_network), key=_seconds, default=None)
+    cheapest = next((member for member in cheapest_first(run.members) if not member.spec.is_network), None)
     if cheapest:
         with time_limit(budget), closing(cross_validate_run(replace(run, members=(cheapest,)))) as stages:
             for _ in stages:
@@ -79,27 +81,17 @@ def fit_to_budget(run: Run) -> Run:
 
 def _choose_length(run: Run, cheapest: "Member | None", left: float) -> "tuple[Member, ...]":
     """Replace the first network by the longest of its variants that can be completed at the measured speed."""
+    from competition.crossval.progress import Progress
+
     first = next(member for member in run.members if member.spec.is_network)
-    store, folds = run.store, run.store.folds.count
-    if not cheapest or any(store.reason_to_train(cheapest, fold) for fold in range(folds)):
+    if not cheapest or any(run.store.reason_to_train(cheapest, fold) for fold in range(run.store.folds.count)):
         return run.members
-    rows = len(store.dataset.labels) * (1 - 1 / folds)
-    measured = sum(store.seconds(cheapest, fold) for fold in range(folds)) / folds
-    slowdown = measured / cheapest.training_seconds(rows)
-    with open_workers(run) as workers:
-        capacity = workers.jobs
-
-    def needs(member: "Member") -> float:
-        pending = sum(store.reason_to_train(member, fold) is not None for fold in range(folds))
-        return math.ceil(pending / capacity) * member.training_seconds(rows) * slowdown
-
     variants = [first, *(run.competition.member(name) for name in SHORTER_VARIANTS.get(first.name, ()))]
-    chosen = next((member for member in variants if needs(member) <= BUDGET_SHARE * left), variants[-1])
+    with open_workers(run) as workers:
+        progress = Progress(run.store, [cheapest, *variants], workers, run.metric)
+        progress.measure_speed(cheapest)
+        chosen = next((member for member in variants if progress.fits(member, BUDGET_SHARE * left)), variants[-1])
     return tuple(chosen if member == first else member for member in run.members)
-
-
-def _seconds(member: "Member") -> float:
-    return member.spec.seconds
 
 
 class BudgetLimits:

@@ -120,6 +120,10 @@ class Progress:
             heapq.heapreplace(ends, ends[0] + expected)
         return max(ends)
 
+    def measure_speed(self, member: Member) -> None:
+        """Take the finished folds of a member as measurements of this machine's speed."""
+        self.measured += [(seconds, self._reference_seconds(member)) for seconds in self.seconds[member.name].values()]
+
     def fits(self, member: Member, seconds: float) -> bool:
         """Whether the member can be completed in this time if all workers train it."""
         return self.member_time_left(member) <= seconds

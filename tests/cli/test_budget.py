@@ -11,7 +11,9 @@ from competition.cli.training import BudgetLimits, fit_to_budget
 from competition.crossval.folds import make_folds
 from competition.crossval.predictions import Predictions
 from competition.crossval.progress import Progress
+from competition.crossval.provenance import ingredients
 from competition.crossval.store import Store
+from competition.crossval.task import FoldResult
 from competition.data.config import Config
 from competition.scoring.metrics import ACCURACY
 from competition.workers.local import LocalWorkers
@@ -26,16 +28,25 @@ def run(dataset, tmp_path, monkeypatch):
     return Run(competition, store, ACCURACY, members, jobs=2, budget=1000.0, cluster=None, blend="auto")
 
 
-def names_after(run, monkeypatch, seconds_of_knn):
-    """The members chosen for the budget if a fold of `knn` takes so long."""
+def save_folds(run, name, seconds):
+    """Save the folds of a member as if each had taken so long."""
+    member, rows = run.competition.member(name), run.dataset
+    for fold in range(2):
+        held_out, test = (
+            np.full((count, 10), 0.1) for count in ((run.store.folds.held_out == fold).sum(), len(rows.test_ids))
+        )
+        made_of = ingredients(member, rows, run.store.folds)
+        run.store.save(member, fold, FoldResult(held_out, test, seconds, b"", ".model", made_of))
+
+
+def chosen_names(run, monkeypatch):
+    """The members chosen for the budget; `knn` is not trained again."""
 
     def cross_validate(run):
         assert [member.name for member in run.members] == ["knn"]
         yield []
 
     monkeypatch.setattr(training, "cross_validate_run", cross_validate)
-    monkeypatch.setattr(Store, "reason_to_train", lambda store, member, fold: None if member.name == "knn" else "new")
-    monkeypatch.setattr(Store, "seconds", lambda store, member, fold: seconds_of_knn)
     fitted = fit_to_budget(run)
     assert fitted.budget <= run.budget
     return [member.name for member in fitted.members]
@@ -48,15 +59,15 @@ def reference_seconds(run, name):
 @pytest.mark.parametrize("chosen", ["quick", "quick:e10", "quick:e8", "quick:short", "quick:e4", "quick:e2"])
 def test_the_network_is_trained_as_long_as_fits(chosen, run, monkeypatch):
     slowdown = 0.94 * run.budget / reference_seconds(run, chosen)  # two folds on two workers take one fold's time
-    names = names_after(run, monkeypatch, slowdown * reference_seconds(run, "knn"))
-    assert names == ["knn", "svm", chosen, "quick:deskewed"]
+    save_folds(run, "knn", slowdown * reference_seconds(run, "knn"))
+    assert chosen_names(run, monkeypatch) == ["knn", "svm", chosen, "quick:deskewed"]
 
 
 def test_a_finished_training_takes_no_time(run, monkeypatch):
     slowdown = 0.94 * run.budget / reference_seconds(run, "quick:e4")
-    names_after(run, monkeypatch, slowdown * reference_seconds(run, "knn"))
-    monkeypatch.setattr(Store, "reason_to_train", lambda store, member, fold: "new" if member.name == "quick" else None)
-    assert [member.name for member in fit_to_budget(run).members][2] == "quick:e10"
+    save_folds(run, "knn", slowdown * reference_seconds(run, "knn"))
+    save_folds(run, "quick:e10", 1.0)
+    assert chosen_names(run, monkeypatch)[2] == "quick:e10"
 
 
 def test_without_a_classical_model_nothing_is_shortened(run):
