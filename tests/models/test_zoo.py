@@ -117,3 +117,8 @@ def test_the_decision_values_are_those_of_scikit_learn(n_classes):
     expected = SVC(C=5, decision_function_shape="ovo").fit(features, labels).decision_function(features)
     decisions = PairwiseSVC(c=5, sigmoid_slope=3).fit(features, labels).decision_function(features)
     assert np.allclose(decisions, expected.reshape(300, -1), atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["lenet:tutorial", "vgg:tutorial", "vgg:rmsprop", "strided:author"])
+def test_the_networks_of_tutorials_see_whole_images(name):
+    assert not Member.parse(name).recipe.crop_border
