@@ -26,22 +26,36 @@ from competition.data.sources import has_image_folders, required_files
 from competition.errors import UserError, command
 from competition.files import atomic_folder, sha256
 
-CACHE_FORMAT = 1  # increment it when the content of the cache changes
+CACHE_FORMAT = 2  # increment it when the content of the cache changes
 CHECKSUMS = "SHA256SUMS"
-ARRAYS = ("images", "labels", "classes", "train_ids", "groups", "test_images", "test_ids")
+ARRAYS = (
+    "images",
+    "labels",
+    "classes",
+    "train_ids",
+    "groups",
+    "columns",
+    "test_images",
+    "test_ids",
+    "test_columns",
+    "column_names",
+)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A competition's data. Images are (rows, height, width, channels), labels are encoded 0..k-1."""
+    """A competition's data. Images are (rows, height, width, channels); `targets.target_kind` tells what labels are."""
 
     images: np.ndarray  # uint8, memory-mapped
-    labels: np.ndarray  # indices into `classes`
-    classes: np.ndarray  # the competition's own labels, sorted
+    labels: np.ndarray  # indices into `classes`; several per image: 0 or 1 for each of them; or the numbers to predict
+    classes: np.ndarray  # the competition's own labels, sorted; the name of the target if it is a number
     train_ids: np.ndarray  # the id column, or row numbers from 1 if there is none
     groups: np.ndarray  # rows of the same group are held out together; by default each row has its own
+    columns: np.ndarray  # float32 (rows, columns): what the tables tell about the images; NaN where unknown
     test_images: np.ndarray
     test_ids: np.ndarray  # in the order of the test images; the submission is joined on them
+    test_columns: np.ndarray
+    column_names: np.ndarray  # of `columns` and `test_columns`
     digest: str
     cache: Path
 
@@ -112,12 +126,22 @@ def unpack_dataset(path: Path) -> Dataset:
 def _write_cache(cache: Path, read: Callable[[tables.OpenArrayFile], dict[str, np.ndarray]], digest: str) -> None:
     """Write all arrays and a file of their checksums, in the format of sha256sum."""
     with atomic_folder(cache) as temporary:
-        for name, array in read(partial(_open_array_file, temporary)).items():
+        arrays = read(partial(_open_array_file, temporary))
+        for name, array in {**_no_columns(arrays), **arrays}.items():
             np.save(temporary / f"{name}.npy", array, allow_pickle=False)
         (temporary / "digest").write_text(digest)
         (temporary / CHECKSUMS).write_text(_checksums(temporary))
         if cache.exists() and _find_damage(cache, digest):
             shutil.rmtree(cache)  # only once the replacement is complete, since other runs may map the old one
+
+
+def _no_columns(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a competition that has nothing but images."""
+    return {
+        "columns": np.empty((len(arrays["labels"]), 0), dtype=np.float32),
+        "test_columns": np.empty((len(arrays["test_ids"]), 0), dtype=np.float32),
+        "column_names": np.empty(0, dtype=str),
+    }
 
 
 @contextmanager
