@@ -22,6 +22,7 @@ from typing import Literal
 
 import numpy as np
 from synthetic_images import (
+    add_class_pattern,
     add_noise,
     add_spot,
     draw_background,
@@ -514,10 +515,420 @@ def build_digits() -> tuple[Files, Truth]:
     return files, Truth("class", "labels", "accuracy", 150, 40, classes, sample.decode(), answers.astype(str))
 
 
+def build_kannada() -> tuple[Files, Truth]:
+    rng = make_rng("Kannada-MNIST")
+    labels, answers = balanced_labels(rng, 150, 10), balanced_labels(rng, 40, 10)
+    other_writers = balanced_labels(rng, 40, 10)
+    sample = table(["id", "label"], [[number, 0] for number in range(40)])
+    files = {
+        "Dig-MNIST.csv": pixel_table(["label"], 0, other_writers, draw_digits(rng, other_writers, 10, 0.4)),
+        "sample_submission.csv": sample,
+        "test.csv": pixel_table(["id"], 0, range(40), draw_digits(rng, answers, 10)),
+        "train.csv": pixel_table(["label"], 0, labels, draw_digits(rng, labels, 10)),
+    }
+    classes = tuple(map(str, range(10)))
+    return files, Truth("class", "labels", "accuracy", 150, 40, classes, sample.decode(), answers.astype(str))
+
+
+def build_sign_language() -> tuple[Files, Truth]:
+    rng = make_rng("sign-language-mnist")
+    letters = np.delete(np.arange(25), 9)  # J is a movement
+    labels, answers = balanced_labels(rng, 192, 24), balanced_labels(rng, 48, 24)
+    train = pixel_table(["label"], 1, letters[labels], draw_digits(rng, labels, 24, 1))
+    test = pixel_table(["label"], 1, letters[answers], draw_digits(rng, answers, 24, 1))
+    files = {
+        "sign_mnist_test.csv": test,
+        "sign_mnist_test/sign_mnist_test.csv": test,
+        "sign_mnist_train.csv": train,
+        "sign_mnist_train/sign_mnist_train.csv": train,
+    }
+    classes = tuple(map(str, letters))
+    return files, Truth("class", "labels", "accuracy", 192, 48, classes, "", letters[answers].astype(str))
+
+
+SEEDLINGS = ("Black-grass", "Charlock", "Common Chickweed", "Small-flowered Cranesbill", "Sugar beet")
+
+
+def build_plant_seedlings() -> tuple[Files, Truth]:
+    rng = make_rng("plant-seedlings-classification")
+    labels, answers = shuffled_labels(rng, [20, 24, 36, 30, 22]), balanced_labels(rng, 40, 5)
+    names = [f"{name}.png" for name in hex_ids(rng, 172, 9)]
+    train, test = names[:132], sorted(names[132:])
+
+    def draw(label: int) -> bytes:
+        return encode(draw_class(rng, label, 5, random_size(rng, (24, 24), (56, 56)), contrast=0.4), "png")
+
+    sample = table(["file", "species"], [[name, "Sugar beet"] for name in test])
+    files = {
+        "sample_submission.csv": sample,
+        **{f"test/{name}": draw(label) for name, label in zip(test, answers, strict=True)},
+        **{f"train/{SEEDLINGS[label]}/{name}": draw(label) for name, label in zip(train, labels, strict=True)},
+    }
+    answer_names = np.array(SEEDLINGS)[answers]
+    # With one label per image, micro F1 is accuracy.
+    return files, Truth("class", "labels", "accuracy", 132, 40, SEEDLINGS, sample.decode(), answer_names)
+
+
+CASSAVA_DISEASES = (
+    "Cassava Bacterial Blight (CBB)",
+    "Cassava Brown Streak Disease (CBSD)",
+    "Cassava Green Mottle (CGM)",
+    "Cassava Mosaic Disease (CMD)",
+    "Healthy",
+)
+
+
+def build_cassava() -> tuple[Files, Truth]:
+    rng = make_rng("cassava-leaf-disease-classification")
+    labels, answer = shuffled_labels(rng, [10, 14, 16, 70, 20]), 2
+    names = [f"{name}.jpg" for name in number_ids(rng, 130, 9)]
+
+    def draw(label: int) -> bytes:
+        return encode(draw_class(rng, label, 5, (30, 40), contrast=0.5), "jpg")
+
+    sample = table(["image_id", "label"], [["2216849948.jpg", 4]])
+    files = {
+        "label_num_to_disease_map.json": json.dumps(dict(enumerate(CASSAVA_DISEASES))).encode(),
+        "sample_submission.csv": sample,
+        "test_images/2216849948.jpg": draw(answer),
+        "test_tfrecords/ld_test00-1.tfrec": dummy("TFRecord"),
+        "train.csv": table(["image_id", "label"], zip(names, labels, strict=True)),
+        **{f"train_images/{name}": draw(label) for name, label in zip(names, labels, strict=True)},
+        **{f"train_tfrecords/ld_train0{part}-65.tfrec": dummy("TFRecord") for part in range(2)},
+    }
+    classes = ("0", "1", "2", "3", "4")
+    return files, Truth("class", "labels", "accuracy", 130, 1, classes, sample.decode(), np.array([str(answer)]))
+
+
+PADDY_DISEASES = ("bacterial_leaf_blight", "blast", "brown_spot", "normal", "tungro")
+
+
+def build_paddy() -> tuple[Files, Truth]:
+    rng = make_rng("paddy-disease-classification")
+    labels, answers = np.sort(shuffled_labels(rng, [20, 30, 24, 36, 22])), balanced_labels(rng, 40, 5)
+    train = [f"{number}.jpg" for number in 100001 + rng.permutation(132)]
+    test = [f"{number}.jpg" for number in range(200001, 200041)]
+    varieties = np.array(["ADT45", "KarnatakaPonni", "Ponni"])[rng.choice(3, 132, p=[0.7, 0.2, 0.1])]
+    ages = rng.integers(45, 83, 132)
+
+    def draw(label: int) -> bytes:
+        return encode(draw_class(rng, label, 5, (32, 24), contrast=0.4), "jpg")
+
+    rows = [
+        [name, PADDY_DISEASES[label], variety, age]
+        for name, label, variety, age in zip(train, labels, varieties, ages, strict=True)
+    ]
+    sample = table(["image_id", "label"], [[name, ""] for name in test])
+    files = {
+        "sample_submission.csv": sample,
+        **{f"test_images/{name}": draw(label) for name, label in zip(test, answers, strict=True)},
+        "train.csv": table(["image_id", "label", "variety", "age"], rows),
+        **{f"train_images/{label}/{name}": draw(PADDY_DISEASES.index(label)) for name, label, *_ in rows},
+    }
+    answer_names = np.array(PADDY_DISEASES)[answers]
+    truth = Truth("class", "labels", "accuracy", 132, 40, PADDY_DISEASES, sample.decode(), answer_names)
+    return files, truth
+
+
+def build_state_farm() -> tuple[Files, Truth]:
+    rng = make_rng("state-farm-distracted-driver-detection")
+    classes = tuple(f"c{label}" for label in range(10))
+    subjects = [f"p{number:03}" for number in np.sort(rng.choice(100, 14, replace=False))]
+    textures = rng.integers(2**32, size=24)
+    habits = rng.dirichlet(np.full(10, 1.5), 24)  # how often each driver does what; the last ten are in the test set
+    groups = np.sort(group_rows(rng, 160, 14))
+    labels = np.array([rng.choice(10, p=0.5 * habits[group] + 0.05) for group in groups])
+    labels[np.linspace(0, 159, 20).astype(int)] = np.arange(20) % 10
+    test_groups, answers = 14 + rng.permutation(np.arange(40) % 10), balanced_labels(rng, 40, 10)
+    numbers = rng.permutation(200) + 1
+    train, test = [f"img_{number}.jpg" for number in numbers[:160]], [f"img_{number}.jpg" for number in numbers[160:]]
+
+    def draw(group: int, label: int) -> bytes:
+        """A frame of the film of one driver and activity."""
+        film = np.random.default_rng([int(textures[group]), label])
+        image = draw_texture(np.random.default_rng(textures[group]), (30, 40), contrast=22)
+        add_class_pattern(film, image, label, 10, 0.9)
+        return encode(add_noise(rng, image, 8), "jpg")
+
+    sample = table(["img", *classes], [[name, *[0.1] * 10] for name in sorted(test)])
+    order = np.lexsort([labels, groups])
+    files = {
+        "driver_imgs_list.csv": table(
+            ["subject", "classname", "img"],
+            [[subjects[groups[row]], classes[labels[row]], train[row]] for row in order],
+        ),
+        **{
+            f"imgs/test/{name}": draw(group, label)
+            for name, group, label in zip(test, test_groups, answers, strict=True)
+        },
+        **{f"imgs/train/{classes[labels[row]]}/{train[row]}": draw(groups[row], labels[row]) for row in order},
+        "sample_submission.csv": sample,
+    }
+    truth = Truth(
+        "class",
+        "probabilities",
+        "log loss",
+        160,
+        40,
+        classes,
+        sample.decode(),
+        np.array(classes)[answers][np.argsort(test)],
+        group="subject",
+    )
+    return files, truth
+
+
+def build_whales() -> tuple[Files, Truth]:
+    rng = make_rng("whale-categorization-playground")
+    whales = sorted(f"w_{name}" for name in hex_ids(rng, 11, 7))
+    classes = ("new_whale", *whales)
+    labels = shuffled_labels(rng, [22, 14, 1, 12, 9, 2, 10, 1, 7, 2, 8, 2])
+    answers = shuffled_labels(rng, [10, 5, 1, 4, 3, 1, 4, 1, 3, 1, 3, 1])
+    names = [f"{name}.jpg" for name in hex_ids(rng, len(labels) + len(answers), 8)]
+    train, test = sorted(names[: len(labels)]), sorted(names[len(labels) :])
+
+    def draw(label: int) -> bytes:
+        channels = 1 if rng.random() < 0.25 else 3
+        image = draw_background(random_size(rng, (16, 32), (32, 64)), channels)
+        if label:
+            add_class_pattern(rng, image, label - 1, 11, 0.8)
+        else:  # an unknown individual; what they have in common is a darker sea
+            image -= 35
+            add_class_pattern(rng, image, rng.integers(100), 100, 0.5)
+        return encode(add_noise(rng, image, 14), "jpg")
+
+    ranking = " ".join(["new_whale", *whales[:4]])
+    sample = table(["Image", "Id"], [[name, ranking] for name in test])
+    files = {
+        "sample_submission.csv": sample,
+        **{f"test/{name}": draw(label) for name, label in zip(test, answers, strict=True)},
+        **{f"train/{name}": draw(label) for name, label in zip(train, labels, strict=True)},
+        "train.csv": table(
+            ["Image", "Id"], [[name, classes[label]] for name, label in zip(train, labels, strict=True)]
+        ),
+    }
+    answer_names = np.array(classes)[answers]
+    counts = len(labels), len(answers)
+    return files, Truth("class", "ranked labels", "MAP@5", *counts, classes, sample.decode(), answer_names)
+
+
+LEAF_DISEASES = ("complex", "frog_eye_leaf_spot", "healthy", "powdery_mildew", "rust", "scab")
+
+
+def build_plant_pathology_2021() -> tuple[Files, Truth]:
+    rng = make_rng("plant-pathology-2021-fgvc8")
+    counts = {
+        "healthy": 36,
+        "scab": 26,
+        "frog_eye_leaf_spot": 18,
+        "rust": 16,
+        "powdery_mildew": 12,
+        "complex": 10,
+        "scab frog_eye_leaf_spot": 8,
+        "frog_eye_leaf_spot complex": 6,
+        "rust frog_eye_leaf_spot": 6,
+        "rust complex": 4,
+    }
+    labels = rng.permutation(np.repeat(list(counts), list(counts.values())))
+    answers = np.array(["scab", "scab frog_eye_leaf_spot", "healthy"])
+    names = [f"{name}.jpg" for name in hex_ids(rng, len(labels) + 3, 16)]
+    train, test = sorted(names[3:]), sorted(names[:3])
+    spots = {
+        "complex": ((0, 0.6), (60, 60, 80)),
+        "frog_eye_leaf_spot": ((-0.5, -0.5), (80, -40, 40)),
+        "powdery_mildew": ((0, -0.6), (90, 70, 90)),
+        "rust": ((0.5, 0.5), (90, 20, -40)),
+        "scab": ((0.5, -0.5), (-70, -90, -40)),
+    }
+
+    def draw(joined: str) -> bytes:
+        image = draw_background((40, 60)) + np.array([-20, 40, -40])
+        for label in joined.split():
+            if label in spots:
+                add_spot(rng, image, spots[label][0], 0.3, spots[label][1], jitter=0.08)
+        return encode(add_noise(rng, image), "jpg")
+
+    sample = table(["image", "labels"], [[name, "healthy"] for name in test])
+    files = {
+        "sample_submission.csv": sample,
+        **{f"test_images/{name}": draw(joined) for name, joined in zip(test, answers, strict=True)},
+        "train.csv": table(["image", "labels"], zip(train, labels, strict=True)),
+        **{f"train_images/{name}": draw(joined) for name, joined in zip(train, labels, strict=True)},
+    }
+    rows = len(labels)
+    return files, Truth("labels", "joined labels", "micro F1", rows, 3, LEAF_DISEASES, sample.decode(), answers)
+
+
+PET_FLAGS = (
+    "Subject Focus",
+    "Eyes",
+    "Face",
+    "Near",
+    "Action",
+    "Accessory",
+    "Group",
+    "Collage",
+    "Human",
+    "Occlusion",
+    "Info",
+    "Blur",
+)
+
+
+def build_petfinder() -> tuple[Files, Truth]:
+    rng = make_rng("petfinder-pawpularity-score")
+    scores = (1 + 99 * rng.beta(2, 3, 168)).round().astype(int)
+    flags = (rng.random((168, 12)) < np.linspace(0.1, 0.9, 12)).astype(int)
+    flags[:, 3] = rng.random(168) < scores / 100
+    ids = hex_ids(rng, 168, 32)
+    train, test = np.arange(160), 160 + np.argsort(ids[160:])
+
+    def draw(row: int) -> bytes:
+        image = draw_background(random_size(rng, (32, 28), (56, 48)))
+        add_spot(rng, image, (0, 0), 0.5, tuple(np.array([1.0, 0.6, -0.4]) * scores[row]), jitter=0.15)
+        return encode(add_noise(rng, image, 14), "jpg")
+
+    sample = table(["Id", "Pawpularity"], [[ids[row], round(rng.uniform(1, 100), 2)] for row in test])
+    files = {
+        "sample_submission.csv": sample,
+        **{f"test/{ids[row]}.jpg": draw(row) for row in test},
+        "test.csv": table(["Id", *PET_FLAGS], [[ids[row], *flags[row]] for row in test]),
+        **{f"train/{ids[row]}.jpg": draw(row) for row in train},
+        "train.csv": table(["Id", *PET_FLAGS, "Pawpularity"], [[ids[row], *flags[row], scores[row]] for row in train]),
+    }
+    answers = scores[test].astype(float)
+    return files, Truth("number", "number", "RMSE", 160, 8, (), sample.decode(), answers, columns=PET_FLAGS)
+
+
+CIFAR_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def build_cifar() -> tuple[Files, Truth]:
+    rng = make_rng("cifar-10")
+    labels, answers = balanced_labels(rng, 160, 10), balanced_labels(rng, 40, 10)
+
+    def draw(labels: np.ndarray) -> Files:
+        return {
+            f"{number}.png": encode(draw_class(rng, label, 10, (32, 32), contrast=0.5), "png")
+            for number, label in enumerate(labels, 1)
+        }
+
+    names = np.array(CIFAR_CLASSES)
+    sample = table(["id", "label"], [[number, "cat"] for number in range(1, 41)])
+    files = {
+        "sampleSubmission.csv": sample,
+        "test.7z": seven_zip_folder("test", draw(answers)),
+        "train.7z": seven_zip_folder("train", draw(labels)),
+        "trainLabels.csv": table(["id", "label"], enumerate(names[labels], 1)),
+    }
+    return files, Truth("class", "labels", "accuracy", 160, 40, CIFAR_CLASSES, sample.decode(), names[answers])
+
+
+# Refused: the answer is an image, a row of three targets or thirty numbers, or there are no image files
+
+
+def build_documents(bench: bool = False) -> tuple[Files, Truth]:
+    rng = make_rng("denoising-dirty-documents")
+    train, test, cleaned = {}, {}, {}
+    pages = [rng.random((size, 54)) < 0.15 for size in (42, 26) * 3]  # each page recurs under several stains
+    sample_rows: list[list[object]] = []
+    for number in range(1, 37):
+        page = pages[number % 6]
+        clean = np.where(page, 0, 255).astype(np.uint8)[..., None]
+        stain = draw_texture(rng, page.shape, 1) + 90 - 150 * page[..., None]
+        is_test = number % 3 == 1
+        (test if is_test else train)[f"{number}.png"] = encode(add_noise(rng, stain, 8), "png")
+        if is_test:
+            sample_rows += [[f"{number}_{y}_{x}", 1] for y in range(1, len(page) + 1) for x in range(1, 55)]
+        else:
+            cleaned[f"{number}.png"] = encode(clean, "png")
+    sample = table(["id", "value"], sample_rows)
+    folders = {"test": test, "train": train, "train_cleaned": cleaned}
+    files: Files = {}
+    for name, images in folders.items():
+        files |= put_in(name, images) if bench else {f"{name}.zip": zip_folder(name, images)}
+    name = "sampleSubmission.csv"
+    files |= {name: sample} if bench else {f"{name}.zip": zip_files({name: sample})}
+    return files, Truth("refused", "number", "RMSE", 24, 12, (), sample.decode())
+
+
+def build_flowers() -> tuple[Files, Truth]:
+    rng = make_rng("tpu-getting-started")
+    files = {}
+    for size in (192, 224, 331, 512):
+        folder, name = f"tfrecords-jpeg-{size}x{size}", f"{size}x{size}"
+        for part, rows in (("test", 20), ("train", 40), ("val", 10)):
+            files |= {f"{folder}/{part}/0{i}-{name}-{rows}.tfrec": dummy("TFRecord") for i in range(2)}
+    sample = table(["id", "label"], [[name, 0] for name in hex_ids(rng, 40, 9)])
+    files["sample_submission.csv"] = sample
+    return files, Truth("refused", "labels", "macro F1", 80, 40, tuple(map(str, range(104))), sample.decode())
+
+
+def build_bengali() -> tuple[Files, Truth]:
+    rng = make_rng("bengaliai-cv19")
+    components = {"consonant_diacritic": 7, "grapheme_root": 168, "vowel_diacritic": 11}
+    test = [[f"Test_{row}_{name}", f"Test_{row}", name] for row in range(12) for name in components]
+    targets = rng.integers((168, 11, 7), size=(80, 3)).tolist()
+    sample = table(["row_id", "target"], [[row[0], 0] for row in test])
+    files = {
+        "class_map.csv": table(
+            ["component_type", "label", "component"],
+            [[name, label, chr(0x995 + label % 30)] for name, count in components.items() for label in range(count)],
+        ),
+        "sample_submission.csv": sample,
+        "test.csv": table(["row_id", "image_id", "component"], test),
+        **{f"test_image_data_{part}.parquet": dummy("Parquet") for part in range(4)},
+        "train.csv": table(
+            ["image_id", "grapheme_root", "vowel_diacritic", "consonant_diacritic", "grapheme"],
+            [[f"Train_{row}", *target, chr(0x995 + target[0] % 30)] for row, target in enumerate(targets)],
+        ),
+        **{f"train_image_data_{part}.parquet": dummy("Parquet") for part in range(4)},
+    }
+    return files, Truth("refused", "labels", "macro recall", 80, 12, (), sample.decode(), leaks=("grapheme",))
+
+
+FACE_POINTS = (
+    *(f"{side}_eye_center" for side in ("left", "right")),
+    *(f"{side}_eye_{end}_corner" for side in ("left", "right") for end in ("inner", "outer")),
+    *(f"{side}_eyebrow_{end}_end" for side in ("left", "right") for end in ("inner", "outer")),
+    "nose_tip",
+    "mouth_left_corner",
+    "mouth_right_corner",
+    "mouth_center_top_lip",
+    "mouth_center_bottom_lip",
+)
+
+
+def build_keypoints() -> tuple[Files, Truth]:
+    rng = make_rng("facial-keypoints-detection")
+    targets = [f"{point}_{axis}" for point in FACE_POINTS for axis in "xy"]
+    points = rng.uniform(10, 86, (24, 30)).round(4)
+    gaps = rng.random((24, 30)) < 0.3
+    gaps[:6] = False
+    cells = [" ".join(map(str, pixels)) for pixels in rng.integers(0, 256, (32, 9216)).tolist()]
+    train = [
+        ["" if gap else point for point, gap in zip(*row, strict=True)] + [cell]
+        for *row, cell in zip(points, gaps, cells[:24], strict=True)
+    ]
+    lookup = [(image, target) for image in range(1, 9) for target in (targets if image < 3 else targets[:8])]
+    sample = table(["RowId", "Location"], [[row, 0] for row in range(1, len(lookup) + 1)])
+    files = {
+        "IdLookupTable.csv": table(
+            ["RowId", "ImageId", "FeatureName", "Location"],
+            [[row, image, target, ""] for row, (image, target) in enumerate(lookup, 1)],
+        ),
+        "SampleSubmission.csv": sample,
+        "test.zip": zip_files({"test.csv": table(["ImageId", "Image"], enumerate(cells[24:], 1))}),
+        "training.zip": zip_files({"training.csv": table([*targets, "Image"], train)}),
+    }
+    return files, Truth("refused", "number", "RMSE", 24, 8, (), sample.decode())
+
+
 # Slugs and functions in the order of the list of competitions
 BUILDERS: dict[str, Callable[[], tuple[Files, Truth]]] = {
     "aerial-cactus-identification": build_cactus,
     "aptos2019-blindness-detection": build_aptos,
+    "denoising-dirty-documents": build_documents,
     "dog-breed-identification": build_dog_breeds,
     "dogs-vs-cats-redux-kernels-edition": build_dogs_vs_cats,
     "histopathologic-cancer-detection": build_histopathology,
@@ -526,9 +937,23 @@ BUILDERS: dict[str, Callable[[], tuple[Files, Truth]]] = {
     "ranzcr-clip-catheter-line-classification": build_ranzcr,
     "siim-isic-melanoma-classification": build_melanoma,
     "digit-recognizer": build_digits,
+    "Kannada-MNIST": build_kannada,
+    "sign-language-mnist": build_sign_language,
+    "plant-seedlings-classification": build_plant_seedlings,
+    "cassava-leaf-disease-classification": build_cassava,
+    "paddy-disease-classification": build_paddy,
+    "state-farm-distracted-driver-detection": build_state_farm,
+    "tpu-getting-started": build_flowers,
+    "bengaliai-cv19": build_bengali,
+    "whale-categorization-playground": build_whales,
+    "plant-pathology-2021-fgvc8": build_plant_pathology_2021,
+    "petfinder-pawpularity-score": build_petfinder,
+    "cifar-10": build_cifar,
+    "facial-keypoints-detection": build_keypoints,
 }
 BENCH_BUILDERS: dict[str, Callable[..., tuple[Files, Truth]]] = {
     "aerial-cactus-identification": build_cactus,
+    "denoising-dirty-documents": build_documents,
     "dogs-vs-cats-redux-kernels-edition": build_dogs_vs_cats,
     "leaf-classification": build_leaf,
     "ranzcr-clip-catheter-line-classification": build_ranzcr,
