@@ -497,7 +497,7 @@ def pixel_table(header: Sequence[str], first_pixel: int, cells: Sequence[object]
     return table([*header, *pixels], rows)
 
 
-def draw_digits(rng: np.random.Generator, labels: np.ndarray, classes: int, contrast: float = 0.7) -> np.ndarray:
+def draw_digits(rng: np.random.Generator, labels: np.ndarray, classes: int, contrast: float = 1.0) -> np.ndarray:
     """28x28 grey images of these classes."""
     return np.array([draw_class(rng, label, classes, (28, 28), 1, contrast) for label in labels])
 
@@ -521,7 +521,7 @@ def build_kannada() -> tuple[Files, Truth]:
     other_writers = balanced_labels(rng, 40, 10)
     sample = table(["id", "label"], [[number, 0] for number in range(40)])
     files = {
-        "Dig-MNIST.csv": pixel_table(["label"], 0, other_writers, draw_digits(rng, other_writers, 10, 0.4)),
+        "Dig-MNIST.csv": pixel_table(["label"], 0, other_writers, draw_digits(rng, other_writers, 10, 0.6)),
         "sample_submission.csv": sample,
         "test.csv": pixel_table(["id"], 0, range(40), draw_digits(rng, answers, 10)),
         "train.csv": pixel_table(["label"], 0, labels, draw_digits(rng, labels, 10)),
@@ -534,8 +534,8 @@ def build_sign_language() -> tuple[Files, Truth]:
     rng = make_rng("sign-language-mnist")
     letters = np.delete(np.arange(25), 9)  # J is a movement
     labels, answers = balanced_labels(rng, 192, 24), balanced_labels(rng, 48, 24)
-    train = pixel_table(["label"], 1, letters[labels], draw_digits(rng, labels, 24, 1))
-    test = pixel_table(["label"], 1, letters[answers], draw_digits(rng, answers, 24, 1))
+    train = pixel_table(["label"], 1, letters[labels], draw_digits(rng, labels, 24, 1.5))
+    test = pixel_table(["label"], 1, letters[answers], draw_digits(rng, answers, 24, 1.5))
     files = {
         "sign_mnist_test.csv": test,
         "sign_mnist_test/sign_mnist_test.csv": test,
