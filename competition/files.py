@@ -56,6 +56,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder next to `path`, which is removed in the end, by a later run if this one is killed."""
+    with explain_write_errors(path):
+        temporary = _temporary_path(path)
+        temporary.mkdir()
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` so that readers see the old file or the new one, never a part."""
     with atomic_file(path) as temporary:

@@ -65,9 +65,12 @@ class Competition:
 
     def sample(self, metric: "Metric") -> "Sample":
         """The sample submission."""
+        from dataclasses import replace
+
         from competition.submission.format import load_sample
 
-        return load_sample(self.folder, metric, self.config)
+        sample = load_sample(self.folder, metric, self.config)
+        return replace(sample, path=self.folder / self.dataset.layout.sample)
 
     def member(self, name: str) -> "Member":
         """The member with its tuned hyperparameters, its augmentation limited by the configuration."""

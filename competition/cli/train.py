@@ -24,20 +24,15 @@ def data(competition: str) -> None:
 def print_data_summary(competition: Competition, metric: "Metric") -> None:
     """Print what was read and what was inferred, to be corrected in competition.toml."""
     from competition.data.config import CONFIG_FILE
-    from competition.data.csv_files import read_header
-    from competition.data.dataset import detect_layout
     from competition.errors import shorten_list
 
-    folder, dataset = competition.folder, competition.dataset
-    layout = detect_layout(folder, competition.config)
-    shape = "x".join(map(str, layout.shape))
+    folder, dataset, layout = competition.folder, competition.dataset, competition.dataset.layout
+    shape = "x".join(map(str, dataset.images.shape[1:]))
     print(f"{folder}: {len(dataset.images):,} training and {len(dataset.test_ids):,} test images of {shape}")
-    print(f"{len(dataset.classes)} classes in column {layout.label}: {shorten_list(dataset.classes, 12)}")
-    used = {column.lower() for column in (layout.id, layout.label, layout.group, *layout.pixels)}
-    if ignored := [column for column in read_header(folder / "train.csv") if column.lower() not in used]:
-        print(f"ignored columns: {shorten_list(ignored, 12)}")
+    print(f"{len(dataset.classes)} classes in {layout.source}: {shorten_list(dataset.classes, 12)}")
     if layout.group:
         print(f"{len(set(dataset.groups)):,} groups in column {layout.group}; no group is split between folds")
+    print(*layout.notes, sep="\n", end="\n" if layout.notes else "")
     metric.check_classes(dataset.classes)
     content, columns = submission_format(competition, metric)
     print(f"submission: {content} in column {shorten_list(columns, 3)}; metric: {metric.name}")

@@ -2,7 +2,10 @@
 
     label = "diagnosis"     # the column of train.csv to predict
     id = "image"            # the column of row ids, if it is named differently than in the sample submission
-    group = "patient"       # rows with the same value in this column are held out together
+    group = "patient"       # rows with the same value in this column are held out together; false: no groups
+    target = "number"       # what is predicted: a "class", several "labels" or a "number"
+    extra = ["more.csv"]    # further tables of training rows, with the columns of train.csv
+    size = 96               # image files are resized to the area of a square of this side
     shape = [32, 24, 3]     # height, width and channels of an image
     symmetries = []         # symmetries that preserve the label: "left-right", "upside-down", "quarter turns"
     limits = {rotation = 0} # limits of label-preserving augmentation: rotation, shift, zoom, shear
@@ -10,8 +13,8 @@
     answer = "labels"       # what the submission contains: "labels" or "probabilities"
     public = 0.3            # the fraction of test rows that the public leaderboard scores
 
-Every line is optional: label and id are inferred from the columns, the shape from their number, the answer from the
-sample submission; symmetries are detected in training, and the metric is accuracy.
+Every line is optional: without it, the value is inferred from the files and printed; symmetries are detected in
+training.
 """
 
 import tomllib
@@ -21,11 +24,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from competition.data.augmentation import SYMMETRIES, Augmentation, Symmetry
+from competition.data.targets import TargetKind
 from competition.errors import UserError
 
 SubmissionContent = Literal["labels", "probabilities"]
 
 CONFIG_FILE = "competition.toml"
+MIN_SIZE = 8
 NOT_DATA = ("symmetries", "limits", "metric", "answer", "public")  # these leave the Dataset unchanged
 LIMITS = tuple(limit.name for limit in fields(Augmentation) if limit.name != "symmetries")
 
@@ -36,8 +41,11 @@ class Config:
 
     label: str = ""
     id: str = ""
-    group: str = ""
+    group: str | Literal[False] = ""
+    target: TargetKind | Literal[""] = ""
+    extra: tuple[str, ...] = ()
     shape: tuple[int, ...] = ()
+    size: int = 0
     symmetries: tuple[Symmetry, ...] | None = None
     limits: dict[str, float] = field(default_factory=dict)
     metric: str = "accuracy"
@@ -47,7 +55,9 @@ class Config:
     @property
     def data_settings(self) -> str:
         """The settings that change the Dataset, as text for its digest."""
-        settings = {name: value for name, value in asdict(self).items() if value and name not in NOT_DATA}
+        settings = {
+            name: value for name, value in asdict(self).items() if (value or value is False) and name not in NOT_DATA
+        }
         return ", ".join(f"{name} = {value!r}" for name, value in settings.items())
 
 
@@ -64,7 +74,11 @@ def read_config(folder: Path) -> Config:
     if unknown := [name for name in settings if name not in known]:
         raise UserError(f"{path}: unknown key {unknown[0]}; choose from {', '.join(known)}")
     parsers: dict[str, Callable[[str, Any], Any]] = {
+        "group": _parse_group,
+        "target": _parse_target,
+        "extra": _parse_files,
         "shape": _parse_shape,
+        "size": _parse_size,
         "symmetries": _parse_symmetries,
         "limits": _parse_limits,
         "answer": _parse_answer,
@@ -81,6 +95,30 @@ def _parse_text(name: str, value: Any) -> str:
         return value
     expected, example = ("a metric", "macro F1") if name == "metric" else ("a column name", "name")
     raise ValueError(f'{name}: expected {expected}, e.g. {name} = "{example}", got {value!r}')
+
+
+def _parse_group(name: str, value: Any) -> str | bool:
+    return value if value is False else _parse_text(name, value)
+
+
+def _parse_target(name: str, value: Any) -> TargetKind:
+    for kind in get_args(TargetKind):
+        if value == kind:
+            return kind
+    choices = ", ".join(f'"{kind}"' for kind in get_args(TargetKind))
+    raise ValueError(f"{name}: expected one of {choices}, got {value!r}")
+
+
+def _parse_files(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, list) and all(isinstance(file, str) and file for file in value):
+        return tuple(value)
+    raise ValueError(f'{name}: expected a list of file names, e.g. {name} = ["more.csv"], got {value!r}')
+
+
+def _parse_size(name: str, value: Any) -> int:
+    if type(value) is int and value >= MIN_SIZE:
+        return value
+    raise ValueError(f"{name}: expected a number of pixels from {MIN_SIZE}, e.g. {name} = 96, got {value!r}")
 
 
 def _parse_shape(name: str, value: Any) -> tuple[int, ...]:

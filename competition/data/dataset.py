@@ -15,15 +15,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from competition.data import image_folders, tables
+from competition.data import image_files, tables
 from competition.data.config import CONFIG_FILE, Config, read_config
-from competition.data.sources import has_image_folders, required_files
-from competition.errors import UserError, command
+from competition.data.inventory import list_files
+from competition.data.layout import LAYOUT_FILE, Layout
+from competition.errors import UserError
 from competition.files import atomic_folder, sha256
 
 CACHE_FORMAT = 2  # increment it when the content of the cache changes
@@ -40,6 +40,8 @@ ARRAYS = (
     "test_columns",
     "column_names",
 )
+
+ReadArrays = Callable[[tables.OpenArrayFile], tuple[dict[str, np.ndarray], Layout]]
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class Dataset:
     digest: str
     cache: Path
 
+    @property
+    def layout(self) -> Layout:
+        """What was inferred from the files."""
+        return Layout.load(self.cache)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle only the path of the cache, so that all workers map the same copy."""
         return _map_cache, (self.cache,)
@@ -66,44 +73,39 @@ class Dataset:
 
 def load_dataset(folder: Path, config: Config | None = None) -> Dataset:
     """The validated Dataset of the competition in `folder`, mapped from its cache or parsed into it."""
-    files = required_files(folder)
-    for path in (folder / file for file in files):
-        if not path.exists():
-            raise UserError(f"{path} is missing; run `{command('data', competition=folder.name)}`")
+    config = config or read_config(folder)
+    inventory = list_files(folder)
+    if inventory.images:
+        rows = image_files.read_rows(inventory, config)
+        files, read = rows.tables, partial(image_files.write_images, rows, config)
+        parts = [image_files.digest_images(rows)]
+    else:
+        files, read, parts = tables.used_tables(inventory, config), partial(tables.read_arrays, inventory, config), []
+    for path in files:
         if not path.is_file():
             raise UserError(f"{path} is not a file; move it away and put the competition's {path.name} there")
         if not os.access(path, os.R_OK):
             raise UserError(f"{path} is not readable; allow it: {shlex.join(['chmod', 'u+r', str(path)])}")
-    config = config or read_config(folder)
-    parts = [f"{CACHE_FORMAT}", *(sha256(folder / file) for file in files), config.data_settings]
-    if has_image_folders(folder):
-        parts.append(image_folders.digest_images(folder))
+    parts = [f"{CACHE_FORMAT}", *map(sha256, files), config.data_settings, *parts]
     digest = hashlib.sha256("".join(parts).encode()).hexdigest()
     cache = folder.absolute() / "cache" / digest[:16]
     damage = _find_damage(cache, digest)
     if damage and cache.exists():
         print(f"{damage}; parsing {folder} again", file=sys.stderr, flush=True)
     if damage:
-        _write_cache(cache, partial(_reader(folder).read_arrays, folder, config), digest)
-    return _map_cache(cache)
+        _write_cache(cache, read, digest)
+    dataset = _map_cache(cache)
+    check_symmetries(folder, dataset.images.shape[1:], config)
+    return dataset
 
 
-def detect_layout(folder: Path, config: Config | None = None) -> tables.DataLayout:
-    """The roles of the columns and the shape of the images; raises UserError if the configuration does not fit."""
-    config = config or read_config(folder)
-    layout = _reader(folder).detect_layout(folder, config)
-    height, width, _ = layout.shape
-    if height != width and "quarter turns" in (config.symmetries or ()):
+def check_symmetries(folder: Path, shape: tuple[int, ...], config: Config) -> None:
+    """Raise UserError if the configured symmetries do not suit the shape of the images."""
+    if shape[0] != shape[1] and "quarter turns" in (config.symmetries or ()):
         raise UserError(
-            f"{folder / CONFIG_FILE}: quarter turns need square images, but these are {height}x{width}; "
+            f"{folder / CONFIG_FILE}: quarter turns need square images, but these are {shape[0]}x{shape[1]}; "
             'remove "quarter turns" from symmetries'
         )
-    return layout
-
-
-def _reader(folder: Path) -> ModuleType:
-    """The module that reads the competition: its images are files or pixel columns."""
-    return image_folders if has_image_folders(folder) else tables
 
 
 def pack_dataset(dataset: Dataset) -> bytes:
@@ -123,10 +125,11 @@ def unpack_dataset(path: Path) -> Dataset:
     return _map_cache(cache)
 
 
-def _write_cache(cache: Path, read: Callable[[tables.OpenArrayFile], dict[str, np.ndarray]], digest: str) -> None:
+def _write_cache(cache: Path, read: ReadArrays, digest: str) -> None:
     """Write all arrays and a file of their checksums, in the format of sha256sum."""
     with atomic_folder(cache) as temporary:
-        arrays = read(partial(_open_array_file, temporary))
+        arrays, layout = read(partial(_open_array_file, temporary))
+        layout.save(temporary)
         for name, array in {**_no_columns(arrays), **arrays}.items():
             np.save(temporary / f"{name}.npy", array, allow_pickle=False)
         (temporary / "digest").write_text(digest)
@@ -179,7 +182,8 @@ def _find_damage(cache: Path, digest: str) -> str | None:
 
 
 def _checksums(cache: Path) -> str:
-    return "".join(f"{sha256(cache / f'{name}.npy')}  {name}.npy\n" for name in ARRAYS)
+    files = [*(f"{name}.npy" for name in ARRAYS), LAYOUT_FILE]
+    return "".join(f"{sha256(cache / file)}  {file}\n" for file in files)
 
 
 def _map_cache(cache: Path) -> Dataset:

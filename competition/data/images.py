@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from competition.data import tables
+from competition.data.inventory import SUFFIXES
 from competition.errors import UserError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 SAMPLE_SIZE = 2_000  # images used to infer the format
 INK_THRESHOLD = 0.15  # of the brightest pixel; darker pixels are background
 CENTRED = 0.04  # of the side; images are centred if their centres of mass deviate less on average
@@ -88,16 +88,27 @@ def resize_image(image: Image.Image, width: int, height: int) -> np.ndarray:
     return np.asarray(image if has_size else image.resize((width, height), Image.Resampling.LANCZOS))
 
 
-def open_image(path: Path) -> Image.Image:
-    """Decode an image file to eight bits per channel, on a white background where it is transparent."""
+def read_size(path: Path) -> tuple[int, int]:
+    """The width and height of an image file, from its header."""
+    with Image.open(path) as image:
+        return image.size
+
+
+def open_image(path: Path, side: int | None = None) -> Image.Image:
+    """Decode an image file to eight bits per channel, on a white background where it is transparent.
+
+    If it is going to be reduced to `side` pixels, a JPEG file is decoded at a smaller scale, which is faster.
+    """
     try:
         image = Image.open(path)
         if max(image.size) > MAX_SIDE:
             raise UserError(
                 f"{path} has {image.width}x{image.height} pixels; scale it down to at most {MAX_SIDE} pixels per side"
             )
+        if side and image.format == "JPEG":
+            image.draft(image.mode, (2 * side, 2 * side))
         image.load()
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise UserError(f"cannot read the image {path}: {error}") from None
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) / SCALE_16_BIT).round().astype(np.uint8))

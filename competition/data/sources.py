@@ -1,55 +1,57 @@
-"""Download, generate or unpack a competition's files.
+"""Make sure that a competition's files are there: unpack archives, generate practice data or download.
 
-A competition is a folder with `train.csv`, `test.csv` and `sample_submission.csv`; you can put them there yourself.
-Four competitions are known by name: Kaggle's own `digit-recognizer`, and the practice competitions `digits`, `digits8`
-and `mnist`, whose held-back test labels only `competition.submission.grading` reads.
+A competition is a folder with Kaggle's files, as they are downloaded or unpacked in any way. The practice competitions
+`digits`, `digits8` and `mnist` are made here; their held-back test labels are read only by
+`competition.submission.grading`.
 """
 
-import gzip
-import shutil
+import csv
+import json
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path, PurePosixPath
-from typing import IO
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from competition.data import kaggle
+from competition.data.archives import find_archives, unpack_archives
+from competition.data.csv_files import read_header
+from competition.data.inventory import FILES, Inventory, list_files
 from competition.data.practice import is_practice, make_digits, make_digits8, make_mnist
 from competition.errors import UserError, option
-from competition.files import atomic_file, atomic_folder
+from competition.files import atomic_file, write_atomically
 
-FILES = ("train.csv", "test.csv", "sample_submission.csv")
-IMAGE_FOLDERS = ("train", "test")  # where the images are files
-
-
-def has_image_folders(folder: Path) -> bool:
-    """Whether the competition's images are files."""
-    return all((folder / name).is_dir() for name in IMAGE_FOLDERS)
-
-
-def required_files(folder: Path) -> tuple[str, ...]:
-    """The CSV files that the competition needs."""
-    return (FILES[0], FILES[2]) if has_image_folders(folder) else FILES
+UNPACKED = "cache/unpacked.json"  # the archives that were unpacked, and what they have besides tables and images
+UNSUPPORTED = {
+    ".tfrec": "TFRecord files",
+    ".tfrecord": "TFRecord files",
+    ".parquet": "Parquet files",
+    ".dcm": "DICOM files",
+    ".npy": "NumPy files",
+}
+MIN_CELL_PIXELS = 16  # numbers in a cell that holds an image
 
 
 def ensure_files(name: str, folder: Path) -> None:
-    """Make sure that `folder` contains the competition's files; existing files are never changed.
-
-    Missing files are first looked for in downloads: `train.csv.gz`, `train.csv.zip` or an archive of the whole
-    competition, with or without image folders.
-    """
-    if not all((folder / file).exists() for file in required_files(folder)):
-        _extract_image_folders(folder)
-    files = required_files(folder)
-    for file in files:
-        if not (folder / file).exists():
-            _extract_file(folder, file)
-    missing = [file for file in files if not (folder / file).exists()]
-    if not missing:
+    """Make sure that `folder` contains the competition's files; existing files are never changed."""
+    inventory = list_files(folder)
+    if not _is_complete(inventory) and find_archives(folder):
+        ignored = unpack_archives(folder)
+        inventory = list_files(folder)
+        if inventory.images or ignored.keys() & UNSUPPORTED.keys() or None not in _pixel_tables(inventory):
+            record = {"archives": _describe_archives(folder), "ignored": ignored}
+            write_atomically(folder / UNPACKED, json.dumps(record).encode())
+    _reject_unsupported(inventory)
+    if _is_complete(inventory):
+        _write_missing_sample(inventory)
         return
-    if len(missing) < len(files) and not is_practice(folder):
+    missing = [file for file, path in zip(FILES, _pixel_tables(inventory), strict=True) if path is None]
+    for path in (folder / file for file in missing):
+        if path.exists():
+            raise UserError(f"{path} is not a file; move it away and put the competition's {path.name} there")
+    if len(missing) < len(FILES) and not is_practice(folder):
         raise UserError(f"{folder} is missing {', '.join(missing)}; add {'it' if len(missing) == 1 else 'them'}")
     if name not in KNOWN_COMPETITIONS:
         raise UserError(
@@ -62,103 +64,105 @@ def ensure_files(name: str, folder: Path) -> None:
 def download_digit_recognizer(folder: Path) -> None:
     """Download Digit Recognizer with Kaggle's client, which finds the user's credentials."""
     with tempfile.TemporaryDirectory() as temporary:
-        archive = Path(temporary) / "digit-recognizer.zip"
         try:
             kaggle.run_client("download", "-c", "digit-recognizer", "-p", temporary)
-            extract_competition(archive, folder)
         except (UserError, FileNotFoundError) as error:
             page = "https://www.kaggle.com/competitions/digit-recognizer/data"
             raise UserError(f"{error}; or download the files from {page} into {folder}") from None
 
 
-def extract_competition(archive: Path, folder: Path) -> None:
-    """Extract only the three CSV files from a competition's archive."""
-    # All files are renamed together at the end, so that an interruption does not leave only some of them.
-    with _open_zip(archive) as members, ExitStack() as stack:
-        for file in FILES:
-            _copy(members.open(file), stack.enter_context(atomic_file(folder / file)))
+def _is_complete(inventory: Inventory) -> bool:
+    """Whether nothing has to be unpacked or downloaded before the competition can be read."""
+    if inventory.images:
+        return not _has_new_archives(inventory.folder)
+    tables = [path for path in _pixel_tables(inventory) if path]
+    if len(tables) < len(FILES) and not _is_labelled_test(inventory):
+        return False
+    return not _has_new_archives(inventory.folder) or _has_pixels(tables[0])
 
 
-def _extract_file(folder: Path, file: str) -> None:
-    """Extract the file from FILE.gz, or from a zip archive that contains it in any folder."""
-    for archive in sorted(folder.glob("*.zip")):
-        with _open_zip(archive) as members:
-            if name := next((name for name in members.namelist() if PurePosixPath(name).name == file), None):
-                with atomic_file(folder / file) as target:
-                    _copy(members.open(name), target)
-                return
-    compressed = folder / f"{file}.gz"
-    if compressed.exists():
-        with (
-            _explain_archive_errors(compressed),
-            gzip.open(compressed) as source,
-            atomic_file(folder / file) as target,
-        ):
-            _copy(source, target)
+def _pixel_tables(inventory: Inventory) -> tuple[Path | None, Path | None, Path | None]:
+    return inventory.table("train"), inventory.table("test"), inventory.sample
 
 
-def _extract_image_folders(folder: Path) -> None:
-    """Extract both image folders, if archives contain them: one archive with both, or train.zip and test.zip.
-
-    These two may themselves be inside another archive.
-    """
-    if has_image_folders(folder):
-        return
-    for archive_name in (f"{name}.zip" for name in IMAGE_FOLDERS):
-        if not (folder / archive_name).exists():
-            _extract_file(folder, archive_name)
-    sources: dict[str, tuple[Path, list[tuple[zipfile.ZipInfo, PurePosixPath]]]] = {}
-    for archive in sorted(folder.glob("*.zip")):
-        with _open_zip(archive) as members:
-            for name in IMAGE_FOLDERS:
-                files = list(_files_below(name, members))
-                if not files and archive.stem == name:
-                    files = list(_image_files(members))
-                if files:
-                    sources.setdefault(name, (archive, files))
-    if len(sources) == len(IMAGE_FOLDERS):
-        for name, (archive, files) in sources.items():
-            with _open_zip(archive) as members, atomic_folder(folder / name) as target:
-                for member, path in files:
-                    (target / path).parent.mkdir(parents=True, exist_ok=True)
-                    _copy(members.open(member), target / path)
+def _has_new_archives(folder: Path) -> bool:
+    """Whether there are archives that were not unpacked yet."""
+    archives = _describe_archives(folder)
+    return bool(archives) and archives != _read_unpacked(folder).get("archives")
 
 
-def _copy(source: IO[bytes] | gzip.GzipFile, target: Path) -> None:
-    with source, target.open("wb") as file:
-        shutil.copyfileobj(source, file)
+def _describe_archives(folder: Path) -> dict[str, list[int]]:
+    """The size and the time of each archive."""
+    statuses = ((path.name, path.stat()) for path in find_archives(folder))
+    return {name: [status.st_size, status.st_mtime_ns] for name, status in statuses}
 
 
-def _image_files(members: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
-    """Yield the archive's files except CSV files, with their paths in the archive."""
-    for member in members.infolist():
-        path = PurePosixPath(member.filename)
-        if path.suffix.lower() not in (".csv", "") and ".." not in path.parts and not path.is_absolute():
-            yield member, path
-
-
-def _files_below(name: str, members: zipfile.ZipFile) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
-    """Yield the files in the innermost folder of this name, with their paths relative to it."""
-    for member in members.infolist():
-        parts = PurePosixPath(member.filename).parts
-        if name in parts[:-1] and ".." not in parts and not member.is_dir():
-            innermost = max(index for index, part in enumerate(parts[:-1]) if part == name)
-            yield member, PurePosixPath(*parts[innermost + 1 :])
-
-
-@contextmanager
-def _open_zip(archive: Path) -> Iterator[zipfile.ZipFile]:
-    with _explain_archive_errors(archive), zipfile.ZipFile(archive) as members:
-        yield members
-
-
-@contextmanager
-def _explain_archive_errors(archive: Path) -> Iterator[None]:
-    """Turn the error of a damaged, encrypted or incomplete archive into a UserError."""
+def _read_unpacked(folder: Path) -> dict[str, Any]:
+    """What is known of the archives that were unpacked; nothing if the record is damaged."""
     try:
-        yield
-    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError, KeyError) as error:
-        raise UserError(f"cannot unpack {archive}: {error.args[0]}; download it again") from None
+        return json.loads((folder / UNPACKED).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _has_pixels(table: Path) -> bool:
+    """Whether nearly all columns of the table are pixels: their names differ only in a number."""
+    try:
+        columns = read_header(table)
+    except UserError:
+        return True  # is explained when it is read
+    prefixes = Counter(column.rstrip("0123456789") for column in columns if column[-1:].isdigit())
+    return bool(prefixes) and prefixes.most_common(1)[0][1] >= 0.9 * len(columns)
+
+
+def _is_labelled_test(inventory: Inventory) -> bool:
+    """Whether the test table has labels and there is no sample submission, as in a dataset made for research."""
+    train, test, sample = _pixel_tables(inventory)
+    if sample or not train or not test or inventory.images:
+        return False
+    return read_header(train) == read_header(test) and _has_pixels(train) and not read_header(train)[0][-1:].isdigit()
+
+
+def _write_missing_sample(inventory: Inventory) -> None:
+    """Write a sample submission where a dataset has none."""
+    if _is_labelled_test(inventory):
+        test = inventory.table("test")
+        assert test
+        label, rows = read_header(test)[0], len(pd.read_csv(test, usecols=[0]))
+        sample = pd.DataFrame({"ImageId": range(1, rows + 1), label: 0})
+        path = inventory.folder / FILES[2]
+        with atomic_file(path) as temporary:
+            sample.to_csv(temporary, index=False, lineterminator="\n")
+        print(f"{path} was missing and is written; the labels in {test.name} are not used", flush=True)
+
+
+def _reject_unsupported(inventory: Inventory) -> None:
+    """Raise UserError if the images are in files or cells that cannot be read."""
+    train = inventory.table("train")
+    if inventory.images or (train and _has_pixels(train)):
+        return
+    found = inventory.others + Counter(_read_unpacked(inventory.folder).get("ignored", {}))
+    names = sorted({UNSUPPORTED[suffix] for suffix in found if suffix in UNSUPPORTED})
+    if names:
+        raise UserError(
+            f"{inventory.folder} has its images only as {' and '.join(names)}, which are not supported; "
+            "convert them to PNG files, or choose another competition"
+        )
+    for path in inventory.tables:
+        if path != inventory.sample and (column := _cell_images(path, read_header(path))):
+            raise UserError(
+                f"{path} has images as numbers in the cells of column {column}, which is not supported; "
+                "write a column for each pixel, or choose another competition"
+            )
+
+
+def _cell_images(path: Path, columns: Sequence[str]) -> str:
+    """The column whose cells hold all pixels of an image; empty if there is none."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        rows = csv.reader(file)
+        next(rows, None)
+        row = dict(zip(columns, next(rows, []), strict=False))
+    return next((column for column in columns if len(row.get(column, "").split()) >= MIN_CELL_PIXELS), "")
 
 
 KNOWN_COMPETITIONS: dict[str, Callable[[Path], None]] = {

@@ -17,8 +17,10 @@ import pandas as pd
 
 from competition.data.config import CONFIG_FILE, Config
 from competition.data.csv_files import check_column, check_values, invalid_value, read_header, read_numbers
-from competition.data.sources import FILES
-from competition.errors import UserError, shorten_list
+from competition.data.inventory import FILES, Inventory
+from competition.data.layout import Layout
+from competition.data.side_columns import find_group_column
+from competition.errors import UserError, command, shorten_list
 
 # Opens the file of an array, by its name and the shape of an image, and yields a function that appends images.
 OpenArrayFile = Callable[[str, tuple[int, ...]], AbstractContextManager[Callable[[np.ndarray], None]]]
@@ -44,11 +46,22 @@ class DataLayout:
     group: str  # empty: no groups
     pixels: list[str]  # empty: images are files
     shape: tuple[int, ...]  # (height, width, channels)
+    notes: tuple[str, ...] = ()  # further decisions, a line each
 
 
-def detect_layout(folder: Path, config: Config) -> DataLayout:
+def find_tables(inventory: Inventory) -> tuple[Path, Path, Path]:
+    """The tables of training and test rows, and the sample submission; raises UserError if one is missing."""
+    train, test, sample = inventory.table("train"), inventory.table("test"), inventory.sample
+    if train and test and sample:
+        return train, test, sample
+    missing = next(file for file, path in zip(FILES, (train, test, sample), strict=True) if not path)
+    remedy = command("data", competition=inventory.folder.name)
+    raise UserError(f"{inventory.folder / missing} is missing; run `{remedy}`")
+
+
+def detect_layout(inventory: Inventory, config: Config) -> DataLayout:
     """The roles of the columns and the shape of the images."""
-    train, test, sample = (folder / file for file in FILES)
+    train, test, sample = find_tables(inventory)
     headers = {path: read_header(path) for path in (train, test, sample)}
     check_config_columns(train, headers[train], config)
     check_sample_columns(sample, headers[sample])
@@ -57,33 +70,84 @@ def detect_layout(folder: Path, config: Config) -> DataLayout:
     id_column = config.id or headers[sample][0]
     if config.id and config.id not in headers[train] + headers[test]:
         raise UserError(f"{train} and {test.name} have no column {config.id}, which {CONFIG_FILE} names as the id")
+    recognised = "" if config.group else _find_group_column(train, headers[train], id_column)
+    group = recognised if config.group == "" else config.group or ""
     for path in (train, test):
-        headers[path] = [column for column in headers[path] if column != config.group]
+        headers[path] = [column for column in headers[path] if column not in (group, recognised)]
     label = config.label or _label_column(headers, train, test, sample, id_column.lower())
     pixels = [column for column in headers[train] if column.lower() not in (label.lower(), id_column.lower())]
-    test_pixels = [column for column in headers[test] if column.lower() != id_column.lower()]
+    test_pixels = [column for column in headers[test] if column.lower() not in (label.lower(), id_column.lower())]
     _check_pixel_columns(pixels, test_pixels, train, test)
-    return DataLayout(id_column, label, config.group, pixels, _image_shape(config, len(pixels), train))
+    return DataLayout(id_column, label, group, pixels, _image_shape(config, len(pixels), train))
 
 
-def read_arrays(folder: Path, config: Config, open_array: OpenArrayFile) -> dict[str, np.ndarray]:
+def _find_group_column(train: Path, columns: Sequence[str], id_column: str) -> str:
+    """The column of the writer, patient, ... among the few that are no pixels; empty if there is none."""
+    others = [name for name in columns if not re.fullmatch(NUMBERED, name) and name.lower() != id_column.lower()]
+    if not 2 <= len(others) <= MAX_STRAY_COLUMNS + 1:  # the label is one of them
+        return ""
+    table = pd.read_csv(train, usecols=others, dtype=str, encoding="utf-8-sig", skipinitialspace=True)
+    return find_group_column(table, None)
+
+
+def used_tables(inventory: Inventory, config: Config) -> list[Path]:
+    """The tables that are read: those of `find_tables` and the configured further ones."""
+    extra = [inventory.folder / file for file in config.extra]
+    for path in extra:
+        if not path.is_file():
+            raise UserError(f"{path} is missing, which {CONFIG_FILE} names as extra training rows")
+    return [*find_tables(inventory), *extra]
+
+
+def read_arrays(
+    inventory: Inventory, config: Config, open_array: OpenArrayFile
+) -> tuple[dict[str, np.ndarray], Layout]:
     """The arrays of a Dataset, except images and test images, which are written to the files of `open_array`.
 
     The images are read in chunks, since they may not fit into memory.
     """
-    train, test, sample = (folder / file for file in FILES)
-    layout = detect_layout(folder, config)
-    train_table = _write_images(train, layout, "images", open_array)
-    test_table = _write_images(test, layout, "test_images", open_array)
-    return {
+    train, test, sample, *extra = used_tables(inventory, config)
+    layout = detect_layout(inventory, config)
+    for path in extra:
+        _check_extra(path, read_header(path), layout, train)
+    train_table = _write_images([train, *extra], layout, "images", open_array)
+    test_table = _write_images([test], layout, "test_images", open_array)
+    arrays = {
         **read_training_columns(train, train_table, layout, sample),
         "test_ids": _read_test_ids(test, test_table, sample, next(read_numbers(sample, ())), layout.id),
     }
+    notes = [f"{path.name} is added to the training rows" for path in extra]
+    if further := [path for path in _further_tables(inventory, layout) if path not in extra]:
+        notes.append(
+            f"{further[0].name} has labelled rows too; to train on them, set "
+            f'extra = ["{further[0].relative_to(inventory.folder)}"] in {inventory.folder / CONFIG_FILE}'
+        )
+    source = f"column {layout.label} of {train.relative_to(inventory.folder)}"
+    return arrays, Layout(source, str(sample.relative_to(inventory.folder)), layout.group, [*layout.notes, *notes])
+
+
+def _further_tables(inventory: Inventory, layout: DataLayout) -> list[Path]:
+    """Other tables with labels and pixels."""
+    used = set(find_tables(inventory))
+    names = {path.name for path in used}
+    needed = {layout.label, *layout.pixels}
+    return [
+        path
+        for path in inventory.tables
+        if path not in used and path.name not in names and needed <= set(read_header(path))
+    ]
+
+
+def _check_extra(path: Path, columns: list[str], layout: DataLayout, train: Path) -> None:
+    """Raise UserError if a table of further training rows lacks a column."""
+    needed = [layout.label, *layout.pixels, *([layout.group] if layout.group else [])]
+    if missing := [column for column in needed if column not in columns]:
+        raise UserError(f"{path} lacks column {missing[0]}, which {train.name} has")
 
 
 def read_training_columns(path: Path, table: pd.DataFrame, layout: DataLayout, sample: Path) -> dict[str, np.ndarray]:
     """The labels, classes, ids and groups of the training rows, checked against the sample's class columns."""
-    classes, labels = np.unique(_read_labels(path, table[layout.label]), return_inverse=True)
+    classes, labels = np.unique(read_labels(path, table[layout.label]), return_inverse=True)
     if len(classes) < 2:
         raise UserError(f"{path}: every label in column {layout.label} is {classes[0]}; expected at least two classes")
     if len(class_columns := read_header(sample)[1:]) > 1:
@@ -92,7 +156,7 @@ def read_training_columns(path: Path, table: pd.DataFrame, layout: DataLayout, s
         "labels": labels.astype(np.int64),
         "classes": classes,
         "train_ids": read_ids(path, table, layout.id),
-        "groups": _read_groups(path, table, layout.group),
+        "groups": read_groups(path, table, layout.group),
     }
 
 
@@ -126,14 +190,15 @@ def match_class_columns(sample: Path, columns: Sequence[str], classes: np.ndarra
     )
 
 
-def _write_images(path: Path, layout: DataLayout, array: str, open_array: OpenArrayFile) -> pd.DataFrame:
-    """Append the images of the table to the file of this array; return the other columns."""
+def _write_images(paths: Sequence[Path], layout: DataLayout, array: str, open_array: OpenArrayFile) -> pd.DataFrame:
+    """Append the images of the tables to the file of this array; return the other columns."""
     pixels, others = layout.pixels, []
     with open_array(array, layout.shape) as append:
-        for chunk in read_numbers(path, set(pixels), max(1, CHUNK_PIXELS // len(pixels))):
-            append(_pixel_values(path, chunk[pixels]).reshape(-1, *layout.shape))
-            others.append(chunk.drop(columns=pixels))
-    return pd.concat(others)
+        for path in paths:
+            for chunk in read_numbers(path, set(pixels), max(1, CHUNK_PIXELS // len(pixels))):
+                append(_pixel_values(path, chunk[pixels]).reshape(-1, *layout.shape))
+                others.append(chunk.drop(columns=pixels))
+    return pd.concat(others, ignore_index=len(paths) > 1)
 
 
 def read_pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -154,6 +219,8 @@ def _label_column(headers: dict[Path, list[str]], train: Path, test: Path, sampl
     """The column that only train.csv has; of several, the one that the sample submission names."""
     sample_columns = [column.lower() for column in headers[sample][1:]]
     in_train, in_test = ({column.lower() for column in headers[path]} for path in (train, test))
+    if (both := [column for column in headers[train] if column.lower() in sample_columns]) and in_train == in_test:
+        return both[0]  # the test rows of a dataset for research are labelled
     extra = [column for column in headers[train] if column.lower() not in in_test]
     labels = [column for column in extra if column.lower() in sample_columns]
     labels = labels or [column for column in extra if column.lower() != id_column]
@@ -238,7 +305,7 @@ def _pixel_values(path: Path, table: pd.DataFrame) -> np.ndarray:
     return np.ascontiguousarray(values.astype(np.uint8))
 
 
-def _read_labels(path: Path, column: pd.Series) -> np.ndarray:
+def read_labels(path: Path, column: pd.Series) -> np.ndarray:
     """The labels as integers if all are integers in any notation, otherwise as text; none may be missing."""
     text = column.str.strip()
     values = pd.to_numeric(text, errors="coerce")
@@ -282,7 +349,7 @@ def _find_column(table: pd.DataFrame, name: str) -> pd.Series | None:
     return next((table[column] for column in table.columns if column.lower() == name.lower()), None)
 
 
-def _read_groups(path: Path, table: pd.DataFrame, column: str) -> np.ndarray:
+def read_groups(path: Path, table: pd.DataFrame, column: str) -> np.ndarray:
     """The group number of each row; without a group column, each row is its own group."""
     if not column:
         return np.arange(len(table))

@@ -4,7 +4,7 @@ import pytest
 from conftest import small_digits
 
 from competition.data.config import CONFIG_FILE, Config, read_config
-from competition.data.dataset import detect_layout, load_dataset
+from competition.data.dataset import load_dataset
 from competition.errors import UserError
 
 
@@ -19,14 +19,14 @@ def test_without_a_file_everything_is_inferred(tmp_path):
 
 def test_columns_and_shape_are_configurable(tmp_path):
     folder = write_config(tmp_path, 'label = "diagnosis"\nid = "image"\ngroup = "patient"\nshape = [32, 24]\n')
-    assert read_config(folder) == Config("diagnosis", "image", "patient", (32, 24, 1))
+    assert read_config(folder) == Config("diagnosis", "image", "patient", shape=(32, 24, 1))
     assert read_config(write_config(tmp_path, "shape = [32, 24, 3]")).shape == (32, 24, 3)
 
 
 def test_quarter_turns_need_square_images(competition_copy):
     write_config(competition_copy, 'symmetries = ["left-right", "quarter turns"]\nshape = [32, 8]')
     with pytest.raises(UserError, match=r"competition\.toml: quarter turns need square images, but these are 32x8"):
-        detect_layout(competition_copy)
+        load_dataset(competition_copy)
 
 
 def test_symmetries_metric_and_answer_do_not_change_the_data(tmp_path):
@@ -44,7 +44,7 @@ def test_symmetries_metric_and_answer_do_not_change_the_data(tmp_path):
         ("label: digit", "cannot read .*competition.toml: Expected '='"),
         (
             'colour = "red"',
-            "unknown key colour; choose from label, id, group, shape, symmetries, limits, metric, answer, public",
+            "unknown key colour; choose from label, id, group, target, extra, shape, size, symmetries, limits, metric",
         ),
         ("label = 7", 'label: expected a column name, e.g. label = "name", got 7'),
         ('group = ""', "group: expected a column name, .* got ''"),
@@ -117,10 +117,11 @@ def test_a_group_column_is_read(competition_copy):
     writers = pd.Series([f"w{row // 7}" for row in range(len(table))], name="writer")
     table = pd.concat([writers, table], axis=1)
     table.to_csv(path, index=False)
-    with pytest.raises(UserError, match=r"test\.csv lacks column writer, .*set group = .* in .*competition\.toml"):
-        load_dataset(competition_copy)
+    dataset = load_dataset(competition_copy)  # recognised by its name
+    assert dataset.images.shape[1:] == (16, 16, 1) and dataset.layout.group == "writer"
+    ungrouped = load_dataset(write_config(competition_copy, "group = false"))
+    assert len(set(ungrouped.groups)) == len(table) and (ungrouped.images == dataset.images).all()
     dataset = load_dataset(write_config(competition_copy, 'group = "writer"'))
-    assert dataset.images.shape[1:] == (16, 16, 1)
     groups = [set(np.unique(dataset.groups[row : row + 7])) for row in range(0, len(table), 7)]
     assert all(len(group) == 1 for group in groups) and len(set.union(*groups)) == len(groups)
     table.loc[3, "writer"] = None

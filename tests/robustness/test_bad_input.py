@@ -386,6 +386,13 @@ ACCEPTED: dict[str, tuple[Edit, Callable[[Dataset, Dataset], bool]]] = {
     "one zipped file": (zip_files("train.csv.zip", TRAIN), is_equal),
     "one archive of all files": (zip_files("digit-recognizer.zip", *FILES), is_equal),
     "archive with a folder inside": (zip_files("all.zip", *FILES, prefix="digits/"), is_equal),
+    "file name in another case": (rename_file(TRAIN, "Train.csv"), is_equal),
+    "another file name": (rename_file(TRAIN, "digits_train.csv"), is_equal),
+    "labels in the test table": (edit_table(TEST, lambda table: table.assign(label="0")), is_equal),
+    "archive in an archive": (
+        combine(zip_files("train.zip", TRAIN), zip_files("all.zip", "train.zip", TEST)),
+        is_equal,
+    ),
     "symlinks to files": (combine(*(symlink_file(file) for file in FILES)), is_equal),
     "symlink to the folder": (symlink_folder, is_equal),
     "folder name with spaces": (rename_folder("my digits, again"), is_equal),
@@ -632,16 +639,12 @@ REJECTED: dict[str, tuple[Edit, str]] = {
         r"cannot unpack .*all\.zip: File is not a zip file",
     ),
     "zip archive without the file": (
-        zip_files("train.csv.zip", TRAIN, prefix="old-"),
+        combine(rename_file(TRAIN, "train.txt"), zip_files("train.csv.zip", "train.txt")),
         r"small is missing train\.csv; add it",
     ),
     "no label column": (
         edit_lines(TRAIN, lambda lines: [line.split(",", 1)[1] for line in lines]),
         r"train\.csv has the same columns as test",
-    ),
-    "label column in test": (
-        edit_table(TEST, lambda table: table.assign(label="0")),
-        r"train\.csv has the same columns as test\.csv",
     ),
     "train and test swapped": (swap_files(TRAIN, TEST), r"train\.csv has no label, .* are the files swapped"),
     "test and sample swapped": (
@@ -701,10 +704,6 @@ REJECTED: dict[str, tuple[Edit, str]] = {
         r"sample_submission\.csv: row 12 \(line 13\), column ImageId: expected increasing ids, .* found '2'",
     ),
     "missing file": (delete(SAMPLE), r"small is missing sample_submission\.csv; add it"),
-    "file name in another case": (
-        rename_file(TRAIN, "Train.csv"),
-        r"is missing train\.csv",
-    ),
     "broken symlink": (replace_with_broken_symlink(TRAIN), r"small is missing train\.csv"),
     "folder instead of a file": (replace_with_folder(TRAIN), r"train\.csv is not a file; move it away"),
     "file instead of the cache folder": (

@@ -1,0 +1,193 @@
+"""Unpack a competition's archives as Kaggle packs them: zip, 7z and gz, also archives within archives.
+
+Only tables and images are unpacked. An archive that holds nothing but images, without a folder, is unpacked into a
+folder of its name.
+"""
+
+import gzip
+import lzma
+import shutil
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from rich.console import Console
+from rich.progress import track
+
+from competition.data.inventory import SUFFIXES
+from competition.errors import UserError
+from competition.files import temporary_folder
+
+ARCHIVES = (".zip", ".7z", ".gz")
+WANTED = (".csv", *SUFFIXES, *ARCHIVES)
+MAX_DEPTH = 4  # archives within archives
+MAX_RATIO = 200  # unpacked to packed size; tables of pixels reach about 30
+MIN_BOMB_BYTES = 2**30  # smaller contents may be compressed as well as they can
+FREE_SHARE = 0.95  # of the free space that may be used
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file in an archive."""
+
+    name: str
+    size: int  # unpacked
+
+    @property
+    def path(self) -> PurePosixPath:
+        """Its path in the archive."""
+        return PurePosixPath(self.name.replace("\\", "/"))
+
+    @property
+    def suffix(self) -> str:
+        """Its extension in lower case."""
+        return self.path.suffix.lower()
+
+
+def find_archives(folder: Path) -> list[Path]:
+    """The archives in the folder."""
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in ARCHIVES and path.is_file())
+
+
+def unpack_archives(folder: Path) -> Counter[str]:
+    """Unpack all archives in the folder; return how many files of each other format were left in them.
+
+    Existing files are kept. Everything is unpacked into a temporary folder first, and tables are moved from there last,
+    so that an interruption leaves no folder that looks complete.
+    """
+    ignored: Counter[str] = Counter()
+    for archive in find_archives(folder):
+        with temporary_folder(folder / "unpacking") as temporary:
+            ignored += _unpack(archive, temporary, str(archive))
+            _move_files(_content(temporary), folder)
+    return ignored
+
+
+def _content(folder: Path) -> Path:
+    """The folder itself, or the only folder in it if that has the tables."""
+    paths = list(folder.iterdir())
+    return paths[0] if len(paths) == 1 and list(paths[0].glob("*.csv")) else folder
+
+
+def _unpack(archive: Path, folder: Path, shown: str, depth: int = 1) -> Counter[str]:
+    """Unpack the archive, and the archives in it, into the folder; return the number of ignored files by extension."""
+    with _explain_errors(shown):
+        entries = _list_entries(archive, shown)
+        wanted = [entry for entry in entries if entry.suffix in WANTED and not _is_hidden(entry)]
+        _check_sizes(archive, wanted, folder, shown)
+        target = folder / _own_folder(wanted, archive)
+        _extract(archive, wanted, target, shown)
+    ignored = Counter(entry.suffix for entry in entries if entry.suffix not in WANTED)
+    for entry in wanted:
+        if entry.suffix in ARCHIVES:
+            inner = target / entry.path
+            if depth == MAX_DEPTH:
+                raise UserError(
+                    f"{shown}/{entry.name}: archives are nested more than {MAX_DEPTH} deep; unpack it by hand"
+                )
+            ignored += _unpack(inner, inner.parent, f"{shown}/{entry.name}", depth + 1)
+            inner.unlink()
+    return ignored
+
+
+def _list_entries(archive: Path, shown: str) -> list[Entry]:
+    """List the files in the archive, after checking that it can be unpacked safely."""
+    if archive.suffix.lower() == ".gz":
+        return [Entry(archive.stem, 0)]
+    if archive.suffix.lower() == ".7z":
+        import py7zr
+
+        with py7zr.SevenZipFile(archive) as opened:
+            is_encrypted = opened.needs_password()
+            entries = [Entry(file.filename, file.uncompressed) for file in opened.list() if not file.is_directory]
+    else:
+        with zipfile.ZipFile(archive) as members:
+            files = [member for member in members.infolist() if not member.is_dir()]
+            is_encrypted = any(member.flag_bits & 1 for member in files)
+            entries = [Entry(member.filename, member.file_size) for member in files]
+    if is_encrypted:
+        raise UserError(f"{shown} is encrypted; unpack it by hand, with its password")
+    for entry in entries:
+        if entry.path.is_absolute() or ".." in entry.path.parts or ":" in entry.path.parts[0]:
+            raise UserError(f"{shown} contains {entry.name!r}, which leads out of its folder; do not use this archive")
+    return entries
+
+
+def _check_sizes(archive: Path, entries: Sequence[Entry], folder: Path, shown: str) -> None:
+    """Raise UserError if the content would not fit on the disk or is suspiciously well compressed."""
+    size, packed = sum(entry.size for entry in entries), archive.stat().st_size
+    if size > MIN_BOMB_BYTES and size > MAX_RATIO * packed:
+        raise UserError(
+            f"{shown} would grow from {packed / 1e6:.1f} MB to {size / 1e9:.1f} GB, as a zip bomb does; "
+            "unpack it by hand if you trust it"
+        )
+    free = shutil.disk_usage(folder).free
+    if size > FREE_SHARE * free:
+        raise UserError(
+            f"{shown} needs {size / 1e9:.1f} GB unpacked, but its disk has only {free / 1e9:.1f} GB; free some space"
+        )
+
+
+def _own_folder(entries: Sequence[Entry], archive: Path) -> str:
+    """The folder to unpack into: one of the archive's name if it holds nothing but images without a common folder."""
+    is_in_folder = len({entry.path.parts[0] for entry in entries if len(entry.path.parts) > 1}) == 1
+    has_root_files = any(len(entry.path.parts) == 1 for entry in entries)
+    only_images = bool(entries) and all(entry.suffix in SUFFIXES for entry in entries)
+    return archive.stem if only_images and (has_root_files or not is_in_folder) else ""
+
+
+def _extract(archive: Path, entries: Sequence[Entry], target: Path, shown: str) -> None:
+    """Extract these files, showing progress."""
+    target.mkdir(parents=True, exist_ok=True)
+    if archive.suffix.lower() == ".gz":
+        with gzip.open(archive) as source, (target / archive.stem).open("wb") as file:
+            shutil.copyfileobj(source, file)
+        return
+    if archive.suffix.lower() == ".7z":
+        import py7zr
+
+        with py7zr.SevenZipFile(archive) as opened:
+            opened.extract(path=target, targets=[entry.name for entry in entries])
+        return
+    console = Console(stderr=True)
+    with zipfile.ZipFile(archive) as members:
+        for entry in track(
+            entries, f"unpacking {shown}", console=console, transient=True, disable=not console.is_terminal
+        ):
+            path = target / entry.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with members.open(entry.name) as source, path.open("wb") as file:
+                shutil.copyfileobj(source, file)
+
+
+def _move_files(source: Path, target: Path) -> None:
+    """Move files and folders into the target, tables last; what exists there is kept."""
+    entries = sorted(source.iterdir(), key=lambda path: path.suffix.lower() == ".csv")
+    for path in entries:
+        destination = target / path.name
+        if not destination.exists():
+            path.rename(destination)
+        elif path.is_dir() and destination.is_dir():
+            _move_files(path, destination)
+
+
+def _is_hidden(entry: Entry) -> bool:
+    """Whether it is a file that a system adds to archives."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in entry.path.parts)
+
+
+@contextmanager
+def _explain_errors(shown: str) -> Iterator[None]:
+    """Turn the error of a damaged or incomplete archive into a UserError."""
+    import py7zr
+
+    damaged = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, py7zr.exceptions.ArchiveError)
+    try:
+        yield
+    except (*damaged, EOFError, RuntimeError, KeyError, NotImplementedError) as error:
+        reason = error.args[0] if error.args else type(error).__name__
+        raise UserError(f"cannot unpack {shown}: {reason}; download it again") from None
