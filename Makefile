@@ -47,7 +47,7 @@ setup: .venv/.ready ## create the virtual environment
 
 tune: $(trains) $(if $(STORAGE),.venv/.ready-tune) ## search for better hyperparameters and accept validated ones (TRIALS=30, STORAGE=URL of a database)
 dashboard: .venv/.ready-tune ## serve optuna-dashboard for the studies
-check-augmentation: .venv/.ready ## measure which augmentations change the class, using the first model in MODELS
+check-augmentation: .venv/.ready ## measure which augmentations change the class, using the first model of images in MODELS
 
 ## look at results and use models
 

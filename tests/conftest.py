@@ -3,6 +3,7 @@
 import faulthandler
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -126,6 +128,23 @@ def competition_copy(competition_folder, tmp_path) -> Path:
 @pytest.fixture(scope="session")
 def dataset(competition_folder) -> Dataset:
     return load_dataset(competition_folder)
+
+
+@pytest.fixture(scope="session")
+def dataset_with_columns(dataset, tmp_path_factory) -> Dataset:
+    """The small competition with each second pixel as a column beside the images, a tenth of the values unknown."""
+    random = np.random.default_rng(0)
+
+    def make_columns(images: np.ndarray) -> np.ndarray:
+        pixels = images[:, ::2, ::2, 0].reshape(len(images), -1).astype(np.float32)
+        return np.where(random.random(pixels.shape) < 0.1, np.float32(np.nan), pixels)
+
+    cache = Path(shutil.copytree(dataset.cache, tmp_path_factory.mktemp("columns") / "cache"))
+    np.save(cache / "columns.npy", make_columns(dataset.images))
+    np.save(cache / "test_columns.npy", make_columns(dataset.test_images))
+    np.save(cache / "column_names.npy", np.array([f"feature {number}" for number in range(64)]))
+    (cache / "digest").write_text("with columns")
+    return pickle.loads(pickle.dumps(replace(dataset, cache=cache)))  # maps the arrays of this cache
 
 
 @pytest.fixture

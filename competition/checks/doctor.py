@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from competition.crossval.predictions import Predictions
+from competition.crossval.task import select_inputs
 from competition.data.dataset import Dataset
 from competition.data.duplicates import find_near_duplicates, image_digests
 from competition.errors import shorten_list
@@ -175,9 +176,11 @@ def check_distribution_shift(dataset: Dataset) -> Finding:
 def check_resources(dataset: Dataset, plan: Plan) -> Finding:
     """Compare the memory and disk that training needs with what is free, and estimate its duration."""
     free_memory, free_disk = psutil.virtual_memory().available, shutil.disk_usage(plan.folder.resolve()).free
-    rows, *shape = dataset.images.shape
     training_fraction = 1 - 1 / plan.folds
-    largest = max(member.training_memory(training_fraction * rows, tuple(shape)) for member in plan.members)
+    inputs = {member: select_inputs(member, dataset) for member in plan.members}
+    largest = max(
+        member.training_memory(training_fraction * len(rows), rows.shape[1:]) for member, rows in inputs.items()
+    )
     memory = plan.jobs * max(WORKER_MEMORY, largest)
     predictions = 4 * len(dataset.classes) * (len(dataset.labels) + plan.folds * len(dataset.test_ids))
     disk = len(plan.members) * (predictions + plan.folds * MODEL_BYTES)

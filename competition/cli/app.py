@@ -218,7 +218,7 @@ def check_augmentation(
 ) -> None:
     """Measure which augmentations change the class.
 
-    The first model in --models predicts transformed images that it was not trained on.
+    The first model of images in --models predicts transformed images that it was not trained on.
     """
     from competition.cli import check
 

@@ -5,14 +5,14 @@ from competition.errors import UserError
 
 
 def check_augmentation(options: RunOptions) -> None:
-    """Measure which augmentations change the class of held-out images, by the first of the models."""
+    """Measure which augmentations change the class of held-out images, by the first model of images."""
     from competition.checks import augmentations
     from competition.models.interface import RowSubset
     from competition.views.terminal.checks import effects_table
     from competition.views.terminal.screen import console
 
     run = open_run(options)
-    member, fold = run.members[0], 0
+    member, fold = next((member for member in run.members if not member.uses_columns), run.members[0]), 0
     held_out = run.store.folds.held_out == fold
     images, labels = RowSubset(run.dataset.images, held_out), run.dataset.labels[held_out]
     effects = augmentations.measure_effects(run.store.load_model(member, fold), images, labels)

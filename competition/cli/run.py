@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
 # Networks that see different inputs make less correlated errors.
 GLYPH_MODELS = ("knn", "svm", "quick", "quick:deskewed")
+COLUMN_MODELS = ("boosting", "logistic")
 PHOTO_MODELS = ("knn", "svm", "quick", "plain")
 
 
@@ -81,13 +82,20 @@ class Competition:
 
     def members(self, names: Sequence[str] | None) -> "tuple[Member, ...]":
         """The members with these names, without repetitions."""
-        from competition.models.registry import available_models
+        from competition.models.registry import available_models, load_spec
 
+        has_columns = len(self.dataset.column_names) > 0
         if names is None:
             names = default_models(self.dataset)
         elif list(names) == ["all"]:
-            names = available_models()
-        return tuple(self.member(name) for name in dict.fromkeys(names))
+            names = [name for name in available_models() if has_columns or load_spec(name).inputs == "images"]
+        members = tuple(self.member(name) for name in dict.fromkeys(names))
+        if unusable := [member.name for member in members if member.uses_columns and not has_columns]:
+            raise UserError(
+                f"{unusable[0]} learns from columns beside the images, but {self.name} has none; "
+                f"name other models, e.g. {option('models', 'knn quick')}"
+            )
+        return members
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,11 @@ class Run:
     def dataset(self) -> "Dataset":
         """The competition's rows."""
         return self.competition.dataset
+
+    @property
+    def column_members(self) -> list[str]:
+        """Names of the members that learn from the columns beside the images."""
+        return [member.name for member in self.members if member.uses_columns]
 
     @property
     def spec(self) -> "RunSpec":
@@ -140,15 +153,19 @@ def open_competition(name: str) -> Competition:
 
 
 def default_models(dataset: "Dataset") -> list[str]:
-    """The default models for such images, except those that would need too much memory for this many rows."""
+    """The default models for such images and columns, except those that would need too much memory."""
+    from competition.crossval.task import select_inputs
     from competition.models.member import Member
     from competition.models.networks.border import has_dark_border
     from competition.workers.machine import WORKER_MEMORY
 
-    models = GLYPH_MODELS if has_dark_border(dataset.images) else PHOTO_MODELS
+    models: tuple[str, ...] = GLYPH_MODELS if has_dark_border(dataset.images) else PHOTO_MODELS
+    if len(dataset.column_names):
+        models = COLUMN_MODELS + models
 
-    rows, shape = len(dataset.labels), dataset.images.shape[1:]
-    needed = {name: Member.parse(name).training_memory(rows, shape) for name in models}
+    rows, members = len(dataset.labels), map(Member.parse, models)
+    shapes = {member: select_inputs(member, dataset).shape[1:] for member in members}
+    needed = {member.name: member.training_memory(rows, shape) for member, shape in shapes.items()}
     too_large = [name for name, size in needed.items() if size > WORKER_MEMORY]
     if too_large:
         need = f"{max(needed.values()) / 1e9:.1f} GB per worker for {rows:,} images"

@@ -72,7 +72,7 @@ def cv(options: RunOptions) -> None:
             for predictions in stages:
                 complete = predictions
     finally:
-        console.print(scores.leaderboard_table(complete, run.dataset.labels, run.metric))
+        console.print(scores.leaderboard_table(complete, run.dataset.labels, run.metric, run.column_members))
 
 
 def submit(options: RunOptions) -> None:
@@ -104,7 +104,7 @@ def submit(options: RunOptions) -> None:
                 file = SUBMISSIONS / "submission.csv"
                 console.print(f"{file} now blends {names} ({blended.blender}): {text} out of fold")
     finally:
-        console.print(scores.leaderboard_table(complete, run.dataset.labels, run.metric))
+        console.print(scores.leaderboard_table(complete, run.dataset.labels, run.metric, run.column_members))
         if result:
             console.print(submissions.describe_entry(entry))
     if result:

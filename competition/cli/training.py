@@ -65,12 +65,13 @@ def cross_validate_run(run: Run) -> "Generator[list[Predictions]]":
 def fit_to_budget(run: Run) -> Run:
     """Choose how long to train the first network, so that it can be completed within the budget.
 
-    The cheapest model is trained first, to measure the machine's speed.
+    The cheapest model of images is trained first, to measure the machine's speed.
     """
     from competition.crossval.run import cheapest_first
 
     start, budget = time.monotonic(), run.budget or math.inf
-    cheapest = next((member for member in cheapest_first(run.members) if not member.spec.is_network), None)
+    on_images = [member for member in run.members if not member.uses_columns]
+    cheapest = next((member for member in cheapest_first(on_images) if not member.spec.is_network), None)
     if cheapest:
         with time_limit(budget), closing(cross_validate_run(replace(run, members=(cheapest,)))) as stages:
             for _ in stages:
@@ -139,7 +140,8 @@ def require_class_rows(store: "Store", members: "Sequence[Member]") -> None:
     counts = [np.bincount(labels[held_out != fold], minlength=len(classes)) for fold in range(store.folds.count)]
     fewest = np.min(counts, axis=0)
     rarest = int(fewest.argmin())
-    classical = [member.name for member in members if not (member.spec.is_network or member.is_imported)]
+    calibrated = (member for member in members if not (member.is_imported or member.uses_columns))
+    classical = [member.name for member in calibrated if not member.spec.is_network]
     if classical and fewest[rarest] < MIN_CLASS_ROWS:
         raise UserError(
             f"class {classes[rarest]} has {(labels == rarest).sum()} images, of which only {fewest[rarest]} "

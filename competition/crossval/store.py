@@ -79,13 +79,21 @@ class Store:
         seconds, curves = sum(seconds for seconds, _ in metadata), [curve for _, curve in metadata]
         return Predictions(member.name, oof, test, seconds, self.fingerprint(member), curves)
 
+    def require_image_models(self, members: Sequence[Member]) -> None:
+        """Raise `UserError` unless all members can predict new images."""
+        unable = [member for member in members if member.is_imported or member.uses_columns]
+        if not unable:
+            return
+        names = " ".join(member.name for member in members if member not in unable) or "..."
+        what = "was imported as predictions only" if unable[0].is_imported else "learns from columns beside the images"
+        raise UserError(
+            f"{unable[0].name} {what} and cannot predict new images; "
+            f"make a submission without it: {self.command('submit', models=names)}"
+        )
+
     def load_model(self, member: Member, fold: int) -> Predictor:
-        """Load the model of a finished fold, which was trained without that fold's rows."""
-        if member.is_imported:
-            raise UserError(
-                f"{member.name} was imported as predictions only and cannot predict new images; "
-                f"make a submission without it: {self.command('submit', models='...')}"
-            )
+        """Load the model of a finished fold, to predict new images; it was trained without that fold's rows."""
+        self.require_image_models([member])
         path = self._path(member, fold)
         models = [file for file in path.parent.glob(f"{path.stem}.*") if file.suffix not in (".npz", ".json")]
         if self.reason_to_train(member, fold) or not models:

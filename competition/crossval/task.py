@@ -52,8 +52,10 @@ def train_fold(task: Task, dataset: Dataset, folds: Folds, on_epoch: EpochCallba
     made_of = ingredients(task.member, dataset, folds)
     held_out = folds.held_out == task.fold
     model = train_member(task, dataset, ~held_out, on_epoch)
-    held_out_probabilities = check_probabilities(model.predict_proba(RowSubset(dataset.images, held_out)))
-    test_probabilities = check_probabilities(model.predict_proba(dataset.test_images))
+    held_out_probabilities = check_probabilities(
+        model.predict_proba(RowSubset(select_inputs(task.member, dataset), held_out))
+    )
+    test_probabilities = check_probabilities(model.predict_proba(select_inputs(task.member, dataset, test=True)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model{model.suffix}"
         model.save(path)
@@ -66,8 +68,16 @@ def train_member(task: Task, dataset: Dataset, rows: np.ndarray, on_epoch: Epoch
     """Train the task's member on these rows."""
     # Each seed and fold has its own random stream; otherwise networks would start from the same weights.
     seed = int(np.random.SeedSequence([task.member.seed, task.fold]).generate_state(1)[0] % 2**31)
-    model = task.member.spec.build(task.member.recipe, seed, dataset.images.shape[1:], len(dataset.classes))
-    return model.fit(RowSubset(dataset.images, rows), dataset.labels[rows], on_epoch)
+    inputs = select_inputs(task.member, dataset)
+    model = task.member.spec.build(task.member.recipe, seed, inputs.shape[1:], len(dataset.classes))
+    return model.fit(RowSubset(inputs, rows), dataset.labels[rows], on_epoch)
+
+
+def select_inputs(member: Member, dataset: Dataset, test: bool = False) -> np.ndarray:
+    """The training or test rows of what the member learns from: the images or the columns beside them."""
+    if member.uses_columns:
+        return dataset.test_columns if test else dataset.columns
+    return dataset.test_images if test else dataset.images
 
 
 def check_probabilities(probabilities: np.ndarray) -> np.ndarray:

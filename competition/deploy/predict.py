@@ -33,6 +33,7 @@ def predict_blend(
     # Members without a weight do not predict; their uniform probabilities have no effect.
     stacks = np.full((folds, len(members), len(images), classes), 1 / classes, dtype=np.float32)
     positions = {member: number for number, member in enumerate(members) if combination.weights[number]}
+    store.require_image_models(list(positions))
     tasks = [Task(member, fold) for member in positions for fold in range(folds)]
     predict = partial(_predict_fold, store=store, images=images)
     for task, outcome in workers.run(predict, take_in_order(tasks), ignore_event):

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
+
+
+Inputs = Literal["images", "columns"]  # what a model learns from
 
 
 class Images(Protocol):
@@ -89,6 +92,7 @@ class ModelSpec:
     libraries: tuple[str, ...]  # their versions are part of the fingerprint
     search_space: "Callable[[BaseTrial], None]"  # suggests hyperparameters by name, such as augmentation.shift
     seconds: float  # approximate time for one fold of 33,600 rows: orders the tasks and gives the first time estimate
+    inputs: Inputs = "images"  # the array of the Dataset that is passed to `fit` and `predict_proba`
 
     @property
     def is_network(self) -> bool:

@@ -9,6 +9,7 @@ from competition.errors import UserError
 from competition.models.interface import ModelSpec
 from competition.models.registry import load_spec
 
+COLUMN_BYTES_PER_VALUE = 40  # float32, then float64 copies without gaps and scaled, and indicators of gaps
 GREY_BYTES_PER_PIXEL = 4  # the float32 grey image of the scikit-learn pipelines
 FEATURE_BYTES_PER_IMAGE = 9_000  # their histograms of oriented gradients
 REFERENCE_ROWS = 33_600  # the number of training rows to which `ModelSpec.seconds` refers
@@ -62,13 +63,23 @@ class Member:
         return self.spec.seconds * rows / REFERENCE_ROWS
 
     def training_memory(self, rows: float, shape: tuple[int, ...]) -> float:
-        """Bytes needed to hold this many training rows; 0 for most networks, which read batches from disk."""
+        """Bytes needed to hold this many training rows, whose inputs have this shape.
+
+        0 for most networks, which read batches from disk.
+        """
+        if self.uses_columns:
+            return rows * shape[0] * COLUMN_BYTES_PER_VALUE
         height, width, channels = shape
         if self.spec.is_network:
             return rows * height * width if self.recipe.deskew else 0.0
         if self.is_imported:
             return 0.0
         return rows * (height * width * (channels + GREY_BYTES_PER_PIXEL) + FEATURE_BYTES_PER_IMAGE)
+
+    @property
+    def uses_columns(self) -> bool:
+        """Whether the model learns from the columns beside the images instead of the images."""
+        return self.spec.inputs == "columns"
 
     @property
     def is_imported(self) -> bool:

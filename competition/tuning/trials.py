@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from competition.crossval.folds import Folds
-from competition.crossval.task import Task, check_probabilities, train_member
+from competition.crossval.task import Task, check_probabilities, select_inputs, train_member
 from competition.data.dataset import Dataset
 from competition.models.interface import RowSubset
 from competition.scoring.metrics import is_correct, row_log_loss
@@ -60,7 +60,8 @@ def run_trial_fold(trial_fold: TrialFold, emit: Emit, dataset: Dataset, folds: F
     model = train_member(trial_fold.task, dataset, training_rows, lambda epoch: emit((epoch.number, epoch.total)))
     held_out = folds.held_out == fold
     labels = dataset.labels[held_out]
-    probabilities = check_probabilities(model.predict_proba(RowSubset(dataset.images, held_out)))
+    inputs = RowSubset(select_inputs(trial_fold.task.member, dataset), held_out)
+    probabilities = check_probabilities(model.predict_proba(inputs))
     half = np.arange(len(labels)) % 2 == 0
     calibrated = np.empty_like(probabilities, dtype=float)
     for rows in (half, ~half):

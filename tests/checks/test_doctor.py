@@ -43,6 +43,13 @@ def test_clean_data_passes_every_check(dataset):
     assert all(finding.passed for finding in findings.values()), findings
 
 
+def test_the_memory_of_models_of_columns_depends_on_the_columns(dataset_with_columns):
+    plan = replace(PLAN, members=[Member.parse("boosting"), Member.parse("logistic")])
+    assert "for boosting logistic" in check_resources(dataset_with_columns, plan).message
+    rows = np.broadcast_to(np.float32(0), (len(dataset_with_columns.labels), 10**9))  # takes no memory
+    assert not check_resources(replace(dataset_with_columns, columns=rows), plan).passed
+
+
 def test_duplicates_are_found_within_train_and_between_train_and_test(dataset):
     images, labels, test = dataset.images.copy(), dataset.labels.copy(), dataset.test_images.copy()
     images[7] = images[3]

@@ -15,6 +15,7 @@ from competition.crossval.provenance import ingredients
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult
 from competition.data.config import Config
+from competition.models.member import Member
 from competition.scoring.metrics import ACCURACY
 from competition.workers.local import LocalWorkers
 
@@ -61,6 +62,13 @@ def test_the_network_is_trained_as_long_as_fits(chosen, run, monkeypatch):
     slowdown = 0.94 * run.budget / reference_seconds(run, chosen)  # two folds on two workers take one fold's time
     save_folds(run, "knn", slowdown * reference_seconds(run, "knn"))
     assert chosen_names(run, monkeypatch) == ["knn", "svm", chosen, "quick:deskewed"]
+
+
+def test_the_speed_is_measured_by_a_model_of_images(run, monkeypatch):
+    slowdown = 0.94 * run.budget / reference_seconds(run, "quick")
+    save_folds(run, "knn", slowdown * reference_seconds(run, "knn"))
+    with_columns = replace(run, members=(Member.parse("logistic"), *run.members))
+    assert chosen_names(with_columns, monkeypatch) == ["logistic", "knn", "svm", "quick", "quick:deskewed"]
 
 
 def test_a_finished_training_takes_no_time(run, monkeypatch):

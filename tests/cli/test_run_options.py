@@ -3,9 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from competition.cli.run import GLYPH_MODELS, PHOTO_MODELS, Competition
+from competition.cli.run import COLUMN_MODELS, GLYPH_MODELS, PHOTO_MODELS, Competition
 from competition.data.config import Config
+from competition.errors import UserError
+from competition.models.registry import available_models
 
 
 def member_names(dataset, models) -> list[str]:
@@ -22,6 +25,24 @@ def test_writing_is_also_seen_without_its_slant(dataset):
     assert member_names(replace(dataset, images=with_border), None) == list(GLYPH_MODELS)
     in_colour = np.repeat(with_border, 3, axis=3)
     assert member_names(replace(dataset, images=in_colour), None) == list(PHOTO_MODELS)
+
+
+def test_columns_are_learned_by_default_where_there_are_any(dataset_with_columns, capsys):
+    assert member_names(dataset_with_columns, None) == [*COLUMN_MODELS, *PHOTO_MODELS]
+    assert capsys.readouterr().out == ""
+
+
+def test_all_models_include_those_of_columns_only_where_there_are_any(dataset, dataset_with_columns):
+    assert member_names(dataset_with_columns, ["all"]) == available_models()
+    assert set(available_models()) - set(member_names(dataset, ["all"])) == set(COLUMN_MODELS)
+
+
+def test_a_model_of_columns_is_rejected_where_there_are_none(dataset, dataset_with_columns):
+    assert member_names(dataset_with_columns, ["knn", "logistic"]) == ["knn", "logistic"]
+    with pytest.raises(
+        UserError, match=r"logistic learns from columns beside the images, but small has none; .*MODELS="
+    ):
+        member_names(dataset, ["knn", "logistic"])
 
 
 def test_members_are_not_repeated(dataset):

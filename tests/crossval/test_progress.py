@@ -57,6 +57,15 @@ def test_the_time_left_follows_the_measured_speed(progress):
     assert slow > 100 * progress.time_left() > 0
 
 
+def test_the_machine_speed_is_not_measured_on_columns(dataset, tmp_path):
+    columns, images = Member.parse("logistic"), MEMBERS[0]
+    store = Store(tmp_path, dataset, make_folds(dataset, 2, 0))
+    progress = Progress(store, [columns, images], LocalWorkers(2), ACCURACY)
+    expected = progress.expected_seconds(images)
+    progress.update(Finished(Task(columns, 0), result_of(progress, 0, seconds=500.0)))
+    assert progress.expected_seconds(images) == expected and progress.expected_seconds(columns) == 500.0
+
+
 def test_a_fold_runs_on_one_worker_however_many_are_idle(dataset, tmp_path):
     store = Store(tmp_path, dataset, make_folds(dataset, 5, 0))
     for workers, seconds in ((16, 600), (3, 1200)):

@@ -63,6 +63,17 @@ def test_an_untrained_fold_is_reported_with_the_command_of_its_split(dataset, tm
         store.load_model(MEMBER, 1)
 
 
+@pytest.mark.parametrize("name", ["boosting", "logistic"])
+def test_members_of_columns_cannot_predict_new_images(name, store):
+    member = Member.parse(name)
+    error = f"{name} learns from columns beside the images and cannot predict new images; make a submission without it"
+    with pytest.raises(UserError, match=f"{error}: make submit MODELS=\\.\\.\\."):
+        store.load_model(member, 0)
+    with pytest.raises(UserError, match=f"{error}: make submit MODELS='knn mlp'"):
+        store.require_image_models([Member.parse("knn"), member, Member.parse("mlp")])
+    store.require_image_models([Member.parse("knn")])
+
+
 def test_rows_without_a_prediction_are_nan(store):
     store.save(MEMBER, 1, result(store, 1))
     saved = store.predictions(MEMBER)

@@ -70,6 +70,41 @@ def test_each_fold_and_seed_has_its_own_random_stream(dataset):
     assert (first.test != second.test).any() and (first.test != third.test).any()
 
 
+BOOSTING, LOGISTIC = Member.parse("boosting"), Member.parse("logistic")
+COLUMN_MEMBERS = [replace(BOOSTING, recipe=replace(BOOSTING.recipe, max_iter=10, learning_rate=0.3)), LOGISTIC]
+
+
+@pytest.mark.parametrize("member", COLUMN_MEMBERS, ids=lambda member: member.name)
+def test_members_of_columns_do_not_see_the_images(member, dataset_with_columns):
+    folds = make_folds(dataset_with_columns, 3, 0)
+    task = Task(member, 0)
+    blank = replace(
+        dataset_with_columns,
+        images=np.zeros_like(dataset_with_columns.images),
+        test_images=np.zeros_like(dataset_with_columns.test_images),
+    )
+    result, without_images = (train_fold(task, rows, folds, ignore_epoch) for rows in (dataset_with_columns, blank))
+    labels = dataset_with_columns.labels[folds.held_out == 0]
+    assert (result.held_out.argmax(axis=1) == labels).mean() > 0.8
+    assert result.test.shape == (len(dataset_with_columns.test_ids), 10)
+    assert (result.held_out == without_images.held_out).all() and (result.test == without_images.test).all()
+
+
+@pytest.mark.parametrize("member", COLUMN_MEMBERS, ids=lambda member: member.name)
+def test_held_out_columns_and_labels_change_nothing_but_their_own_predictions(member, dataset_with_columns):
+    folds = make_folds(dataset_with_columns, 3, 0)
+    held_out = folds.held_out == 0
+    columns, labels = dataset_with_columns.columns.copy(), dataset_with_columns.labels.copy()
+    columns[held_out], labels[held_out] = 1e6, 0  # would move medians, means and deviations
+    columns[np.flatnonzero(held_out)[0]] = dataset_with_columns.columns[held_out][0]
+    other = replace(dataset_with_columns, columns=columns, labels=labels)
+    task = Task(member, 0)
+    expected, actual = (train_fold(task, rows, folds, ignore_epoch) for rows in (dataset_with_columns, other))
+    assert (expected.test == actual.test).all()
+    assert np.allclose(expected.held_out[0], actual.held_out[0], atol=1e-9)
+    assert not np.allclose(expected.held_out[1:], actual.held_out[1:])
+
+
 @pytest.mark.parametrize("invalid", [[0.5, np.nan], [1.5, -0.5], [0.4, 0.4]])
 def test_invalid_probabilities_are_rejected(invalid):
     with pytest.raises(FloatingPointError, match="returned invalid probabilities"):

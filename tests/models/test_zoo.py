@@ -18,12 +18,16 @@ from competition.models.zoo.svm import PairwiseSVC
 SHAPES = ((9, 1, 5), (20, 1, 2), (28, 1, 10), (32, 3, 4), (64, 3, 4), (96, 1, 2))  # (side, channels, classes)
 
 
+COLUMN_MODELS = ("boosting", "logistic")
+IMAGE_MODELS = [name for name in available_models() if load_spec(name).inputs == "images"]
+
+
 def test_all_models_are_registered():
     networks = {"mlp", "lenet", "vgg", "strided", "quick", "residual", "plain"}
-    assert networks | {"knn", "svm", "linear"} <= set(available_models())
+    assert networks | {"knn", "svm", "linear"} | set(COLUMN_MODELS) <= set(available_models())
 
 
-@pytest.mark.parametrize("name", available_models())
+@pytest.mark.parametrize("name", IMAGE_MODELS)
 @pytest.mark.parametrize(
     ("side", "channels", "classes"),
     [(8, 3, 3), *(pytest.param(*shape, marks=pytest.mark.slow) for shape in SHAPES)],
@@ -58,6 +62,21 @@ def test_classical_models_classify_digits(name, dataset):
     model = spec.build(spec.recipe, 0, dataset.images.shape[1:], 10)
     model.fit(dataset.images[:400], dataset.labels[:400], lambda epoch: None)
     assert (model.predict_proba(dataset.images[400:]).argmax(axis=1) == dataset.labels[400:]).mean() > 0.93
+
+
+@pytest.mark.parametrize("name", COLUMN_MODELS)
+@pytest.mark.parametrize(("columns", "classes"), [(1, 2), (7, 5)])
+def test_models_of_columns_fit_other_tables_and_can_be_saved(name, columns, classes, tmp_path):
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(150, columns)).astype(np.float32)
+    table[rng.random(table.shape) < 0.2] = np.nan
+    labels = np.arange(150) % classes
+    spec = load_spec(name)
+    model = spec.build(spec.recipe, 1, table.shape[1:], classes).fit(table, labels, lambda epoch: None)
+    probabilities = model.predict_proba(table)
+    assert probabilities.shape == (150, classes) and np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    model.save(tmp_path / "model.skops")
+    assert (spec.load(tmp_path / "model.skops", classes).predict_proba(table) == probabilities).all()
 
 
 def test_a_saved_pipeline_with_an_untrusted_type_is_rejected(tmp_path):

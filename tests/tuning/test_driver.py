@@ -173,8 +173,9 @@ def test_the_current_defaults_are_never_pruned(study_context):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*available_models(), "knn:pixels", "lenet:tutorial", "svm:pixels", "vgg:rmsprop"])
-def test_every_model_can_be_tuned(name, study_context):
+def test_every_model_can_be_tuned(name, study_context, dataset_with_columns):
     member = Member.parse(name)
+    study_context = replace(study_context, dataset=dataset_with_columns)
     if member.spec.is_network:
         member = replace(member, recipe=replace(member.recipe, epochs=1, min_steps=0))
     study = Study(study_context, member, make_folds(study_context.dataset, 2, 0), 0.5)

@@ -42,3 +42,6 @@ def test_the_leaderboard_puts_the_best_first(dataset):
     members = [bad, Predictions("good", correct, correct[None], 65.0, "")]
     text = render(scores.leaderboard_table(members, dataset.labels, ACCURACY))
     assert text.index("good") < text.index("bad") and "1:05" in text and "100.000 ± 0.167 %" in text
+    assert "columns" not in text
+    text = render(scores.leaderboard_table(members, dataset.labels, ACCURACY, ["good", "incomplete"]))
+    assert "trained on the columns beside the images: good" in text and "incomplete" not in text

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.pipeline import Pipeline
 
-from competition.models.interface import Classifier, EpochCallback, Images, ModelSpec
+from competition.models.interface import Classifier, EpochCallback, Images, Inputs, ModelSpec
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -66,10 +66,11 @@ def classical_spec(
     recipe: Any,
     search_space: "Callable[[BaseTrial], None]",
     seconds: float,
+    inputs: Inputs = "images",
 ) -> ModelSpec:
     """Create the spec of a scikit-learn model; `pipeline` builds the pipeline from a recipe and a seed."""
 
     def build(recipe: Any, seed: int, shape: tuple[int, ...], classes: int) -> Classifier:
         return PipelineClassifier(pipeline(recipe, seed), classes)
 
-    return ModelSpec(build, load_pipeline, recipe, ("scikit-learn", "scipy", "numpy"), search_space, seconds)
+    return ModelSpec(build, load_pipeline, recipe, ("scikit-learn", "scipy", "numpy"), search_space, seconds, inputs)

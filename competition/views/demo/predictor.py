@@ -39,12 +39,13 @@ class BlendPredictor:
     def __init__(self, store: Store, members: Sequence[Member], blender: str) -> None:
         self.combination = fit_combination(store, members, blender)
         self.members = members
-        weights = zip(members, self.combination.weights, strict=True)
+        weighted = [member for member, weight in zip(members, self.combination.weights, strict=True) if weight]
+        store.require_image_models(weighted)
         self.format = ImageFormat.infer(store.dataset.images)
         self.classes = [str(name) for name in store.dataset.classes]
         self.lock = threading.Lock()
         with _silenced_stderr():
-            self.models = {member: store.load_model(member, FOLD) for member, weight in weights if weight}
+            self.models = {member: store.load_model(member, FOLD) for member in weighted}
             self.predict(Image.new("L", (28, 28)))  # trace the graphs now, not on the first stroke
 
     def predict(self, drawing: Image.Image) -> dict[str, Any]:

@@ -17,14 +17,19 @@ MIN_GAIN = 1e-4  # reduction of log loss below which a new seed is not worth tra
 MIN_WEIGHT = 0.005  # blend weight below which a member is not listed
 
 
-def leaderboard_table(members: Sequence[Predictions], labels: np.ndarray, metric: Metric) -> Table:
-    """A row for each complete member, best first."""
+def leaderboard_table(
+    members: Sequence[Predictions], labels: np.ndarray, metric: Metric, from_columns: Sequence[str] = ()
+) -> Table:
+    """A row for each complete member, best first; `from_columns` names those that do not see the images."""
     table = Table("model", box=None)
     for heading in (*(shown.name for shown in leaderboard_metrics(metric)), "CPU time"):
         table.add_column(heading, justify="right")
     seconds = {member.member: clock(member.seconds) for member in members}
     for name, scores in rank_members({member.member: member.oof for member in members}, labels, metric).items():
         table.add_row(name, *scores, seconds[name])
+    if listed := [name for name in seconds if name in from_columns]:
+        table.caption = f"trained on the columns beside the images: {', '.join(listed)}"
+        table.caption_justify = "left"
     return table
 
 
