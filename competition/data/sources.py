@@ -1,17 +1,17 @@
 """Download, generate or unpack a competition's files.
 
 A competition is a folder with `train.csv`, `test.csv` and `sample_submission.csv`; you can put them there yourself.
-Four competitions are known by name: Kaggle's own `digit-recognizer`, and the practice competitions `digits`, `digits8`
-and `mnist`, whose held-back test labels only `competition.submission.grading` reads.
+The practice competitions `digits`, `digits8` and `mnist` are made here; their held-back test labels are read only by
+`competition.submission.grading`. Any other competition is downloaded from Kaggle under its name there.
 """
 
 import gzip
+import re
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -22,6 +22,7 @@ from competition.files import atomic_file, atomic_folder
 
 FILES = ("train.csv", "test.csv", "sample_submission.csv")
 IMAGE_FOLDERS = ("train", "test")  # where the images are files
+KAGGLE_NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 
 
 def has_image_folders(folder: Path) -> bool:
@@ -51,32 +52,26 @@ def ensure_files(name: str, folder: Path) -> None:
         return
     if len(missing) < len(files) and not is_practice(folder):
         raise UserError(f"{folder} is missing {', '.join(missing)}; add {'it' if len(missing) == 1 else 'them'}")
-    if name not in KNOWN_COMPETITIONS:
-        raise UserError(
-            f"{folder} contains no competition files; put {', '.join(FILES)} there, "
-            f"or set {option('competition')} to one of {', '.join(KNOWN_COMPETITIONS)}"
-        )
-    KNOWN_COMPETITIONS[name](folder)
+    if name in KNOWN_COMPETITIONS:
+        KNOWN_COMPETITIONS[name](folder)
+    else:
+        _download_competition(name, folder)
+        ensure_files(name, folder)
 
 
-def download_digit_recognizer(folder: Path) -> None:
-    """Download Digit Recognizer with Kaggle's client, which finds the user's credentials."""
-    with tempfile.TemporaryDirectory() as temporary:
-        archive = Path(temporary) / "digit-recognizer.zip"
-        try:
-            kaggle.run_client("download", "-c", "digit-recognizer", "-p", temporary)
-            extract_competition(archive, folder)
-        except (UserError, FileNotFoundError) as error:
-            page = "https://www.kaggle.com/competitions/digit-recognizer/data"
-            raise UserError(f"{error}; or download the files from {page} into {folder}") from None
-
-
-def extract_competition(archive: Path, folder: Path) -> None:
-    """Extract only the three CSV files from a competition's archive."""
-    # All files are renamed together at the end, so that an interruption does not leave only some of them.
-    with _open_zip(archive) as members, ExitStack() as stack:
-        for file in FILES:
-            _copy(members.open(file), stack.enter_context(atomic_file(folder / file)))
+def _download_competition(name: str, folder: Path) -> None:
+    """Download the archive of a competition on Kaggle; it is unpacked by the caller."""
+    archive, remedy = folder / f"{name}.zip", f"put {', '.join(FILES)} there"
+    if archive.exists():
+        raise UserError(f"{archive} lacks {', '.join(required_files(folder))}; {remedy}")
+    practice = f"set {option('competition')} to one of {', '.join(KNOWN_COMPETITIONS)}, which are practice"
+    if not re.fullmatch(KAGGLE_NAME, name):
+        raise UserError(f"{folder} contains no competition files; {remedy}, or {practice}")
+    try:
+        kaggle.download_competition(name, folder)
+    except UserError as error:
+        problem = f"{folder} contains no competition files, and they could not be downloaded"
+        raise UserError(f"{problem}: {error}; or {remedy}; or {practice}") from None
 
 
 def _extract_file(folder: Path, file: str) -> None:
@@ -161,9 +156,9 @@ def _explain_archive_errors(archive: Path) -> Iterator[None]:
         raise UserError(f"cannot unpack {archive}: {error.args[0]}; download it again") from None
 
 
+# Practice competitions; all others are downloaded from Kaggle.
 KNOWN_COMPETITIONS: dict[str, Callable[[Path], None]] = {
     "digits": make_digits,
     "digits8": make_digits8,
     "mnist": make_mnist,
-    "digit-recognizer": download_digit_recognizer,
 }
