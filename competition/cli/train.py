@@ -127,7 +127,7 @@ def submit(options: RunOptions) -> None:
     if result:
         _explain_submission(run, entry, *result)
         if is_practice_competition(run.competition.name):
-            console.print(submissions.explain_practice(file, kaggle_hint))
+            print(submissions.explain_practice(file, kaggle_hint))
 
 
 def _write_submission(run: Run, entry: "Entry", blended: "Blend", log: "SubmissionLog") -> Path:

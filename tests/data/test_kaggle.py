@@ -256,15 +256,21 @@ def test_an_upload_is_confirmed_on_the_terminal(kaggle, upload, answer, is_uploa
     assert ("not uploaded" in process.stdout) is not is_uploaded
 
 
-@pytest.mark.integration
-def test_practice_competitions_are_never_uploaded(kaggle, command, tmp_path):
-    assert command("submit", "--competition", "digits8", "--folds", "2", "--models", "knn").returncode == 0
-    process = command("upload", "--competition", "digits8")
+def test_practice_competitions_are_never_uploaded(kaggle, command):
+    process = command("upload", "--competition", "digits8", "--yes")
     assert (
         process.returncode == 2
         and "score it with `make grade COMPETITION=digits8`" in process.stderr
         and not kaggle.calls
     )
+
+
+def test_an_upload_of_practice_names_the_competition_of_the_current_file(kaggle, upload, tmp_path):
+    for folder in ("data", "submissions"):
+        (tmp_path / folder / "digits8").rename(tmp_path / folder / "letters")
+    process = upload()
+    assert process.returncode == 2 and "digits8 is a practice competition" in process.stderr
+    assert "submission.csv is for letters: `make upload COMPETITION=letters`" in process.stderr and not kaggle.calls
 
 
 @pytest.fixture
