@@ -6,7 +6,7 @@ SHELL := /bin/bash
 # Variables that can be set on the command line, e.g. MODELS="quick quick.1 svm". The program reads them from the
 # environment, as FOLDBLEND_MODELS etc.; `foldblend COMMAND --help` explains each of them.
 variables = BLEND BUDGET CLUSTER COMPETITION FILE FOLDS FULL JOBS JSON MODELS NAME NUMBER OOF PORT SEED SLEEP SPLIT \
-	STORAGE TASKS TEST TRIALS VALUE WAIT
+	STORAGE TASKS TEST TRIALS VALUE WAIT YES
 known = FILES $(variables)
 given := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 unknown := $(filter-out $(known) CUDA_% DASK_% KERAS_% MAKEFLAGS PYT% SHELL TF_%,$(given))  # variables of libraries are allowed
@@ -20,7 +20,12 @@ python = .venv/bin/python
 run = $(python) -m competition
 uv_version = 0.13.9
 install = $(python) -m uv pip install --quiet --require-hashes
-trains = .venv/.ready $(if $(CLUSTER),.venv/.ready-cluster)
+practice = digits digits8 mnist
+# Kaggle's client, if the competition's files are not there yet and have to be downloaded.
+competition := $(filter-out $(practice),$(COMPETITION:%/=%))
+downloaded := $(if $(competition),$(wildcard data/$(competition)/train* data/$(competition)/*.zip))
+reads = .venv/.ready $(if $(competition),$(if $(downloaded),,.venv/.ready-kaggle))
+trains = $(reads) $(if $(CLUSTER),.venv/.ready-cluster)
 commands = check-augmentation cv dashboard data demo doctor export export-onnx grade import record-score report \
 	reproduce scheduler submit tensorboard tune upload worker
 
@@ -37,8 +42,8 @@ help: ## list the targets
 
 submit: $(trains) ## cross-validate, blend and write submissions/submission.csv
 cv: $(trains) ## train every model on every fold and print the leaderboard
-data: .venv/.ready ## download or create the competition's files and check them
-doctor: .venv/.ready ## check data and machine: duplicates, drift, label errors, memory, time
+data: $(reads) ## download or create the competition's files and check them
+doctor: $(reads) ## check data and machine: duplicates, drift, label errors, memory, time
 
 .PHONY: setup
 setup: .venv/.ready ## create the virtual environment
@@ -47,7 +52,7 @@ setup: .venv/.ready ## create the virtual environment
 
 tune: $(trains) $(if $(STORAGE),.venv/.ready-tune) ## search for better hyperparameters and accept validated ones (TRIALS=30, STORAGE=URL of a database)
 dashboard: .venv/.ready-tune ## serve optuna-dashboard for the studies
-check-augmentation: .venv/.ready ## measure which augmentations change the class, using the first model of images in MODELS
+check-augmentation: $(reads) ## measure which augmentations change the class, using the first model of images in MODELS
 
 ## look at results and use models
 
@@ -63,7 +68,7 @@ export-onnx: .venv/.ready-onnx ## export the networks of submission NUMBER= as o
 
 ## submissions and teammates
 
-upload: .venv/.ready ## upload submission NUMBER= to Kaggle and record its score (WAIT=5m)
+upload: .venv/.ready-kaggle ## upload submission NUMBER= to Kaggle after asking, and record its score (WAIT=5m, YES=1: do not ask)
 record-score: .venv/.ready ## record the leaderboard's score VALUE= of submission NUMBER=
 grade: .venv/.ready ## evaluate on held-back test labels (practice competitions only; FILE= another submission)
 reproduce: $(trains) ## make submission NUMBER= again and compare the bytes

@@ -37,9 +37,20 @@ def option(name: str, value: object = "") -> str:
     return f"--{name} {quoted}".rstrip()
 
 
+def flag(name: str) -> str:
+    """How the user sets a flag: `YES=1` under make, else `--yes`."""
+    return f"{option(name)}=1" if _runs_under_make() else option(name)
+
+
 def missing_extra(library: str, extra: str) -> UserError:
     """The error that an optional library is not installed."""
-    return UserError(f"{library} is not installed; run: {_python()} -m pip install 'foldblend[{extra}]'")
+    return UserError(f"{library} is not installed; run: {interpreter()} -m pip install 'foldblend[{extra}]'")
+
+
+def interpreter() -> str:
+    """The running interpreter, relative to the current folder if it is there."""
+    path = Path(sys.executable)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _runs_under_make() -> bool:
@@ -47,10 +58,4 @@ def _runs_under_make() -> bool:
 
 
 def _program() -> str:
-    return "foldblend" if Path(sys.argv[0]).stem == "foldblend" else f"{_python()} -m competition"
-
-
-def _python() -> str:
-    """The running interpreter, relative to the current folder if it is there."""
-    path = Path(sys.executable)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    return "foldblend" if Path(sys.argv[0]).stem == "foldblend" else f"{interpreter()} -m competition"

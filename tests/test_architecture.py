@@ -8,6 +8,8 @@ import sys
 import pytest
 from conftest import ROOT
 
+from competition.data.sources import KNOWN_COMPETITIONS
+
 # A package imports only earlier ones; inside a package, modules import each other without cycles.
 PACKAGES = (
     "errors",
@@ -139,6 +141,38 @@ def test_make_rejects_an_unknown_variable(variable, is_known):
     assert (result.returncode == 0) is is_known and (
         "unknown variable MODEL; choose from" in result.stderr
     ) is not is_known
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_installed"),
+    [
+        ("submit", False),
+        ("cv COMPETITION=digits8", False),
+        ("data COMPETITION=letters", True),
+        ("submit COMPETITION=letters/", True),
+        ("grade COMPETITION=letters", False),
+        ("upload COMPETITION=digit-recognizer", True),
+    ],
+)
+def test_make_installs_kaggles_client_for_targets_that_need_it(arguments, is_installed):
+    arguments = ["make", "--dry-run", "--always-make", *arguments.split()]
+    result = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ("requirements-kaggle.txt" in result.stdout) is is_installed
+
+
+def test_make_does_not_install_kaggles_client_for_files_that_are_there(tmp_path):
+    (tmp_path / "data" / "letters").mkdir(parents=True)
+    (tmp_path / "data" / "letters" / "train.csv").touch()
+    for name in ("Makefile", "requirements.txt", "requirements-kaggle.txt"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    arguments = ["make", "--dry-run", "--always-make", "submit", "COMPETITION=letters"]
+    result = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "requirements.txt" in result.stdout and "requirements-kaggle.txt" not in result.stdout
+
+
+def test_the_makefile_names_the_practice_competitions():
+    practice = re.search(r"^practice = (.*)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
+    assert set(practice) == set(KNOWN_COMPETITIONS)
 
 
 def test_the_layout_guide_lists_the_packages():

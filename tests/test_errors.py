@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from competition.errors import command, missing_extra, option
+from competition.errors import command, flag, missing_extra, option
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def without_make(monkeypatch, tmp_path):
 
 def test_commands_are_given_as_targets_under_make():
     assert command("cv", models="quick svm") == "make cv MODELS='quick svm'"
-    assert option("folds", 2) == "FOLDS=2" and option("budget") == "BUDGET"
+    assert option("folds", 2) == "FOLDS=2" and option("budget") == "BUDGET" and flag("yes") == "YES=1"
 
 
 def test_options_with_default_values_are_omitted():
@@ -25,7 +25,7 @@ def test_options_with_default_values_are_omitted():
 def test_commands_are_given_for_the_installed_program(without_make, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/foldblend", "cv"])
     assert command("cv", models="quick svm") == "foldblend cv --models 'quick svm'"
-    assert option("folds", 2) == "--folds 2" and option("budget") == "--budget"
+    assert option("folds", 2) == "--folds 2" and option("budget") == "--budget" and flag("yes") == "--yes"
 
 
 def test_commands_are_given_for_the_module(without_make, monkeypatch):

@@ -87,7 +87,8 @@ def describe(
 def data(competition: cli.Competition = "digits") -> None:
     """Download or create a competition's files; check them.
 
-    Prints what is inferred from the files: classes, shape, columns, groups and metric.
+    Any competition on Kaggle is downloaded by its name; an interrupted download is resumed. Prints what is inferred
+    from the files: classes, shape, columns, groups and metric.
     """
     from competition.cli import train
 
@@ -143,7 +144,8 @@ def submit(
 ) -> None:
     """Cross-validate, blend and write submission.csv.
 
-    The file is updated whenever another model is complete. Finished folds are kept and not trained again.
+    The file is updated whenever another model is complete. Finished folds are kept and not trained again. Practice
+    data do not replace a submission for Kaggle.
     """
     from competition.cli import train
 
@@ -324,14 +326,20 @@ def export_onnx(competition: cli.Competition = "digits", number: cli.Number = No
 
 
 @command(app)
-def upload(competition: cli.Competition = "digits", number: cli.Number = None, wait: cli.Wait = None) -> None:
+def upload(
+    competition: cli.Competition = "digits",
+    number: cli.Number = None,
+    wait: cli.Wait = None,
+    yes: cli.Yes = False,
+) -> None:
     """Upload a submission to Kaggle; record its score.
 
-    Waits for the score and compares it with the cross-validated one.
+    Asks first, waits for the score and compares it with the cross-validated one. A file that Kaggle already has is
+    not uploaded again.
     """
     from competition.cli import submissions
 
-    submissions.upload(competition, number, 300.0 if wait is None else wait)
+    submissions.upload(competition, number, 300.0 if wait is None else wait, yes)
 
 
 @command(app, "record-score")

@@ -129,8 +129,14 @@ Number = Annotated[
 Port = Annotated[int, count_option("port", "Port of the page.")]
 Wait = Annotated[
     float | None,
-    option("wait", "How long to wait for the score, e.g. 2m.  [default: 5m]", parser=parse_duration, metavar="TIME"),
+    option(
+        "wait",
+        "How long to wait for the score, e.g. 2m.  [default: 5m]",
+        parser=parse_duration,
+        metavar="TIME",
+    ),
 ]
+Yes = Annotated[bool, option("yes", "Upload without asking first.")]
 Value = Annotated[float, option("value", "Score on the leaderboard, e.g. 0.997.", metavar="SCORE")]
 File = Annotated[
     Path | None,

@@ -152,6 +152,15 @@ def open_competition(name: str) -> Competition:
     return Competition(name, config, load_dataset(folder, config))
 
 
+def is_practice_competition(name: str) -> bool:
+    """Whether the competition is practice, made on this machine, and not on Kaggle."""
+    from competition.data.practice import is_practice
+    from competition.data.sources import KNOWN_COMPETITIONS
+
+    folder = DATA / name
+    return is_practice(folder) or (name in KNOWN_COMPETITIONS and not folder.exists())
+
+
 def default_models(dataset: "Dataset") -> list[str]:
     """The default models for such images and columns, except those that would need too much memory."""
     from competition.crossval.task import select_inputs

@@ -1,21 +1,27 @@
 """Commands that grade, upload, score, reproduce and reuse submissions."""
 
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from competition.cli.run import (
     DATA,
     SUBMISSIONS,
     RunOptions,
     find_config_metric,
+    is_practice_competition,
     load_submission,
     open_competition,
     open_run,
     parse_split,
 )
 from competition.cli.training import cross_validate_run
-from competition.errors import UserError, command
+from competition.errors import UserError, command, flag
+
+if TYPE_CHECKING:
+    from competition.submission.log import SubmissionLog
 
 
 def grade(competition: str, file: Path | None) -> None:
@@ -41,10 +47,9 @@ def grade(competition: str, file: Path | None) -> None:
     console.print(f"{file}; evaluations on the held-back labels so far: {result.evaluations}")
 
 
-def upload(competition: str, number: int | None, wait: float) -> None:
-    """Upload a submission to Kaggle, wait for its score and record it in the log."""
+def upload(competition: str, number: int | None, wait: float, is_confirmed: bool) -> None:
+    """Upload a submission to Kaggle, unless it is there already; wait for its score and record it in the log."""
     from competition.data import kaggle
-    from competition.data.practice import is_practice
     from competition.files import sha256
     from competition.scoring.metrics import find_metric
     from competition.submission.format import read_submission
@@ -53,24 +58,59 @@ def upload(competition: str, number: int | None, wait: float) -> None:
     from competition.views.terminal.screen import console
 
     log = SubmissionLog(SUBMISSIONS)
+    _reject_practice(competition, log)
     entry = log.entry(competition, number)
-    if is_practice(DATA / competition):
-        grade = command("grade", competition=competition)
-        raise UserError(f"{competition} is a practice competition, which is not on Kaggle; score it with `{grade}`")
-    opened, metric = open_competition(competition), find_metric(entry.metadata["metric"])
-    read_submission(entry.file, opened.sample(metric), opened.dataset.classes)
-    message = f"submission {entry.number} {sha256(entry.file)[:12]}"
-    kaggle.submit(competition, entry.file, message)
-    print(f"{entry.file} is uploaded; waiting for its score ...", flush=True)
-    *_, result = kaggle.poll_result(competition, message, wait)
+    opened, metric, digest = open_competition(competition), find_metric(entry.metadata["metric"]), sha256(entry.file)
+    score = log.recorded_score(competition, digest, metric.name, "leaderboard")
+    if score is not None:
+        print(f"{entry.file} already has a score and is not uploaded again")
+        console.print(submissions.compare_with_leaderboard(entry, metric, score, opened.scored_rows))
+        return
+    message = f"submission {entry.number} {digest[:12]}"
+    listed = kaggle.fetch_result(competition, message)
+    if listed and listed.status != "ERROR":
+        print(f"{entry.file} is on Kaggle already and is not uploaded again", flush=True)
+        *_, result = kaggle.poll_result(competition, message, wait)
+    else:
+        read_submission(entry.file, opened.sample(metric), opened.dataset.classes)
+        if not (is_confirmed or _confirm_upload(competition, entry.number)):
+            print("not uploaded")
+            return
+        kaggle.submit(competition, entry.file, message)
+        print(f"{entry.file} is uploaded; waiting for its score ...", flush=True)
+        *_, result = kaggle.poll_result(competition, message, wait, rejected=listed)
     if result is None or result.status == "PENDING":
-        record = command("record-score", competition=competition, number=entry.number, value="SCORE")
-        raise UserError(f"no score from Kaggle after {wait:.0f} s; record it later: {record}")
+        again = command("upload", number=entry.number, competition=competition)
+        print(f"no score from Kaggle after {wait:.0f} s; wait again, without another upload: {again}")
+        return
     if result.score is None:
         reason = result.reason or result.status
         raise UserError(f"Kaggle rejected {entry.file}: {reason}; see the competition's My Submissions page")
-    log.record_score(competition, sha256(entry.file), metric.name, "leaderboard", result.score)
+    log.record_score(competition, digest, metric.name, "leaderboard", result.score)
     console.print(submissions.compare_with_leaderboard(entry, metric, result.score, opened.scored_rows))
+
+
+def _reject_practice(competition: str, log: "SubmissionLog") -> None:
+    """Raise a UserError if the competition is a practice one, which is not on Kaggle."""
+    if not is_practice_competition(competition):
+        return
+    remedy = f"score it with `{command('grade', competition=competition)}`"
+    current = log.current_competition()
+    if current and not is_practice_competition(current):
+        remedy += f"; {log.current_file} is for {current}: `{command('upload', competition=current)}`"
+    raise UserError(f"{competition} is a practice competition, which is not on Kaggle; {remedy}")
+
+
+def _confirm_upload(competition: str, number: int) -> bool:
+    """Ask on the terminal whether to spend one of the day's submissions."""
+    if not sys.stdin.isatty():
+        again = f"{command('upload', number=number, competition=competition)} {flag('yes')}"
+        raise UserError(f"an upload uses one of today's submissions, and there is no terminal to ask on; run: {again}")
+    question = f"Upload submission {number} to {competition}? This uses one of today's submissions. [y/N] "
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def record_score(competition: str, number: int | None, value: float) -> None:
@@ -124,7 +164,6 @@ def reproduce(competition: str, number: int | None, jobs: int | None, cluster: s
 
 def predict(files: list[Path], competition: str, number: int | None, jobs: int | None, json: bool) -> None:
     """Predict images (PNG, JPEG, folders of them) or CSV files of pixels with a submission's blend; print CSV."""
-    import sys
     from json import dump
 
     import numpy as np

@@ -2,9 +2,19 @@
 
 import os
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from competition.cli.run import SUBMISSIONS, Competition, Run, RunOptions, open_competition, open_run
+from competition.cli.run import (
+    DATA,
+    SUBMISSIONS,
+    Competition,
+    Run,
+    RunOptions,
+    is_practice_competition,
+    open_competition,
+    open_run,
+)
 from competition.cli.training import cross_validate_run, fit_to_budget, time_limit
 from competition.cli.views import report_path, write_report
 
@@ -12,7 +22,7 @@ if TYPE_CHECKING:
     from competition.crossval.predictions import Predictions
     from competition.ensemble.blend import Blend, BlendSearch
     from competition.scoring.metrics import Metric
-    from competition.submission.log import Entry
+    from competition.submission.log import Entry, SubmissionLog
 
 
 def data(competition: str) -> None:
@@ -83,6 +93,9 @@ def submit(options: RunOptions) -> None:
     from competition.views.terminal.screen import console
 
     check_blender(options.blend)  # before anything is trained
+    kaggle_hint = submissions.hint_at_kaggle(options.competition, DATA)
+    if kaggle_hint:
+        print(kaggle_hint, flush=True)
     run = open_run(options)
     print_data_summary(run.competition, run.metric)
     if run.budget and options.models is None:
@@ -96,12 +109,11 @@ def submit(options: RunOptions) -> None:
             for complete in stages:
                 search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out)
                 blended = search.blend(options.blend)
-                _write_submission(run, entry, blended)
+                file = _write_submission(run, entry, blended, log)
                 score = run.metric.score(run.dataset.labels, blended.oof)
                 log.save(entry, spec, blended, run.metric, score)
                 result = search, blended
                 names, text = ", ".join(blended.members), scores.format_metric(run.metric, score)
-                file = SUBMISSIONS / "submission.csv"
                 console.print(f"{file} now blends {names} ({blended.blender}): {text} out of fold")
     finally:
         console.print(scores.leaderboard_table(complete, run.dataset.labels, run.metric, run.column_members))
@@ -109,15 +121,22 @@ def submit(options: RunOptions) -> None:
             console.print(submissions.describe_entry(entry))
     if result:
         _explain_submission(run, entry, *result)
+        if is_practice_competition(run.competition.name):
+            print(submissions.explain_practice(file, kaggle_hint))
 
 
-def _write_submission(run: Run, entry: "Entry", blended: "Blend") -> None:
-    """Write the file of the entry, then submission.csv."""
+def _write_submission(run: Run, entry: "Entry", blended: "Blend", log: "SubmissionLog") -> Path:
+    """Write the file of the entry, then submission.csv, unless practice would replace a submission for Kaggle."""
     from competition.submission.format import write_submission
 
-    sample = run.competition.sample(run.metric)
-    for file in (entry.file, SUBMISSIONS / "submission.csv"):
+    sample, current = run.competition.sample(run.metric), log.current_competition()
+    keeps_current = (
+        current is not None and is_practice_competition(run.competition.name) and not is_practice_competition(current)
+    )
+    files = [entry.file] if keeps_current else [entry.file, log.current_file]
+    for file in files:
         write_submission(blended.test, run.dataset, sample, file)
+    return files[-1]
 
 
 def _explain_submission(run: Run, entry: "Entry", search: "BlendSearch", blended: "Blend") -> None:

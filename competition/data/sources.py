@@ -2,12 +2,12 @@
 
 A competition is a folder with Kaggle's files, as they are downloaded or unpacked in any way. The practice competitions
 `digits`, `digits8` and `mnist` are made here; their held-back test labels are read only by
-`competition.submission.grading`.
+`competition.submission.grading`. Any other competition is downloaded from Kaggle under its name there.
 """
 
 import csv
 import json
-import tempfile
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +31,7 @@ UNSUPPORTED = {
     ".dcm": "DICOM files",
     ".npy": "NumPy files",
 }
+KAGGLE_NAME = r"[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*"
 MIN_CELL_PIXELS = 16  # numbers in a cell that holds an image
 
 
@@ -53,22 +54,26 @@ def ensure_files(name: str, folder: Path) -> None:
             raise UserError(f"{path} is not a file; move it away and put the competition's {path.name} there")
     if len(missing) < len(FILES) and not is_practice(folder):
         raise UserError(f"{folder} is missing {', '.join(missing)}; add {'it' if len(missing) == 1 else 'them'}")
-    if name not in KNOWN_COMPETITIONS:
-        raise UserError(
-            f"{folder} contains no competition files; put {', '.join(FILES)} there, "
-            f"or set {option('competition')} to one of {', '.join(KNOWN_COMPETITIONS)}"
-        )
-    KNOWN_COMPETITIONS[name](folder)
+    if name in KNOWN_COMPETITIONS:
+        KNOWN_COMPETITIONS[name](folder)
+    else:
+        _download_competition(name, folder)
+        ensure_files(name, folder)
 
 
-def download_digit_recognizer(folder: Path) -> None:
-    """Download Digit Recognizer with Kaggle's client, which finds the user's credentials."""
-    with tempfile.TemporaryDirectory() as temporary:
-        try:
-            kaggle.run_client("download", "-c", "digit-recognizer", "-p", temporary)
-        except (UserError, FileNotFoundError) as error:
-            page = "https://www.kaggle.com/competitions/digit-recognizer/data"
-            raise UserError(f"{error}; or download the files from {page} into {folder}") from None
+def _download_competition(name: str, folder: Path) -> None:
+    """Download the archive of a competition on Kaggle; it is unpacked by the caller."""
+    archive, remedy = folder / f"{name}.zip", f"put {', '.join(FILES)} there"
+    if archive.exists():
+        raise UserError(f"{archive} has neither images nor tables of pixels; {remedy}")
+    practice = f"set {option('competition')} to one of {', '.join(KNOWN_COMPETITIONS)}, which are practice"
+    if not re.fullmatch(KAGGLE_NAME, name):
+        raise UserError(f"{folder} contains no competition files; {remedy}, or {practice}")
+    try:
+        kaggle.download_competition(name, folder)
+    except UserError as error:
+        problem = f"{folder} contains no competition files, and they could not be downloaded"
+        raise UserError(f"{problem}: {error}; or {remedy}; or {practice}") from None
 
 
 def _is_complete(inventory: Inventory) -> bool:
@@ -165,9 +170,9 @@ def _cell_images(path: Path, columns: Sequence[str]) -> str:
     return next((column for column in columns if len(row.get(column, "").split()) >= MIN_CELL_PIXELS), "")
 
 
+# Practice competitions; all others are downloaded from Kaggle.
 KNOWN_COMPETITIONS: dict[str, Callable[[Path], None]] = {
     "digits": make_digits,
     "digits8": make_digits8,
     "mnist": make_mnist,
-    "digit-recognizer": download_digit_recognizer,
 }

@@ -1,5 +1,6 @@
 """The submission log: every submission keeps its number, its file, its metadata and a row of scores."""
 
+import filecmp
 import hashlib
 import json
 import shlex
@@ -142,6 +143,7 @@ class SubmissionLog:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / "log.csv"
+        self.current_file = folder / "submission.csv"
 
     def entries(self, competition: str) -> list[Entry]:
         """The competition's submissions that have metadata, ordered by number."""
@@ -152,9 +154,8 @@ class SubmissionLog:
         """The submission with this number; by default the one that equals `submission.csv`, else the last."""
         entries = self.entries(competition)
         matches = [entry for entry in entries if number in (None, entry.number)]
-        current = self.folder / "submission.csv"
-        if number is None and current.exists():
-            digest = sha256(current)
+        if number is None and self.current_file.exists():
+            digest = sha256(self.current_file)
             matches = [entry for entry in entries if entry.file.exists() and sha256(entry.file) == digest] or matches
         if not matches:
             raise _missing_submission(competition, number, [entry.number for entry in entries])
@@ -213,6 +214,21 @@ class SubmissionLog:
             rows.loc[matches, column] = f"{value:.6f}"
             self._write(rows)
         return rows.loc[matches, "number"].astype(int).tolist()
+
+    def recorded_score(self, competition: str, digest: str, metric: str, column: str) -> float | None:
+        """The score by this metric of the submissions with this SHA-256; None if none is recorded."""
+        rows = self.read_competition(competition)
+        scores = rows.loc[(rows["sha256"] == digest) & (rows["metric"] == metric) & (rows[column] != ""), column]
+        return float(scores.iloc[-1]) if len(scores) else None
+
+    def current_competition(self) -> str | None:
+        """The competition whose submission `submission.csv` is; None if it is a copy of none."""
+        if not self.current_file.exists():
+            return None
+        for file in sorted(self.folder.glob("*/[0-9]*-*/submission.csv")):
+            if filecmp.cmp(file, self.current_file, shallow=False):
+                return file.parent.parent.name
+        return None
 
     def read(self) -> pd.DataFrame:
         """The log; if the file does not exist, a row without scores for each metadata file."""

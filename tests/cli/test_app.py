@@ -138,7 +138,7 @@ def test_a_second_submit_trains_and_changes_nothing(command, tmp_path):
 @pytest.mark.integration
 def test_a_user_error_is_one_line_and_exit_status_2(command, competition_copy):
     for arguments, message in (
-        (("data", "--competition", "nothing"), "error: data/nothing contains no competition files"),
+        (("data", "--competition", "no_such"), "error: data/no_such contains no competition files"),
         (("cv", *SMALL, "--models", "all quick"), "error: `all` cannot be combined with other models"),
         (("cv", *SMALL, "--models", "resnet"), "error: unknown model 'resnet'"),
         (("submit", *SMALL, "--blend", "median"), "error: unknown blender 'median'; choose from auto"),

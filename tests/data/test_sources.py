@@ -1,4 +1,5 @@
 import sys
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -28,11 +29,18 @@ def test_the_small_digits_are_generated(tmp_path):
     assert dataset.images.max() == 255 and len(dataset.classes) == 10
 
 
-def test_an_unknown_competition_is_rejected_with_instructions(tmp_path):
+def test_a_name_that_kaggle_cannot_have_is_rejected_with_instructions(tmp_path):
     with pytest.raises(
-        UserError, match=r"letters contains no competition files; put train.csv, test.csv.*COMPETITION to one of digits"
+        UserError, match=r"my letters contains no competition files; put train.csv, test.csv.*COMPETITION to one of dig"
     ):
-        sources.ensure_files("letters", tmp_path / "letters")
+        sources.ensure_files("my letters", tmp_path / "my letters")
+
+
+def test_an_archive_without_the_files_is_not_downloaded_again(tmp_path):
+    with zipfile.ZipFile(tmp_path / "letters.zip", "w") as members:
+        members.writestr("notes.txt", "")
+    with pytest.raises(UserError, match=r"letters\.zip has neither images nor tables of pixels; put"):
+        sources.ensure_files("letters", tmp_path)
 
 
 def test_a_missing_file_is_reported(competition_copy):
@@ -42,14 +50,15 @@ def test_a_missing_file_is_reported(competition_copy):
         sources.ensure_files("digits", competition_copy)
 
 
-def test_downloading_from_kaggle_needs_its_client(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+@pytest.mark.parametrize("name", ["digit-recognizer", "letters"])
+def test_downloading_from_kaggle_needs_its_client(name, tmp_path, monkeypatch):
+    for module in ("kaggle", "kaggle.api.kaggle_api_extended"):
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(
-        UserError, match=r"client is not installed; .*'foldblend\[kaggle\]'; or download the files from"
+        UserError, match=r"client is not installed; .*'foldblend\[kaggle\]'; or put train\.csv, .* there; or set"
     ):
-        sources.ensure_files("digit-recognizer", tmp_path / "digit-recognizer")
-    assert not (tmp_path / "digit-recognizer").exists()
+        sources.ensure_files(name, tmp_path / name)
+    assert not (tmp_path / name).exists()
 
 
 def test_the_test_labels_are_held_back(competition_folder):

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -712,7 +713,7 @@ REJECTED: dict[str, tuple[Edit, str]] = {
     ),
     "missing folder": (
         shutil.rmtree,
-        r"data/small contains no competition files; put train\.csv, test\.csv, sample_submission\.csv there",
+        r"data/small contains no competition files, .*; or put train\.csv, test\.csv, sample_submission\.csv there",
     ),
     "file instead of the folder": (
         replace_folder_with_file,
@@ -807,6 +808,8 @@ def original(small) -> Dataset:
 def folder_copy(small, tmp_path, monkeypatch) -> Path:
     """A copy of the small competition in data/ of the current folder."""
     monkeypatch.chdir(tmp_path)
+    for module in ("kaggle", "kaggle.api.kaggle_api_extended"):
+        monkeypatch.setitem(sys.modules, module, None)  # nothing is downloaded
     before = signal.getsignal(signal.SIGTERM)  # the command line replaces the handler
     yield Path(shutil.copytree(small, tmp_path / "data" / "small", ignore=shutil.ignore_patterns("cache")))
     signal.signal(signal.SIGTERM, before)

@@ -75,6 +75,31 @@ def test_the_default_entry_is_the_one_that_equals_submission_csv(log):
     assert log.entry("letters").number == 1
 
 
+def test_the_competition_of_submission_csv_is_known_by_its_bytes(log):
+    assert log.current_competition() is None
+    first = submit(log, RUN, "aab", "quick")
+    submit(log, replace(RUN, competition="signs"), "abb", "quick")
+    log.current_file.write_bytes(first.file.read_bytes())
+    assert log.current_competition() == "letters"
+    log.current_file.write_text("Id,Label\n")
+    assert log.current_competition() is None
+
+
+def test_a_recorded_score_belongs_to_the_bytes_the_metric_and_the_competition(log):
+    digest = sha256(submit(log, RUN, "aab", "quick").file)
+    submit(log, replace(RUN, competition="signs"), "aab", "quick")
+    assert log.recorded_score("letters", digest, "accuracy", "leaderboard") is None
+    log.record_score("letters", digest, "accuracy", "leaderboard", 0.0)
+    assert log.recorded_score("letters", digest, "accuracy", "leaderboard") == 0
+    for other in (
+        ("signs", digest, "accuracy", "leaderboard"),
+        ("letters", "0" * 64, "accuracy", "leaderboard"),
+        ("letters", digest, "QWK", "leaderboard"),
+        ("letters", digest, "accuracy", "held_back"),
+    ):
+        assert log.recorded_score(*other) is None
+
+
 def test_concurrent_runs_lose_no_row(log):
     runs = [replace(RUN, competition=f"letters{number}") for number in range(12)]
     with ThreadPoolExecutor(6) as pool:

@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
+from competition.data.kaggle import DIGIT_RECOGNIZER, has_credentials
 from competition.data.practice import is_practice
-from competition.errors import command
+from competition.errors import DEFAULTS, command
 from competition.scoring.metrics import ACCURACY, Metric
 from competition.scoring.standard_error import Score, format_percent
 from competition.submission.grading import Grade
 from competition.submission.log import Entry
 
 # About 0.15 % of this competition's labels are wrong, so a higher accuracy needs test labels in training.
-DIGITS, TOO_GOOD = "digit-recognizer", 0.9985
+DIGITS, TOO_GOOD = DIGIT_RECOGNIZER, 0.9985
 
 
 def describe_entry(entry: Entry) -> str:
@@ -32,8 +33,25 @@ def next_step(folder: Path) -> str:
     """The command that scores a submission of this competition."""
     if not is_practice(folder):
         return f"next: {command('upload', competition=folder.name)}"
-    grade, kaggle = command("grade", competition=folder.name), command("submit", competition=DIGITS)
-    return f"next: {grade}, once, at the end (practice data; for Kaggle's competition: {kaggle})"
+    return f"next: {command('grade', competition=folder.name)}, once, at the end"
+
+
+def explain_practice(file: Path, kaggle_hint: str | None) -> str:
+    """That a file is not for Kaggle, and how to make one that is."""
+    real = kaggle_hint or f"for Kaggle's competition, run: {command('submit', competition=DIGITS)}"
+    return f"practice, not for Kaggle: {file}; {real}"
+
+
+def hint_at_kaggle(competition: str, data: Path) -> str | None:
+    """How to train on Kaggle's own digits, if the default competition is run although they are available."""
+    if competition != DEFAULTS["competition"]:
+        return None
+    submit = command("submit", competition=DIGITS)
+    if any((data / DIGITS).glob("[!.]*")):
+        return f"Kaggle's own files are in {data / DIGITS}; train on them: {submit}"
+    if has_credentials():
+        return f"Kaggle's credentials are on this machine; to train on Kaggle's own files: {submit}"
+    return None
 
 
 def compare_with_leaderboard(entry: Entry, metric: Metric, value: float, rows: float) -> str:
