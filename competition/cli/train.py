@@ -17,8 +17,11 @@ from competition.cli.run import (
 )
 from competition.cli.training import cross_validate_run, fit_to_budget, time_limit
 from competition.cli.views import report_path, write_report
+from competition.errors import UserError, command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from competition.crossval.predictions import Predictions
     from competition.ensemble.blend import Blend, BlendSearch
     from competition.scoring.metrics import Metric
@@ -44,8 +47,11 @@ def print_data_summary(competition: Competition, metric: "Metric") -> None:
         print(f"{len(set(dataset.groups)):,} groups in column {layout.group}; no group is split between folds")
     print(*layout.notes, sep="\n", end="\n" if layout.notes else "")
     metric.check_classes(dataset.classes)
-    content, columns = submission_format(competition, metric)
-    print(f"submission: {content} in column {shorten_list(columns, 3)}; metric: {metric.name}")
+    if layout.sample:
+        content, columns = submission_format(competition, metric)
+        print(f"submission: {content} in column {shorten_list(columns, 3)}; metric: {metric.name}")
+    else:
+        print(f"no sample submission and no test images: models can be cross-validated; metric: {metric.name}")
     print(f"if any of this is wrong, correct it in {folder / CONFIG_FILE}", flush=True)
 
 
@@ -53,7 +59,6 @@ def submission_format(competition: Competition, metric: "Metric") -> tuple[str, 
     """Whether labels or probabilities are submitted, and the columns that hold them."""
     from competition.data.config import CONFIG_FILE
     from competition.data.csv_files import read_text
-    from competition.errors import UserError
     from competition.submission.format import column_classes
 
     classes, sample = competition.dataset.classes, competition.sample(metric)
@@ -83,6 +88,21 @@ def cv(options: RunOptions) -> None:
                 complete = predictions
     finally:
         console.print(scores.leaderboard_table(complete, run.dataset.labels, run.metric, run.column_members))
+    if len(complete) > 1 and not run.dataset.layout.sample:
+        _print_blends(run, complete)
+
+
+def _print_blends(run: Run, complete: "Sequence[Predictions]") -> None:
+    """Print the cross-fitted scores of the blends, where there is no submission to make of them."""
+    from competition.ensemble.blend import BlendSearch
+    from competition.ensemble.blenders import BLENDERS
+    from competition.views.terminal import scores
+    from competition.views.terminal.screen import console
+
+    labels = run.dataset.labels
+    search = BlendSearch(complete, labels, run.store.folds.held_out)
+    blends = [search.blend(name) for name in BLENDERS]
+    console.print(scores.blend_table(search.blend(run.blend), blends, labels, run.metric))
 
 
 def submit(options: RunOptions) -> None:
@@ -98,6 +118,9 @@ def submit(options: RunOptions) -> None:
         print(kaggle_hint, flush=True)
     run = open_run(options)
     print_data_summary(run.competition, run.metric)
+    if not run.dataset.layout.sample:
+        cross_validate = command("cv", competition=options.competition)
+        raise UserError(f"{run.competition.folder} has no test images to predict; evaluate models: {cross_validate}")
     if run.budget and options.models is None:
         run = fit_to_budget(run)
     spec, log = run.spec, SubmissionLog(SUBMISSIONS)

@@ -55,7 +55,9 @@ def train_fold(task: Task, dataset: Dataset, folds: Folds, on_epoch: EpochCallba
     held_out_probabilities = check_probabilities(
         model.predict_proba(RowSubset(select_inputs(task.member, dataset), held_out))
     )
-    test_probabilities = check_probabilities(model.predict_proba(select_inputs(task.member, dataset, test=True)))
+    test_inputs, outputs = select_inputs(task.member, dataset, test=True), held_out_probabilities.shape[1]
+    predicted = model.predict_proba(test_inputs) if len(test_inputs) else np.empty((0, outputs))
+    test_probabilities = check_probabilities(predicted)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model{model.suffix}"
         model.save(path)

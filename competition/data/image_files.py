@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -90,11 +91,13 @@ def write_images(
 ) -> tuple[dict[str, np.ndarray], Layout]:
     """Decode the images into the files of `open_array`; return the other arrays and the layout."""
     folder = rows.folder
-    shape, note = choose_shape([folder / path for path in rows.images], config)
-    for name, images in (("images", rows.images), ("test_images", rows.test_images)):
-        with open_array(name, shape) as append:
-            for batch in _read_batches([folder / path for path in images], shape):
-                append(batch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow, about metadata; pixels that cannot be read are an error
+        shape, note = choose_shape([folder / path for path in rows.images], config)
+        for name, images in (("images", rows.images), ("test_images", rows.test_images)):
+            with open_array(name, shape) as append:
+                for batch in _read_batches([folder / path for path in images], shape):
+                    append(batch)
     notes = [*rows.layout.notes, *([note] if note else [])]
     return rows.arrays, Layout(rows.layout.source, rows.layout.sample, rows.layout.group, notes)
 

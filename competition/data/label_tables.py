@@ -142,7 +142,8 @@ def _find_label_column(
     if sample and len(targets) > 1:
         for name in others:
             try:
-                match_class_columns(sample, targets, np.unique(table[name].dropna().str.strip()))
+                classes = set(table[name].dropna().str.strip()) - {""}
+                match_class_columns(sample, targets, np.array(sorted(classes)))
             except UserError:
                 continue
             return name
