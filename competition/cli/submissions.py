@@ -66,26 +66,29 @@ def upload(competition: str, number: int | None, wait: float, is_confirmed: bool
         print(f"{entry.file} already has a score and is not uploaded again")
         console.print(submissions.compare_with_leaderboard(entry, metric, score, opened.scored_rows))
         return
-    message = f"submission {entry.number} {digest[:12]}"
-    listed = kaggle.fetch_result(competition, message)
-    if listed and listed.status != "ERROR":
+    short_digest = digest[:12]  # in the submission's message, by which Kaggle's copy is found
+    listed = kaggle.fetch_result(competition, short_digest)
+    rejected = listed if listed and listed.status == "ERROR" else None
+    if listed and not rejected:
         print(f"{entry.file} is on Kaggle already and is not uploaded again", flush=True)
-        *_, result = kaggle.poll_result(competition, message, wait)
     else:
         read_submission(entry.file, opened.sample(metric), opened.dataset.classes)
         if not (is_confirmed or _confirm_upload(competition, entry.number)):
             print("not uploaded")
             return
-        kaggle.submit(competition, entry.file, message)
+        kaggle.submit(competition, entry.file, f"submission {entry.number} {short_digest}")
         print(f"{entry.file} is uploaded; waiting for its score ...", flush=True)
-        *_, result = kaggle.poll_result(competition, message, wait, rejected=listed)
+    *_, result = kaggle.poll_result(competition, short_digest, wait, rejected)
     if result is None or result.status == "PENDING":
         again = command("upload", number=entry.number, competition=competition)
         print(f"no score from Kaggle after {wait:.0f} s; wait again, without another upload: {again}")
         return
-    if result.score is None:
-        reason = result.reason or result.status
+    if result.status == "ERROR":
+        reason = result.reason or "no reason is given"
         raise UserError(f"Kaggle rejected {entry.file}: {reason}; see the competition's My Submissions page")
+    if result.score is None:
+        print(f"Kaggle has accepted {entry.file}, but shows no public score")
+        return
     log.record_score(competition, digest, metric.name, "leaderboard", result.score)
     console.print(submissions.compare_with_leaderboard(entry, metric, result.score, opened.scored_rows))
 
