@@ -337,9 +337,9 @@ def upload(
     Asks first, waits for the score and compares it with the cross-validated one. A file that Kaggle already has is
     not uploaded again.
     """
-    from competition.cli import submissions
+    from competition.cli import upload
 
-    submissions.upload(competition, number, 300.0 if wait is None else wait, yes)
+    upload.upload(competition, number, 300.0 if wait is None else wait, yes)
 
 
 @command(app, "record-score")

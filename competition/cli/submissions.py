@@ -1,27 +1,22 @@
-"""Commands that grade, upload, score, reproduce and reuse submissions."""
+"""Commands that grade, score, reproduce and reuse submissions."""
 
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from competition.cli.run import (
     DATA,
     SUBMISSIONS,
     RunOptions,
     find_config_metric,
-    is_practice_competition,
     load_submission,
     open_competition,
     open_run,
     parse_split,
 )
 from competition.cli.training import cross_validate_run
-from competition.errors import UserError, command, flag
-
-if TYPE_CHECKING:
-    from competition.submission.log import SubmissionLog
+from competition.errors import UserError
 
 
 def grade(competition: str, file: Path | None) -> None:
@@ -45,72 +40,6 @@ def grade(competition: str, file: Path | None) -> None:
     log.record_score(competition, sha256(file), metric.name, "held_back", result.score.value)
     console.print(submissions.grade_table(result))
     console.print(f"{file}; evaluations on the held-back labels so far: {result.evaluations}")
-
-
-def upload(competition: str, number: int | None, wait: float, is_confirmed: bool) -> None:
-    """Upload a submission to Kaggle, unless it is there already; wait for its score and record it in the log."""
-    from competition.data import kaggle
-    from competition.files import sha256
-    from competition.scoring.metrics import find_metric
-    from competition.submission.format import read_submission
-    from competition.submission.log import SubmissionLog
-    from competition.views.terminal import submissions
-    from competition.views.terminal.screen import console
-
-    log = SubmissionLog(SUBMISSIONS)
-    _reject_practice(competition, log)
-    entry = log.entry(competition, number)
-    opened, metric, digest = open_competition(competition), find_metric(entry.metadata["metric"]), sha256(entry.file)
-    score = log.recorded_score(competition, digest, metric.name, "leaderboard")
-    if score is not None:
-        print(f"{entry.file} already has a score and is not uploaded again")
-        console.print(submissions.compare_with_leaderboard(entry, metric, score, opened.scored_rows))
-        return
-    message = f"submission {entry.number} {digest[:12]}"
-    listed = kaggle.fetch_result(competition, message)
-    if listed and listed.status != "ERROR":
-        print(f"{entry.file} is on Kaggle already and is not uploaded again", flush=True)
-        *_, result = kaggle.poll_result(competition, message, wait)
-    else:
-        read_submission(entry.file, opened.sample(metric), opened.dataset.classes)
-        if not (is_confirmed or _confirm_upload(competition, entry.number)):
-            print("not uploaded")
-            return
-        kaggle.submit(competition, entry.file, message)
-        print(f"{entry.file} is uploaded; waiting for its score ...", flush=True)
-        *_, result = kaggle.poll_result(competition, message, wait, rejected=listed)
-    if result is None or result.status == "PENDING":
-        again = command("upload", number=entry.number, competition=competition)
-        print(f"no score from Kaggle after {wait:.0f} s; wait again, without another upload: {again}")
-        return
-    if result.score is None:
-        reason = result.reason or result.status
-        raise UserError(f"Kaggle rejected {entry.file}: {reason}; see the competition's My Submissions page")
-    log.record_score(competition, digest, metric.name, "leaderboard", result.score)
-    console.print(submissions.compare_with_leaderboard(entry, metric, result.score, opened.scored_rows))
-
-
-def _reject_practice(competition: str, log: "SubmissionLog") -> None:
-    """Raise a UserError if the competition is a practice one, which is not on Kaggle."""
-    if not is_practice_competition(competition):
-        return
-    remedy = f"score it with `{command('grade', competition=competition)}`"
-    current = log.current_competition()
-    if current and not is_practice_competition(current):
-        remedy += f"; {log.current_file} is for {current}: `{command('upload', competition=current)}`"
-    raise UserError(f"{competition} is a practice competition, which is not on Kaggle; {remedy}")
-
-
-def _confirm_upload(competition: str, number: int) -> bool:
-    """Ask on the terminal whether to spend one of the day's submissions."""
-    if not sys.stdin.isatty():
-        again = f"{command('upload', number=number, competition=competition)} {flag('yes')}"
-        raise UserError(f"an upload uses one of today's submissions, and there is no terminal to ask on; run: {again}")
-    question = f"Upload submission {number} to {competition}? This uses one of today's submissions. [y/N] "
-    try:
-        return input(question).strip().lower() in ("y", "yes")
-    except EOFError:
-        return False
 
 
 def record_score(competition: str, number: int | None, value: float) -> None:

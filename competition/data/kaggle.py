@@ -71,7 +71,7 @@ def download_competition(competition: str, folder: Path) -> Path:
 
 
 def submit(competition: str, file: Path, message: str) -> None:
-    """Upload a submission; `message` identifies it later."""
+    """Upload a submission; the end of `message` identifies it later."""
     with _open_client(competition) as api:
         output = StringIO()
         with redirect_stdout(output):  # the client prints why an upload failed
@@ -81,14 +81,14 @@ def submit(competition: str, file: Path, message: str) -> None:
             raise UserError(f"cannot upload {file} to Kaggle: {reason}; run the same command again")
 
 
-def fetch_result(competition: str, message: str) -> SubmissionResult | None:
-    """The result of the latest submission with this message; None if Kaggle does not list one."""
+def fetch_result(competition: str, digest: str) -> SubmissionResult | None:
+    """The result of the latest submission whose message ends with this digest; None if Kaggle does not list one."""
     with _open_client(competition) as api:
         seen: set[int] = set()
         for page in count(1):
             submissions = api.competition_submissions(competition, page_number=page, page_size=PAGE_SIZE) or []
             for submission in submissions:
-                if submission.description == message:
+                if submission.description.endswith(digest):
                     score = float(submission.public_score) if submission.public_score else None
                     reason = submission.error_description or ""
                     return SubmissionResult(submission.status.name, score, reason, submission.ref)
@@ -100,15 +100,15 @@ def fetch_result(competition: str, message: str) -> SubmissionResult | None:
 
 
 def poll_result(
-    competition: str, message: str, seconds: float, rejected: SubmissionResult | None = None
+    competition: str, digest: str, seconds: float, rejected: SubmissionResult | None = None
 ) -> Iterator[SubmissionResult | None]:
     """Fetch the result at growing intervals, until it has a score or an error, or the time is up.
 
-    `rejected` is an earlier submission with the same message, which Kaggle may still list as the latest.
+    `rejected` is an earlier submission of the same file, which Kaggle may still list as the latest.
     """
     deadline, pause = time.monotonic() + seconds, 1.0
     while True:
-        result = fetch_result(competition, message)
+        result = fetch_result(competition, digest)
         if result and rejected and result.reference == rejected.reference:
             result = None
         yield result

@@ -79,6 +79,11 @@ class Entry:
         return self.folder / "submission.csv"
 
     @property
+    def digest(self) -> str:
+        """The SHA-256 of the submission file."""
+        return sha256(self.file)
+
+    @property
     def metadata_file(self) -> Path:
         """The file that records how the submission was made."""
         return self.folder / METADATA_FILE

@@ -21,6 +21,7 @@ from conftest import ROOT, wait_until
 
 from competition.data import kaggle as client
 from competition.errors import UserError
+from competition.files import sha256
 from competition.submission.log import SubmissionLog
 
 SERVICE = "/v1/competitions.CompetitionApiService/"
@@ -224,6 +225,21 @@ def test_a_file_with_a_score_is_not_uploaded_again(kaggle, upload):
     process = upload()
     assert process.returncode == 0 and "already has a score and is not uploaded again" in process.stdout
     assert "98.500 ± 0.949 % on the leaderboard" in process.stdout and not kaggle.calls
+
+
+@pytest.mark.integration
+def test_a_file_that_was_uploaded_as_another_submission_is_not_uploaded_again(kaggle, upload, tmp_path):
+    digest = sha256(tmp_path / "submissions" / "submission.csv")
+    kaggle.messages.append(f"submission 7 {digest[:12]}")
+    process = upload()
+    assert process.returncode == 0 and "is on Kaggle already" in process.stdout, process.stderr
+    assert "CreateSubmission" not in kaggle.calls and leaderboard(tmp_path) == ["0.985000"]
+
+
+def test_a_hidden_public_score_is_no_error(kaggle, upload, tmp_path):
+    kaggle.outcome = {"status": "COMPLETE"}
+    process = upload()
+    assert process.returncode == 0 and "shows no public score" in process.stdout and leaderboard(tmp_path) == [""]
 
 
 @pytest.mark.integration
