@@ -1,0 +1,65 @@
+"""Measure how optimistic folds would be that split groups, such as the images of a patient.
+
+The label of each image is guessed from its most similar image, once among all others of a sample and once among those
+of other groups. Similar images of a group share their label for reasons that do not hold for new groups.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from competition.data.dataset import Dataset
+from competition.data.targets import target_kind
+from competition.models.classical.features import RandomizedPCA
+from competition.scoring.standard_error import Score
+
+MAX_ROWS = 4_000  # sampled; whole groups are kept
+COMPONENTS = 60  # of the pixels, which are compared
+
+
+@dataclass(frozen=True)
+class GroupEffect:
+    """The share of labels that are guessed right."""
+
+    split: Score  # the most similar image may be of the same group
+    grouped: Score  # it is of another group
+    optimism: Score  # their difference; its standard error counts groups
+
+
+def measure_group_effect(dataset: Dataset, seed: int = 0) -> GroupEffect | None:
+    """Guess labels with and without the other images of their group; None where there are no groups or only numbers."""
+    rows = _sample_groups(dataset.groups, seed)
+    groups, labels = dataset.groups[rows], dataset.labels[rows]
+    if len(np.unique(groups)) in (1, len(groups)) or target_kind(dataset.labels) == "number":
+        return None
+    pixels = dataset.images[rows].reshape(len(rows), -1).astype(np.float32)
+    features = RandomizedPCA(COMPONENTS, seed).fit(pixels).transform(pixels)
+    features /= np.maximum(features.std(axis=0), 1e-6)
+    distances = np.square(features).sum(axis=1) - 2 * features @ features.T
+    np.fill_diagonal(distances, np.inf)
+    split = _agreement(labels, distances.argmin(axis=1))
+    distances[groups[:, None] == groups] = np.inf
+    grouped = _agreement(labels, distances.argmin(axis=1))
+    return GroupEffect(*(_score_by_group(rows, groups) for rows in (split, grouped, split - grouped)))
+
+
+def _sample_groups(groups: np.ndarray, seed: int) -> np.ndarray:
+    """The rows of randomly chosen groups, about MAX_ROWS of them."""
+    names, index = np.unique(groups, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    sizes = np.bincount(index)[order]
+    chosen = order[: max(2, int(np.searchsorted(np.cumsum(sizes), MAX_ROWS, side="right")))]
+    return np.flatnonzero(np.isin(index, chosen))
+
+
+def _agreement(labels: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """The share of each row's labels that its nearest image has as well."""
+    equal = labels == labels[nearest]
+    return equal.astype(float) if equal.ndim == 1 else equal.mean(axis=1)
+
+
+def _score_by_group(rows: np.ndarray, groups: np.ndarray) -> Score:
+    """The mean over rows, with a standard error that counts groups as independent, not rows."""
+    _, index = np.unique(groups, return_inverse=True)
+    sums = np.bincount(index, rows - rows.mean())
+    return Score(float(rows.mean()), float(np.sqrt((sums**2).sum()) / len(rows)))

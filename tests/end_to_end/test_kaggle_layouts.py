@@ -1,0 +1,44 @@
+"""From the archive that Kaggle delivers to a valid submission, without configuration."""
+
+import numpy as np
+import pytest
+from miniatures import BENCH_VARIANTS, MINIATURES
+from submission_rules import check_submission, score
+
+from competition.cli.app import main
+
+pytestmark = pytest.mark.integration
+
+MIN_TEST_ROWS = 20  # from which on the score is compared with chance
+BOTH = {**MINIATURES, **{f"{slug} of MLE-bench": variant for slug, variant in BENCH_VARIANTS.items()}}
+# cifar-10 needs seconds to be made; the sample submission of sign-language-mnist is not Kaggle's.
+ACCEPTED = [name for name in BOTH if name in ("cifar-10", "sign-language-mnist") or BOTH[name].truth.kind != "refused"]
+# What a model that has learned the classes exceeds by far; chance is 0.5 for AUC, 0 for QWK, log(classes) for log loss.
+MIN_SCORES = {"AUC": 0.7, "accuracy": 0.3, "QWK": 0.3, "MAP@5": 0.5, "micro F1": 0.5}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_a_download_becomes_a_valid_submission_that_has_learned_the_classes(name, tmp_path, monkeypatch, capsys):
+    miniature, truth = BOTH[name], BOTH[name].truth
+    folder = tmp_path / "data" / miniature.slug
+    folder.mkdir(parents=True)
+    miniature.write(folder)
+    monkeypatch.chdir(tmp_path)
+    models = ["svm", *(["logistic"] if truth.columns else [])]
+    options = ["--competition", miniature.slug, "--models", " ".join(models), "--folds", "3", "--jobs", "2"]
+    status = main(["submit", *options])
+    output = capsys.readouterr()
+    assert status == 0, output.err
+    if not truth.sample:
+        return
+    submission = tmp_path / "submissions" / "submission.csv"
+    check_submission(submission, truth)
+    assert f"metric: {truth.metric}" in output.out
+    if truth.test_rows >= MIN_TEST_ROWS:
+        value = score(submission, truth)
+        if truth.metric == "log loss":
+            assert value < 0.9 * np.log(len(truth.classes))
+        elif truth.metric == "RMSE":
+            assert value < 0.9 * np.std(truth.answers)
+        else:
+            assert value > MIN_SCORES[truth.metric]
