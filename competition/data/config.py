@@ -6,12 +6,14 @@
     shape = [32, 24, 3]     # height, width and channels of an image
     symmetries = []         # symmetries that preserve the label: "left-right", "upside-down", "quarter turns"
     limits = {rotation = 0} # limits of label-preserving augmentation: rotation, shift, zoom, shear
-    metric = "macro F1"     # accuracy, log loss, AUC, macro F1, QWK, or your own as module:function
-    answer = "labels"       # what the submission contains: "labels" or "probabilities"
+    metric = "macro F1"     # accuracy, log loss, AUC, mean column AUC, macro F1, micro F1, sample F1, macro recall,
+                            # QWK, MAP@5, RMSE, MAE, or your own as module:function
+    answer = "labels"       # what the submission contains: "labels", "probabilities", "ranked" or "number"
     public = 0.3            # the fraction of test rows that the public leaderboard scores
 
 Every line is optional: label and id are inferred from the columns, the shape from their number, the answer from the
-sample submission; symmetries are detected in training, and the metric is accuracy.
+sample submission; symmetries are detected in training, and the metric is accuracy for classes, log loss for several
+labels per image, and RMSE for numbers.
 """
 
 import tomllib
@@ -23,7 +25,7 @@ from typing import Any, Literal, get_args
 from competition.data.augmentation import SYMMETRIES, Augmentation, Symmetry
 from competition.errors import UserError
 
-SubmissionContent = Literal["labels", "probabilities"]
+SubmissionContent = Literal["labels", "probabilities", "ranked", "number"]
 
 CONFIG_FILE = "competition.toml"
 NOT_DATA = ("symmetries", "limits", "metric", "answer", "public")  # these leave the Dataset unchanged
@@ -40,7 +42,7 @@ class Config:
     shape: tuple[int, ...] = ()
     symmetries: tuple[Symmetry, ...] | None = None
     limits: dict[str, float] = field(default_factory=dict)
-    metric: str = "accuracy"
+    metric: str = ""
     answer: SubmissionContent | None = None
     public: float = 1.0
 
@@ -115,7 +117,8 @@ def _parse_answer(name: str, value: Any) -> SubmissionContent:
     for content in get_args(SubmissionContent):
         if value == content:
             return content
-    raise ValueError(f'{name}: expected "labels" or "probabilities", got {value!r}')
+    choices = ", ".join(f'"{content}"' for content in get_args(SubmissionContent))
+    raise ValueError(f"{name}: expected one of {choices}, got {value!r}")
 
 
 def _parse_fraction(name: str, value: Any) -> float:

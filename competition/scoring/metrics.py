@@ -245,6 +245,12 @@ def average_precision(labels: np.ndarray, probabilities: np.ndarray, k: int) -> 
     return (precision * hits).sum(axis=1) / np.clip(true.sum(axis=1), 1, k)
 
 
+def ranked_length(metric: Metric) -> int | None:
+    """k of MAP@k; None for other metrics."""
+    match = RANKED.fullmatch(metric.name)
+    return int(match[1]) if match else None
+
+
 @cache
 def mean_average_precision(k: int) -> Metric:
     """MAP@k."""
@@ -289,8 +295,13 @@ def default_metric(kind: TargetKind) -> Metric:
     return {"class": ACCURACY, "labels": LOG_LOSS, "number": RMSE}[kind]
 
 
-def find_metric(name: str) -> Metric:
-    """Return a built-in metric by name, or import `module:function`; a leading minus means that lower is better."""
+def find_metric(name: str, kind: TargetKind = "class") -> Metric:
+    """Return a built-in metric by name, or import `module:function`; a leading minus means that lower is better.
+
+    Without a name, it is the default for this kind of target.
+    """
+    if not name:
+        return default_metric(kind)
     for metric in METRICS:
         if metric.name.lower() == re.sub("[-_]", " ", name.lower()):
             return metric
