@@ -14,7 +14,7 @@ import numpy as np
 from competition.crossval.folds import Folds
 from competition.crossval.task import Task
 from competition.data.dataset import Dataset
-from competition.models.interface import Epoch
+from competition.models.interface import Epoch, Target
 from competition.models.member import Member
 from competition.scoring.metrics import accuracy
 from competition.scoring.standard_error import Score
@@ -56,7 +56,9 @@ def _train(task: Task, emit: Emit, dataset: Dataset, folds: Folds) -> Run:
     """Train in a worker; emit epoch, epochs, seconds and held-out accuracy after each epoch."""
     member, held_out = task.member, folds.held_out == task.fold
     images, labels = dataset.images[held_out], dataset.labels[held_out]
-    network: Any = member.spec.build(member.recipe, 0, dataset.images.shape[1:], len(dataset.classes))
+    network: Any = member.spec.build(
+        member.recipe, 0, dataset.images.shape[1:], Target.of(dataset.labels, dataset.classes)
+    )
     scores: list[Score] = []
     seconds: list[float] = []
     start = time.perf_counter()

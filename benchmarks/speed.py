@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from competition.data.dataset import Dataset
+from competition.models.interface import Target
 from competition.models.member import Member
 from competition.models.registry import available_models
 from competition.workers.base import Emit, result_or_raise, take_in_order
@@ -103,7 +104,7 @@ def _train(worker: int, emit: Emit, member: Member, dataset: Dataset) -> tuple[i
     rows = BATCHES_PER_EPOCH * member.recipe.batch_size
     images, labels = (np.resize(array[:rows], (rows, *array.shape[1:])) for array in (dataset.images, dataset.labels))
     recipe = replace(member.recipe, epochs=EPOCHS, min_steps=0)
-    network: Any = member.spec.build(recipe, worker, images.shape[1:], len(dataset.classes))
+    network: Any = member.spec.build(recipe, worker, images.shape[1:], Target.of(dataset.labels, dataset.classes))
     epoch_ends: list[float] = []
     network.fit(images, labels, lambda epoch: epoch_ends.append(time.perf_counter()))
     epoch_seconds = float(np.median(np.diff(epoch_ends)))

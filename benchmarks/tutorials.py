@@ -12,7 +12,7 @@ import numpy as np
 
 from competition.crossval.predictions import fingerprint
 from competition.crossval.provenance import member_ingredients
-from competition.crossval.task import Task, check_probabilities, train_member
+from competition.crossval.task import Task, check_predictions, train_member
 from competition.data.dataset import Dataset
 from competition.errors import UserError
 from competition.files import write_atomically
@@ -119,5 +119,5 @@ def _train(task: Task, emit: Emit, dataset: Dataset) -> TutorialPredictions:
         emit((epoch.number, epoch.total, time.perf_counter() - start))
 
     model = train_member(task, dataset, np.ones(len(dataset.labels), dtype=bool), on_epoch_end)
-    probabilities = check_probabilities(model.predict_proba(dataset.test_images))
+    probabilities = check_predictions(model.predict_proba(dataset.test_images), "class")
     return TutorialPredictions(probabilities, time.perf_counter() - start)

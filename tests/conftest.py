@@ -26,8 +26,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from sklearn.datasets import load_digits
 
-from competition.data.dataset import Dataset, load_dataset
+from competition.data.dataset import ARRAYS, CHECKSUMS, Dataset, _checksums, _map_cache, load_dataset
 from competition.data.practice import write_competition
+from competition.data.targets import target_kind
 
 ROOT = Path(__file__).parent.parent
 TRAIN_ROWS = 600
@@ -145,6 +146,43 @@ def dataset_with_columns(dataset, tmp_path_factory) -> Dataset:
     np.save(cache / "column_names.npy", np.array([f"feature {number}" for number in range(64)]))
     (cache / "digest").write_text("with columns")
     return pickle.loads(pickle.dumps(replace(dataset, cache=cache)))  # maps the arrays of this cache
+
+
+def replace_labels(dataset: Dataset, folder: Path, labels: np.ndarray, classes: np.ndarray) -> Dataset:
+    """A copy of the dataset, with its own cache, that asks for something else."""
+    arrays = {name: getattr(dataset, name) for name in ARRAYS} | {"labels": labels, "classes": classes}
+    digest = f"{target_kind(labels)} of {dataset.digest}"
+    write_cache(folder, arrays, digest)
+    return _map_cache(folder)
+
+
+def write_cache(folder: Path, arrays: dict[str, np.ndarray], digest: str) -> None:
+    """Write the files of a dataset's cache."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    (folder / "digest").write_text(digest)
+    (folder / CHECKSUMS).write_text(_checksums(folder))
+
+
+def digit_labels(digits: np.ndarray) -> np.ndarray:
+    """Whether each digit is even, above 4, and has a loop."""
+    return np.stack([digits % 2 == 0, digits > 4, np.isin(digits, (0, 6, 8, 9))], axis=1).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def label_dataset(dataset, tmp_path_factory) -> Dataset:
+    """The digits with three labels, of which some have none."""
+    classes = np.array(["even", "large", "loop"])
+    return replace_labels(dataset, tmp_path_factory.mktemp("labels") / "cache", digit_labels(dataset.labels), classes)
+
+
+@pytest.fixture(scope="session")
+def number_dataset(dataset, tmp_path_factory) -> Dataset:
+    """The digits with noisy numbers."""
+    numbers = dataset.labels + np.random.default_rng(0).normal(0, 0.1, len(dataset.labels))
+    folder = tmp_path_factory.mktemp("numbers") / "cache"
+    return replace_labels(dataset, folder, numbers.astype(np.float32), np.array(["value"]))
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import psutil
 
 from competition.crossval.predictions import CurvePoint
 from competition.data.dataset import Dataset
+from competition.data.targets import target_kind
 from competition.models.interface import Epoch
-from competition.scoring.metrics import accuracy, log_loss
+from competition.scoring.metrics import RMSE, accuracy, log_loss
 from competition.workers.events import Event
 
 MAX_ROWS = 1000  # of either kind, whose predictions take a few percent of the training time
@@ -40,10 +41,15 @@ class CurveRecorder:
             epoch.loss,
             epoch.images_per_second,
             psutil.Process().memory_info().rss,
-            accuracy(*train).value,
-            log_loss(*train).value,
-            accuracy(*held_out).value,
-            log_loss(*held_out).value,
+            *_evaluate(*train),
+            *_evaluate(*held_out),
         )
         self.points.append(point)
         return point
+
+
+def _evaluate(labels: np.ndarray, predictions: np.ndarray) -> tuple[float | None, float]:
+    """Accuracy and log loss; only the root mean squared error of numbers."""
+    if target_kind(labels) == "number":
+        return None, RMSE.score(labels, predictions).value
+    return accuracy(labels, predictions).value, log_loss(labels, predictions).value

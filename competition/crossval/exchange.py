@@ -1,7 +1,8 @@
 """Import of predictions made elsewhere, and export of ours.
 
-A CSV file of out-of-fold predictions has the columns id, fold and one per class; a CSV file of test predictions has id
-and the classes. An array (.npy) has only the classes, so the split that it was made with is passed as another file.
+A CSV file of out-of-fold predictions has the columns id, fold and one per class, or the number's; a CSV file of test
+predictions has id and the classes. An array (.npy) has only the classes, so the split that it was made with is passed
+as another file.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from competition.crossval.folds import Folds
 from competition.crossval.predictions import Predictions
 from competition.data import csv_files
 from competition.data.dataset import Dataset
+from competition.data.targets import TargetKind, target_kind
 from competition.errors import UserError
 from competition.files import atomic_file
 
@@ -35,16 +37,18 @@ TEST = _Expected("id and the classes", "test row")
 def read_predictions(
     oof: Path, test: Path, split: Path | None, dataset: Dataset, folds: Folds
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield checked (held-out, test) probabilities for each fold; errors name the file, the row and what is wrong."""
-    oof_probabilities, fold = _read_table(oof, dataset.train_ids, dataset.classes, OOF)
+    """Yield checked (held-out, test) predictions for each fold; errors name the file, the row and what is wrong."""
+    kind = target_kind(dataset.labels)
+    oof_predictions, fold = _read_table(oof, dataset.train_ids, dataset.classes, OOF)
     if fold is None and split is None:
         raise UserError(f"{oof} has no folds; add --split with the file of the split that it was made with")
     if fold is None:
         fold = _read_column(csv_files.read_text(Path(str(split)), comment="#"), "fold", Path(str(split)))
     _check_split(fold, folds, split or oof)
-    test_probabilities, _ = _read_table(test, dataset.test_ids, dataset.classes, TEST)
+    test_predictions, _ = _read_table(test, dataset.test_ids, dataset.classes, TEST)
+    oof_predictions, test_predictions = _check(oof_predictions, oof, kind), _check(test_predictions, test, kind)
     for number in range(folds.count):
-        yield oof_probabilities[folds.held_out == number], test_probabilities
+        yield oof_predictions[folds.held_out == number], test_predictions
 
 
 def write_predictions(predictions: Predictions, dataset: Dataset, folds: Folds, folder: Path) -> list[Path]:
@@ -66,7 +70,7 @@ def write_predictions(predictions: Predictions, dataset: Dataset, folds: Folds, 
 def _read_table(
     path: Path, ids: np.ndarray, classes: np.ndarray, expected: _Expected
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Read probabilities (rows, classes) and, if the file has them, the folds."""
+    """Read predictions (rows, outputs) and, if the file has them, the folds."""
     if not path.exists():
         raise UserError(f"{path} is missing")
     fold = None
@@ -94,21 +98,22 @@ def _read_table(
             )
         fold = _read_column(table, "fold", path) if "fold" in table else None
         rows = np.stack([_read_column(table, name, path) for name in names], axis=1)
-    return _normalize(rows, path), fold
+    return rows, fold
 
 
-def _normalize(rows: np.ndarray, path: Path) -> np.ndarray:
-    """Check that the rows are probabilities, and normalise them to a sum of 1."""
-    sums = rows.sum(axis=1)
+def _check(rows: np.ndarray, path: Path, kind: TargetKind) -> np.ndarray:
+    """Check that the rows are predictions, and normalise the probabilities of classes to a sum of 1."""
+    sums, is_probability = rows.sum(axis=1), kind != "number"
     for is_wrong, reason in (
         (~np.isfinite(rows).all(axis=1), "expected numbers"),
-        ((rows < 0).any(axis=1), "expected probabilities, found a negative one"),
-        ((sums < MIN_SUM) | (sums > MAX_SUM), "probabilities sum to {:.4g}; expected 1"),
+        (is_probability & (rows < 0).any(axis=1), "expected probabilities, found a negative one"),
+        ((kind == "labels") & (rows > 1).any(axis=1), "expected probabilities, found one above 1"),
+        ((kind == "class") & ((sums < MIN_SUM) | (sums > MAX_SUM)), "probabilities sum to {:.4g}; expected 1"),
     ):
         if is_wrong.any():
             row = int(is_wrong.argmax())
             raise UserError(f"{path}, row {row + 1}: {reason.format(sums[row])}")
-    return (rows / sums[:, None]).astype(np.float32)
+    return (rows / sums[:, None] if kind == "class" else rows).astype(np.float32)
 
 
 def _check_split(fold: np.ndarray, folds: Folds, path: Path) -> None:

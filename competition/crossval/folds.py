@@ -11,8 +11,11 @@ import pandas as pd
 
 from competition.data.dataset import Dataset
 from competition.data.duplicates import image_digests
+from competition.data.targets import target_kind
 from competition.errors import UserError, option
 from competition.files import atomic_file
+
+NUMBER_STRATA = 10  # quantile bins of numbers
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,12 @@ def make_folds(dataset: Dataset, count: int, seed: int) -> Folds:
     if count < 2:
         raise UserError(f"{option('folds', count)} leaves nothing to train on; use {option('folds', 2)} or more")
     _, first, image = np.unique(image_digests(dataset.images), return_index=True, return_inverse=True)
-    rarest = np.bincount(dataset.labels[first], minlength=len(dataset.classes)).argmin()
-    if (images := int((dataset.labels[first] == rarest).sum())) < count:
-        remedy = f"use at most {option('folds', images)}" if images > 1 else "add images of this class or remove it"
-        name = dataset.classes[rarest]
-        shown = f"{images} distinct image{'s' * (images != 1)}"
-        raise UserError(f"class {name} has only {shown}, too few for {option('folds', count)}; {remedy}")
+    is_class = target_kind(dataset.labels) == "class"
+    if is_class:
+        _check_classes(dataset, first, count)
+    if len(first) < count:
+        raise UserError(f"{len(first)} distinct images are too few for {option('folds', count)}; add images")
+    strata = stratify(dataset.labels[first], count)
     # Distinct images are split in the order of their first row, so that the split depends on the rows alone.
     order = np.argsort(first)
     fold_of_image = np.empty(len(first), dtype=np.int32)
@@ -63,14 +66,54 @@ def make_folds(dataset: Dataset, count: int, seed: int) -> Folds:
             raise UserError("all rows are in one group, so they cannot be split; check `group` in competition.toml")
         remedy = f"use at most {option('folds', n_groups)}"
         raise UserError(f"{n_groups} groups are too few for {option('folds', count)}; {remedy}")
-    for fold, held_out_images in enumerate(_split(dataset.labels[first[order]], groups[order], count, seed)):
+    for fold, held_out_images in enumerate(_split(strata[order], groups[order], count, seed)):
         fold_of_image[order[held_out_images]] = fold
     held_out = fold_of_image[image]
-    for fold in range(count):
+    for fold in range(count if is_class else 0):
         if len(missing := np.setdiff1d(dataset.labels, dataset.labels[held_out != fold])):
             name = dataset.classes[missing[0]]
             raise UserError(f"class {name} has too few groups: fold {fold} holds out all of them; try fewer folds")
     return Folds(held_out, count, seed, _digest(dataset.train_ids, held_out))
+
+
+def _check_classes(dataset: Dataset, first: np.ndarray, count: int) -> None:
+    """Raise UserError if a class has fewer distinct images than there are folds."""
+    rarest = np.bincount(dataset.labels[first], minlength=len(dataset.classes)).argmin()
+    if (images := int((dataset.labels[first] == rarest).sum())) < count:
+        remedy = f"use at most {option('folds', images)}" if images > 1 else "add images of this class or remove it"
+        name = dataset.classes[rarest]
+        shown = f"{images} distinct image{'s' * (images != 1)}"
+        raise UserError(f"class {name} has only {shown}, too few for {option('folds', count)}; {remedy}")
+
+
+def stratify(labels: np.ndarray, count: int) -> np.ndarray:
+    """The stratum of each row: its class, its set of labels or the quantile of its number.
+
+    Sets with fewer than `count` rows are merged with those that have the same rarest label.
+    """
+    match target_kind(labels):
+        case "class":
+            return labels
+        case "number":
+            quantiles = min(NUMBER_STRATA, max(1, len(labels) // count))
+            edges = np.quantile(labels, np.linspace(0, 1, quantiles + 1)[1:-1])
+            return _merge_rare(np.searchsorted(np.unique(edges), labels), count)
+        case "labels":
+            _, sets, rows = np.unique(labels, axis=0, return_inverse=True, return_counts=True)
+            frequencies = np.where(labels == 1, labels.sum(axis=0), len(labels) + 1)
+            rarest = np.where(labels.any(axis=1), frequencies.argmin(axis=1), labels.shape[1])
+            return _merge_rare(np.where(rows[sets] < count, len(rows) + rarest, sets), count)
+
+
+def _merge_rare(strata: np.ndarray, count: int) -> np.ndarray:
+    """Consecutive strata, of which those with fewer than `count` rows are merged into one or the smallest other one."""
+    _, strata, rows = np.unique(strata, return_inverse=True, return_counts=True)
+    is_rare = rows < count
+    if not is_rare.any() or is_rare.all():
+        return strata if not is_rare.all() else np.zeros_like(strata)
+    others = np.flatnonzero(~is_rare)
+    merged = others[rows[others].argmin()] if rows[is_rare].sum() < count else int(np.flatnonzero(is_rare)[0])
+    return np.where(is_rare[strata], merged, strata)
 
 
 def _groups(dataset: Dataset, image: np.ndarray) -> np.ndarray:

@@ -32,9 +32,9 @@ class CurvePoint:
     loss: float  # that was minimised: on augmented images, with smoothed labels
     images_per_second: float
     memory: int  # resident bytes of the process
-    train_accuracy: float
-    train_log_loss: float
-    held_out_accuracy: float
+    train_accuracy: float | None  # None for numbers
+    train_log_loss: float  # root mean squared error of numbers
+    held_out_accuracy: float | None
     held_out_log_loss: float
 
 
@@ -42,8 +42,8 @@ class CurvePoint:
 class FoldPredictions:
     """The predictions of one fold's model."""
 
-    held_out: np.ndarray  # (rows of the fold, classes)
-    test: np.ndarray  # (test rows, classes)
+    held_out: np.ndarray  # (rows of the fold, outputs)
+    test: np.ndarray  # (test rows, outputs)
     ingredients: Ingredients
 
 
@@ -52,8 +52,8 @@ class Predictions:
     """A member's predictions, rows in Dataset order."""
 
     member: str
-    oof: np.ndarray  # (train rows, classes); NaN where a fold is unfinished
-    test: np.ndarray  # (folds, test rows, classes)
+    oof: np.ndarray  # (train rows, outputs); NaN where a fold is unfinished
+    test: np.ndarray  # (folds, test rows, outputs)
     seconds: float  # of training and prediction, summed over folds
     fingerprint: str
     curves: Sequence[Sequence[CurvePoint]] = ()  # training curve of each fold; empty for models without epochs

@@ -26,8 +26,9 @@ from competition.crossval.task import FoldResult
 from competition.data.dataset import Dataset
 from competition.errors import UserError, command
 from competition.files import write_atomically
-from competition.models.interface import Predictor
+from competition.models.interface import Predictor, Target
 from competition.models.member import Member
+from competition.models.regression import load_regressor
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,10 @@ class Store:
 
     def predictions(self, member: Member) -> Predictions:
         """Combine the member's finished folds."""
-        dataset, classes = self.dataset, len(self.dataset.classes)
+        dataset, outputs = self.dataset, len(self.dataset.classes)
         loaded = {fold: self._load(member, fold) for fold in range(self.folds.count)}
         folds = {fold: predictions for fold, predictions in loaded.items() if not isinstance(predictions, str)}
-        shapes = (len(dataset.labels), classes), (len(dataset.test_ids), classes)
+        shapes = (len(dataset.labels), outputs), (len(dataset.test_ids), outputs)
         oof, test = combine_folds(folds, self.folds.held_out, *shapes)
         metadata = [read_metadata(self._path(member, fold)) for fold in folds]
         seconds, curves = sum(seconds for seconds, _ in metadata), [curve for _, curve in metadata]
@@ -99,7 +100,10 @@ class Store:
         if self.reason_to_train(member, fold) or not models:
             raise UserError(f"{member.name} fold {fold} is not trained; run `{self.command('cv', models=member.name)}`")
         try:
-            return member.spec.load(models[0], len(self.dataset.classes))
+            target = Target.of(self.dataset.labels, self.dataset.classes)
+            if target.kind == "number":
+                return load_regressor(member.spec.load, models[0], self.dataset.labels[self.folds.held_out != fold])
+            return member.spec.load(models[0], target)
         except Exception as error:  # each library has its own errors
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             remedy = f"rm {path} && {self.command('cv', models=member.name)}"

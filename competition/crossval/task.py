@@ -3,6 +3,7 @@
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,12 @@ from competition.crossval.folds import Folds
 from competition.crossval.predictions import Ingredients
 from competition.crossval.provenance import ingredients
 from competition.data.dataset import Dataset
-from competition.models.interface import Classifier, EpochCallback, RowSubset
+from competition.data.targets import TargetKind, target_kind
+from competition.models.interface import Classifier, EpochCallback, RowSubset, Target
 from competition.models.member import Member
+from competition.models.regression import BinnedRegressor
+
+SUM_TOLERANCE = 1e-3  # by which the probabilities of a row may miss 1
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,8 @@ class Task:
 class FoldResult:
     """The result of a task."""
 
-    held_out: np.ndarray  # (rows of the fold, classes)
-    test: np.ndarray  # (test rows, classes)
+    held_out: np.ndarray  # (rows of the fold, outputs)
+    test: np.ndarray  # (test rows, outputs)
     seconds: float
     model: bytes  # as written by `Classifier.save`
     suffix: str
@@ -52,18 +57,18 @@ def train_fold(task: Task, dataset: Dataset, folds: Folds, on_epoch: EpochCallba
     made_of = ingredients(task.member, dataset, folds)
     held_out = folds.held_out == task.fold
     model = train_member(task, dataset, ~held_out, on_epoch)
-    held_out_probabilities = check_probabilities(
-        model.predict_proba(RowSubset(select_inputs(task.member, dataset), held_out))
-    )
-    test_inputs, outputs = select_inputs(task.member, dataset, test=True), held_out_probabilities.shape[1]
+    kind = target_kind(dataset.labels)
+    inputs = select_inputs(task.member, dataset)
+    held_out_predictions = check_predictions(model.predict_proba(RowSubset(inputs, held_out)), kind)
+    test_inputs, outputs = select_inputs(task.member, dataset, test=True), held_out_predictions.shape[1]
     predicted = model.predict_proba(test_inputs) if len(test_inputs) else np.empty((0, outputs))
-    test_probabilities = check_probabilities(predicted)
+    test_predictions = check_predictions(predicted, kind)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model{model.suffix}"
         model.save(path)
         saved = path.read_bytes()
     seconds = time.perf_counter() - start
-    return FoldResult(held_out_probabilities, test_probabilities, seconds, saved, model.suffix, made_of, model.remark)
+    return FoldResult(held_out_predictions, test_predictions, seconds, saved, model.suffix, made_of, model.remark)
 
 
 def train_member(task: Task, dataset: Dataset, rows: np.ndarray, on_epoch: EpochCallback) -> Classifier:
@@ -71,7 +76,9 @@ def train_member(task: Task, dataset: Dataset, rows: np.ndarray, on_epoch: Epoch
     # Each seed and fold has its own random stream; otherwise networks would start from the same weights.
     seed = int(np.random.SeedSequence([task.member.seed, task.fold]).generate_state(1)[0] % 2**31)
     inputs = select_inputs(task.member, dataset)
-    model = task.member.spec.build(task.member.recipe, seed, inputs.shape[1:], len(dataset.classes))
+    build = partial(task.member.spec.build, task.member.recipe, seed, inputs.shape[1:])
+    target = Target.of(dataset.labels, dataset.classes)
+    model = BinnedRegressor(build) if target.kind == "number" else build(target)
     return model.fit(RowSubset(inputs, rows), dataset.labels[rows], on_epoch)
 
 
@@ -82,9 +89,17 @@ def select_inputs(member: Member, dataset: Dataset, test: bool = False) -> np.nd
     return dataset.test_images if test else dataset.images
 
 
-def check_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    """Return the array if its rows are probabilities, else raise."""
-    sums = probabilities.sum(axis=1)
-    if not (np.isfinite(probabilities).all() and (probabilities >= 0).all() and np.allclose(sums, 1, atol=1e-3)):
-        raise FloatingPointError("the model returned invalid probabilities (NaN, negative, or rows not summing to 1)")
-    return probabilities
+def check_predictions(predictions: np.ndarray, kind: TargetKind) -> np.ndarray:
+    """Return the array if its rows are valid predictions, else raise."""
+    if not len(predictions):  # a competition without test rows
+        return predictions
+    is_valid, faults = bool(np.isfinite(predictions).all()), "numbers (NaN or infinite)"
+    if kind != "number":
+        is_valid = is_valid and predictions.min() >= 0 and predictions.max() <= 1 + SUM_TOLERANCE
+        faults = "probabilities (NaN, negative or above 1)"
+    if kind == "class":
+        is_valid = is_valid and np.allclose(predictions.sum(axis=1), 1, atol=SUM_TOLERANCE)
+        faults = "probabilities (NaN, negative, or rows not summing to 1)"
+    if not is_valid:
+        raise FloatingPointError(f"the model returned invalid {faults}")
+    return predictions

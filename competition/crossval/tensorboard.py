@@ -79,4 +79,5 @@ def _open_writer(folder: Path, name: str, fold: int) -> Any:
 def _write_point(writer: Any, point: CurvePoint) -> None:
     values = asdict(point)
     for chart, name in CHARTS.items():
-        writer.add_scalar(chart, values[name], point.epoch)
+        if values[name] is not None:
+            writer.add_scalar(chart, values[name], point.epoch)

@@ -9,8 +9,9 @@
     shape = [32, 24, 3]     # height, width and channels of an image
     symmetries = []         # symmetries that preserve the label: "left-right", "upside-down", "quarter turns"
     limits = {rotation = 0} # limits of label-preserving augmentation: rotation, shift, zoom, shear
-    metric = "macro F1"     # accuracy, log loss, AUC, macro F1, QWK, or your own as module:function
-    answer = "labels"       # what the submission contains: "labels" or "probabilities"
+    metric = "macro F1"     # accuracy, log loss, AUC, mean column AUC, macro F1, micro F1, sample F1, macro recall,
+                            # QWK, MAP@5, RMSE, MAE, or your own as module:function
+    answer = "labels"       # what the submission contains: "labels", "probabilities", "ranked" or "number"
     public = 0.3            # the fraction of test rows that the public leaderboard scores
 
 Every line is optional: without it, the value is inferred from the files and printed; symmetries are detected in
@@ -27,7 +28,7 @@ from competition.data.augmentation import SYMMETRIES, Augmentation, Symmetry
 from competition.data.targets import TargetKind
 from competition.errors import UserError
 
-SubmissionContent = Literal["labels", "probabilities"]
+SubmissionContent = Literal["labels", "probabilities", "ranked", "number"]
 
 CONFIG_FILE = "competition.toml"
 MIN_SIZE = 8
@@ -48,7 +49,7 @@ class Config:
     size: int = 0
     symmetries: tuple[Symmetry, ...] | None = None
     limits: dict[str, float] = field(default_factory=dict)
-    metric: str = "accuracy"
+    metric: str = ""
     answer: SubmissionContent | None = None
     public: float = 1.0
 
@@ -153,7 +154,8 @@ def _parse_answer(name: str, value: Any) -> SubmissionContent:
     for content in get_args(SubmissionContent):
         if value == content:
             return content
-    raise ValueError(f'{name}: expected "labels" or "probabilities", got {value!r}')
+    choices = ", ".join(f'"{content}"' for content in get_args(SubmissionContent))
+    raise ValueError(f"{name}: expected one of {choices}, got {value!r}")
 
 
 def _parse_fraction(name: str, value: Any) -> float:

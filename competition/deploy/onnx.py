@@ -6,17 +6,20 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from competition.crossval.store import Store
+from competition.data.targets import TargetKind, target_kind
 from competition.deploy.predict import fit_combination
-from competition.ensemble.blenders import Combination, GeometricMean, StackedRegression, WeightedMean
+from competition.ensemble.blenders import Combination, GeometricMean, PerLabel, StackedRegression, WeightedMean
 from competition.errors import UserError, command
 from competition.files import write_atomically
 from competition.models.member import Member
+from competition.scoring.multilabel import select_labels
 from competition.scoring.temperature import EPSILON
 from competition.workers.machine import QUIET_LIBRARIES
 
@@ -41,6 +44,8 @@ def export_blend(path: Path, store: Store, members: Sequence[Member], blender: s
     networks = [member for member in members if member.spec.is_network]
     if not networks:
         raise UserError("no member of the submission is a network; only networks can be exported to ONNX")
+    if (kind := target_kind(store.dataset.labels)) == "number":
+        raise UserError(f"blends of numbers cannot be exported to ONNX; use `{command('predict')}`")
     os.environ.update(QUIET_LIBRARIES)
     combination = fit_combination(store, networks, blender)
     model = build_model(store, networks, combination)
@@ -57,9 +62,16 @@ def export_blend(path: Path, store: Store, members: Sequence[Member], blender: s
         write_atomically(path, file.read_bytes())
     by_fold = zip(*(store.predictions(member).test for member in networks), strict=True)
     trained = np.mean([combination.combine(np.stack(fold)[:, : len(images)]) for fold in by_fold], axis=0)
-    other_labels = int((trained.argmax(axis=1) != probabilities.argmax(axis=1)).sum())
+    other_labels = int((_decide(trained, kind) != _decide(probabilities, kind)).any(axis=1).sum())
     count = len(networks) * store.folds.count
     return OnnxExport(path, count, len(images), difference, other_labels, len(images) / seconds)
+
+
+def _decide(probabilities: np.ndarray, kind: TargetKind) -> np.ndarray:
+    """The predicted class or labels of each row, as booleans (rows, outputs)."""
+    if kind == "labels":
+        return select_labels(probabilities, allow_empty=True)
+    return probabilities.argmax(axis=1)[:, None] == np.arange(probabilities.shape[1])
 
 
 def build_model(store: Store, members: Sequence[Member], combination: Combination) -> Any:
@@ -67,13 +79,15 @@ def build_model(store: Store, members: Sequence[Member], combination: Combinatio
     import keras
     from keras import ops
 
+    is_multilabel = target_kind(store.dataset.labels) == "labels"
+    to_probabilities = ops.sigmoid if is_multilabel else partial(ops.softmax, axis=-1)
     images = keras.Input(store.dataset.images.shape[1:], dtype="uint8", name="images")
     blends = []
     for fold in range(store.folds.count):
         networks = [clone_in_float32(store.load_model(member, fold).all_views) for member in members]  # type: ignore[attr-defined]
         for number, network in enumerate(networks):
             network.name = f"network_{fold}_{number}"  # Keras requires unique names
-        stack = ops.stack([ops.softmax(network(images), axis=-1) for network in networks])
+        stack = ops.stack([to_probabilities(network(images)) for network in networks])
         blends.append(combine_in_keras(combination, stack))
     return keras.Model(images, {"probabilities": ops.mean(ops.stack(blends), axis=0)}, name="blend")
 
@@ -94,6 +108,10 @@ def combine_in_keras(combination: Combination, stack: Any) -> Any:
         case StackedRegression(coefficients=coefficients, intercepts=intercepts):
             logits = ops.einsum("mrc,mcd->rd", logs, coefficients.astype(np.float32))
             return ops.softmax(logits + intercepts.astype(np.float32), axis=-1)
+        case PerLabel(binary=binary):
+            present = ops.reshape(stack, (len(weights), -1))
+            cells = combine_in_keras(binary, ops.stack([1 - present, present], axis=-1))
+            return ops.reshape(cells[:, 1], (-1, stack.shape[2]))
     raise TypeError(f"{type(combination).__name__} cannot be exported to ONNX")
 
 

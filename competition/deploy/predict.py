@@ -6,7 +6,8 @@ from functools import partial
 import numpy as np
 
 from competition.crossval.store import Store
-from competition.crossval.task import Task, check_probabilities
+from competition.crossval.task import Task, check_predictions
+from competition.data.targets import target_kind
 from competition.ensemble.blend import BlendSearch
 from competition.ensemble.blenders import Combination
 from competition.errors import UserError
@@ -27,11 +28,11 @@ def fit_combination(store: Store, members: Sequence[Member], blender: str) -> Co
 def predict_blend(
     store: Store, members: Sequence[Member], blender: str, images: np.ndarray, workers: Workers
 ) -> np.ndarray:
-    """Probabilities (images, classes): the mean over folds of the blend of each fold's models."""
+    """Predictions (images, outputs): the mean over folds of the blend of each fold's models."""
     combination = fit_combination(store, members, blender)
-    classes, folds = len(store.dataset.classes), store.folds.count
+    outputs, folds = len(store.dataset.classes), store.folds.count
     # Members without a weight do not predict; their uniform probabilities have no effect.
-    stacks = np.full((folds, len(members), len(images), classes), 1 / classes, dtype=np.float32)
+    stacks = np.full((folds, len(members), len(images), outputs), 1 / outputs, dtype=np.float32)
     positions = {member: number for number, member in enumerate(members) if combination.weights[number]}
     store.require_image_models(list(positions))
     tasks = [Task(member, fold) for member in positions for fold in range(folds)]
@@ -43,4 +44,5 @@ def predict_blend(
 
 def _predict_fold(task: Task, emit: Emit, store: Store, images: np.ndarray) -> np.ndarray:
     """Runs in a worker: predict with the saved model of one fold."""
-    return check_probabilities(store.load_model(task.member, task.fold).predict_proba(images)).astype(np.float32)
+    predictions = store.load_model(task.member, task.fold).predict_proba(images)
+    return check_predictions(predictions, target_kind(store.dataset.labels)).astype(np.float32)

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from competition.crossval.predictions import Predictions
+from competition.data.targets import TargetKind, target_kind
 from competition.ensemble.blend import Blend, blend
 from competition.models.member import Member
-from competition.scoring.metrics import is_correct, row_log_loss
+from competition.scoring.losses import row_errors, row_losses
+from competition.scoring.multilabel import to_binary
 from competition.scoring.significance import error_correlation
 from competition.scoring.standard_error import Score
 from competition.scoring.temperature import EPSILON
 
-ASSUMED_REDUCTION = 0.3  # fraction of a single member's log loss by which a second, different model reduces it
+ASSUMED_REDUCTION = 0.3  # fraction of a single member's loss by which a second, different model reduces it
 
 
 @dataclass(frozen=True)
@@ -21,31 +23,36 @@ class Contribution:
     """Leave-one-out contribution of a member to the blend, and the expected gain from training one more seed of it."""
 
     member: str
-    accuracy_gain: Score  # out of fold, over the blend without it
-    log_loss_reduction: Score
+    accuracy_gain: Score | None  # out of fold, over the blend without it; None for numbers
+    loss_reduction: Score
     error_correlation: float  # mean over the other members
-    expected_gain_of_new_seed: float  # reduction of log loss on test rows
+    expected_gain_of_new_seed: float  # reduction of the loss on test rows
     minutes: float  # CPU time of another seed
 
 
 def measure_contributions(
-    members: Sequence[Predictions], full_blend: Blend, labels: np.ndarray, held_out: np.ndarray
+    members: Sequence[Predictions],
+    full_blend: Blend,
+    labels: np.ndarray,
+    held_out: np.ndarray,
+    groups: np.ndarray | None = None,
 ) -> list[Contribution]:
     """Compare the blend of all members with cross-fitted blends that leave one out; none for a single member."""
     if len(members) == 1:
         return []
-    correlations = error_correlation(np.stack([is_correct(labels, member.oof) for member in members]))
+    correlations = error_correlation(np.stack([row_errors(labels, member.oof) for member in members]))
     mean_correlations = (correlations.sum(axis=1) - correlations.diagonal()) / (len(members) - 1)
-    contributions = []
+    is_number, errors = target_kind(labels) == "number", row_errors(labels, full_blend.oof)
+    losses, contributions = row_losses(labels, full_blend.oof), []
     for index, member in enumerate(members):
         others = [other for other in members if other is not member]
         without = blend(others, labels, held_out, full_blend.blender).oof
         contribution = Contribution(
             member.member,
-            Score.from_rows(is_correct(labels, full_blend.oof) - is_correct(labels, without)),
-            Score.from_rows(row_log_loss(labels, without) - row_log_loss(labels, full_blend.oof)),
+            None if is_number else Score.from_rows(row_errors(labels, without) - errors, groups),
+            Score.from_rows(row_losses(labels, without) - losses, groups),
             float(mean_correlations[index]),
-            _expected_gain_of_new_seed(members, full_blend, index),
+            _expected_gain_of_new_seed(members, full_blend, index, target_kind(labels)),
             member.seconds / 60,
         )
         contributions.append(contribution)
@@ -53,14 +60,14 @@ def measure_contributions(
 
 
 def mean_reduction(contributions: Sequence[Contribution]) -> float:
-    """Expected reduction of log loss by a different model: the mean of the current members' reductions."""
-    return float(np.mean([max(0.0, contribution.log_loss_reduction.value) for contribution in contributions]))
+    """Expected reduction of the loss by a different model: the mean of the current members' reductions."""
+    return float(np.mean([max(0.0, contribution.loss_reduction.value) for contribution in contributions]))
 
 
 def estimate_gains(
     complete: Sequence[Predictions], candidates: Sequence[Member], labels: np.ndarray, held_out: np.ndarray
 ) -> dict[Member, float]:
-    """Expected reduction of log loss by each candidate, a new seed of a complete member or a different model.
+    """Expected reduction of the loss by each candidate, a new seed of a complete member or a different model.
 
     Of several seeds of a different model, only the first is expected to reduce it.
     """
@@ -68,21 +75,25 @@ def estimate_gains(
     new_kind_gain = (
         mean_reduction(measure_contributions(complete, full_blend, labels, held_out))
         if len(complete) > 1
-        else ASSUMED_REDUCTION * full_blend.log_loss.value
+        else ASSUMED_REDUCTION * float(row_losses(labels, full_blend.oof).mean())
     )
     indices = {Member.parse(member.member).kind: index for index, member in enumerate(complete)}
     gains: dict[Member, float] = {}
     for candidate in candidates:
         if candidate.kind in indices:
-            gains[candidate] = _expected_gain_of_new_seed(complete, full_blend, indices[candidate.kind])
+            gains[candidate] = _expected_gain_of_new_seed(
+                complete, full_blend, indices[candidate.kind], target_kind(labels)
+            )
         else:
             is_first = candidate.kind not in {other.kind for other in gains}
             gains[candidate] = new_kind_gain if is_first else 0.0
     return gains
 
 
-def _expected_gain_of_new_seed(members: Sequence[Predictions], full_blend: Blend, index: int) -> float:
-    """Expected reduction of log loss on test rows by a new seed of a member.
+def _expected_gain_of_new_seed(
+    members: Sequence[Predictions], full_blend: Blend, index: int, kind: TargetKind
+) -> float:
+    """Expected reduction of the loss on test rows by a new seed of a member.
 
     Fold models are treated as independent replicates, like different seeds. The gain from averaging F folds estimates
     the variance s2 of one model; a second seed halves the remaining variance from s2/F to s2/2F. The blend is assumed
@@ -99,12 +110,16 @@ def _expected_gain_of_new_seed(members: Sequence[Predictions], full_blend: Blend
     for fold in range(folds):
         stack = fold_means.copy()
         stack[index] = members[index].test[fold]
-        losses.append(_expected_log_loss(reference, combine(stack)))
-    gain_of_all_folds = np.mean(losses) - _expected_log_loss(reference, reference)
+        losses.append(_expected_loss(reference, combine(stack), kind))
+    gain_of_all_folds = np.mean(losses) - _expected_loss(reference, reference, kind)
     variance = gain_of_all_folds / (1 - 1 / folds)
     return max(0.0, float(variance) * (1 / folds - 1 / (2 * folds)))
 
 
-def _expected_log_loss(reference: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean log loss if labels are drawn from the probabilities `reference`."""
-    return float(-(reference * np.log(np.maximum(probabilities, EPSILON))).sum(axis=1).mean())
+def _expected_loss(reference: np.ndarray, predictions: np.ndarray, kind: TargetKind) -> float:
+    """Mean loss if labels are drawn from the probabilities `reference`; of numbers, what it exceeds their variance."""
+    if kind == "number":
+        return float(((reference - predictions) ** 2).mean())
+    if kind == "labels":
+        return _expected_loss(to_binary(reference), to_binary(predictions), "class")
+    return float(-(reference * np.log(np.maximum(predictions, EPSILON))).sum(axis=1).mean())

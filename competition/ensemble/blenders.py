@@ -1,6 +1,7 @@
-"""Blenders: functions that fit a combination of members to their out-of-fold probabilities.
+"""Blenders: functions that fit a combination of members to their out-of-fold predictions.
 
-Their arguments are the stacked probabilities (members, rows, classes) and the rows' labels.
+Their arguments are the stacked predictions (members, rows, outputs) and the rows' labels. Several labels per image are
+blended as binary classification of each label, by the same combination for all of them.
 """
 
 from collections.abc import Callable
@@ -8,8 +9,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy.optimize import nnls
 from scipy.special import softmax
 
+from competition.data.targets import TargetKind, target_kind
+from competition.errors import UserError
+from competition.scoring.multilabel import from_binary, to_binary
 from competition.scoring.temperature import EPSILON, apply_temperature, fit_temperature
 
 MAX_PICKS = 30
@@ -27,7 +32,7 @@ class Combination(Protocol):
         """Weight of each member; they sum to 1."""
 
     def combine(self, stack: np.ndarray) -> np.ndarray:
-        """Combine probabilities (members, rows, classes) to (rows, classes)."""
+        """Combine predictions (members, rows, outputs) to (rows, outputs)."""
 
 
 Blender = Callable[[np.ndarray, np.ndarray], Combination]
@@ -35,7 +40,7 @@ Blender = Callable[[np.ndarray, np.ndarray], Combination]
 
 @dataclass(frozen=True)
 class WeightedMean:
-    """A weighted mean of the members' temperature-scaled probabilities."""
+    """A weighted mean of the members' temperature-scaled probabilities, or of their numbers."""
 
     weights: np.ndarray
     temperatures: np.ndarray
@@ -71,6 +76,22 @@ class StackedRegression:
     def combine(self, stack: np.ndarray) -> np.ndarray:
         """Combine probabilities (members, rows, classes) to (rows, classes)."""
         return softmax(np.einsum("mrc,mcd->rd", _log_probabilities(stack), self.coefficients) + self.intercepts, axis=1)
+
+
+@dataclass(frozen=True)
+class PerLabel:
+    """A combination of binary probabilities, applied to each of several labels."""
+
+    binary: Combination
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Weight of each member."""
+        return self.binary.weights
+
+    def combine(self, stack: np.ndarray) -> np.ndarray:
+        """Combine probabilities (members, rows, labels) to (rows, labels)."""
+        return from_binary(self.binary.combine(to_binary(stack)), stack.shape[2])
 
 
 def fit_mean(stack: np.ndarray, labels: np.ndarray) -> Combination:
@@ -138,6 +159,15 @@ def fit_stacking(stack: np.ndarray, labels: np.ndarray) -> Combination:
     return StackedRegression(size / size.sum(), coefficients, intercepts)
 
 
+def fit_least_squares(stack: np.ndarray, labels: np.ndarray) -> Combination:
+    """Mean of numbers with the non-negative weights of sum 1 that minimize squared error."""
+    errors = stack[:, :, 0].T - labels[:, None].astype(float)
+    scale = np.linalg.norm(errors) or 1.0
+    # However strongly their sum is drawn towards 1, the weights have the same proportions.
+    weights, _ = nnls(np.vstack([errors, np.full(len(stack), scale)]), np.append(np.zeros(len(errors)), scale))
+    return WeightedMean(weights / weights.sum(), np.ones(len(stack)))
+
+
 BLENDERS: dict[str, Blender] = {
     "mean": fit_mean,
     "geometric": fit_geometric_mean,
@@ -146,6 +176,28 @@ BLENDERS: dict[str, Blender] = {
     "hill-climbing": fit_hill_climbing,
     "stacked": fit_stacking,
 }
+NUMBER_BLENDERS: dict[str, Blender] = {"mean": fit_mean, "convex": fit_least_squares}
+
+
+def find_blender(name: str, kind: TargetKind) -> Blender:
+    """The blender of this name; raises UserError if there is none for this kind of target."""
+    blenders = NUMBER_BLENDERS if kind == "number" else BLENDERS
+    if name not in blenders:
+        problem = f"blender {name} does not apply to numbers" if name in BLENDERS else f"unknown blender {name!r}"
+        raise UserError(f"{problem}; choose from {', '.join(('auto', *blenders))}")
+    return blenders[name]
+
+
+def blender_names(kind: TargetKind) -> tuple[str, ...]:
+    """The blenders for this kind of target, the mean first."""
+    return tuple(NUMBER_BLENDERS if kind == "number" else BLENDERS)
+
+
+def fit_blender(name: str, stack: np.ndarray, labels: np.ndarray) -> Combination:
+    """Fit the blender of this name."""
+    kind = target_kind(labels)
+    blender = find_blender(name, kind)
+    return PerLabel(blender(to_binary(stack), labels.ravel())) if kind == "labels" else blender(stack, labels)
 
 
 def _hill_climb(probabilities: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
+from competition.data.targets import TargetKind, target_kind
+
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
@@ -62,11 +64,24 @@ class Epoch:
 EpochCallback = Callable[[Epoch], None]  # called after each epoch; cannot influence training
 
 
+@dataclass(frozen=True)
+class Target:
+    """What a model predicts: one class of several, a probability for each label, or a number."""
+
+    kind: TargetKind
+    outputs: int  # classes or labels; 1 number
+
+    @classmethod
+    def of(cls, labels: np.ndarray, classes: np.ndarray) -> "Target":
+        """The target of a dataset with these labels and classes."""
+        return cls(target_kind(labels), len(classes))
+
+
 class Predictor(Protocol):
     """A trained model, as returned by `ModelSpec.load`."""
 
     def predict_proba(self, images: Images) -> np.ndarray:
-        """Probabilities (rows, classes)."""
+        """Probabilities (rows, outputs); numbers (rows, 1) if those are predicted."""
 
 
 class Classifier(Predictor, Protocol):
@@ -84,10 +99,13 @@ class Classifier(Predictor, Protocol):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """How to build, load and tune a model; `recipe` is a frozen dataclass of its default hyperparameters."""
+    """How to build, load and tune a model; `recipe` is a frozen dataclass of its default hyperparameters.
 
-    build: Callable[[Any, int, tuple[int, ...], int], Classifier]  # (recipe, seed, image shape, number of classes)
-    load: Callable[[Path, int], Predictor]  # (file written by `save`, number of classes)
+    Numbers are predicted by a classifier of their bins (see `models.regression`), so the target is classes or labels.
+    """
+
+    build: Callable[[Any, int, tuple[int, ...], Target], Classifier]  # (recipe, seed, image shape, target)
+    load: Callable[[Path, Target], Predictor]  # (file written by `save`, target)
     recipe: Any
     libraries: tuple[str, ...]  # their versions are part of the fingerprint
     search_space: "Callable[[BaseTrial], None]"  # suggests hyperparameters by name, such as augmentation.shift

@@ -14,7 +14,7 @@ from pathlib import Path
 from competition.models.registry import available_models
 
 PACKAGE = Path(__file__).parents[1]
-TASK_MODULE = "competition.crossval.task"  # how folds are trained and predicted, for every model
+TASK_MODULES = ("competition.crossval.task", "competition.models.regression")  # how folds of every model are trained
 
 
 @cache
@@ -24,7 +24,7 @@ def source_digest(module: str) -> str:
         raise FileNotFoundError(f"{_path(module)} is missing")
     sources: dict[str, str] = {}
     _collect_sources(module, sources)
-    sources[TASK_MODULE] = _normalized_source(TASK_MODULE)
+    sources |= {name: _normalized_source(name) for name in TASK_MODULES}
     return hashlib.sha256(json.dumps(sorted(sources.values())).encode()).hexdigest()
 
 

@@ -1,36 +1,55 @@
-"""Metrics, each with a standard error."""
+"""Metrics as Kaggle defines them, each with a standard error.
+
+Where rows belong to groups, standard errors count the groups: rows of the same patient are not independent.
+"""
 
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib import import_module
 
 import numpy as np
 
+from competition.data.config import CONFIG_FILE
+from competition.data.targets import TargetKind, target_kind
 from competition.errors import UserError, shorten_list
+from competition.scoring.losses import is_correct, residuals, row_losses
+from competition.scoring.multilabel import has_empty_sets, select_labels
 from competition.scoring.standard_error import Score, format_percent, format_score
-from competition.scoring.temperature import EPSILON
 
-COUNT_RESAMPLES = 200  # bootstrap samples of a confusion matrix
-ROW_RESAMPLES = 30  # bootstrap samples of rows, for metrics that need all of them
+LOG_LOSS_EPSILON = 1e-15  # Kaggle raises smaller probabilities to it
+RESAMPLES = 30  # bootstrap samples of rows or groups, for metrics that need all of them
+CLASS: tuple[TargetKind, ...] = ("class",)
+LABELS: tuple[TargetKind, ...] = ("labels",)
+CLASS_OR_LABELS: tuple[TargetKind, ...] = ("class", "labels")
+NUMBER: tuple[TargetKind, ...] = ("number",)
+TARGETS = {"class": "one class per image", "labels": "several labels per image", "number": "numbers"}
+RANKED = re.compile(r"MAP@([1-9]\d?)", re.IGNORECASE)
 
 
 class Metric(ABC):
     """A metric that a leaderboard may rank by."""
 
     name: str
+    kinds: tuple[TargetKind, ...] = CLASS  # of targets
     sign = 1  # -1 if lower is better
     scale, unit = 1, ""  # of the axes of charts
-    scores_labels: bool | None = True  # whether it ignores probabilities other than the largest; None: unknown
+    scores_labels: bool | None = True  # whether it ignores how probable the predicted labels are; None: unknown
 
-    def check_classes(self, classes: np.ndarray) -> None:  # noqa: B027 most metrics support all classes
-        """Raise UserError if the metric is undefined for these classes."""
+    def check_target(self, labels: np.ndarray, classes: np.ndarray) -> None:
+        """Raise UserError if the metric is undefined for such labels."""
+        if (kind := target_kind(labels)) not in self.kinds:
+            choices = ", ".join(metric.name for metric in METRICS if kind in metric.kinds)
+            raise UserError(
+                f"{self.name} is not a metric of {TARGETS[kind]}; choose another metric in {CONFIG_FILE}: {choices}"
+            )
 
     @abstractmethod
-    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
-        """Score `probabilities` (rows, classes) against `labels` (rows,), given as positions of sorted classes."""
+    def score(self, labels: np.ndarray, predictions: np.ndarray, groups: np.ndarray | None = None) -> Score:
+        """Score predictions (rows, outputs); without `groups`, rows are independent."""
 
     def format(self, score: Score) -> str:
         """Format a score with its standard error."""
@@ -43,12 +62,13 @@ class RowMetric(Metric):
 
     name: str
     row_scores: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    kinds: tuple[TargetKind, ...] = CLASS
     sign: int = 1
     scores_labels: bool = True
 
-    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
+    def score(self, labels: np.ndarray, predictions: np.ndarray, groups: np.ndarray | None = None) -> Score:
         """Mean and its standard error."""
-        return Score.from_rows(self.row_scores(labels, probabilities))
+        return Score.from_rows(self.row_scores(labels, predictions), groups)
 
 
 class ProportionMetric(RowMetric):
@@ -56,9 +76,9 @@ class ProportionMetric(RowMetric):
 
     scale, unit = 100, "%"
 
-    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
+    def score(self, labels: np.ndarray, predictions: np.ndarray, groups: np.ndarray | None = None) -> Score:
         """Proportion; its standard error is at least one row, since no error in a sample does not mean none at all."""
-        score = super().score(labels, probabilities)
+        score = super().score(labels, predictions, groups)
         return Score(score.value, max(score.standard_error, 1 / len(labels)))
 
     def format(self, score: Score) -> str:
@@ -67,58 +87,60 @@ class ProportionMetric(RowMetric):
 
 
 @dataclass(frozen=True)
-class ConfusionMatrixMetric(Metric):
-    """A function of the confusion matrix."""
+class MeansMetric(Metric):
+    """A smooth function of the means of several quantities of each row."""
 
     name: str
-    function: Callable[[np.ndarray], float]  # of counts (true classes, predicted classes)
+    quantities: Callable[[np.ndarray, np.ndarray], np.ndarray]  # of labels and predictions: (rows, quantities)
+    function: Callable[[np.ndarray], float]
+    kinds: tuple[TargetKind, ...] = CLASS_OR_LABELS
+    sign: int = 1
 
-    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
-        """Score with a standard error by bootstrapping the counts."""
-        k = probabilities.shape[1]
-        counts = np.bincount(labels * k + probabilities.argmax(axis=1), minlength=k * k)
-        rng, nonzero = np.random.default_rng(0), np.flatnonzero(counts)
-        resampled, scores = np.zeros_like(counts), []
-        for _ in range(COUNT_RESAMPLES):
-            resampled[nonzero] = rng.multinomial(len(labels), counts[nonzero] / len(labels))
-            scores.append(self.function(resampled.reshape(k, k)))
-        return Score(self.function(counts.reshape(k, k)), float(np.std(scores)))
+    def score(self, labels: np.ndarray, predictions: np.ndarray, groups: np.ndarray | None = None) -> Score:
+        """Score with a standard error by the delta method."""
+        return Score.from_means(self.quantities(labels, predictions), self.function, groups)
 
 
-class OrdinalMetric(ConfusionMatrixMetric):
-    """A function of the confusion matrix of ordered classes."""
+class OrdinalMetric(MeansMetric):
+    """A metric of ordered classes."""
 
-    def check_classes(self, classes: np.ndarray) -> None:
+    def check_target(self, labels: np.ndarray, classes: np.ndarray) -> None:
         """Raise UserError unless the classes are consecutive integers."""
+        super().check_target(labels, classes)
         if not (np.issubdtype(classes.dtype, np.integer) and (np.diff(classes) == 1).all()):
             raise UserError(
                 f"{self.name} needs consecutive integers as classes, found {shorten_list(classes, 4)}; "
-                "choose another metric in competition.toml"
+                f"choose another metric in {CONFIG_FILE}"
             )
 
 
 @dataclass(frozen=True)
 class CustomMetric(Metric):
-    """A function of all labels and probabilities, such as a user's."""
+    """A function of all labels and predictions, such as a user's."""
 
     name: str
     function: Callable[[np.ndarray, np.ndarray], float]
+    kinds: tuple[TargetKind, ...] = (*CLASS_OR_LABELS, *NUMBER)
     sign: int = 1
     scores_labels: bool | None = None
 
-    def score(self, labels: np.ndarray, probabilities: np.ndarray) -> Score:
-        """Score with a standard error by bootstrapping the rows."""
+    def score(self, labels: np.ndarray, predictions: np.ndarray, groups: np.ndarray | None = None) -> Score:
+        """Score with a standard error by bootstrapping the rows or groups."""
         rng, count = np.random.default_rng(0), len(labels)
-        value, resampled = self._evaluate(labels, probabilities), []
-        for _ in range(ROW_RESAMPLES):
-            rows = rng.integers(0, count, count)
+        value, resampled = self._evaluate(labels, predictions), []
+        members = None if groups is None else np.split(np.argsort(groups, kind="stable"), _group_ends(groups))
+        for _ in range(RESAMPLES):
+            if members is None:
+                rows = rng.integers(0, count, count)
+            else:
+                rows = np.concatenate([members[group] for group in rng.integers(0, len(members), len(members))])
             with suppress(UserError):  # a sample may lack a class that the function needs
-                resampled.append(self._evaluate(labels[rows], probabilities[rows]))
+                resampled.append(self._evaluate(labels[rows], predictions[rows]))
         return Score(value, float(np.std(resampled)) if resampled else 0.0)
 
-    def _evaluate(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
+    def _evaluate(self, labels: np.ndarray, predictions: np.ndarray) -> float:
         try:
-            value = float(self.function(labels, probabilities))
+            value = float(self.function(labels, predictions))
         except Exception as error:
             raise self._error(f"raised {type(error).__name__}: {error}") from None
         if not np.isfinite(value):
@@ -127,80 +149,185 @@ class CustomMetric(Metric):
 
     def _error(self, problem: str) -> UserError:
         if self in METRICS:
-            return UserError(f"metric {self.name} {problem}; choose another metric in competition.toml")
-        requirement = "it must accept (labels, probabilities) and return a finite number"
+            return UserError(f"metric {self.name} {problem}; choose another metric in {CONFIG_FILE}")
+        requirement = "it must accept (labels, predictions) and return a finite number"
         return UserError(f"custom metric {self.name} {problem}; {requirement}")
 
 
-def macro_f1(counts: np.ndarray) -> float:
-    """Mean F1 of the classes that occur, from a confusion matrix."""
-    correct, occurrences = counts.diagonal(), counts.sum(axis=1) + counts.sum(axis=0)
-    return float((2 * correct[occurrences > 0] / occurrences[occurrences > 0]).mean())
+def _group_ends(groups: np.ndarray) -> np.ndarray:
+    """Where the next group begins among the sorted groups."""
+    return np.cumsum(np.unique(groups, return_counts=True)[1])[:-1]
 
 
-def quadratic_kappa(counts: np.ndarray) -> float:
-    """Cohen's kappa with quadratic weights, from a confusion matrix."""
-    k, total = len(counts), counts.sum()
-    weights = np.subtract.outer(np.arange(k), np.arange(k)) ** 2
-    by_chance = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / total
-    expected = (weights * by_chance).sum()
-    return float(1 - (weights * counts).sum() / expected) if expected else 0.0
+def kaggle_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Log loss of each row after scaling it to a sum of 1; of several labels, their mean."""
+    if target_kind(labels) == "class":
+        probabilities = probabilities / probabilities.sum(axis=1, keepdims=True, dtype=float)
+    return row_losses(labels, probabilities.astype(float), LOG_LOSS_EPSILON)
 
 
-def roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Area under the ROC curve; the mean over one-vs-rest curves for more than two classes."""
-    from sklearn.metrics import roc_auc_score
-
-    return roc_auc_score(
-        labels, probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities, multi_class="ovr"
-    )
-
-
-def is_correct(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """1.0 for each row whose most probable class is the label, else 0.0."""
-    return (probabilities.argmax(axis=1) == labels).astype(float)
+def one_hot(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each class or label is true and whether it is predicted, as booleans (rows, classes)."""
+    if target_kind(labels) == "labels":
+        return labels == 1, select_labels(probabilities, has_empty_sets(labels))
+    classes = np.arange(probabilities.shape[1])
+    return labels[:, None] == classes, probabilities.argmax(axis=1)[:, None] == classes
 
 
-def row_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Log loss of each row."""
-    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], EPSILON))
+def outcomes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """True positives, then true, then predicted rows of each class, as (rows, 3 * classes)."""
+    true, predicted = one_hot(labels, probabilities)
+    return np.concatenate([true & predicted, true, predicted], axis=1).astype(np.float32)
 
 
-ACCURACY = ProportionMetric("accuracy", is_correct)
-LOG_LOSS = RowMetric("log loss", row_log_loss, sign=-1, scores_labels=False)
+def macro_f1(means: np.ndarray) -> float:
+    """Mean F1 of the classes that occur or are predicted."""
+    correct, true, predicted = np.split(means, 3)
+    occurs = true + predicted > 0
+    return float((2 * correct[occurs] / (true + predicted)[occurs]).mean())
+
+
+def micro_f1(means: np.ndarray) -> float:
+    """F1 of all classes' rows together."""
+    correct, true, predicted = np.split(means, 3)
+    return float(2 * correct.sum() / (true + predicted).sum())
+
+
+def macro_recall(means: np.ndarray) -> float:
+    """Mean recall of the classes that occur."""
+    correct, true, _ = np.split(means, 3)
+    return float((correct[true > 0] / true[true > 0]).mean())
+
+
+def sample_f1(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """F1 of each row's set of labels; 1 if none is true or predicted."""
+    true, predicted = one_hot(labels, probabilities)
+    total = true.sum(axis=1) + predicted.sum(axis=1)
+    return np.where(total > 0, 2 * (true & predicted).sum(axis=1) / np.maximum(total, 1), 1.0)
+
+
+def squared_distances(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Squared distance of true and predicted class, and both one-hot, as (rows, 1 + 2 * classes)."""
+    true, predicted = one_hot(labels, probabilities)
+    distance = (labels - probabilities.argmax(axis=1)) ** 2
+    return np.column_stack([distance, true, predicted]).astype(np.float32)
+
+
+def quadratic_kappa(means: np.ndarray) -> float:
+    """Cohen's kappa with quadratic weights, from the mean of `squared_distances`."""
+    true, predicted = np.split(means[1:], 2)
+    classes = np.arange(len(true))
+    expected = true @ np.subtract.outer(classes, classes) ** 2 @ predicted
+    return float(1 - means[0] / expected) if expected else 0.0
+
+
+def mean_column_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean area under the ROC curves of the classes or labels against the others, where both occur."""
+    from scipy.stats import rankdata
+
+    true = labels if target_kind(labels) == "labels" else labels[:, None] == np.arange(probabilities.shape[1])
+    positive = true.sum(axis=0, dtype=float)
+    negative = len(true) - positive
+    is_defined = (positive > 0) & (negative > 0)
+    if not is_defined.any():
+        raise ValueError("AUC needs rows with and without a label")
+    ranks = (rankdata(probabilities, axis=0) * true).sum(axis=0)
+    pairs = ranks - positive * (positive + 1) / 2  # in which the row with the label has the higher probability
+    return float((pairs[is_defined] / (positive * negative)[is_defined]).mean())
+
+
+def average_precision(labels: np.ndarray, probabilities: np.ndarray, k: int) -> np.ndarray:
+    """Average precision of each row's `k` most probable classes or labels, as in MAP@k."""
+    ranking = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    true = labels if target_kind(labels) == "labels" else labels[:, None] == np.arange(probabilities.shape[1])
+    hits = np.take_along_axis(true, ranking, axis=1)
+    precision = hits.cumsum(axis=1) / np.arange(1, hits.shape[1] + 1)
+    return (precision * hits).sum(axis=1) / np.clip(true.sum(axis=1), 1, k)
+
+
+def ranked_length(metric: Metric) -> int | None:
+    """k of MAP@k; None for other metrics."""
+    match = RANKED.fullmatch(metric.name)
+    return int(match[1]) if match else None
+
+
+@cache
+def mean_average_precision(k: int) -> Metric:
+    """MAP@k."""
+    return RowMetric(f"MAP@{k}", partial(average_precision, k=k), CLASS_OR_LABELS)
+
+
+def _squared_errors(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    return residuals(labels, predictions)[:, None] ** 2
+
+
+def _root(means: np.ndarray) -> float:
+    return float(np.sqrt(means[0]))
+
+
+def _absolute_errors(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    return np.abs(residuals(labels, predictions))
+
+
+ACCURACY = ProportionMetric("accuracy", is_correct, CLASS_OR_LABELS)
+LOG_LOSS = RowMetric("log loss", kaggle_log_loss, CLASS_OR_LABELS, sign=-1, scores_labels=False)
+RMSE = MeansMetric("RMSE", _squared_errors, _root, NUMBER, sign=-1)
+MAE = RowMetric("MAE", _absolute_errors, NUMBER, sign=-1)
 METRICS: tuple[Metric, ...] = (
     ACCURACY,
     LOG_LOSS,
-    CustomMetric("AUC", roc_auc, scores_labels=False),
-    ConfusionMatrixMetric("macro F1", macro_f1),
-    OrdinalMetric("QWK", quadratic_kappa),
+    CustomMetric("AUC", mean_column_auc, CLASS_OR_LABELS, scores_labels=False),
+    CustomMetric("mean column AUC", mean_column_auc, CLASS_OR_LABELS, scores_labels=False),
+    MeansMetric("macro F1", outcomes, macro_f1),
+    MeansMetric("micro F1", outcomes, micro_f1),
+    RowMetric("sample F1", sample_f1, LABELS),
+    MeansMetric("macro recall", outcomes, macro_recall),
+    OrdinalMetric("QWK", squared_distances, quadratic_kappa, CLASS),
+    mean_average_precision(5),
+    RMSE,
+    MAE,
 )
 accuracy, log_loss = ACCURACY.score, LOG_LOSS.score
 
 
-def find_metric(name: str) -> Metric:
-    """Return a built-in metric by name, or import `module:function`; a leading minus means that lower is better."""
+def default_metric(kind: TargetKind) -> Metric:
+    """The metric of a competition whose configuration names none."""
+    return {"class": ACCURACY, "labels": LOG_LOSS, "number": RMSE}[kind]
+
+
+def find_metric(name: str, kind: TargetKind = "class") -> Metric:
+    """Return a built-in metric by name, or import `module:function`; a leading minus means that lower is better.
+
+    Without a name, it is the default for this kind of target.
+    """
+    if not name:
+        return default_metric(kind)
     for metric in METRICS:
         if metric.name.lower() == re.sub("[-_]", " ", name.lower()):
             return metric
-    module, separator, function = name.removeprefix("-").partition(":")
+    if ranked := RANKED.fullmatch(name):
+        return mean_average_precision(int(ranked[1]))
+    module, separator, attribute = name.removeprefix("-").partition(":")
     if not separator:
         names = ", ".join(metric.name for metric in METRICS)
         raise UserError(f"unknown metric {name!r}; choose from {names}, or your own as module:function")
     try:
-        return CustomMetric(name, getattr(import_module(module), function), -1 if name.startswith("-") else 1)
+        return CustomMetric(name, getattr(import_module(module), attribute), sign=-1 if name.startswith("-") else 1)
     except Exception as error:  # importing a module can raise anything
         raise UserError(f"metric {name} cannot be imported: {type(error).__name__}: {error}") from None
 
 
-def leaderboard_metrics(metric: Metric) -> tuple[Metric, ...]:
-    """The competition's metric, accuracy and log loss, without duplicates."""
-    return tuple(dict.fromkeys((metric, ACCURACY, LOG_LOSS)))
+def leaderboard_metrics(metric: Metric, labels: np.ndarray) -> tuple[Metric, ...]:
+    """The competition's metric and those that are always shown, without duplicates."""
+    always = (RMSE, MAE) if target_kind(labels) == "number" else (ACCURACY, LOG_LOSS)
+    return tuple(dict.fromkeys((metric, *always)))
 
 
-def rank_members(predictions: Mapping[str, np.ndarray], labels: np.ndarray, metric: Metric) -> dict[str, list[str]]:
+def rank_members(
+    predictions: Mapping[str, np.ndarray], labels: np.ndarray, metric: Metric, groups: np.ndarray | None = None
+) -> dict[str, list[str]]:
     """Format the scores of each member by all metrics of the leaderboard, best member first."""
-    metrics = leaderboard_metrics(metric)
-    scores = {name: [each.score(labels, oof) for each in metrics] for name, oof in predictions.items()}
+    metrics = leaderboard_metrics(metric, labels)
+    scores = {name: [each.score(labels, oof, groups) for each in metrics] for name, oof in predictions.items()}
     ranking = sorted(scores, key=lambda name: -metric.sign * scores[name][0].value)
     return {name: [m.format(score) for m, score in zip(metrics, scores[name], strict=True)] for name in ranking}

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from competition.scoring.metrics import is_correct
+from competition.scoring.losses import is_correct
 from competition.scoring.temperature import EPSILON
 
 
@@ -32,10 +32,9 @@ def mcnemar_test(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> M
     return McNemarResult(corrected, newly_wrong, p_value)
 
 
-def error_correlation(correct: np.ndarray) -> np.ndarray:
-    """Correlation matrix of errors, from whether each prediction (predictors, rows) is correct."""
-    wrong = 1 - correct
-    deviation = wrong.std(axis=1)
-    centred = wrong - wrong.mean(axis=1, keepdims=True)
+def error_correlation(errors: np.ndarray) -> np.ndarray:
+    """Correlation matrix of the errors (predictors, rows)."""
+    deviation = errors.std(axis=1)
+    centred = errors - errors.mean(axis=1, keepdims=True)
     # np.corrcoef would return NaN for a predictor without errors.
-    return centred @ centred.T / wrong.shape[1] / np.maximum(np.outer(deviation, deviation), EPSILON)
+    return centred @ centred.T / errors.shape[1] / np.maximum(np.outer(deviation, deviation), EPSILON)

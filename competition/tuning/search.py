@@ -28,7 +28,7 @@ PRUNE_BELOW_P = 0.1  # p-value of Wilcoxon's test at which a trial is pruned
 SEARCH_SHARE = 1 / 3  # of the training rows, used in a search
 TRIALS_PER_TURN = 4  # of one model before another may be scheduled
 MAX_FINALISTS = 2
-PRIOR_GAIN = 0.1  # reduction of a model's log loss that is expected before any trial, as a fraction of it
+PRIOR_GAIN = 0.1  # reduction of a model's loss that is expected before any trial, as a fraction of it
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Search:
         return complete[: min(rank, MAX_FINALISTS)]
 
     def expected_gain_rate(self) -> float:
-        """Expected reduction of the blend's log loss per second, from the mean gain of a trial so far."""
+        """Expected reduction of the blend's loss per second, from the mean gain of a trial so far."""
         current = self.study.complete_trial(self.study.current)
         if not current:
             return 0.0 if self.trial_count else math.inf  # if the current defaults fail, there is no baseline

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from competition.crossval.folds import Folds
-from competition.crossval.task import Task, check_probabilities, select_inputs, train_member
+from competition.crossval.folds import Folds, stratify
+from competition.crossval.task import Task, check_predictions, select_inputs, train_member
 from competition.data.dataset import Dataset
+from competition.data.targets import target_kind
 from competition.models.interface import RowSubset
-from competition.scoring.metrics import is_correct, row_log_loss
+from competition.scoring.losses import is_correct, row_losses
+from competition.scoring.multilabel import from_binary, to_binary
 from competition.scoring.temperature import apply_temperature, fit_temperature
 from competition.workers.base import Emit
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
+MIN_STRATUM_ROWS = 10  # of rare sets of labels that are merged
 BLOCKS = 10  # of a fold's held-out rows, whose mean losses the pruner compares between trials
 
 
@@ -44,8 +47,8 @@ class TrialFold:
 class TrialFoldResult:
     """Losses and errors on the held-out rows of a fold."""
 
-    losses: tuple[float, ...]  # mean log loss of each block of rows, after a cross-fitted temperature
-    wrong: int
+    losses: tuple[float, ...]  # mean loss of each block of rows; log loss after a cross-fitted temperature
+    wrong: int | None  # None for numbers
     rows: int
     seconds: float
 
@@ -60,24 +63,36 @@ def run_trial_fold(trial_fold: TrialFold, emit: Emit, dataset: Dataset, folds: F
     model = train_member(trial_fold.task, dataset, training_rows, lambda epoch: emit((epoch.number, epoch.total)))
     held_out = folds.held_out == fold
     labels = dataset.labels[held_out]
+    kind = target_kind(labels)
     inputs = RowSubset(select_inputs(trial_fold.task.member, dataset), held_out)
-    probabilities = check_probabilities(model.predict_proba(inputs))
+    predictions = check_predictions(model.predict_proba(inputs), kind)
+    row_loss = row_losses(labels, predictions if kind == "number" else _calibrate(predictions, labels))
+    losses = [float(block.mean()) for block in np.array_split(row_loss, min(BLOCKS, len(labels)))]
+    wrong = None if kind == "number" else int((1 - is_correct(labels, predictions)).sum())
+    return TrialFoldResult(tuple(losses), wrong, len(labels), time.perf_counter() - start)
+
+
+def _calibrate(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Scale each half of the rows by the temperature that is best for the other half."""
     half = np.arange(len(labels)) % 2 == 0
     calibrated = np.empty_like(probabilities, dtype=float)
     for rows in (half, ~half):
-        calibrated[rows] = apply_temperature(probabilities[rows], fit_temperature(probabilities[~rows], labels[~rows]))
-    losses = [
-        float(block.mean()) for block in np.array_split(row_log_loss(labels, calibrated), min(BLOCKS, len(labels)))
-    ]
-    wrong = int((1 - is_correct(labels, probabilities)).sum())
-    return TrialFoldResult(tuple(losses), wrong, len(labels), time.perf_counter() - start)
+        others, target = probabilities[~rows], labels[~rows]
+        if target_kind(labels) == "labels":
+            temperature = fit_temperature(to_binary(others), target.ravel())
+            scaled = apply_temperature(to_binary(probabilities[rows]), temperature)
+            calibrated[rows] = from_binary(scaled, labels.shape[1])
+        else:
+            calibrated[rows] = apply_temperature(probabilities[rows], fit_temperature(others, target))
+    return calibrated
 
 
 def stratified_sample(rows: np.ndarray, labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """A stratified random fraction of the rows, in ascending order."""
     shuffled = np.random.default_rng(seed).permutation(rows)
-    by_class = [shuffled[labels[shuffled] == label] for label in np.unique(labels[rows])]
-    return np.sort(np.concatenate([of_class[: math.ceil(fraction * len(of_class))] for of_class in by_class]))
+    strata = stratify(labels[shuffled], MIN_STRATUM_ROWS)
+    by_stratum = [shuffled[strata == stratum] for stratum in np.unique(strata)]
+    return np.sort(np.concatenate([rows[: math.ceil(fraction * len(rows))] for rows in by_stratum]))
 
 
 def fold_results(trial: "FrozenTrial | Trial") -> dict[int, TrialFoldResult]:

@@ -24,19 +24,19 @@ class ValidationResult:
 
     hyperparameters: Hyperparameters
     trial: int  # number of the search's trial that proposed them
-    log_loss: float
-    current_log_loss: float
-    difference: float  # of log loss; negative if the finalist is better
+    loss: float  # log loss, or squared error of numbers
+    current_loss: float
+    difference: float  # negative if the finalist is better
     standard_error: float
-    wrong: int
-    current_wrong: int
-    p_value: float  # for a lower log loss
+    wrong: int | None  # None for numbers
+    current_wrong: int | None
+    p_value: float  # for a lower loss
     threshold: float  # p-value below which the finalist is accepted
     p_more_wrong: float  # p-value for more wrong rows
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the log loss is significantly lower and the number of wrong rows not significantly higher."""
+        """Whether the loss is significantly lower and the number of wrong rows not significantly higher."""
         return self.p_value < self.threshold and self.p_more_wrong >= ALPHA
 
 
@@ -50,17 +50,18 @@ def validate(
     """Compare a trial, one of `candidates`, by fold; wrong rows count unless the metric is of probabilities."""
     folds = sorted(current)
     losses, current_losses = (np.array([np.mean(by_fold[i].losses) for i in folds]) for by_fold in (finalist, current))
-    wrong, current_wrong = (np.array([by_fold[i].wrong for i in folds]) for by_fold in (finalist, current))
+    wrong, current_wrong = (np.array([by_fold[i].wrong or 0 for i in folds]) for by_fold in (finalist, current))
+    counts_errors = current[folds[0]].wrong is not None
     differences = losses - current_losses
     return ValidationResult(
         trial.params,
         trial.number,
-        log_loss=float(losses.mean()),
-        current_log_loss=float(current_losses.mean()),
+        loss=float(losses.mean()),
+        current_loss=float(current_losses.mean()),
         difference=float(differences.mean()),
         standard_error=_standard_error(differences),
-        wrong=int(wrong.sum()),
-        current_wrong=int(current_wrong.sum()),
+        wrong=int(wrong.sum()) if counts_errors else None,
+        current_wrong=int(current_wrong.sum()) if counts_errors else None,
         p_value=_p_value_less(differences),
         threshold=ALPHA / candidates,
         p_more_wrong=1.0 if metric.scores_labels is False else _p_value_less(current_wrong - wrong),
@@ -82,5 +83,5 @@ def _p_value_less(differences: np.ndarray) -> float:
 
 
 def best_validated(results: Sequence[ValidationResult]) -> ValidationResult | None:
-    """The accepted result with the lowest log loss."""
-    return min((result for result in results if result.is_accepted), key=lambda result: result.log_loss, default=None)
+    """The accepted result with the lowest loss."""
+    return min((result for result in results if result.is_accepted), key=lambda result: result.loss, default=None)

@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 
 from competition.checks.augmentations import TRANSFORMS, measure_effects, rotation, shift
+from competition.models.interface import Target
 from competition.models.registry import load_spec
 
 
 @pytest.fixture(scope="module")
 def effects(dataset):
     spec = load_spec("svm")
-    model = spec.build(spec.recipe, 0, dataset.images.shape[1:], 10)
+    model = spec.build(spec.recipe, 0, dataset.images.shape[1:], Target("class", 10))
     model.fit(dataset.images[:400], dataset.labels[:400], lambda epoch: None)
     return {effect.transform: effect for effect in measure_effects(model, dataset.images[400:], dataset.labels[400:])}
 

@@ -17,6 +17,42 @@ def test_each_row_is_held_out_once_and_classes_are_spread(dataset):
     assert np.ptp(counts, axis=0).max() <= 2
 
 
+def test_label_sets_are_spread_and_a_label_with_a_single_row_is_allowed(label_dataset):
+    rare = np.arange(len(label_dataset.labels)) == 5
+    data = replace(label_dataset, labels=np.column_stack([label_dataset.labels, rare]).astype(np.uint8))
+    split = folds.make_folds(data, 5, 0)
+    sets = np.unique(label_dataset.labels, axis=0, return_inverse=True)[1]
+    counts = np.array([np.bincount(sets[split.held_out == fold]) for fold in range(5)])
+    assert np.ptp(counts, axis=0).max() <= 3
+    assert split.digest == folds.make_folds(data, 5, 0).digest
+
+
+def test_rare_label_sets_are_stratified_by_their_rarest_label():
+    rng = np.random.default_rng(0)
+    labels = (rng.random((400, 12)) < 0.3).astype(np.uint8)  # almost every set occurs once
+    labels[:, 0] = rng.random(400) < 0.05
+    strata = folds.stratify(labels, 5)
+    assert np.bincount(strata).min() >= 5
+    (with_rarest,) = {frozenset(strata[labels[:, 0] == 1])}
+    assert len(with_rarest) == 1 and set(strata[labels[:, 0] == 0]).isdisjoint(with_rarest)
+
+
+def test_numbers_are_stratified_by_quantiles(number_dataset):
+    split = folds.make_folds(number_dataset, 5, 0)
+    means = [number_dataset.labels[split.held_out == fold].mean() for fold in range(5)]
+    assert np.ptp(means) < 0.15
+    mostly_zero = np.where(np.arange(100) < 97, 0, np.arange(100)).astype(np.float32)
+    assert np.bincount(folds.stratify(mostly_zero, 5)).min() >= 5
+
+
+@pytest.mark.parametrize("kind", ["labels", "number"])
+def test_groups_of_label_sets_and_numbers_are_held_out_together(kind, label_dataset, number_dataset):
+    data = label_dataset if kind == "labels" else number_dataset
+    groups = np.arange(len(data.labels)) // 4
+    split = folds.make_folds(replace(data, groups=groups), 3, 0)
+    assert all(len(set(split.held_out[groups == group])) == 1 for group in range(20))
+
+
 def test_exact_duplicates_are_held_out_together(dataset):
     images = dataset.images.copy()
     images[100:140] = images[7]  # forty copies of one image, with any labels

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import replace_labels
 
 from competition.crossval.folds import make_folds
 from competition.crossval.run import Schedule, cross_validate, pending_tasks
@@ -10,6 +11,7 @@ from competition.errors import UserError
 from competition.models.member import Member
 from competition.models.networks.recipe import Recipe
 from competition.models.zoo.knn import KnnRecipe
+from competition.scoring.metrics import RMSE, mean_column_auc
 from competition.workers.events import Failed, Finished, Skipped, Started, ignore_event
 from competition.workers.local import LocalWorkers
 
@@ -39,6 +41,20 @@ def test_a_memoriser_scores_chance_on_random_labels(competition_copy, tmp_path):
     dataset = load_dataset(competition_copy)
     *_, (complete,) = cross_validate(store_in(tmp_path / "folds", dataset), [MEMORISER], LocalWorkers(2), ignore_event)
     assert abs((complete.oof.argmax(axis=1) == dataset.labels).mean() - 0.5) < 0.1
+
+
+def test_a_memoriser_scores_chance_on_random_label_sets_and_numbers(label_dataset, number_dataset, tmp_path):
+    rng = np.random.default_rng(0)
+    shuffled = label_dataset.labels[rng.permutation(len(label_dataset.labels))]
+    sets = replace_labels(label_dataset, tmp_path / "sets", shuffled, label_dataset.classes)
+    numbers = replace_labels(number_dataset, tmp_path / "n", rng.permutation(number_dataset.labels), np.array(["x"]))
+    for dataset in (sets, numbers):
+        store = store_in(tmp_path / dataset.digest, dataset)
+        *_, (complete,) = cross_validate(store, [MEMORISER], LocalWorkers(2), ignore_event)
+        if dataset is sets:
+            assert abs(mean_column_auc(dataset.labels, complete.oof) - 0.5) < 0.06
+        else:
+            assert RMSE.score(dataset.labels, complete.oof).value > dataset.labels.std()
 
 
 def test_finished_folds_are_not_retrained(dataset, tmp_path):

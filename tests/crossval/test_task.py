@@ -4,9 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from competition.crossval.curves import CurveRecorder
 from competition.crossval.folds import Folds, make_folds
-from competition.crossval.task import Task, check_probabilities, train_fold
+from competition.crossval.store import Store
+from competition.crossval.task import Task, check_predictions, train_fold
 from competition.models.member import Member
+from competition.scoring.metrics import LOG_LOSS, RMSE
 
 
 def ignore_epoch(epoch):
@@ -108,4 +111,33 @@ def test_held_out_columns_and_labels_change_nothing_but_their_own_predictions(me
 @pytest.mark.parametrize("invalid", [[0.5, np.nan], [1.5, -0.5], [0.4, 0.4]])
 def test_invalid_probabilities_are_rejected(invalid):
     with pytest.raises(FloatingPointError, match="returned invalid probabilities"):
-        check_probabilities(np.array([[0.5, 0.5], invalid]))
+        check_predictions(np.array([[0.5, 0.5], invalid]), "class")
+
+
+def test_predictions_are_checked_by_the_kind_of_target():
+    independent, numbers = np.array([[0.9, 0.9], [0.1, 0.0]]), np.array([[-3.5], [7.0]])
+    assert (check_predictions(independent, "labels") == independent).all()
+    assert (check_predictions(numbers, "number") == numbers).all()
+    for kind, invalid in (("class", independent), ("labels", numbers), ("number", np.array([[np.inf]]))):
+        with pytest.raises(FloatingPointError, match=r"returned invalid (numbers|probabilities) \(NaN"):
+            check_predictions(invalid, kind)
+
+
+@pytest.mark.parametrize("name", ["knn", "mlp"])
+def test_label_sets_and_numbers_are_trained_scored_and_loaded_again(name, label_dataset, number_dataset, tmp_path):
+    for data, metric, limit in ((label_dataset, LOG_LOSS, 0.45), (number_dataset, RMSE, 2.0)):
+        folds, member = make_folds(data, 2, 0), Member.parse(name)
+        store, points = Store(tmp_path / data.digest, data, folds), []
+        for fold in range(2):
+            recorder = CurveRecorder(data, folds.held_out == fold)
+            result = train_fold(Task(member, fold), data, folds, recorder.record)
+            store.save(member, fold, result, recorder.points)
+            points += recorder.points
+        predictions = store.predictions(member)
+        assert predictions.complete and predictions.oof.shape == (len(data.labels), len(data.classes))
+        assert predictions.test.shape == (2, len(data.test_ids), len(data.classes))
+        assert metric.score(data.labels, predictions.oof).value < limit
+        assert predictions.curves == [store.curve(member, fold) for fold in range(2)]
+        assert all((point.held_out_accuracy is None) == (data is number_dataset) for point in points)
+        loaded = store.load_model(member, 1).predict_proba(data.images[folds.held_out == 1])
+        assert np.allclose(loaded, predictions.oof[folds.held_out == 1], atol=1e-5)

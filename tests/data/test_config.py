@@ -60,7 +60,7 @@ def test_symmetries_metric_and_answer_do_not_change_the_data(tmp_path):
         ),
         ("limits = {zoom = -1}", r"limits: expected numbers >= 0 .* got {'zoom': -1}"),
         ("public = 30", "public: expected a fraction above 0 and at most 1, e.g. public = 0.3, got 30"),
-        ('answer = "both"', 'answer: expected "labels" or "probabilities", got \'both\''),
+        ('answer = "both"', 'answer: expected one of "labels", "probabilities", "ranked", "number", got \'both\''),
         ("metric = 3", "metric: expected a metric, e.g. metric = .* got 3"),
         ("shape = [28, true]", r"shape: expected height, width .* got \[28, True\]"),
     ],

@@ -4,10 +4,10 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from competition.deploy.onnx import clone_in_float32, combine_in_keras, export_blend
-from competition.ensemble.blenders import BLENDERS
+from competition.ensemble.blenders import BLENDERS, fit_blender
 from competition.errors import UserError
 from competition.models.member import Member
 
@@ -18,6 +18,16 @@ def test_a_combination_is_the_same_in_keras(name):
     labels = random.integers(0, 10, 300)
     stack = softmax(random.normal(size=(3, 300, 10)) + 3 * np.eye(10)[labels], axis=-1)
     combination = BLENDERS[name](stack, labels)
+    blended = np.asarray(combine_in_keras(combination, stack.astype(np.float32)))
+    assert np.allclose(blended, combination.combine(stack), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(BLENDERS))
+def test_a_combination_of_label_sets_is_the_same_in_keras(name):
+    random = np.random.default_rng(0)
+    labels = (random.random((200, 4)) < 0.4).astype(np.uint8)
+    stack = expit(random.normal(size=(3, 200, 4)) + 3 * labels)
+    combination = fit_blender(name, stack, labels)
     blended = np.asarray(combine_in_keras(combination, stack.astype(np.float32)))
     assert np.allclose(blended, combination.combine(stack), atol=1e-5)
 

@@ -42,8 +42,8 @@ def contributions_by_member(rows, *members):
 def test_a_member_with_other_errors_contributes_and_a_duplicate_does_not(rows):
     contributions = contributions_by_member(rows, *rows[2:])
     variable, duplicate = contributions["lenet"], contributions["mlp.1"]
-    assert variable.log_loss_reduction.value > 5 * variable.log_loss_reduction.standard_error > 0
-    assert abs(duplicate.log_loss_reduction.value) < 1e-3 and abs(duplicate.accuracy_gain.value) < 2e-3
+    assert variable.loss_reduction.value > 5 * variable.loss_reduction.standard_error > 0
+    assert abs(duplicate.loss_reduction.value) < 1e-3 and abs(duplicate.accuracy_gain.value) < 2e-3
     assert duplicate.error_correlation > 0.4 > 0.2 > variable.error_correlation
 
 

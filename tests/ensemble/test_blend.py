@@ -8,7 +8,7 @@ from conftest import ROOT
 
 from competition.crossval.predictions import Predictions
 from competition.ensemble.blend import blend, check_blender
-from competition.ensemble.blenders import BLENDERS
+from competition.ensemble.blenders import BLENDERS, fit_blender
 from competition.errors import UserError
 from competition.scoring.metrics import accuracy, log_loss
 
@@ -141,7 +141,74 @@ def test_with_two_folds_auto_scores_the_blender_that_it_submits(simulation):
 
 def test_the_error_for_an_unknown_blender_lists_the_available_ones():
     with pytest.raises(UserError, match="unknown blender 'median'; choose from auto, mean, geometric"):
-        check_blender("median")
+        check_blender("median", "class")
+    with pytest.raises(UserError, match="blender stacked does not apply to numbers; choose from auto, mean, convex"):
+        check_blender("stacked", "number")
+
+
+@pytest.fixture
+def label_sets():
+    """Random sets of three labels."""
+    return (np.random.default_rng(3).random((ROWS, 3)) < 0.3).astype(np.uint8)
+
+
+def simulate_labels(labels, skill, seed):
+    """Calibrated probabilities of each label."""
+    evidence = np.random.default_rng(seed).normal(size=labels.shape) + skill * labels
+    return 1 / (1 + np.exp(-skill * (evidence - skill / 2)) * 0.7 / 0.3)
+
+
+@pytest.mark.parametrize("blender", BLENDERS)
+def test_label_sets_are_blended_as_binary_classification_of_each_label(label_sets, blender):
+    stack = np.stack([simulate_labels(label_sets, 1.5, 1), simulate_labels(label_sets, 2.5, 2)])
+    combination = fit_blender(blender, stack, label_sets)
+    cells = [np.stack([1 - member.ravel(), member.ravel()], axis=1) for member in stack]
+    expected = BLENDERS[blender](np.stack(cells), label_sets.ravel()).combine(np.stack(cells))[:, 1]
+    assert (combination.combine(stack).ravel() == expected).all()
+    assert combination.weights.sum() == pytest.approx(1)
+    if blender in ("convex", "hill-climbing"):
+        assert combination.weights[1] > combination.weights[0]
+
+
+def test_a_blend_of_label_sets_is_better_than_its_members(label_sets):
+    oof = [simulate_labels(label_sets, 2.0, seed) for seed in (1, 2)]
+    members = [Predictions(str(n), each, np.stack([each] * FOLDS), 1.0, "") for n, each in enumerate(oof)]
+    blended = blend(members, label_sets, np.arange(ROWS) % FOLDS)
+    assert blended.log_loss.value < min(log_loss(label_sets, each).value for each in oof) - 0.02
+    assert blended.test.shape == label_sets.shape
+
+
+def test_memorized_random_label_sets_score_no_better_than_chance():
+    rng = np.random.default_rng(0)
+    labels = (rng.random((ROWS, 3)) < 0.5).astype(np.uint8)
+    members = [Predictions(str(n), rng.random((ROWS, 3)), rng.random((FOLDS, ROWS, 3)), 1.0, "") for n in range(20)]
+    blended = blend(members, labels, np.arange(ROWS) % FOLDS, "hill-climbing")
+    assert blended.log_loss.value > np.log(2) - 2 * blended.log_loss.standard_error
+
+
+def simulate_numbers(labels, noise, seed, bias=0.0):
+    error = np.random.default_rng(seed).normal(bias, noise, len(labels))
+    return (labels + error)[:, None]
+
+
+def test_numbers_are_weighted_by_the_inverse_of_their_variance():
+    labels = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
+    stack = np.stack([simulate_numbers(labels, noise, seed) for seed, noise in enumerate((1.0, 0.5, 2.0))])
+    weights = fit_blender("convex", stack, labels).weights
+    expected = np.array([1, 4, 0.25]) / 5.25
+    assert weights == pytest.approx(expected, abs=0.02)
+    assert weights.sum() == pytest.approx(1)
+    exact = fit_blender("convex", np.stack([labels[:, None]] * 2), labels)
+    assert np.allclose(exact.combine(np.stack([labels[:, None]] * 2))[:, 0], labels)
+
+
+def test_the_blend_of_numbers_is_selected_by_cross_fitted_squared_error():
+    labels = np.random.default_rng(0).normal(size=ROWS).astype(np.float32)
+    oof = [simulate_numbers(labels, noise, seed) for seed, noise in enumerate((0.3, 2.0))]
+    members = [Predictions(str(n), each, np.stack([each] * FOLDS), 1.0, "") for n, each in enumerate(oof)]
+    blended = blend(members, labels, np.arange(ROWS) % FOLDS)
+    assert blended.blender == "convex" and blended.oof.shape == (ROWS, 1)
+    assert blended.accuracy is None and blended.log_loss is None
 
 
 TWENTY_MEMBERS_SCRIPT = """

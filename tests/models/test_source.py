@@ -15,6 +15,7 @@ def digest(tmp_path, monkeypatch):
     def digest(model="X = 1", block="Y = 2", other="Z = 3", import_statement=IMPORTS[0], block_path="blocks"):
         for name, text in {
             "crossval/task": "W = 0",
+            "models/regression": "V = 0",
             "zoo/m": f"def f():\n    {import_statement}\n{model}\n",
             block_path: block,
             "other": other,

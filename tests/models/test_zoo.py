@@ -1,6 +1,7 @@
 import re
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,10 +12,14 @@ from sklearn.svm import SVC
 from competition.errors import UserError
 from competition.models.classical.spec import load_pipeline
 from competition.models.hyperparameters import get_hyperparameters, replace_hyperparameters
+from competition.models.interface import Target
 from competition.models.member import Member
 from competition.models.registry import available_models, load_spec
+from competition.models.regression import BinnedRegressor, load_regressor
 from competition.models.zoo.svm import PairwiseSVC
+from competition.scoring.metrics import mean_column_auc
 
+SLOW_NETWORKS = ("lenet", "vgg", "strided", "quick", "residual", "plain")
 SHAPES = ((9, 1, 5), (20, 1, 2), (28, 1, 10), (32, 3, 4), (64, 3, 4), (96, 1, 2))  # (side, channels, classes)
 
 
@@ -38,12 +43,68 @@ def test_models_fit_images_of_other_shapes_and_can_be_saved(name, side, channels
     labels = np.arange(150) % classes
     spec = load_spec(name)
     recipe = replace(spec.recipe, epochs=1, min_steps=0) if spec.is_network else spec.recipe
-    model = spec.build(recipe, 1, images.shape[1:], classes).fit(images, labels, lambda epoch: None)
+    model = spec.build(recipe, 1, images.shape[1:], Target("class", classes)).fit(images, labels, lambda epoch: None)
     probabilities = model.predict_proba(images)
     assert probabilities.shape == (150, classes) and np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     path = tmp_path / f"model{model.suffix}"
     model.save(path)
-    assert (spec.load(path, classes).predict_proba(images) == probabilities).all()
+    assert (spec.load(path, Target("class", classes)).predict_proba(images) == probabilities).all()
+
+
+def learnable_images(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images of 12x12 noise with a bright bar in each of three places, and whether it is there."""
+    labels = (rng.random((rows, 3)) < 0.4).astype(np.uint8)
+    images = rng.integers(0, 60, (rows, 12, 12, 1), dtype=np.uint8)
+    for label in range(3):
+        images[labels[:, label] == 1, 1 + 4 * label : 3 + 4 * label, 2:10] = 220
+    return images, labels
+
+
+def small_model(name: str):
+    """A model whose training takes seconds."""
+    spec = load_spec(name)
+    if spec.is_network:
+        return replace(spec, recipe=replace(spec.recipe, epochs=15, min_steps=150, batch_size=32))
+    return spec
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["knn", "svm", "linear", "mlp", *(pytest.param(name, marks=pytest.mark.integration) for name in SLOW_NETWORKS)],
+)
+def test_models_learn_label_sets_and_can_be_saved(name, tmp_path):
+    images, labels = learnable_images(np.random.default_rng(0), 500)
+    labels = np.column_stack([labels, np.arange(500) == 0]).astype(np.uint8)  # a label that a single row has
+    spec, target = small_model(name), Target("labels", 4)
+    model = spec.build(spec.recipe, 0, images.shape[1:], target).fit(images[:400], labels[:400], lambda epoch: None)
+    probabilities = model.predict_proba(images[400:])
+    assert probabilities.shape == (100, 4) and (probabilities >= 0).all() and (probabilities <= 1).all()
+    assert mean_column_auc(labels[400:], probabilities) > 0.9
+    assert probabilities[:, 3].max() < 0.1
+    model.save(tmp_path / f"model{model.suffix}")
+    assert (spec.load(tmp_path / f"model{model.suffix}", target).predict_proba(images[400:]) == probabilities).all()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["knn", "svm", "linear", "mlp", *(pytest.param(name, marks=pytest.mark.integration) for name in SLOW_NETWORKS)],
+)
+def test_models_learn_numbers_and_can_be_saved(name, tmp_path):
+    images, labels = learnable_images(np.random.default_rng(0), 500)
+    rng = np.random.default_rng(1)
+    numbers = (labels @ np.array([1, 2, 4]) + rng.normal(0, 0.2, 500)).astype(np.float32)
+    spec = small_model(name)
+    model = BinnedRegressor(partial(spec.build, spec.recipe, 0, images.shape[1:]))
+    epochs = []
+    model.fit(images[:400], numbers[:400], epochs.append)
+    predictions = model.predict_proba(images[400:])
+    assert predictions.shape == (100, 1)
+    assert ((predictions[:, 0] - numbers[400:]) ** 2).mean() < 0.4 * numbers.var()
+    if epochs:
+        assert (epochs[-1].predict_proba(images[400:]).shape) == (100, 1)
+    model.save(tmp_path / f"model{model.suffix}")
+    loaded = load_regressor(spec.load, tmp_path / f"model{model.suffix}", numbers[:400])
+    assert (loaded.predict_proba(images[400:]) == predictions).all()
 
 
 def test_the_example_model_of_the_guide_works(dataset):
@@ -51,7 +112,7 @@ def test_the_example_model_of_the_guide_works(dataset):
     module: dict = {}
     exec(code[1], module)
     spec = module["SPEC"]
-    model = spec.build(replace(spec.recipe, epochs=1, min_steps=0), 0, dataset.images.shape[1:], 10)
+    model = spec.build(replace(spec.recipe, epochs=1, min_steps=0), 0, dataset.images.shape[1:], Target("class", 10))
     model.fit(dataset.images, dataset.labels, lambda epoch: None)
     assert model.predict_proba(dataset.test_images).shape == (len(dataset.test_ids), 10)
 
@@ -59,7 +120,7 @@ def test_the_example_model_of_the_guide_works(dataset):
 @pytest.mark.parametrize("name", ["knn", "svm", "linear"])
 def test_classical_models_classify_digits(name, dataset):
     spec = load_spec(name)
-    model = spec.build(spec.recipe, 0, dataset.images.shape[1:], 10)
+    model = spec.build(spec.recipe, 0, dataset.images.shape[1:], Target("class", 10))
     model.fit(dataset.images[:400], dataset.labels[:400], lambda epoch: None)
     assert (model.predict_proba(dataset.images[400:]).argmax(axis=1) == dataset.labels[400:]).mean() > 0.93
 
@@ -84,7 +145,7 @@ def test_a_saved_pipeline_with_an_untrusted_type_is_rejected(tmp_path):
 
     skops.io.dump({"model": Fraction(1, 2)}, tmp_path / "untrusted.skops")
     with pytest.raises(ValueError, match=r"contains the untrusted type fractions\.Fraction; it was not loaded"):
-        load_pipeline(tmp_path / "untrusted.skops", 2)
+        load_pipeline(tmp_path / "untrusted.skops", Target("class", 2))
 
 
 def test_a_member_name_is_parsed_into_model_and_seed():

@@ -29,7 +29,7 @@ def test_the_standard_error_is_the_standard_deviation_over_samples():
 
 
 def test_the_log_loss_of_a_confident_error_is_large_but_finite():
-    assert 10 < log_loss(np.array([1]), np.array([[1.0, 0.0]])).value < 20
+    assert log_loss(np.array([1]), np.array([[1.0, 0.0]])).value == pytest.approx(-np.log(1e-15))
 
 
 def test_mcnemar_counts_rows_and_recognizes_noise():
@@ -70,7 +70,7 @@ def test_confusion_matrix_metrics_equal_those_of_scikit_learn():
     assert kappa.value == pytest.approx(metrics.cohen_kappa_score(labels, predicted, weights="quadratic"))
 
 
-@pytest.mark.parametrize("name", ["accuracy", "log loss", "Log-Loss", "macro_f1", "QWK", "qwk", "statistics:mean"])
+@pytest.mark.parametrize("name", ["accuracy", "log loss", "Log-Loss", "macro_f1", "qwk", "map@3", "statistics:mean"])
 def test_a_metric_is_found_by_its_own_name(name):
     assert find_metric(find_metric(name).name) == find_metric(name)
 
@@ -80,7 +80,7 @@ def test_a_metric_is_found_by_its_own_name(name):
     [
         (
             "dice",
-            "unknown metric 'dice'; choose from accuracy, log loss, AUC, macro F1, QWK, or your own as module:function",
+            "unknown metric 'dice'; choose from accuracy, log loss, AUC, .*, MAE, or your own as module:function",
         ),
         (
             "nowhere:function",
@@ -101,13 +101,132 @@ def test_macro_f1_ignores_classes_that_neither_occur_nor_are_predicted():
 
 
 def test_kappa_requires_consecutive_classes():
-    find_metric("QWK").check_classes(np.arange(5))
+    labels = np.array([0, 1])
+    find_metric("QWK").check_target(labels, np.arange(5))
     for classes in (np.array(["high", "low"]), np.array([0, 1, 3])):
         with pytest.raises(
             UserError,
             match=r"QWK needs consecutive integers as classes, found (high, low|0, 1, 3); choose another metric",
         ):
-            find_metric("QWK").check_classes(classes)
+            find_metric("QWK").check_target(labels, classes)
+
+
+def test_a_metric_of_another_kind_of_target_is_rejected():
+    classes, sets, numbers = np.array([0, 1]), np.eye(2, dtype=np.uint8), np.array([0.5, 2], dtype=np.float32)
+    for name, labels, kind in (
+        ("RMSE", classes, "one class per image"),
+        ("QWK", sets, "several labels per image"),
+        ("accuracy", numbers, "numbers"),
+        ("sample F1", classes, "one class per image"),
+    ):
+        message = rf"{name} is not a metric of {kind}; choose another metric in competition\.toml: "
+        with pytest.raises(UserError, match=message):
+            find_metric(name).check_target(labels, np.arange(2))
+    for metric in METRICS:
+        metric.check_target({"class": classes, "labels": sets, "number": numbers}[metric.kinds[0]], np.arange(2))
+
+
+@pytest.fixture
+def label_sets():
+    """Random sets of five labels, none of them empty, and probabilities that are better than chance."""
+    rng = np.random.default_rng(1)
+    labels = (rng.random((400, 5)) < 0.3).astype(np.uint8)
+    labels[~labels.any(axis=1), 0] = 1
+    probabilities = np.clip(rng.random((400, 5)) * 0.7 + 0.3 * labels, 0.01, 0.99)
+    probabilities[np.arange(400), probabilities.argmax(axis=1)] = 0.9  # at least one label is predicted
+    return labels, probabilities
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("accuracy", lambda true, _, predicted: metrics.accuracy_score(true, predicted)),
+        ("macro F1", lambda true, _, predicted: metrics.f1_score(true, predicted, average="macro")),
+        ("micro F1", lambda true, _, predicted: metrics.f1_score(true, predicted, average="micro")),
+        ("sample F1", lambda true, _, predicted: metrics.f1_score(true, predicted, average="samples")),
+        ("macro recall", lambda true, _, predicted: metrics.recall_score(true, predicted, average="macro")),
+        ("AUC", lambda true, probabilities, _: metrics.roc_auc_score(true, probabilities)),
+        ("mean column AUC", lambda true, probabilities, _: metrics.roc_auc_score(true, probabilities)),
+        (
+            "log loss",
+            lambda true, probabilities, _: np.mean(
+                [metrics.log_loss(t, p) for t, p in zip(true.T, probabilities.T, strict=True)]
+            ),
+        ),
+    ],
+)
+def test_metrics_of_label_sets_equal_those_of_scikit_learn(label_sets, name, expected):
+    labels, probabilities = label_sets
+    score = find_metric(name).score(labels, probabilities)
+    assert score.value == pytest.approx(expected(labels, probabilities, probabilities >= 0.5))
+    assert score.standard_error > 0
+
+
+def test_the_most_probable_label_is_predicted_where_none_is_and_all_rows_have_one():
+    probabilities = np.array([[0.4, 0.3], [0.1, 0.9]])
+    assert accuracy(np.array([[1, 0], [0, 1]]), probabilities).value == 1
+    assert accuracy(np.array([[0, 0], [0, 1]]), probabilities).value == 1
+
+
+def test_macro_recall_and_micro_f1_of_classes_equal_those_of_scikit_learn(rows):
+    labels, probabilities = rows
+    predicted = probabilities.argmax(axis=1)
+    recall, f1 = (find_metric(name).score(labels, probabilities).value for name in ("macro recall", "micro F1"))
+    assert recall == pytest.approx(metrics.recall_score(labels, predicted, average="macro"))
+    assert f1 == pytest.approx(metrics.accuracy_score(labels, predicted))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_auc_of_classes_equals_that_of_scikit_learn(classes):
+    rng = np.random.default_rng(0)
+    labels, probabilities = rng.integers(0, classes, 200), rng.dirichlet(np.ones(classes), 200).round(1)
+    probabilities[:, 0] += 1 - probabilities.sum(axis=1)
+    scores = probabilities[:, 1] if classes == 2 else probabilities
+    expected = metrics.roc_auc_score(labels, scores, multi_class="ovr")
+    assert find_metric("AUC").score(labels, probabilities).value == pytest.approx(expected)
+
+
+def naive_average_precision(true: set[int], ranking: list[int], k: int) -> float:
+    hits, total = 0, 0.0
+    for rank, label in enumerate(ranking[:k], start=1):
+        if label in true:
+            hits += 1
+            total += hits / rank
+    return total / min(len(true), k)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5, 20])
+def test_mean_average_precision_equals_a_naive_one(rows, label_sets, k):
+    for labels, probabilities in (rows, label_sets):
+        sets = [set(np.flatnonzero(row)) if labels.ndim == 2 else {int(row)} for row in labels]
+        rankings = (-probabilities).argsort(axis=1).tolist()
+        expected = np.mean([naive_average_precision(*pair, k) for pair in zip(sets, rankings, strict=True)])
+        assert find_metric(f"MAP@{k}").score(labels, probabilities).value == pytest.approx(expected)
+
+
+def test_errors_of_numbers_equal_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    labels, predictions = rng.normal(size=300).astype(np.float32), rng.normal(size=(300, 1))
+    rmse, mae = (find_metric(name).score(labels, predictions) for name in ("RMSE", "MAE"))
+    assert rmse.value == pytest.approx(metrics.root_mean_squared_error(labels, predictions[:, 0]))
+    assert mae.value == pytest.approx(metrics.mean_absolute_error(labels, predictions[:, 0]))
+
+
+def test_log_loss_scales_rows_to_a_sum_of_1():
+    labels, probabilities = np.array([0, 1]), np.array([[0.6, 0.2], [0.1, 0.3]])
+    assert log_loss(labels, probabilities).value == pytest.approx(-np.log(0.75))
+
+
+def test_equal_rows_of_a_group_do_not_reduce_the_standard_error(rows):
+    labels, probabilities = rows
+    groups = np.repeat(np.arange(500), 4)
+    repeated = labels[groups], probabilities[groups]
+    for metric in METRICS:
+        if "class" in metric.kinds:
+            expected = metric.score(labels, probabilities).standard_error
+            tolerance = 0.4 if isinstance(metric, CustomMetric) else 1e-3
+            assert metric.score(*repeated, groups).standard_error == pytest.approx(expected, rel=tolerance)
+            assert metric.score(*repeated).standard_error < 0.8 * expected
 
 
 def test_bootstrap_samples_without_a_rare_class_are_skipped():
@@ -138,7 +257,7 @@ def test_bootstrapped_standard_errors_are_standard_deviations_over_samples():
         return metric.score(labels, (rng.dirichlet(np.ones(4), 1_000) + 0.4 * np.eye(4)[labels]) / 1.4)
 
     custom = CustomMetric("mine", lambda labels, probabilities: float((probabilities.argmax(axis=1) == labels).mean()))
-    for metric in (*METRICS, custom):
+    for metric in (*(metric for metric in METRICS if "class" in metric.kinds), custom):
         scores = [score_sample(metric) for _ in range(60)]
         deviation = np.std([score.value for score in scores])
         assert np.mean([score.standard_error for score in scores]) == pytest.approx(deviation, rel=0.35), metric.name

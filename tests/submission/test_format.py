@@ -243,6 +243,111 @@ def test_columns_are_matched_with_classes_by_name(columns, classes, indices):
             match_class_columns(Path("sample.csv"), columns, np.array(classes))
 
 
+def test_the_rows_of_written_probabilities_sum_to_1(probability_sample, tmp_path):
+    dataset = load_dataset(probability_sample.parent)
+    probabilities = np.random.default_rng(0).dirichlet(np.full(10, 0.05), 200).astype(np.float32)
+    write_submission(probabilities, dataset, Sample(probability_sample), tmp_path / "s.csv")
+    assert abs(pd.read_csv(tmp_path / "s.csv", index_col="id").sum(axis=1) - 1).max() < 1e-6
+
+
+def write_sample(folder: Path, dataset, **columns) -> Path:
+    """A sample submission with these columns besides the id."""
+    path = folder / "sample_submission.csv"
+    pd.DataFrame({"id": dataset.test_ids} | columns).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def label_probabilities(label_dataset):
+    return np.random.default_rng(0).random((len(label_dataset.test_ids), 3)).round(4)
+
+
+def test_label_sets_are_submitted_as_a_probability_for_each_label(label_dataset, label_probabilities, tmp_path):
+    sample = Sample(write_sample(tmp_path, label_dataset, loop=0.5, even=0.5, large=0.5), kind="labels")
+    write_submission(label_probabilities, label_dataset, sample, tmp_path / "s.csv")
+    written = pd.read_csv(tmp_path / "s.csv")
+    assert written[["even", "large", "loop"]].to_numpy() == pytest.approx(label_probabilities, abs=1e-6)
+    assert read_submission(tmp_path / "s.csv", sample, label_dataset.classes) == pytest.approx(label_probabilities)
+
+
+def test_label_sets_are_submitted_as_0_and_1_if_the_config_says_labels(label_dataset, label_probabilities, tmp_path):
+    sample = Sample(write_sample(tmp_path, label_dataset, even=0, large=0, loop=0), "labels", "labels")
+    write_submission(label_probabilities, label_dataset, sample, tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_text().splitlines()[1][-6:] in {f",{a},{b},{c}" for a, b, c in np.ndindex(2, 2, 2)}
+    submitted = read_submission(tmp_path / "s.csv", sample, label_dataset.classes)
+    assert (submitted == (label_probabilities >= 0.5)).all()
+
+
+@pytest.mark.parametrize("cell", ["", "even loop"])
+def test_label_sets_are_submitted_as_names_in_one_cell(cell, label_dataset, label_probabilities, tmp_path):
+    assert not label_dataset.labels.any(axis=1).all()  # so that empty sets may be predicted
+    sample = Sample(write_sample(tmp_path, label_dataset, labels=cell), kind="labels")
+    write_submission(label_probabilities, label_dataset, sample, tmp_path / "s.csv")
+    written = read_text(tmp_path / "s.csv")["labels"]
+    names = np.array(["even", "large", "loop"])
+    assert written.tolist() == [" ".join(names[row >= 0.5]) for row in label_probabilities]
+    assert (read_submission(tmp_path / "s.csv", sample, names) == (label_probabilities >= 0.5)).all()
+
+
+def test_the_most_probable_label_is_submitted_where_none_is_likely_and_no_training_row_is_without(
+    label_dataset, tmp_path
+):
+    complete = replace(label_dataset, labels=np.maximum(label_dataset.labels, [0, 0, 1]))
+    probabilities = np.tile([0.3, 0.4, 0.1], (len(complete.test_ids), 1))
+    sample = Sample(write_sample(tmp_path, complete, labels=""), kind="labels")
+    write_submission(probabilities, complete, sample, tmp_path / "s.csv")
+    assert set(read_text(tmp_path / "s.csv")["labels"]) == {"large"}
+
+
+@pytest.mark.parametrize("value", ["even even", "even odd", "evenloop"])
+def test_an_unknown_or_repeated_label_is_an_error(value, label_dataset, label_probabilities, tmp_path):
+    sample = Sample(write_sample(tmp_path, label_dataset, labels=""), kind="labels")
+    write_submission(label_probabilities, label_dataset, sample, tmp_path / "s.csv")
+    table = read_text(tmp_path / "s.csv")
+    table.loc[2, "labels"] = value
+    table.to_csv(tmp_path / "s.csv", index=False)
+    with pytest.raises(UserError, match=rf"row 3 \(line 4\), column labels: expected different labels .* '{value}'"):
+        read_submission(tmp_path / "s.csv", sample, label_dataset.classes)
+
+
+@pytest.mark.parametrize(
+    ("cell", "metric", "config", "length"),
+    [("0 1 2", "accuracy", "", 3), ("", "MAP@4", "", 4), ("0", "accuracy", 'answer = "ranked"', 5)],
+)
+def test_classes_are_ranked_in_one_cell(cell, metric, config, length, dataset, probabilities, tmp_path):
+    write_sample(tmp_path, dataset, label=cell)
+    (tmp_path / CONFIG_FILE).write_text(config)
+    sample = load_sample(tmp_path, find_metric(metric))
+    write_submission(probabilities, dataset, sample, tmp_path / "s.csv")
+    written = read_text(tmp_path / "s.csv")["label"].str.split()
+    assert written.tolist() == (-probabilities).argsort(axis=1)[:, :length].astype(str).tolist()
+    submitted = read_submission(tmp_path / "s.csv", sample, dataset.classes)
+    score = find_metric(f"MAP@{length}").score
+    labels = np.arange(200) % 10
+    assert score(labels, submitted).value == pytest.approx(score(labels, probabilities).value)
+
+
+def test_numbers_are_submitted_in_one_column(number_dataset, tmp_path):
+    numbers = np.random.default_rng(0).normal(size=(len(number_dataset.test_ids), 1))
+    sample = Sample(write_sample(tmp_path, number_dataset, value=0), kind="number")
+    write_submission(numbers, number_dataset, sample, tmp_path / "s.csv")
+    assert read_submission(tmp_path / "s.csv", sample, number_dataset.classes) == pytest.approx(numbers, rel=1e-6)
+    (tmp_path / "s.csv").write_text((tmp_path / "s.csv").read_text().replace(",", ",x", 2).replace("xvalue", "value"))
+    with pytest.raises(UserError, match=r"row 1 \(line 2\), column value: expected a number, found 'x"):
+        read_submission(tmp_path / "s.csv", sample, number_dataset.classes)
+
+
+def test_an_answer_that_does_not_fit_the_target_is_an_error(number_dataset, label_dataset, tmp_path):
+    path = write_sample(tmp_path, number_dataset, value=0)
+    for sample, dataset, expected in (
+        (Sample(path, "labels", "number"), number_dataset, 'expected answer = "number"'),
+        (Sample(path, "number", "labels"), label_dataset, 'expected answer = "labels" or answer'),
+    ):
+        outputs = np.zeros((len(dataset.test_ids), len(dataset.classes)))
+        with pytest.raises(UserError, match=rf'competition\.toml says answer = "{sample.answer}"; {expected}'):
+            write_submission(outputs, dataset, sample, tmp_path / "s.csv")
+
+
 names = st.text(st.characters(exclude_categories=("C", "Zl", "Zp")), min_size=1, max_size=12)
 
 

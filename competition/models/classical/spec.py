@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.pipeline import Pipeline
 
-from competition.models.interface import Classifier, EpochCallback, Images, Inputs, ModelSpec
+from competition.models.interface import Classifier, EpochCallback, Images, Inputs, ModelSpec, Target
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
+MIN_CLASS_ROWS = 3  # training rows of each class, since classifiers are calibrated on thirds of them
 TRUSTED_PREFIXES = ("competition.", "numpy.", "sklearn.")  # of the types that a saved model may contain
 
 
@@ -23,9 +24,9 @@ class PipelineClassifier:
     suffix = ".skops"
     remark = ""
 
-    def __init__(self, pipeline: Pipeline, classes: int) -> None:
+    def __init__(self, pipeline: Pipeline, target: Target) -> None:
         self.pipeline = pipeline
-        self.classes = classes
+        self.target = target
 
     def fit(self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback) -> Self:
         """Fit all steps; the callback is never called, since there are no epochs."""
@@ -33,9 +34,12 @@ class PipelineClassifier:
         return self
 
     def predict_proba(self, images: Images) -> np.ndarray:
-        """Probabilities (rows, classes); 0 for classes that are missing from the training rows."""
-        probabilities = np.zeros((len(images), self.classes))
-        probabilities[:, self.pipeline.classes_] = self.pipeline.predict_proba(np.asarray(images))
+        """Probabilities (rows, outputs); 0 for classes that are missing from the training rows."""
+        predicted = self.pipeline.predict_proba(np.asarray(images))
+        if self.target.kind == "labels":
+            return predicted
+        probabilities = np.zeros((len(images), self.target.outputs))
+        probabilities[:, self.pipeline.classes_] = predicted
         return probabilities
 
     def save(self, path: Path) -> None:
@@ -45,7 +49,40 @@ class PipelineClassifier:
         skops.io.dump(self.pipeline, path)
 
 
-def load_pipeline(path: Path, classes: int) -> PipelineClassifier:
+class LabelClassifiers(ClassifierMixin, BaseEstimator):
+    """One binary classifier for each label, of which a row may have several.
+
+    Labels that too few training rows have, or lack, are predicted by their frequency.
+    """
+
+    def __init__(self, classifier: BaseEstimator) -> None:
+        self.classifier = classifier
+
+    def fit(self, features: np.ndarray, labels: np.ndarray) -> Self:
+        """Fit a classifier for each column of the labels."""
+        rows, present = len(labels), labels.sum(axis=0, dtype=int)
+        self.frequencies_ = (present + 1) / (rows + 2)
+        is_common = np.minimum(present, rows - present) >= MIN_CLASS_ROWS
+        self.classifiers_ = {
+            int(label): clone(self.classifier).fit(features, labels[:, label]) for label in np.flatnonzero(is_common)
+        }
+        return self
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        """Probability of each label (rows, labels)."""
+        probabilities = np.tile(self.frequencies_, (len(features), 1))
+        for label, classifier in self.classifiers_.items():
+            probabilities[:, label] = classifier.predict_proba(features)[:, 1]
+        return probabilities
+
+
+def classify_labels(pipeline: Pipeline) -> Pipeline:
+    """The pipeline with a classifier for each label as its last step; the features are computed once for all."""
+    name, classifier = pipeline.steps[-1]
+    return Pipeline([*pipeline.steps[:-1], (name, LabelClassifiers(classifier))])
+
+
+def load_pipeline(path: Path, target: Target) -> PipelineClassifier:
     """Load a saved pipeline; reject files with types from outside this project, NumPy and scikit-learn."""
     import skops.io
 
@@ -53,7 +90,7 @@ def load_pipeline(path: Path, classes: int) -> PipelineClassifier:
     untrusted = [name for name in types if not name.startswith(TRUSTED_PREFIXES)]
     if untrusted:
         raise ValueError(f"{path} contains the untrusted type {untrusted[0]}; it was not loaded")
-    return PipelineClassifier(skops.io.load(path, trusted=types), classes)
+    return PipelineClassifier(skops.io.load(path, trusted=types), target)
 
 
 def calibrate(estimator: BaseEstimator) -> CalibratedClassifierCV:
@@ -70,7 +107,8 @@ def classical_spec(
 ) -> ModelSpec:
     """Create the spec of a scikit-learn model; `pipeline` builds the pipeline from a recipe and a seed."""
 
-    def build(recipe: Any, seed: int, shape: tuple[int, ...], classes: int) -> Classifier:
-        return PipelineClassifier(pipeline(recipe, seed), classes)
+    def build(recipe: Any, seed: int, shape: tuple[int, ...], target: Target) -> Classifier:
+        built = pipeline(recipe, seed)
+        return PipelineClassifier(classify_labels(built) if target.kind == "labels" else built, target)
 
     return ModelSpec(build, load_pipeline, recipe, ("scikit-learn", "scipy", "numpy"), search_space, seconds, inputs)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from competition.models.interface import Classifier, ModelSpec, Predictor
+from competition.models.interface import Classifier, ModelSpec, Predictor, Target
 from competition.models.networks.recipe import Recipe
 from competition.models.networks.recipe import search_space as default_search_space
 
@@ -20,12 +20,12 @@ def network_spec(
 ) -> ModelSpec:
     """Create the spec of a network from its backbone (the layers between image and logits) and its recipe."""
 
-    def build(recipe: Recipe, seed: int, shape: tuple[int, ...], classes: int) -> Classifier:
+    def build(recipe: Recipe, seed: int, shape: tuple[int, ...], target: Target) -> Classifier:
         from competition.models.networks.training import Network
 
-        return Network(backbone, recipe, seed, shape, classes)
+        return Network(backbone, recipe, seed, shape, target)
 
-    def load(path: Path, classes: int) -> Predictor:
+    def load(path: Path, target: Target) -> Predictor:
         from competition.models.networks.training import load_network
 
         return load_network(path)

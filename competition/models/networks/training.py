@@ -14,10 +14,10 @@ from typing import Any, Self
 import keras
 import numpy as np
 from keras import layers, ops
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from competition.data.augmentation import Augmentation
-from competition.models.interface import Epoch, EpochCallback, Images
+from competition.models.interface import Epoch, EpochCallback, Images, Target
 from competition.models.networks.augmentation import RandomAugmentation
 from competition.models.networks.border import Border, find_blank_border, respect_symmetries
 from competition.models.networks.deskew import deskew
@@ -28,8 +28,10 @@ from competition.models.networks.symmetries import detect_symmetries
 Backbone = Callable[[Any], Any]  # maps images in 0..1 to features
 
 PREDICTION_BATCH_SIZE = 500
-CONFIDENT_MARGIN = 3.5  # between the two largest logits; see docs/training.md
+CONFIDENT_MARGIN = 3.5  # between the two largest logits, or of each label's logit from 0; see docs/training.md
 CONFIDENT_SHARE = 0.8  # of the margin that label smoothing aims at: also 3.5 for `quick` on ten classes
+
+OUTPUTS = {"class": "logits", "labels": "label_logits"}  # of a saved network, by which it is known what they mean
 
 
 class Network:
@@ -44,12 +46,12 @@ class Network:
     network: keras.Model  # from images, deskewed if the recipe says so, to logits
     _predictor: "NetworkPredictor | None" = None
 
-    def __init__(self, backbone: Backbone, recipe: Recipe, seed: int, shape: tuple[int, ...], classes: int) -> None:
+    def __init__(self, backbone: Backbone, recipe: Recipe, seed: int, shape: tuple[int, ...], target: Target) -> None:
         self.backbone = backbone
         self.recipe = recipe
         self.seed = seed
         self.shape = shape
-        self.classes = classes
+        self.target = target
 
     def fit(self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback) -> Self:
         """Train for all epochs of the recipe; the callback sees each epoch but cannot influence training."""
@@ -63,7 +65,7 @@ class Network:
         augmentation = self._resolve_augmentation(images, labels)
         self.network = self._build_network(images.shape[1:], self._find_border(images, augmentation))
         trainer = self._build_trainer(augmentation)
-        one_hot = np.eye(self.classes, dtype=np.float32)
+        targets = self._targets(labels)
         rng = np.random.default_rng(self.seed)
         batch_size = min(self.recipe.batch_size, len(images))
         starts = range(0, len(images) - batch_size + 1, batch_size)
@@ -80,7 +82,7 @@ class Network:
                 trainer.optimizer.learning_rate = self.recipe.peak_learning_rate * self.recipe.schedule(
                     step / total_steps
                 )
-                loss = trainer.train_on_batch(images[rows], one_hot[labels[rows]])
+                loss = trainer.train_on_batch(images[rows], targets[rows])
                 step += 1
             if not np.isfinite(loss):
                 reason = f"the loss is {loss} in epoch {epoch} of {epochs}"
@@ -91,12 +93,19 @@ class Network:
         return self
 
     def predict_proba(self, images: Images) -> np.ndarray:
-        """Probabilities (rows, classes), with test-time augmentation."""
+        """Probabilities (rows, outputs), with test-time augmentation."""
         return self._build_predictor().predict_proba(images)
 
     def save(self, path: Path) -> None:
         """Write the network with its test-time augmentation, without optimizer and training augmentation."""
         self._build_predictor().model.save(path)
+
+    def _targets(self, labels: np.ndarray) -> np.ndarray:
+        """Return the probabilities to learn (rows, outputs): those of labels are smoothed towards their frequency."""
+        if self.target.kind == "class":
+            return np.eye(self.target.outputs, dtype=np.float32)[labels]
+        smoothing, present = np.float32(self.recipe.label_smoothing), labels.astype(np.float32)
+        return (1 - smoothing) * present + smoothing * present.mean(axis=0)
 
     def _build_predictor(self) -> "NetworkPredictor":
         """Build a predictor from the current weights, once after each epoch."""
@@ -118,7 +127,7 @@ class Network:
         cropping = ((border.top, border.bottom), (border.left, border.right))
         cropped = layers.Cropping2D(cropping, dtype="float32")(images)
         features = self.backbone(layers.Rescaling(1 / 255, dtype="float32")(cropped))
-        return keras.Model(images, layers.Dense(self.classes, dtype="float32", name="logits")(features))
+        return keras.Model(images, layers.Dense(self.target.outputs, dtype="float32", name="logits")(features))
 
     def _add_views(self, network: keras.Model, shifts: Sequence[tuple[int, int]]) -> keras.Model:
         """Return a model that outputs the mean logits over all views, those of the first, and its uncertainty."""
@@ -126,24 +135,26 @@ class Network:
         prepared = deskew(images) if self.recipe.deskew else images
         logits = [network(_shift(prepared, *shift) if any(shift) else prepared) for shift in shifts]
         mean = layers.Average(dtype="float32")(logits) if len(logits) > 1 else logits[0]
-        largest = ops.top_k(logits[0], 2)[0]
         margin = self._confident_margin() if len(shifts) > 1 else 0.0  # a single view is not predicted again
-        is_uncertain = ops.subtract(largest[:, 0], largest[:, 1]) < margin
-        return keras.Model(images, {"logits": mean, "first_view": logits[0], "is_uncertain": is_uncertain})
+        is_uncertain = _smallest_margin(logits[0], self.target) < margin
+        outputs = {OUTPUTS[self.target.kind]: mean, "first_view": logits[0], "is_uncertain": is_uncertain}
+        return keras.Model(images, outputs)
 
     def _confident_margin(self) -> float:
-        """Return the difference between the two largest logits from which on a prediction is confident."""
+        """Return the margin of the logits from which on a prediction is confident."""
         smoothing = self.recipe.label_smoothing
         if not smoothing:
             return CONFIDENT_MARGIN
         # Label smoothing trains the network to this margin.
-        return CONFIDENT_SHARE * math.log(1 + self.classes * (1 - smoothing) / smoothing)
+        classes = self.target.outputs if self.target.kind == "class" else 1
+        return CONFIDENT_SHARE * math.log(1 + classes * (1 - smoothing) / smoothing)
 
     def _resolve_augmentation(self, images: Images, labels: np.ndarray) -> Augmentation | None:
         """The recipe's augmentation; its symmetries are detected in the images unless they are given."""
         augmentation = self.recipe.augmentation
         if augmentation and augmentation.symmetries is None:
-            symmetries = detect_symmetries(images, labels, self.seed)
+            classes = labels if labels.ndim == 1 else np.unique(labels, axis=0, return_inverse=True)[1]
+            symmetries = detect_symmetries(images, classes, self.seed)
             self.remark = f"augmented by {', '.join(symmetries)}" if symmetries else ""
             augmentation = replace(augmentation, symmetries=symmetries)
         return augmentation
@@ -156,10 +167,15 @@ class Network:
         config = {"learning_rate": self.recipe.peak_learning_rate, "weight_decay": self.recipe.weight_decay}
         trainer.compile(
             keras.optimizers.get({"class_name": self.recipe.optimizer, "config": config}),
-            keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.recipe.label_smoothing),
+            self._loss(),
             jit_compile=keras.backend.backend() == "jax",  # on CPUs, XLA is slower than TensorFlow's own kernels
         )
         return trainer
+
+    def _loss(self) -> keras.losses.Loss:
+        if self.target.kind == "labels":
+            return keras.losses.BinaryCrossentropy(from_logits=True)
+        return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.recipe.label_smoothing)
 
 
 class NetworkPredictor:
@@ -167,16 +183,25 @@ class NetworkPredictor:
 
     def __init__(self, model: keras.Model) -> None:
         self.model = model
-        self.all_views = keras.Model(model.input, model.output["logits"])
+        self.is_multilabel = OUTPUTS["labels"] in model.output
+        self.all_views = keras.Model(model.input, model.output[OUTPUTS["labels" if self.is_multilabel else "class"]])
         self._first_view = keras.Model(model.input, [model.output["first_view"], model.output["is_uncertain"]])
 
     def predict_proba(self, images: Images) -> np.ndarray:
-        """Probabilities (rows, classes); the other views are predicted only where the first is uncertain."""
+        """Probabilities (rows, outputs); the other views are predicted only where the first is uncertain."""
         batches = [self._first_view.predict_on_batch(images[rows]) for rows in _batches(np.arange(len(images)))]
         logits, is_uncertain = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         for rows in _batches(np.flatnonzero(is_uncertain)):
             logits[rows] = self.all_views.predict_on_batch(images[rows])
-        return softmax(logits.astype(np.float64), axis=1)
+        return expit(logits.astype(np.float64)) if self.is_multilabel else softmax(logits.astype(np.float64), axis=1)
+
+
+def _smallest_margin(logits: Any, target: Target) -> Any:
+    """Return the difference between the two largest logits of classes, or the distance from 0 of any label's logit."""
+    if target.kind == "labels":
+        return ops.min(ops.abs(logits), axis=1)
+    largest = ops.top_k(logits, 2)[0]
+    return ops.subtract(largest[:, 0], largest[:, 1])
 
 
 def _batches(rows: np.ndarray) -> list[np.ndarray]:

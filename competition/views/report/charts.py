@@ -12,7 +12,8 @@ from plotly.colors import qualitative
 from competition.crossval.predictions import Predictions
 from competition.data.dataset import Dataset
 from competition.ensemble.blend import Blend
-from competition.scoring.metrics import Metric, is_correct
+from competition.scoring.losses import is_correct
+from competition.scoring.metrics import Metric
 from competition.scoring.significance import error_correlation
 
 Figure = dict[str, Any]

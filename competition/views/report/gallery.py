@@ -9,7 +9,7 @@ from competition.crossval.predictions import Predictions
 from competition.data.dataset import Dataset
 from competition.ensemble.blend import Blend
 from competition.scoring.label_errors import find_label_errors
-from competition.scoring.metrics import row_log_loss
+from competition.scoring.losses import row_losses
 from competition.views.html import image_data_url
 
 MAX_ROWS = 400  # rows on the page
@@ -18,7 +18,7 @@ MAX_ROWS = 400  # rows on the page
 def hardest_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset) -> list[dict[str, Any]]:
     """Return the rows with the highest log loss, highest first."""
     labels = dataset.labels
-    chosen = np.argsort(-row_log_loss(labels, blend.oof), kind="stable")[:MAX_ROWS]
+    chosen = np.argsort(-row_losses(labels, blend.oof), kind="stable")[:MAX_ROWS]
     votes = np.stack([member.oof.argmax(axis=1) for member in members])
     suspects = find_label_errors(labels, blend.oof, votes)
     rows = []

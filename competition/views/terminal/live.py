@@ -50,11 +50,12 @@ def progress_table(progress: Progress) -> Table:
 
 
 def _epoch_cells(point: CurvePoint | None) -> tuple[str, ...]:
-    """Epoch, held-out accuracy, loss, speed and memory of a running fold."""
+    """Epoch, held-out accuracy or error, loss, speed and memory of a running fold."""
     if point is None:
         return "started", "", "", "", ""
     speed, memory = f"{point.images_per_second:,.0f}", f"{point.memory / 2**30:.1f} GiB"
-    accuracy = f"{100 * point.held_out_accuracy:.1f} % accuracy"
+    is_number = point.held_out_accuracy is None
+    accuracy = f"RMSE {point.held_out_log_loss:.4g}" if is_number else f"{100 * point.held_out_accuracy:.1f} % accuracy"
     return f"epoch {point.epoch}/{point.epochs}", accuracy, f"{point.loss:.3f}", speed, memory
 
 

@@ -7,25 +7,32 @@ from rich.table import Table
 
 from competition.crossval.predictions import Predictions
 from competition.crossval.progress import clock
+from competition.data.targets import target_kind
 from competition.ensemble.advice import Contribution, mean_reduction
 from competition.ensemble.blend import Blend
-from competition.scoring.metrics import ACCURACY, Metric, leaderboard_metrics, rank_members, row_log_loss
+from competition.scoring.losses import loss_name, row_losses
+from competition.scoring.metrics import ACCURACY, Metric, leaderboard_metrics, rank_members
 from competition.scoring.significance import mcnemar_test
 from competition.scoring.standard_error import Score, format_score
 
-MIN_GAIN = 1e-4  # reduction of log loss below which a new seed is not worth training
+MIN_GAIN = 1e-4  # reduction of the loss below which a new seed is not worth training
 MIN_WEIGHT = 0.005  # blend weight below which a member is not listed
 
 
 def leaderboard_table(
-    members: Sequence[Predictions], labels: np.ndarray, metric: Metric, from_columns: Sequence[str] = ()
+    members: Sequence[Predictions],
+    labels: np.ndarray,
+    metric: Metric,
+    groups: np.ndarray | None = None,
+    from_columns: Sequence[str] = (),
 ) -> Table:
     """A row for each complete member, best first; `from_columns` names those that do not see the images."""
     table = Table("model", box=None)
-    for heading in (*(shown.name for shown in leaderboard_metrics(metric)), "CPU time"):
+    for heading in (*(shown.name for shown in leaderboard_metrics(metric, labels)), "CPU time"):
         table.add_column(heading, justify="right")
     seconds = {member.member: clock(member.seconds) for member in members}
-    for name, scores in rank_members({member.member: member.oof for member in members}, labels, metric).items():
+    predictions = {member.member: member.oof for member in members}
+    for name, scores in rank_members(predictions, labels, metric, groups).items():
         table.add_row(name, *scores, seconds[name])
     if listed := [name for name in seconds if name in from_columns]:
         table.caption = f"trained on the columns beside the images: {', '.join(listed)}"
@@ -38,59 +45,68 @@ def format_metric(metric: Metric, score: Score) -> str:
     return metric.format(score) if metric == ACCURACY else f"{metric.name} {metric.format(score)}"
 
 
-def blend_table(chosen: Blend, others: Sequence[Blend], labels: np.ndarray, metric: Metric) -> Table:
+def blend_table(
+    chosen: Blend, others: Sequence[Blend], labels: np.ndarray, metric: Metric, groups: np.ndarray | None = None
+) -> Table:
     """A row for each blender, compared with the mean, and the blend that was chosen."""
     table = Table("blend (cross-fitted)", box=None)
-    metrics = leaderboard_metrics(metric)
-    for heading in (*(shown.name for shown in metrics), "corrected", "newly wrong", "p", "significance"):
+    metrics, has_errors = leaderboard_metrics(metric, labels), target_kind(labels) != "number"
+    comparison = ("corrected", "newly wrong", "p", "significance") if has_errors else ()
+    for heading in (*(shown.name for shown in metrics), *comparison):
         table.add_column(heading, justify="right")
     mean = next(blend for blend in others if blend.blender == "mean")
     for blend in others:
-        row = [blend.blender, *(shown.format(shown.score(labels, blend.oof)) for shown in metrics)]
-        if blend is not mean:
+        row = [blend.blender, *(shown.format(shown.score(labels, blend.oof, groups)) for shown in metrics)]
+        if blend is not mean and has_errors:
             test = mcnemar_test(labels, mean.oof, blend.oof)
             significance = "significant" if test.is_significant else "not significant"
             row += [str(test.corrected), str(test.newly_wrong), f"{test.p_value:.2f}", significance]
         table.add_row(*row)
     weights = zip(chosen.members, chosen.combination.weights, strict=True)
     listed = ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight >= MIN_WEIGHT)
-    score = format_metric(metric, metric.score(labels, chosen.oof))
+    score = format_metric(metric, metric.score(labels, chosen.oof, groups))
     caption = f"submitted: {chosen.blender}, {score}; weights: {listed}"
     if chosen.blender != mean.blender:
-        saved = format_score(Score.from_rows(row_log_loss(labels, mean.oof) - row_log_loss(labels, chosen.oof)))
-        caption += f"\nits log loss is {saved} lower than the mean's; blenders are selected by log loss"
+        losses = row_losses(labels, mean.oof) - row_losses(labels, chosen.oof)
+        saved, name = format_score(Score.from_rows(losses, groups)), loss_name(labels)
+        caption += f"\nits {name} is {saved} lower than the mean's; blenders are selected by {name}"
     table.caption = caption
     table.caption_justify = "left"
     return table
 
 
-def contribution_table(contributions: Sequence[Contribution]) -> Table:
-    """A row for each member, and what to train next."""
+def contribution_table(contributions: Sequence[Contribution], loss: str) -> Table:
+    """A row for each member, and what to train next; `loss` is its name."""
     title = "contribution to the blend (leave-one-out, out of fold)"
     table = Table("member", box=None, title=title, title_justify="left")
-    for heading in ("accuracy gained", "log loss saved", "error correlation", "another seed saves", "CPU time"):
+    has_accuracy = contributions[0].accuracy_gain is not None
+    accuracy = ("accuracy gained",) if has_accuracy else ()
+    for heading in (*accuracy, f"{loss} saved", "error correlation", "another seed saves", "CPU time"):
         table.add_column(heading, justify="right")
     for member in contributions:
-        gained = f"{100 * member.accuracy_gain.value:+.3f} ± {100 * member.accuracy_gain.standard_error:.3f}"
-        saved = f"{member.log_loss_reduction.value:+.5f} ± {member.log_loss_reduction.standard_error:.5f}"
+        gained = (format_gain(member.accuracy_gain),) if member.accuracy_gain else ()
+        saved = f"{member.loss_reduction.value:+.5f} ± {member.loss_reduction.standard_error:.5f}"
         correlation, another_seed = f"{member.error_correlation:.2f}", f"{member.expected_gain_of_new_seed:.5f}"
-        table.add_row(member.member, gained, saved, correlation, another_seed, clock(60 * member.minutes))
-    table.caption = _next_training(contributions)
+        table.add_row(member.member, *gained, saved, correlation, another_seed, clock(60 * member.minutes))
+    table.caption = _next_training(contributions, loss)
     table.caption_justify = "left"
     return table
 
 
-def _next_training(contributions: Sequence[Contribution]) -> str:
+def format_gain(gain: Score) -> str:
+    """A gain of accuracy in percentage points."""
+    return f"{100 * gain.value:+.3f} ± {100 * gain.standard_error:.3f}"
+
+
+def _next_training(contributions: Sequence[Contribution], loss: str) -> str:
     """What to train next, and which members could be dropped."""
     best = max(contributions, key=lambda member: member.expected_gain_of_new_seed / (member.minutes + 1e-9))
-    text = f"next: another seed of {best.member} saves most log loss per CPU minute"
+    text = f"next: another seed of {best.member} saves most {loss} per CPU minute"
     if len(contributions) > 1:
         text += f"; a different model saves {mean_reduction(contributions):.5f} if it contributes like these on average"
     if max(member.expected_gain_of_new_seed for member in contributions) < MIN_GAIN:
         text = "next: train a different model or stop; another seed of any member saves almost nothing"
     redundant = [
-        member.member
-        for member in contributions
-        if member.log_loss_reduction.value < member.log_loss_reduction.standard_error
+        member.member for member in contributions if member.loss_reduction.value < member.loss_reduction.standard_error
     ]
     return text + (f"; no significant contribution, can be dropped: {', '.join(redundant)}" if redundant else "")

@@ -7,6 +7,7 @@ import numpy as np
 from rich.table import Table
 
 from competition.crossval.progress import clock
+from competition.scoring.losses import loss_name
 
 if TYPE_CHECKING:  # tuning imports Optuna, which other commands do not need
     from optuna.trial import FrozenTrial
@@ -16,16 +17,17 @@ if TYPE_CHECKING:  # tuning imports Optuna, which other commands do not need
 
 
 def trial_result(trial: "FrozenTrial") -> str:
-    """The log loss and errors of a finished trial, or why it failed."""
+    """The loss and errors of a finished trial, or why it failed."""
     from competition.tuning.trials import fold_results
 
     if failure := trial.user_attrs.get("failure"):
         return f"failed, {failure}"
     folds = fold_results(trial)
     loss = np.mean([result.losses for result in folds.values()])
-    wrong, rows = (sum(getattr(result, name) for result in folds.values()) for name in ("wrong", "rows"))
+    wrong = [result.wrong for result in folds.values() if result.wrong is not None]
+    errors = f", {sum(wrong)} of {sum(result.rows for result in folds.values())} wrong" if wrong else ""
     pruned = f", pruned after fold {len(folds)}" if trial.state.name == "PRUNED" else ""
-    return f"log loss {loss:.5f}, {wrong} of {rows} wrong{pruned}"
+    return f"{'log loss' if wrong else 'squared error'} {loss:.5f}{errors}{pruned}"
 
 
 def trial_line(search: "Search", trial: "FrozenTrial", left: float) -> str:
@@ -40,14 +42,15 @@ def trial_line(search: "Search", trial: "FrozenTrial", left: float) -> str:
 def validation_table(search: "Search", results: "Sequence[ValidationResult]") -> Table:
     """The current defaults and a row for each candidate."""
     table = Table("hyperparameters", box=None)
-    for heading in ("log loss", "difference", "p", "p required", "wrong", ""):
+    loss = loss_name(search.context.dataset.labels)
+    for heading in (loss, "difference", "p", "p required", "wrong", ""):
         table.add_column(heading, justify="right")
     for result in results[:1]:
-        table.add_row("current", f"{result.current_log_loss:.5f}", "", "", "", str(result.current_wrong), "")
+        table.add_row("current", f"{result.current_loss:.5f}", "", "", "", _count(result.current_wrong), "")
     for result in results:
         difference = f"{result.difference:+.5f} ± {result.standard_error:.5f}"
         p_values = f"{result.p_value:.4f}", f"{result.threshold:.4f}"
-        row = f"{result.log_loss:.5f}", difference, *p_values, str(result.wrong), _decision(result)
+        row = f"{result.loss:.5f}", difference, *p_values, _count(result.wrong), _decision(result)
         table.add_row(f"trial {result.trial}", *row)
     candidates = {f"trial {result.trial}": result.hyperparameters for result in results}
     table.caption = "\n".join(
@@ -56,6 +59,10 @@ def validation_table(search: "Search", results: "Sequence[ValidationResult]") ->
     )
     table.caption_justify = "left"
     return table
+
+
+def _count(wrong: int | None) -> str:
+    return "" if wrong is None else str(wrong)
 
 
 def _decision(result: "ValidationResult") -> str:

@@ -6,6 +6,7 @@ from conftest import small_digits
 
 from competition.data.config import Config
 from competition.models.hyperparameters import limit_augmentation
+from competition.models.interface import Target
 from competition.models.member import Member
 from competition.models.networks.symmetries import detect_symmetries
 from competition.models.networks.training import Network
@@ -98,6 +99,6 @@ def test_the_remark_of_a_network_lists_the_detected_symmetries():
     recipe = replace(Member.parse("quick").recipe, epochs=1, min_steps=0)
     without_symmetries = replace(recipe, augmentation=replace(recipe.augmentation, symmetries=()))
     for tested, remark in ((recipe, "augmented by left-right, upside-down"), (without_symmetries, "")):
-        model = Member.parse("mlp").spec.build(tested, 0, images.shape[1:], 2)
+        model = Member.parse("mlp").spec.build(tested, 0, images.shape[1:], Target("class", 2))
         assert isinstance(model, Network)
         assert model.fit(images[axis_parallel], labels[axis_parallel], lambda epoch: None).remark == remark

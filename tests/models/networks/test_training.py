@@ -12,6 +12,7 @@ from keras import layers
 from scipy.special import softmax
 
 from competition.data.augmentation import Augmentation
+from competition.models.interface import Target
 from competition.models.networks.recipe import FIVE_SHIFTS, Recipe, one_cycle
 from competition.models.networks.training import Network, load_network
 
@@ -30,7 +31,7 @@ def small_body(x):
 
 
 def train(dataset, recipe=RECIPE, seed=0, on_epoch_end=lambda epoch: None):
-    network = Network(small_body, recipe, seed, dataset.images.shape[1:], len(dataset.classes))
+    network = Network(small_body, recipe, seed, dataset.images.shape[1:], Target("class", len(dataset.classes)))
     return network.fit(dataset.images, dataset.labels, on_epoch_end)
 
 
