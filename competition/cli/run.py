@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from competition.errors import UserError, option
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from competition.crossval.store import Store
     from competition.data.config import Config
     from competition.data.dataset import Dataset
+    from competition.data.targets import TargetKind
     from competition.models.member import Member
     from competition.scoring.metrics import Metric
     from competition.submission.format import Sample
@@ -59,15 +63,31 @@ class Competition:
         """Number of test rows behind the public leaderboard's score."""
         return self.config.public * len(self.dataset.test_ids)
 
+    @property
+    def kind(self) -> "TargetKind":
+        """What is predicted: a class, several labels, or a number."""
+        from competition.data.targets import target_kind
+
+        return target_kind(self.dataset.labels)
+
+    def require_classes(self, command: str) -> None:
+        """Raise UserError unless each image has one class."""
+        from competition.scoring.metrics import TARGETS
+
+        if self.kind != "class":
+            raise UserError(
+                f"{command} needs competitions with one class per image; {self.name} has {TARGETS[self.kind]}"
+            )
+
     def metric(self) -> "Metric":
         """The metric that ranks the leaderboard."""
-        return find_config_metric(self.folder, self.config)
+        return find_config_metric(self.folder, self.config, self.kind)
 
     def sample(self, metric: "Metric") -> "Sample":
         """The sample submission."""
         from competition.submission.format import load_sample
 
-        return load_sample(self.folder, metric, self.config)
+        return load_sample(self.folder, metric, self.config, self.kind)
 
     def member(self, name: str) -> "Member":
         """The member with its tuned hyperparameters, its augmentation limited by the configuration."""
@@ -104,6 +124,13 @@ class Run:
     def dataset(self) -> "Dataset":
         """The competition's rows."""
         return self.competition.dataset
+
+    @cached_property
+    def groups(self) -> "np.ndarray | None":
+        """The group of each training row, if some have several rows, for standard errors."""
+        from competition.scoring.standard_error import repeated_groups
+
+        return repeated_groups(self.dataset.groups)
 
     @property
     def spec(self) -> "RunSpec":
@@ -169,13 +196,13 @@ def open_run(options: RunOptions) -> Run:
     )
 
 
-def find_config_metric(folder: Path, config: "Config") -> "Metric":
-    """The metric that the configuration in this folder names."""
+def find_config_metric(folder: Path, config: "Config", kind: "TargetKind" = "class") -> "Metric":
+    """The metric that the configuration in this folder names, by default one for this kind of target."""
     from competition.data.config import CONFIG_FILE
     from competition.scoring.metrics import find_metric
 
     try:
-        return find_metric(config.metric)
+        return find_metric(config.metric, kind)
     except UserError as error:
         raise UserError(f"{folder / CONFIG_FILE}: {error}") from None
 

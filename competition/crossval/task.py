@@ -74,7 +74,7 @@ def train_member(task: Task, dataset: Dataset, rows: np.ndarray, on_epoch: Epoch
     seed = int(np.random.SeedSequence([task.member.seed, task.fold]).generate_state(1)[0] % 2**31)
     build = partial(task.member.spec.build, task.member.recipe, seed, dataset.images.shape[1:])
     target = Target.of(dataset.labels, dataset.classes)
-    model = BinnedRegressor(build) if target.kind == "number" else build(target)
+    model: Classifier = BinnedRegressor(build) if target.kind == "number" else build(target)
     return model.fit(RowSubset(dataset.images, rows), dataset.labels[rows], on_epoch)
 
 
