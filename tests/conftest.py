@@ -148,21 +148,18 @@ def dataset_with_columns(dataset, tmp_path_factory) -> Dataset:
     return pickle.loads(pickle.dumps(replace(dataset, cache=cache)))  # maps the arrays of this cache
 
 
-def replace_labels(dataset: Dataset, folder: Path, labels: np.ndarray, classes: np.ndarray) -> Dataset:
-    """A copy of the dataset, with its own cache, that asks for something else."""
-    arrays = {name: getattr(dataset, name) for name in ARRAYS} | {"labels": labels, "classes": classes}
-    digest = f"{target_kind(labels)} of {dataset.digest}"
-    write_cache(folder, arrays, digest)
-    return _map_cache(folder)
-
-
-def write_cache(folder: Path, arrays: dict[str, np.ndarray], digest: str) -> None:
-    """Write the files of a dataset's cache."""
+def replace_labels(
+    dataset: Dataset, folder: Path, labels: np.ndarray, classes: np.ndarray, digest: str | None = None
+) -> Dataset:
+    """A copy of the dataset, with its own cache in `folder`, that asks for something else."""
+    arrays = {name: np.array(getattr(dataset, name)) for name in ARRAYS} | {"labels": labels, "classes": classes}
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    (folder / "digest").write_text(digest)
+    (folder / "digest").write_text(digest or f"{target_kind(labels)} of {dataset.digest}")
+    dataset.layout.save(folder)
     (folder / CHECKSUMS).write_text(_checksums(folder))
+    return _map_cache(folder)
 
 
 def digit_labels(digits: np.ndarray) -> np.ndarray:

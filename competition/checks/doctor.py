@@ -17,6 +17,7 @@ from competition.crossval.predictions import Predictions
 from competition.crossval.task import select_inputs
 from competition.data.dataset import Dataset
 from competition.data.duplicates import find_near_duplicates, image_digests
+from competition.data.targets import target_kind
 from competition.errors import shorten_list
 from competition.models.member import Member
 from competition.scoring.label_errors import find_label_errors
@@ -60,11 +61,12 @@ class Plan:
 def run_checks(dataset: Dataset, complete: Sequence[Predictions], plan: Plan) -> Iterator[Finding]:
     """Run all checks, quick ones first; labels are checked by the predictions of the complete members."""
     yield describe_shape(dataset)
-    yield check_balance(dataset)
+    if (kind := target_kind(dataset.labels)) != "number":
+        yield check_balance(dataset)
     yield check_blank_images(dataset)
     yield check_resources(dataset, plan)
     yield from check_duplicates(dataset)
-    if complete:
+    if complete and kind == "class":
         yield check_labels(dataset, complete)
     yield check_distribution_shift(dataset)
     yield from check_near_duplicates(dataset)
@@ -80,12 +82,23 @@ def describe_shape(dataset: Dataset) -> Finding:
     """Number and shape of the images, and the classes, as inferred from the files."""
     rows, height, width, channels = dataset.images.shape
     images = f"{rows:,} training and {len(dataset.test_ids):,} test images of {height}x{width}x{channels}"
-    classes = f"{len(dataset.classes)} classes: {shorten_list(dataset.classes, 12)}"
+    names = shorten_list(dataset.classes, 12)
+    classes = {
+        "class": f"{len(dataset.classes)} classes: {names}",
+        "labels": f"{len(dataset.classes)} labels, several may apply: {names}",
+        "number": f"a number: {names}",
+    }[target_kind(dataset.labels)]
     return Finding("shape", True, f"{images}, {classes}")
 
 
 def check_balance(dataset: Dataset) -> Finding:
-    """Check that no class is rare."""
+    """Check that no class or label is rare."""
+    if target_kind(dataset.labels) == "labels":
+        rows = dataset.labels.sum(axis=0)
+        rarest, most = int(rows.argmin()), int(rows.argmax())
+        smallest, largest = (f"{dataset.classes[index]} with {rows[index]:,} rows" for index in (rarest, most))
+        message = f"the rarest label is {smallest}, the most frequent {largest}"
+        return Finding("balance", bool(rows[rarest] >= MIN_CLASS_ROWS), message)
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     rare, frequent = int(counts.argmin()), int(counts.argmax())
     passed = counts[rare] >= MIN_CLASS_ROWS and counts[frequent] < MAX_CLASS_RATIO * counts[rare]
@@ -108,7 +121,7 @@ def check_duplicates(dataset: Dataset) -> Iterator[Finding]:
         image_digests(dataset.images) + image_digests(dataset.test_images), return_inverse=True
     )
     train, test = np.split(duplicate_ids, [len(dataset.labels)])
-    labels = pd.Series(dataset.labels).groupby(train)
+    labels = pd.Series(_label_codes(dataset.labels)).groupby(train)
     has_duplicate = labels.transform("size").to_numpy() > 1
     is_conflicting = labels.transform("nunique").to_numpy() > 1
     is_in_train = np.isin(test, train)
@@ -130,14 +143,16 @@ def check_near_duplicates(dataset: Dataset) -> Iterator[Finding]:
     pairs = list(find_near_duplicates([dataset.images, dataset.test_images]))
     within = [pair for pair in pairs if max(pair) < rows]
     between = [pair for pair in pairs if min(pair) < rows <= max(pair)]
-    conflicting = [pair for pair in within if dataset.labels[pair[0]] != dataset.labels[pair[1]]]
+    codes = _label_codes(dataset.labels)
+    conflicting = [pair for pair in within if codes[pair[0]] != codes[pair[1]]]
     limit = MAX_NEAR_DUPLICATES * rows
     message = f"{len(within)} pairs of training images; folds may separate them, which inflates scores"
     yield Finding("near-duplicates in train", len(within) < limit, message, within)
     message = f"{len(between)} pairs of a training and a test image"
     yield Finding("near-duplicates in test", len(between) < limit, message, between)
     message = f"{len(conflicting)} pairs of training images with different labels"
-    yield Finding("conflicting near-duplicates", not conflicting, message, conflicting)
+    if target_kind(dataset.labels) != "number":  # numbers always differ a little
+        yield Finding("conflicting near-duplicates", not conflicting, message, conflicting)
 
 
 def check_labels(dataset: Dataset, complete: Sequence[Predictions]) -> Finding:
@@ -206,6 +221,11 @@ def findings_to_json(dataset: Dataset, findings: Sequence[Finding]) -> list[dict
         }
         for finding in findings
     ]
+
+
+def _label_codes(labels: np.ndarray) -> np.ndarray:
+    """An integer for each row, equal where the labels are."""
+    return np.unique(labels, axis=0, return_inverse=True)[1]
 
 
 def _flatten(images: np.ndarray) -> np.ndarray:

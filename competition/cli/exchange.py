@@ -16,7 +16,7 @@ def import_predictions(options: RunOptions, name: str, oof: Path, test: Path, sp
     run = open_run(options)
     store, metric = run.store, run.metric
     store.import_predictions(member, list(exchange.read_predictions(oof, test, split, store.dataset, store.folds)))
-    score = metric.format(metric.score(store.dataset.labels, store.predictions(member).oof))
+    score = metric.format(metric.score(store.dataset.labels, store.predictions(member).oof, run.groups))
     example = store.command("submit", models=f"quick {member.name}")
     console.print(f"{member.name}: {score} out of fold; to blend it: {example}")
 

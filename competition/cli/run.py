@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from competition.errors import UserError, option
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from competition.crossval.store import Store
     from competition.data.config import Config
     from competition.data.dataset import Dataset
+    from competition.data.targets import TargetKind
     from competition.models.member import Member
     from competition.scoring.metrics import Metric
     from competition.submission.format import Sample
@@ -60,9 +64,38 @@ class Competition:
         """Number of test rows behind the public leaderboard's score."""
         return self.config.public * len(self.dataset.test_ids)
 
+    @property
+    def kind(self) -> "TargetKind":
+        """What is predicted: a class, several labels, or a number."""
+        from competition.data.targets import target_kind
+
+        return target_kind(self.dataset.labels)
+
+    def require_classes(self, command: str) -> None:
+        """Raise UserError unless each image has one class."""
+        from competition.scoring.metrics import TARGETS
+
+        if self.kind != "class":
+            raise UserError(
+                f"{command} needs competitions with one class per image; {self.name} has {TARGETS[self.kind]}"
+            )
+
     def metric(self) -> "Metric":
-        """The metric that ranks the leaderboard."""
-        return find_config_metric(self.folder, self.config)
+        """The metric that ranks the leaderboard: the configured one, or that of Kaggle's competition of this name."""
+        from dataclasses import replace
+
+        name = self.config.metric or self._infer_metric()
+        return find_config_metric(self.folder, replace(self.config, metric=name), self.kind)
+
+    def _infer_metric(self) -> str:
+        """The metric that the name of the competition and its sample submission suggest."""
+        from competition.data.csv_files import read_text
+        from competition.scoring.kaggle_metrics import has_probabilities, infer_metric
+
+        if not self.dataset.layout.sample:
+            return infer_metric(self.name, self.kind, 1, False)
+        table = read_text(self.folder / self.dataset.layout.sample).iloc[:, 1:]
+        return infer_metric(self.name, self.kind, table.shape[1], has_probabilities(table))
 
     def sample(self, metric: "Metric") -> "Sample":
         """The sample submission."""
@@ -70,7 +103,7 @@ class Competition:
 
         from competition.submission.format import load_sample
 
-        sample = load_sample(self.folder, metric, self.config)
+        sample = load_sample(self.folder, metric, self.config, self.kind)
         return replace(sample, path=self.folder / self.dataset.layout.sample)
 
     def member(self, name: str) -> "Member":
@@ -115,6 +148,13 @@ class Run:
     def dataset(self) -> "Dataset":
         """The competition's rows."""
         return self.competition.dataset
+
+    @cached_property
+    def groups(self) -> "np.ndarray | None":
+        """The group of each training row, if some have several rows, for standard errors."""
+        from competition.scoring.standard_error import repeated_groups
+
+        return repeated_groups(self.dataset.groups)
 
     @property
     def column_members(self) -> list[str]:
@@ -198,13 +238,13 @@ def open_run(options: RunOptions) -> Run:
     )
 
 
-def find_config_metric(folder: Path, config: "Config") -> "Metric":
-    """The metric that the configuration in this folder names."""
+def find_config_metric(folder: Path, config: "Config", kind: "TargetKind" = "class") -> "Metric":
+    """The metric that the configuration in this folder names, by default one for this kind of target."""
     from competition.data.config import CONFIG_FILE
     from competition.scoring.metrics import find_metric
 
     try:
-        return find_metric(config.metric)
+        return find_metric(config.metric, kind)
     except UserError as error:
         raise UserError(f"{folder / CONFIG_FILE}: {error}") from None
 

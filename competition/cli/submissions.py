@@ -80,7 +80,7 @@ def reproduce(competition: str, number: int | None, jobs: int | None, cluster: s
     run = replace(run, members=tuple(members[name] for name in metadata["members"]))  # the complete ones
     missing = len(pending_tasks(run.store, run.members))
     *_, complete = cross_validate_run(run)
-    blend = ensemble.blend(complete, run.dataset.labels, run.store.folds.held_out, run.blend)
+    blend = ensemble.blend(complete, run.dataset.labels, run.store.folds.held_out, run.blend, run.groups)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "submission.csv"
         write_submission(blend.test, run.dataset, run.competition.sample(run.metric), file)
@@ -99,22 +99,33 @@ def predict(files: list[Path], competition: str, number: int | None, jobs: int |
     import pandas as pd
 
     from competition.data.images import read_images
+    from competition.data.targets import target_kind
     from competition.deploy.predict import predict_blend
+    from competition.scoring.multilabel import has_empty_sets, select_labels
     from competition.workers.local import LocalWorkers
 
     entry, store, members = load_submission(competition, number)
     paths, images = zip(*read_images(files, store.dataset.images), strict=True)
     stack = np.concatenate(images)
-    probabilities = predict_blend(store, members, entry.metadata["blender"], stack, LocalWorkers(jobs))
-    classes = store.dataset.classes
+    predictions = predict_blend(store, members, entry.metadata["blender"], stack, LocalWorkers(jobs))
+    names, kind = store.dataset.classes.astype(str), target_kind(store.dataset.labels)
     table = pd.DataFrame({"file": np.repeat([str(path) for path in paths], [len(each) for each in images])})
     table["row"] = table.groupby("file").cumcount() + 1
-    table["label"] = classes[probabilities.argmax(axis=1)]
-    table["probability"] = probabilities.max(axis=1).round(5)
+    if kind == "number":
+        table[names[0]] = predictions[:, 0]
+    elif kind == "labels":
+        selected = select_labels(predictions, has_empty_sets(store.dataset.labels))
+        table["labels"] = [" ".join(names[row]) for row in selected]
+    else:
+        table["label"] = store.dataset.classes[predictions.argmax(axis=1)]
+        table["probability"] = predictions.max(axis=1).round(5)
     if not json:
+        if kind == "labels":
+            table[list(names)] = predictions.round(5)
         table.to_csv(sys.stdout, index=False, lineterminator="\n")
         return
-    records, names = table.to_dict("records"), [str(name) for name in classes]
-    for record, row in zip(records, probabilities, strict=True):
-        record["probabilities"] = dict(zip(names, row.round(5).tolist(), strict=True))
+    records = table.to_dict("records")
+    if kind != "number":
+        for record, row in zip(records, predictions, strict=True):
+            record["probabilities"] = dict(zip(names.tolist(), row.round(5).tolist(), strict=True))
     dump(records, sys.stdout, indent=1, default=str)

@@ -107,7 +107,7 @@ class BudgetLimits:
         return self.progress.fits(task.member, self.end - time.monotonic())
 
     def priorities(self, complete: "Sequence[Predictions]", waiting: "Sequence[Member]") -> "dict[Member, float]":
-        """The first network, then by expected reduction of log loss per second; none without a budget."""
+        """The first network, then by expected reduction of the loss per second; none without a budget."""
         from competition.ensemble.advice import estimate_gains
 
         if not self.run.budget:
@@ -136,6 +136,10 @@ def require_class_rows(store: "Store", members: "Sequence[Member]") -> None:
     """Raise `UserError` if a class has too few training rows for a classical model."""
     import numpy as np
 
+    from competition.data.targets import target_kind
+
+    if target_kind(store.dataset.labels) != "class":
+        return
     labels, held_out, classes = store.dataset.labels, store.folds.held_out, store.dataset.classes
     counts = [np.bincount(labels[held_out != fold], minlength=len(classes)) for fold in range(store.folds.count)]
     fewest = np.min(counts, axis=0)

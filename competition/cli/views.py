@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from competition.cli.run import SUBMISSIONS, Run, RunOptions, load_submission, open_run
+from competition.cli.run import SUBMISSIONS, Run, RunOptions, load_submission, open_competition, open_run
 from competition.errors import UserError, missing_extra
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ def report(options: RunOptions) -> None:
         names = " ".join(member.name for member in run.members)
         raise UserError(f"none of {names} is complete; run `{run.store.command('cv', models=names)}`")
     rows = run.dataset.labels, run.store.folds.held_out
-    blended = ensemble.blend(complete, *rows, run.blend)
-    write_report(run, complete, blended, advice.measure_contributions(complete, blended, *rows))
+    blended = ensemble.blend(complete, *rows, run.blend, run.groups)
+    contributions = advice.measure_contributions(complete, blended, *rows, run.groups)
+    write_report(run, complete, blended, contributions)
 
 
 def report_path(run: Run) -> Path:
@@ -84,6 +85,7 @@ def demo(competition: str, number: int | None, port: int) -> None:
     from competition.workers.machine import QUIET_LIBRARIES
 
     os.environ.update(QUIET_LIBRARIES)
+    open_competition(competition).require_classes("demo")
     entry, store, members = load_submission(competition, number)
     print(f"loading {', '.join(member.name for member in members)} of submission {entry.number} ...", flush=True)
     predictor = BlendPredictor(store, members, entry.metadata["blender"])

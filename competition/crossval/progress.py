@@ -16,7 +16,7 @@ from competition.crossval.task import FoldResult, Task
 from competition.errors import UserError
 from competition.models.member import Member
 from competition.scoring.metrics import Metric
-from competition.scoring.standard_error import Score
+from competition.scoring.standard_error import Score, repeated_groups
 from competition.workers.base import Workers
 from competition.workers.events import Event, Failed, Finished, Retried, Skipped, Started
 
@@ -47,6 +47,7 @@ class Progress:
     def __init__(self, store: Store, members: Sequence[Member], workers: Workers, metric: Metric) -> None:
         self.store = store
         self.metric = metric
+        self.groups = repeated_groups(store.dataset.groups)
         self.members = cheapest_first(members)
         self.workers = workers
         self.running: dict[Task, RunningTask] = {}
@@ -104,7 +105,9 @@ class Progress:
         predicted = np.isfinite(self.oof[name][:, 0])
         if predicted.any():
             with suppress(UserError):
-                self.scores[name] = self.metric.score(self.store.dataset.labels[predicted], self.oof[name][predicted])
+                groups = None if self.groups is None else self.groups[predicted]
+                labels = self.store.dataset.labels[predicted]
+                self.scores[name] = self.metric.score(labels, self.oof[name][predicted], groups)
 
     def time_left(self) -> float:
         """Return the seconds left with all workers; a fold runs on one worker, however many are idle."""

@@ -78,7 +78,7 @@ def train_member(task: Task, dataset: Dataset, rows: np.ndarray, on_epoch: Epoch
     inputs = select_inputs(task.member, dataset)
     build = partial(task.member.spec.build, task.member.recipe, seed, inputs.shape[1:])
     target = Target.of(dataset.labels, dataset.classes)
-    model = BinnedRegressor(build) if target.kind == "number" else build(target)
+    model: Classifier = BinnedRegressor(build) if target.kind == "number" else build(target)
     return model.fit(RowSubset(inputs, rows), dataset.labels[rows], on_epoch)
 
 

@@ -87,8 +87,13 @@ class Predictor(Protocol):
 class Classifier(Predictor, Protocol):
     """A trainable model, as returned by `ModelSpec.build`."""
 
-    suffix: str  # of the file written by `save`
-    remark: str  # what the user should know about the fit; may be empty
+    @property
+    def suffix(self) -> str:
+        """Suffix of the file written by `save`."""
+
+    @property
+    def remark(self) -> str:
+        """What the user should know about the fit; may be empty."""
 
     def fit(self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback) -> Self:
         """Train on these rows only; preprocessing is fitted here as well."""

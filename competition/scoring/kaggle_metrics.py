@@ -1,5 +1,7 @@
 """The metrics of Kaggle's competitions, as far as their files do not tell them."""
 
+import pandas as pd
+
 from competition.data.targets import TargetKind
 
 # Only where another metric than that of `infer_metric` counts.
@@ -13,6 +15,12 @@ KAGGLE_METRICS = {
     "siim-isic-melanoma-classification": "AUC",
     "whale-categorization-playground": "MAP@5",
 }
+
+
+def has_probabilities(placeholders: pd.DataFrame) -> bool:
+    """Whether the sample submission holds fractions."""
+    numbers = placeholders.apply(pd.to_numeric, errors="coerce")
+    return bool((numbers % 1 > 0).to_numpy().any())
 
 
 def infer_metric(competition: str, kind: TargetKind, columns: int, has_fractions: bool) -> str:

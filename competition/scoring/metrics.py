@@ -13,7 +13,6 @@ from importlib import import_module
 
 import numpy as np
 
-from competition.data.config import CONFIG_FILE
 from competition.data.targets import TargetKind, target_kind
 from competition.errors import UserError, shorten_list
 from competition.scoring.losses import is_correct, residuals, row_losses
@@ -44,7 +43,7 @@ class Metric(ABC):
         if (kind := target_kind(labels)) not in self.kinds:
             choices = ", ".join(metric.name for metric in METRICS if kind in metric.kinds)
             raise UserError(
-                f"{self.name} is not a metric of {TARGETS[kind]}; choose another metric in {CONFIG_FILE}: {choices}"
+                f"{self.name} is not a metric of {TARGETS[kind]}; choose another metric in competition.toml: {choices}"
             )
 
     @abstractmethod
@@ -110,7 +109,7 @@ class OrdinalMetric(MeansMetric):
         if not (np.issubdtype(classes.dtype, np.integer) and (np.diff(classes) == 1).all()):
             raise UserError(
                 f"{self.name} needs consecutive integers as classes, found {shorten_list(classes, 4)}; "
-                f"choose another metric in {CONFIG_FILE}"
+                f"choose another metric in competition.toml"
             )
 
 
@@ -149,7 +148,7 @@ class CustomMetric(Metric):
 
     def _error(self, problem: str) -> UserError:
         if self in METRICS:
-            return UserError(f"metric {self.name} {problem}; choose another metric in {CONFIG_FILE}")
+            return UserError(f"metric {self.name} {problem}; choose another metric in competition.toml")
         requirement = "it must accept (labels, predictions) and return a finite number"
         return UserError(f"custom metric {self.name} {problem}; {requirement}")
 

@@ -25,6 +25,22 @@ from competition.views.report.findings import write_findings
 PLAN = Plan([Member.parse("knn")], 5, 2, 100.0, Path())
 
 
+@pytest.mark.parametrize("kind", ["labels", "number"])
+def test_label_sets_and_numbers_are_checked(kind, label_dataset, number_dataset, tmp_path):
+    dataset = label_dataset if kind == "labels" else number_dataset
+    findings = list(run_checks(dataset, [], PLAN))
+    assert all(finding.passed for finding in findings)
+    assert ("balance" in [finding.check for finding in findings]) == (kind == "labels")
+    expected = "3 labels, several may apply: even, large, loop" if kind == "labels" else "a number: value"
+    assert expected in findings[0].message
+    images = dataset.images.copy()
+    images[1] = images[np.flatnonzero((dataset.labels != dataset.labels[1]).reshape(len(images), -1).any(axis=1))[0]]
+    conflicting = list(check_duplicates(replace(dataset, images=images)))[1]
+    assert not conflicting.passed
+    write_findings(tmp_path / "doctor.html", "digits8", replace(dataset, images=images), [conflicting])
+    assert "labelled " in (tmp_path / "doctor.html").read_text()
+
+
 def test_clean_data_passes_every_check(dataset):
     findings = {finding.check: finding for finding in run_checks(dataset, [], PLAN)}
     assert list(findings) == [

@@ -133,11 +133,11 @@ def test_models_of_columns_fit_other_tables_and_can_be_saved(name, columns, clas
     table[rng.random(table.shape) < 0.2] = np.nan
     labels = np.arange(150) % classes
     spec = load_spec(name)
-    model = spec.build(spec.recipe, 1, table.shape[1:], classes).fit(table, labels, lambda epoch: None)
+    model = spec.build(spec.recipe, 1, table.shape[1:], Target("class", classes)).fit(table, labels, lambda epoch: None)
     probabilities = model.predict_proba(table)
     assert probabilities.shape == (150, classes) and np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     model.save(tmp_path / "model.skops")
-    assert (spec.load(tmp_path / "model.skops", classes).predict_proba(table) == probabilities).all()
+    assert (spec.load(tmp_path / "model.skops", Target("class", classes)).predict_proba(table) == probabilities).all()
 
 
 def test_a_saved_pipeline_with_an_untrusted_type_is_rejected(tmp_path):

@@ -27,6 +27,14 @@ def test_only_held_out_rows_are_scored(dataset):
     assert result.wrong < 0.1 * rows and mislabelled.wrong > 0.9 * rows  # held-out labels are not trained on
 
 
+def test_label_sets_and_numbers_are_scored_by_their_loss(label_dataset, number_dataset):
+    for dataset, chance in ((label_dataset, np.log(2)), (number_dataset, number_dataset.labels.var())):
+        folds = make_folds(dataset, 3, 0)
+        result = run_trial_fold(TrialFold(Task(KNN, 1), 0, 0.7), ignore_emitted, dataset, folds)
+        assert len(result.losses) == BLOCKS and np.mean(result.losses) < 0.5 * chance
+        assert (result.wrong is None) == (dataset is number_dataset)
+
+
 def test_training_on_a_share_of_the_rows_is_worse(dataset):
     folds = make_folds(dataset, 3, 0)
     few, all_rows = (

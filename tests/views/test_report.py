@@ -14,7 +14,7 @@ from competition.crossval.predictions import CurvePoint, Predictions
 from competition.crossval.store import Store
 from competition.ensemble.advice import measure_contributions
 from competition.ensemble.blend import blend as make_blend
-from competition.scoring.metrics import ACCURACY
+from competition.scoring.metrics import ACCURACY, LOG_LOSS, RMSE
 from competition.submission.log import COLUMNS
 from competition.views.report import gallery
 from competition.views.report.page import ReportData, write_report
@@ -48,6 +48,37 @@ def report(dataset, tmp_path):
     log = pd.DataFrame([row | {"cv_standard_error": "0.01", "leaderboard": "0.94"}])
     data = ReportData(members, blend, ACCURACY, contributions, log, RECIPES)
     return write_report(tmp_path / "report.html", store, data), members, blend, dataset
+
+
+def simulate_noisy_member(name, dataset, noise, seed=0):
+    """Predictions of label sets or numbers with random errors, and a training curve."""
+    random = np.random.default_rng(seed)
+    true = dataset.labels.reshape(len(dataset.labels), -1).astype(float)
+    oof = true + random.normal(0, noise, true.shape)
+    test = np.tile(oof[: len(dataset.test_ids)], (2, 1, 1))
+    if len(dataset.classes) > 1:
+        oof, test = (np.clip(array, 0.01, 0.99) for array in (oof, test))
+    curve = [CurvePoint(1, 1, 0.5, 100.0, 2**30, None if len(dataset.classes) == 1 else 0.9, 0.3, None, 0.4)]
+    return Predictions(name, oof, test, 60.0, "fingerprint", (curve, curve))
+
+
+@pytest.mark.parametrize("kind", ["labels", "number"])
+def test_a_report_of_label_sets_and_numbers_has_no_confusion_matrix(kind, label_dataset, number_dataset, tmp_path):
+    dataset, metric = (label_dataset, LOG_LOSS) if kind == "labels" else (number_dataset, RMSE)
+    store = Store(tmp_path / "digits8", dataset, make_folds(dataset, 2, 0))
+    members = [simulate_noisy_member("mlp", dataset, 0.4, 1), simulate_noisy_member("lenet", dataset, 0.5, 2)]
+    labels, held_out = dataset.labels, store.folds.held_out
+    blend = make_blend(members, labels, held_out)
+    contributions = measure_contributions(members, blend, labels, held_out)
+    data = ReportData(members, blend, metric, contributions, NO_SUBMISSIONS, RECIPES)
+    text = write_report(tmp_path / "report.html", store, data).read_text()
+    assert "Confusion matrix" not in text and "data-predicted" not in text
+    assert set(script_constant(text, "figures")) == {"scores", "learning", "correlation"} | (
+        {"reliability", "shares"} if kind == "labels" else set()
+    )
+    hardest = script_constant(text, "hard")[0]
+    assert hardest["label"] != hardest["predicted"] and len(hardest["votes"]) == 2
+    assert script_constant(text, "classes") == []
 
 
 def script_constant(text, name):

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from rich.console import Console
 
 from competition.crossval.curves import EpochDone
@@ -7,8 +8,12 @@ from competition.crossval.predictions import CurvePoint, Predictions
 from competition.crossval.progress import Progress
 from competition.crossval.store import Store
 from competition.crossval.task import Task
+from competition.ensemble.advice import measure_contributions
+from competition.ensemble.blend import blend
+from competition.ensemble.blenders import blender_names
 from competition.models.member import Member
-from competition.scoring.metrics import ACCURACY
+from competition.scoring.losses import loss_name
+from competition.scoring.metrics import ACCURACY, LOG_LOSS, RMSE
 from competition.views.terminal import live, scores
 from competition.workers.events import Started
 from competition.workers.local import LocalWorkers
@@ -19,6 +24,30 @@ def render(renderable) -> str:
     with console.capture() as capture:
         console.print(renderable)
     return capture.get()
+
+
+@pytest.mark.parametrize("kind", ["labels", "number"])
+def test_tables_of_label_sets_and_numbers_show_their_metrics(kind, label_dataset, number_dataset):
+    dataset, metric = (label_dataset, LOG_LOSS) if kind == "labels" else (number_dataset, RMSE)
+    random, true = np.random.default_rng(0), dataset.labels.reshape(len(dataset.labels), -1).astype(float)
+    members = []
+    for name, noise in (("mlp", 0.2), ("lenet", 0.3)):
+        oof = true + random.normal(0, noise, true.shape)
+        oof = oof if kind == "number" else np.clip(oof, 0.05, 0.95)
+        members.append(Predictions(name, oof, np.stack([oof[:20]] * 3), 60.0, ""))
+    held_out, labels = np.arange(len(true)) % 3, dataset.labels
+    chosen = blend(members, labels, held_out, "convex")
+    others = [blend(members, labels, held_out, name) for name in blender_names(kind)]
+    contributions = measure_contributions(members, chosen, labels, held_out)
+    text = render(scores.leaderboard_table(members, labels, metric)) + render(
+        scores.blend_table(chosen, others, labels, metric)
+    )
+    table = render(scores.contribution_table(contributions, loss_name(labels)))
+    if kind == "number":
+        assert "RMSE" in text and "MAE" in text and "accuracy" not in text + table and "newly wrong" not in text
+        assert "squared error saved" in table
+    else:
+        assert "accuracy" in text and "newly wrong" in text and "log loss saved" in table
 
 
 def test_the_table_shows_each_model(dataset, tmp_path):

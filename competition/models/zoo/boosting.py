@@ -10,7 +10,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from competition.models.classical.spec import classical_spec
-from competition.scoring.metrics import row_log_loss
+from competition.scoring.losses import row_losses
 from competition.scoring.temperature import apply_temperature, fit_temperature
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class BoostedTrees(ClassifierMixin, BaseEstimator):
                     probabilities[np.searchsorted(checkpoints, iterations), others] = stage
         temperatures = [fit_temperature(stage, labels) for stage in probabilities]
         losses = [
-            row_log_loss(labels, apply_temperature(stage, temperature)).mean()
+            row_losses(labels, apply_temperature(stage, temperature)).mean()
             for stage, temperature in zip(probabilities, temperatures, strict=True)
         ]
         best = int(np.argmin(losses))

@@ -8,6 +8,7 @@ from competition.checks.doctor import Finding, image_name
 from competition.data.dataset import Dataset
 from competition.files import write_atomically
 from competition.views.html import image_data_url, render_page
+from competition.views.labels import label_text
 
 PAGE = Path(__file__).parent / "findings.html"
 MAX_GROUPS = 60  # groups of images per finding
@@ -39,6 +40,6 @@ def _image(dataset: Dataset, image: int) -> str:
     rows = len(dataset.labels)
     pixels = dataset.images[image] if image < rows else dataset.test_images[image - rows]
     name = image_name(dataset, image)
-    caption = f"row {name}, labelled {dataset.classes[dataset.labels[image]]}" if image < rows else name
+    caption = f"row {name}, labelled {label_text(dataset.labels[image], dataset.classes)}" if image < rows else name
     image_element = f'<img src="{image_data_url(pixels)}" alt="image {escape(name)}" loading="lazy">'
     return f"<figure>{image_element}<figcaption>{escape(caption)}</figcaption></figure>"

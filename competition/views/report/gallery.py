@@ -7,18 +7,22 @@ import numpy as np
 
 from competition.crossval.predictions import Predictions
 from competition.data.dataset import Dataset
+from competition.data.targets import target_kind
 from competition.ensemble.blend import Blend
 from competition.scoring.label_errors import find_label_errors
 from competition.scoring.losses import row_losses
 from competition.views.html import image_data_url
+from competition.views.labels import label_text, prediction_text
 
 MAX_ROWS = 400  # rows on the page
 
 
 def hardest_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset) -> list[dict[str, Any]]:
-    """Return the rows with the highest log loss, highest first."""
+    """Return the rows with the highest loss, highest first."""
     labels = dataset.labels
     chosen = np.argsort(-row_losses(labels, blend.oof), kind="stable")[:MAX_ROWS]
+    if target_kind(labels) != "class":
+        return [_describe_row(row, members, blend, dataset) for row in chosen.tolist()]
     votes = np.stack([member.oof.argmax(axis=1) for member in members])
     suspects = find_label_errors(labels, blend.oof, votes)
     rows = []
@@ -41,3 +45,15 @@ def hardest_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset)
             }
         )
     return rows
+
+
+def _describe_row(row: int, members: Sequence[Predictions], blend: Blend, dataset: Dataset) -> dict[str, Any]:
+    """A row with several labels or a number, as text."""
+    label, classes = dataset.labels[row], dataset.classes
+    return {
+        "id": str(dataset.train_ids[row]),
+        "label": label_text(label, classes),
+        "predicted": prediction_text(blend.oof[row], label, classes),
+        "votes": [prediction_text(member.oof[row], label, classes) for member in members],
+        "image": image_data_url(dataset.images[row]),
+    }

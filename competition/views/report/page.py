@@ -17,15 +17,22 @@ from sklearn.metrics import confusion_matrix
 from competition.crossval.predictions import Predictions
 from competition.crossval.progress import clock
 from competition.crossval.store import Store
+from competition.data.targets import target_kind
 from competition.ensemble.advice import Contribution
 from competition.ensemble.blend import Blend
 from competition.files import write_atomically
 from competition.scoring.metrics import Metric, leaderboard_metrics, rank_members
+from competition.scoring.standard_error import repeated_groups
 from competition.views.html import render_page
 from competition.views.report.charts import make_charts
 from competition.views.report.gallery import hardest_rows
+from competition.views.terminal.scores import format_gain
 
 PAGE = Path(__file__).parent / "page.html"
+CONFUSION = """<h2>Confusion matrix</h2>
+<p>Rows of each true class by the class that the blend predicts, and their share of the true class. Click a number to
+see its images below, if they are among the hardest rows.</p>
+<div class="wide" tabindex="0" role="region" aria-label="Confusion matrix">{table}</div>"""
 LIBRARIES = ("tensorflow", "keras", "scikit-learn", "numpy", "optuna")
 
 
@@ -44,16 +51,17 @@ class ReportData:
 def write_report(path: Path, store: Store, data: ReportData) -> Path:
     """Write the report and return its path."""
     dataset, members, blend, metric = store.dataset, data.members, data.blend, data.metric
-    names = [str(name) for name in dataset.classes]
+    names = [str(name) for name in dataset.classes] if target_kind(dataset.labels) == "class" else []
+    groups = repeated_groups(dataset.groups)
     figures = make_charts(members, blend, metric, dataset, data.submissions)
-    score = metric.format(metric.score(dataset.labels, blend.oof))
+    score = metric.format(metric.score(dataset.labels, blend.oof, groups))
     recipes = [(member.member, member.fingerprint[:16], data.recipes.get(member.member, "")) for member in members]
     text = render_page(
         PAGE,
         escape(f"{store.folder.name}: {metric.name} {score} out of fold"),
         blender=blend.blender,
-        leaderboard=_leaderboard(data, dataset.labels),
-        confusion=_confusion(dataset.labels, blend.oof, names),
+        leaderboard=_leaderboard(data, dataset.labels, groups),
+        confusion=CONFUSION.format(table=_confusion(dataset.labels, blend.oof, names)) if names else "",
         charts="".join(f'<figure><div class="chart" id="{name}"></div></figure>' for name in figures),
         figures=_json(figures),
         hard=_json(hardest_rows(members, blend, dataset)),
@@ -80,22 +88,19 @@ def _provenance(store: Store) -> list[tuple[str, str]]:
     ]
 
 
-def _leaderboard(data: ReportData, labels: np.ndarray) -> str:
+def _leaderboard(data: ReportData, labels: np.ndarray, groups: np.ndarray | None) -> str:
     """The blend, then every member with its weight and contribution, best first."""
     members, blend, metric = data.members, data.blend, data.metric
     weights = dict(zip(blend.members, blend.combination.weights, strict=True))
-    gains = {
-        gain.member: f"{100 * gain.accuracy_gain.value:+.3f} ± {100 * gain.accuracy_gain.standard_error:.3f}"
-        for gain in data.contributions
-    }
+    gains = {gain.member: format_gain(gain.accuracy_gain) for gain in data.contributions if gain.accuracy_gain}
     blend_name = f"blend ({blend.blender})"
     predictions = {blend_name: blend.oof} | {member.member: member.oof for member in members}
-    scores = rank_members(predictions, labels, metric)
+    scores = rank_members(predictions, labels, metric, groups)
     rows = [(blend_name, *scores.pop(blend_name), "", "", "")]
     seconds = {member.member: clock(member.seconds) for member in members}
     for name, member_scores in scores.items():
         rows.append((name, *member_scores, f"{weights[name]:.2f}", gains.get(name, ""), seconds[name]))
-    headings = (shown.name for shown in leaderboard_metrics(metric))
+    headings = (shown.name for shown in leaderboard_metrics(metric, labels))
     return _table(("model", *headings, "weight", "accuracy gained (points)", "CPU time"), rows)
 
 

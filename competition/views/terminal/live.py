@@ -54,8 +54,9 @@ def _epoch_cells(point: CurvePoint | None) -> tuple[str, ...]:
     if point is None:
         return "started", "", "", "", ""
     speed, memory = f"{point.images_per_second:,.0f}", f"{point.memory / 2**30:.1f} GiB"
-    is_number = point.held_out_accuracy is None
-    accuracy = f"RMSE {point.held_out_log_loss:.4g}" if is_number else f"{100 * point.held_out_accuracy:.1f} % accuracy"
+    accuracy = f"RMSE {point.held_out_log_loss:.4g}"
+    if point.held_out_accuracy is not None:
+        accuracy = f"{100 * point.held_out_accuracy:.1f} % accuracy"
     return f"epoch {point.epoch}/{point.epochs}", accuracy, f"{point.loss:.3f}", speed, memory
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from competition.models.hyperparameters import replace_hyperparameters
+from competition.models.interface import Target
 from competition.models.registry import load_spec
 from competition.scoring.metrics import accuracy, log_loss
 
@@ -13,7 +14,7 @@ MODELS = ("boosting", "logistic")
 def fit(name, columns, labels, classes, **changes):
     spec = load_spec(name)
     recipe = replace_hyperparameters(spec.recipe, changes)
-    return spec.build(recipe, 0, columns.shape[1:], classes).fit(columns, labels, lambda epoch: None)
+    return spec.build(recipe, 0, columns.shape[1:], Target("class", classes)).fit(columns, labels, lambda epoch: None)
 
 
 def make_table(rows, classes, columns, noise, gaps=0.0, seed=0):
