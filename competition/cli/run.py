@@ -80,8 +80,10 @@ class Competition:
             )
 
     def metric(self) -> "Metric":
-        """The metric that ranks the leaderboard."""
-        return find_config_metric(self.folder, self.config, self.kind)
+        """The metric that ranks the leaderboard; raises UserError if it does not fit the target."""
+        metric = find_config_metric(self.folder, self.config, self.kind)
+        metric.check_target(self.dataset.labels, self.dataset.classes)
+        return metric
 
     def sample(self, metric: "Metric") -> "Sample":
         """The sample submission."""

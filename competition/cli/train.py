@@ -41,7 +41,6 @@ def print_data_summary(competition: Competition, metric: "Metric") -> None:
         print(f"ignored columns: {shorten_list(ignored, 12)}")
     if layout.group:
         print(f"{len(set(dataset.groups)):,} groups in column {layout.group}; no group is split between folds")
-    metric.check_target(dataset.labels, dataset.classes)
     content, columns = submission_format(competition, metric)
     print(f"submission: {content} in column {shorten_list(columns, 3)}; metric: {metric.name}")
     print(f"if any of this is wrong, correct it in {folder / CONFIG_FILE}", flush=True)
