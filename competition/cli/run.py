@@ -81,11 +81,16 @@ class Competition:
             )
 
     def metric(self) -> "Metric":
-        """The metric that ranks the leaderboard: the configured one, or that of Kaggle's competition of this name."""
+        """The metric that ranks the leaderboard: the configured one, or that of Kaggle's competition of this name.
+
+        Raises UserError if it does not fit the target.
+        """
         from dataclasses import replace
 
         name = self.config.metric or self._infer_metric()
-        return find_config_metric(self.folder, replace(self.config, metric=name), self.kind)
+        metric = find_config_metric(self.folder, replace(self.config, metric=name), self.kind)
+        metric.check_target(self.dataset.labels, self.dataset.classes)
+        return metric
 
     def _infer_metric(self) -> str:
         """The metric that the name of the competition and its sample submission suggest."""

@@ -51,7 +51,6 @@ def print_data_summary(competition: Competition, metric: "Metric") -> None:
     if layout.group:
         print(f"{len(set(dataset.groups)):,} groups in column {layout.group}; no group is split between folds")
     print(*layout.notes, sep="\n", end="\n" if layout.notes else "")
-    metric.check_target(dataset.labels, dataset.classes)
     if layout.sample:
         content, columns = submission_format(competition, metric)
         print(f"submission: {content} in column {shorten_list(columns, 3)}; metric: {metric.name}")

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -76,8 +76,10 @@ def train_member(task: Task, dataset: Dataset, rows: np.ndarray, on_epoch: Epoch
     # Each seed and fold has its own random stream; otherwise networks would start from the same weights.
     seed = int(np.random.SeedSequence([task.member.seed, task.fold]).generate_state(1)[0] % 2**31)
     inputs = select_inputs(task.member, dataset)
-    build = partial(task.member.spec.build, task.member.recipe, seed, inputs.shape[1:])
-    target = Target.of(dataset.labels, dataset.classes)
+    spec, recipe, target = task.member.spec, task.member.recipe, Target.of(dataset.labels, dataset.classes)
+    if target.kind == "number" and spec.is_network:
+        recipe = replace(recipe, label_smoothing=0.0)  # which would draw numbers towards their mean
+    build = partial(spec.build, recipe, seed, inputs.shape[1:])
     model: Classifier = BinnedRegressor(build) if target.kind == "number" else build(target)
     return model.fit(RowSubset(inputs, rows), dataset.labels[rows], on_epoch)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, TRAIN_ROWS, small_digits
 from keras import layers
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 from competition.data.augmentation import Augmentation
 from competition.models.interface import Target
@@ -31,7 +31,7 @@ def small_body(x):
 
 
 def train(dataset, recipe=RECIPE, seed=0, on_epoch_end=lambda epoch: None):
-    network = Network(small_body, recipe, seed, dataset.images.shape[1:], Target("class", len(dataset.classes)))
+    network = Network(small_body, recipe, seed, dataset.images.shape[1:], Target.of(dataset.labels, dataset.classes))
     return network.fit(dataset.images, dataset.labels, on_epoch_end)
 
 
@@ -148,6 +148,22 @@ def test_the_other_views_are_used_only_where_the_first_is_uncertain(dataset, tmp
     probabilities = network.predict_proba(dataset.test_images)
     assert np.allclose(probabilities, softmax(expected.astype(float), axis=1), atol=1e-5)
     assert np.abs(softmax(logits["logits"], axis=1) - probabilities)[~is_uncertain].max() > 1e-4
+
+
+@pytest.mark.integration
+def test_a_saved_network_of_label_sets_tells_what_its_logits_mean(label_dataset, tmp_path):
+    recipe = replace(RECIPE, epochs=60, peak_learning_rate=1e-2, shifts=FIVE_SHIFTS, precision="float32")
+    network = train(label_dataset, recipe)
+    network.save(tmp_path / "network.keras")
+    loaded = load_network(tmp_path / "network.keras")
+    probabilities = loaded.predict_proba(label_dataset.test_images)
+    assert (probabilities == network.predict_proba(label_dataset.test_images)).all()
+    logits = loaded.model.predict_on_batch(label_dataset.test_images)
+    is_uncertain = np.abs(logits["first_view"]).min(axis=1) < 0.8 * np.log(1 + 0.9 / 0.1)
+    assert (logits["is_uncertain"] == is_uncertain).all() and 0 < is_uncertain.mean() < 1
+    expected = np.where(is_uncertain[:, None], logits["label_logits"], logits["first_view"])
+    assert np.allclose(probabilities, expit(expected.astype(float)), atol=1e-5)
+    assert probabilities.mean(axis=0) == pytest.approx(label_dataset.labels.mean(axis=0), abs=0.1)
 
 
 def with_border(images):
