@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from competition.checks.groups import measure_group_effect
 from competition.crossval.predictions import Predictions
 from competition.crossval.task import select_inputs
 from competition.data.dataset import Dataset
@@ -21,6 +22,7 @@ from competition.data.targets import target_kind
 from competition.errors import shorten_list
 from competition.models.member import Member
 from competition.scoring.label_errors import find_label_errors
+from competition.scoring.standard_error import format_percent
 from competition.workers.machine import WORKER_MEMORY
 
 MIN_CLASS_ROWS = 50
@@ -65,6 +67,8 @@ def run_checks(dataset: Dataset, complete: Sequence[Predictions], plan: Plan) ->
         yield check_balance(dataset)
     yield check_blank_images(dataset)
     yield check_resources(dataset, plan)
+    if len(np.unique(dataset.groups)) < len(dataset.groups):
+        yield check_groups(dataset)
     yield from check_duplicates(dataset)
     if complete and kind == "class":
         yield check_labels(dataset, complete)
@@ -113,6 +117,19 @@ def check_blank_images(dataset: Dataset) -> Finding:
     return Finding(
         "blank images", not blank, f"{train.sum()} training and {test.sum()} test images are constant (blank)", blank
     )
+
+
+def check_groups(dataset: Dataset) -> Finding:
+    """Measure how optimistic folds would be that split groups; folds never do."""
+    effect = measure_group_effect(dataset)
+    if effect is None:
+        return Finding("groups", True, "no group is split between folds; the effect was not measured")
+    split, grouped, optimism = (format_percent(score) for score in (effect.split, effect.grouped, effect.optimism))
+    message = (
+        f"no group is split between folds, which would be optimistic by {optimism}: the most similar image has the "
+        f"same label for {split} of the images, and for {grouped} if it is of another group"
+    )
+    return Finding("groups", True, message)
 
 
 def check_duplicates(dataset: Dataset) -> Iterator[Finding]:

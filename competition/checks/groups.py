@@ -40,7 +40,7 @@ def measure_group_effect(dataset: Dataset, seed: int = 0) -> GroupEffect | None:
     split = _agreement(labels, distances.argmin(axis=1))
     distances[groups[:, None] == groups] = np.inf
     grouped = _agreement(labels, distances.argmin(axis=1))
-    return GroupEffect(*(_score_by_group(rows, groups) for rows in (split, grouped, split - grouped)))
+    return GroupEffect(*(Score.from_rows(rows, groups) for rows in (split, grouped, split - grouped)))
 
 
 def _sample_groups(groups: np.ndarray, seed: int) -> np.ndarray:
@@ -56,10 +56,3 @@ def _agreement(labels: np.ndarray, nearest: np.ndarray) -> np.ndarray:
     """The share of each row's labels that its nearest image has as well."""
     equal = labels == labels[nearest]
     return equal.astype(float) if equal.ndim == 1 else equal.mean(axis=1)
-
-
-def _score_by_group(rows: np.ndarray, groups: np.ndarray) -> Score:
-    """The mean over rows, with a standard error that counts groups as independent, not rows."""
-    _, index = np.unique(groups, return_inverse=True)
-    sums = np.bincount(index, rows - rows.mean())
-    return Score(float(rows.mean()), float(np.sqrt((sums**2).sum()) / len(rows)))
