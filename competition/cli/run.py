@@ -24,6 +24,7 @@ DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
 # Networks that see different inputs make less correlated errors.
 GLYPH_MODELS = ("knn", "svm", "quick", "quick:deskewed")
 COLUMN_MODELS = ("boosting", "logistic")
+MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
 PHOTO_MODELS = ("knn", "svm", "quick", "plain")
 
 
@@ -228,14 +229,54 @@ def default_models(dataset: "Dataset") -> list[str]:
     return [name for name in models if name not in too_large]
 
 
+@dataclass(frozen=True)
+class RareClass:
+    """A class and the number of its rows."""
+
+    name: str
+    rows: int
+    training_rows: int  # in the fold with the fewest
+
+
+def rarest_class(store: "Store") -> RareClass | None:
+    """The class with the fewest training rows in a fold; None unless each row has one class."""
+    import numpy as np
+
+    from competition.data.targets import target_kind
+
+    labels, held_out, classes = store.dataset.labels, store.folds.held_out, store.dataset.classes
+    if target_kind(labels) != "class":
+        return None
+    counts = [np.bincount(labels[held_out != fold], minlength=len(classes)) for fold in range(store.folds.count)]
+    fewest = np.min(counts, axis=0)
+    rarest = int(fewest.argmin())
+    return RareClass(str(classes[rarest]), int((labels == rarest).sum()), int(fewest[rarest]))
+
+
+def needs_class_rows(member: "Member") -> bool:
+    """Whether the member is calibrated on thirds of the training rows, of which each must have all classes."""
+    return not (member.is_imported or member.uses_columns or member.spec.is_network)
+
+
+def _drop_calibrated_models(store: "Store", members: "tuple[Member, ...]") -> "tuple[Member, ...]":
+    """Leave out the default models that cannot be calibrated on so few rows of a class."""
+    rarest, dropped = rarest_class(store), [member.name for member in members if needs_class_rows(member)]
+    if not dropped or not rarest or rarest.training_rows >= MIN_CLASS_ROWS:
+        return members
+    reason = f"need {MIN_CLASS_ROWS} training images of each class, of which {rarest.name} has {rarest.training_rows}"
+    print(f"{' and '.join(dropped)} {reason}, and are left out", flush=True)
+    return tuple(member for member in members if member.name not in dropped)
+
+
 def open_run(options: RunOptions) -> Run:
     """Load the competition, its split, members and metric."""
     competition = open_competition(options.competition)
+    store, members = open_store(competition, options.folds, options.seed), competition.members(options.models)
     return Run(
         competition,
-        open_store(competition, options.folds, options.seed),
+        store,
         competition.metric(),
-        competition.members(options.models),
+        members if options.models else _drop_calibrated_models(store, members),
         options.jobs,
         options.budget,
         options.cluster,

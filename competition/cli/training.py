@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from competition.cli.run import Run
+from competition.cli.run import MIN_CLASS_ROWS, Run, needs_class_rows, rarest_class
 from competition.errors import UserError, missing_extra, option
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 SHORTER_VARIANTS = {"quick": ("quick:e10", "quick:e8", "quick:short", "quick:e4", "quick:e2")}  # longest first
 BUDGET_SHARE = 0.85  # of the time left that the first network is planned to take; estimates are off by a tenth
-MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
 
 
 def open_workers(run: Run) -> "Workers":
@@ -134,22 +133,12 @@ def print_plan(run: Run, workers: "Workers") -> None:
 
 def require_class_rows(store: "Store", members: "Sequence[Member]") -> None:
     """Raise `UserError` if a class has too few training rows for a classical model."""
-    import numpy as np
-
-    from competition.data.targets import target_kind
-
-    if target_kind(store.dataset.labels) != "class":
-        return
-    labels, held_out, classes = store.dataset.labels, store.folds.held_out, store.dataset.classes
-    counts = [np.bincount(labels[held_out != fold], minlength=len(classes)) for fold in range(store.folds.count)]
-    fewest = np.min(counts, axis=0)
-    rarest = int(fewest.argmin())
-    calibrated = (member for member in members if not (member.is_imported or member.uses_columns))
-    classical = [member.name for member in calibrated if not member.spec.is_network]
-    if classical and fewest[rarest] < MIN_CLASS_ROWS:
+    classical = [member.name for member in members if needs_class_rows(member)]
+    rarest = rarest_class(store)
+    if classical and rarest and rarest.training_rows < MIN_CLASS_ROWS:
         raise UserError(
-            f"class {classes[rarest]} has {(labels == rarest).sum()} images, of which only {fewest[rarest]} "
-            f"{'is' if fewest[rarest] == 1 else 'are'} among the training rows of a fold; "
+            f"class {rarest.name} has {rarest.rows} images, of which only {rarest.training_rows} "
+            f"{'is' if rarest.training_rows == 1 else 'are'} among the training rows of a fold; "
             f"{classical[0]} needs {MIN_CLASS_ROWS}: add images, or train only networks, "
             f"e.g. {option('models', 'plain')}"
         )

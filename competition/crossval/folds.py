@@ -2,6 +2,7 @@
 
 import hashlib
 import shlex
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from competition.data.targets import target_kind
 from competition.errors import UserError, option
 from competition.files import atomic_file
 
+RARE_IMAGES = 2  # of classes that are rare by nature, such as individual animals, if there are many such classes
+MIN_RARE_CLASSES, RARE_SHARE = 3, 0.1  # at least so many, and this fraction of all classes
 NUMBER_STRATA = 10  # quantile bins of numbers
 
 
@@ -69,17 +72,22 @@ def make_folds(dataset: Dataset, count: int, seed: int) -> Folds:
     for fold, held_out_images in enumerate(_split(strata[order], groups[order], count, seed)):
         fold_of_image[order[held_out_images]] = fold
     held_out = fold_of_image[image]
-    for fold in range(count if is_class else 0):
-        if len(missing := np.setdiff1d(dataset.labels, dataset.labels[held_out != fold])):
+    frequent = np.flatnonzero(np.bincount(dataset.labels) >= count) if is_class else np.empty(0)
+    for fold in range(count):
+        if len(missing := np.setdiff1d(frequent, dataset.labels[held_out != fold])):
             name = dataset.classes[missing[0]]
-            raise UserError(f"class {name} has too few groups: fold {fold} holds out all of them; try fewer folds")
+            remedy = "try fewer folds or, if groups do not matter, set group = false in competition.toml"
+            raise UserError(f"class {name} has too few groups: fold {fold} holds out all of them; {remedy}")
     return Folds(held_out, count, seed, _digest(dataset.train_ids, held_out))
 
 
 def _check_classes(dataset: Dataset, first: np.ndarray, count: int) -> None:
-    """Raise UserError if a class has fewer distinct images than there are folds."""
-    rarest = np.bincount(dataset.labels[first], minlength=len(dataset.classes)).argmin()
-    if (images := int((dataset.labels[first] == rarest).sum())) < count:
+    """Raise UserError if a class has fewer distinct images than there are folds, unless many classes are rare."""
+    counts = np.bincount(dataset.labels[first], minlength=len(dataset.classes))
+    rarest = counts.argmin()
+    is_rare = counts <= RARE_IMAGES
+    has_many_rare = is_rare.sum() >= MIN_RARE_CLASSES and is_rare.mean() >= RARE_SHARE
+    if (images := int(counts[rarest])) < count and not has_many_rare:
         remedy = f"use at most {option('folds', images)}" if images > 1 else "add images of this class or remove it"
         name = dataset.classes[rarest]
         shown = f"{images} distinct image{'s' * (images != 1)}"
@@ -135,7 +143,9 @@ def _split(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> Ite
         splits = StratifiedKFold(count, shuffle=True, random_state=seed).split(labels, labels)
     else:
         splits = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(labels, labels, groups)
-    return (held_out for _, held_out in splits)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # where many classes are rare
+        yield from (held_out for _, held_out in splits)
 
 
 def _load(dataset: Dataset, path: Path, count: int, seed: int) -> Folds:

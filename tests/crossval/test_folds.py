@@ -204,3 +204,11 @@ def test_an_edited_split_is_rejected_or_equal(line, edit, dataset, tmp_path):
         assert ": mv " in str(error)
     finally:
         path.write_text(whole)
+
+
+def test_many_classes_of_one_image_are_held_out_like_others(dataset):
+    labels = np.concatenate([np.arange(580) % 5, 5 + np.arange(20)])
+    rare = replace(dataset, labels=labels, classes=np.arange(25))
+    held_out = folds.make_folds(rare, 5, 0).held_out
+    assert set(held_out) == set(range(5)) and np.bincount(held_out).min() > 100
+    assert all(np.bincount(held_out[labels == label]).min() > 20 for label in range(5))
