@@ -94,6 +94,10 @@ benchmark-cluster: $(trains) ## measure a cluster driver's throughput with TASKS
 benchmark-tutorials: .venv/.ready ## train the recipes of tutorials on MNIST and compare with their claims (hours)
 	@$(python) -m benchmarks tutorials
 
+.PHONY: benchmark-competitions
+benchmark-competitions: .venv/.ready-dev ## read miniatures of 24 real competitions and print what is inferred for each
+	@$(python) -m benchmarks competitions
+
 ## develop
 
 .PHONY: test

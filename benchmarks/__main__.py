@@ -71,6 +71,17 @@ def tutorials(jobs: cli.Jobs = None) -> None:
     print(f"results as JSON: {results.path}")
 
 
+@command(app)
+def competitions(folds: cli.Folds = 5) -> None:
+    """Read miniatures of 24 real competitions from their archives, and print what is inferred as a Markdown table."""
+    from benchmarks.competitions import infer_layouts, table_row
+
+    print("| competition | labels | predicted | groups | not used | submission | metric, score of the miniature |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for layout in infer_layouts(folds):
+        print(table_row(layout), flush=True)
+
+
 @command(app, "cluster")
 def scheduling(
     competition: cli.Competition = "digits",

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import chdir
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,6 +16,7 @@ from competition.errors import UserError, shorten_list
 
 TESTS = Path(__file__).parent.parent / "tests"
 MODELS = ("svm",)
+RANKING_MODELS = ("quick:e2",)  # svm needs three images of each class
 COLUMN_MODELS = ("logistic",)
 TASKS = {"class": "classes", "labels": "labels", "number": "number"}
 
@@ -50,6 +51,11 @@ def infer_layouts(folds: int) -> Iterator[InferredLayout]:
                 yield InferredLayout(slug, "refused", "", "", "", reason, "")
 
 
+def table_row(layout: InferredLayout) -> str:
+    """A row of the Markdown table."""
+    return f"| {' | '.join(str(cell) for cell in astuple(layout))} |"
+
+
 def _infer_layout(slug: str, miniature: Any, folds: int, quiet: Any) -> InferredLayout:
     from contextlib import redirect_stderr, redirect_stdout
 
@@ -61,7 +67,8 @@ def _infer_layout(slug: str, miniature: Any, folds: int, quiet: Any) -> Inferred
         competition = open_competition(slug)
         dataset, layout, metric = competition.dataset, competition.dataset.layout, competition.metric()
         content, columns = submission_format(competition, metric)
-        models = [*MODELS, *(COLUMN_MODELS if len(dataset.column_names) else [])]
+        models = [*(RANKING_MODELS if metric.name.startswith("MAP") else MODELS)]
+        models += COLUMN_MODELS if len(dataset.column_names) else []
         submit(RunOptions(slug, models, folds=folds))
     value = ""
     if miniature.truth.sample:
