@@ -167,12 +167,14 @@ def open_competition(name: str) -> Competition:
 
 def default_models(dataset: "Dataset") -> list[str]:
     """The default models for such images, except those that would need too much memory for this many rows."""
+    from competition.data.targets import target_kind
     from competition.models.member import Member
     from competition.models.networks.border import has_dark_border
     from competition.workers.machine import WORKER_MEMORY
 
-    models = GLYPH_MODELS if has_dark_border(dataset.images) else PHOTO_MODELS
-
+    models: tuple[str, ...] = GLYPH_MODELS if has_dark_border(dataset.images) else PHOTO_MODELS
+    if target_kind(dataset.labels) == "labels":  # a support vector machine for each of them would take hours
+        models = tuple(name for name in models if name != "svm")
     rows, shape = len(dataset.labels), dataset.images.shape[1:]
     needed = {name: Member.parse(name).training_memory(rows, shape) for name in models}
     too_large = [name for name, size in needed.items() if size > WORKER_MEMORY]

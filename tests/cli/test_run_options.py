@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from competition.cli.run import GLYPH_MODELS, PHOTO_MODELS, Competition
+from competition.cli.run import GLYPH_MODELS, PHOTO_MODELS, Competition, Run
 from competition.data.config import Config
+from competition.errors import UserError
 
 
 def member_names(dataset, models) -> list[str]:
@@ -22,6 +24,32 @@ def test_writing_is_also_seen_without_its_slant(dataset):
     assert member_names(replace(dataset, images=with_border), None) == list(GLYPH_MODELS)
     in_colour = np.repeat(with_border, 3, axis=3)
     assert member_names(replace(dataset, images=in_colour), None) == list(PHOTO_MODELS)
+
+
+def test_label_sets_are_not_left_to_a_support_vector_machine_each(label_dataset, number_dataset):
+    assert member_names(label_dataset, None) == [name for name in PHOTO_MODELS if name != "svm"]
+    assert member_names(number_dataset, None) == list(PHOTO_MODELS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "wrong"),
+    [("labels", "log loss", "QWK"), ("number", "RMSE", "accuracy"), ("class", "accuracy", "MAE")],
+)
+def test_the_metric_fits_the_target(kind, default, wrong, dataset, label_dataset, number_dataset):
+    data = {"labels": label_dataset, "number": number_dataset, "class": dataset}[kind]
+    assert Competition("small", Config(), data).metric().name == default
+    with pytest.raises(
+        UserError, match=rf"{wrong} is not a metric of .*; choose another metric in competition\.toml: "
+    ):
+        Competition("small", Config(metric=wrong), data).metric()
+
+
+def test_standard_errors_count_groups_only_where_rows_share_them(dataset):
+    run = Run(Competition("small", Config(), dataset), None, None, (), None, None, None, "auto")
+    assert run.groups is None
+    grouped = replace(dataset, groups=np.arange(len(dataset.labels)) // 2)
+    run = replace(run, competition=Competition("small", Config(), grouped))
+    assert (run.groups == grouped.groups).all()
 
 
 def test_members_are_not_repeated(dataset):
