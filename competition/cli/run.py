@@ -210,11 +210,14 @@ def is_practice_competition(name: str) -> bool:
 def default_models(dataset: "Dataset") -> list[str]:
     """The default models for such images and columns, except those that would need too much memory."""
     from competition.crossval.task import select_inputs
+    from competition.data.targets import target_kind
     from competition.models.member import Member
     from competition.models.networks.border import has_dark_border
     from competition.workers.machine import WORKER_MEMORY
 
     models: tuple[str, ...] = GLYPH_MODELS if has_dark_border(dataset.images) else PHOTO_MODELS
+    if target_kind(dataset.labels) == "labels":  # a support vector machine for each of them would take hours
+        models = tuple(name for name in models if name != "svm")
     if len(dataset.column_names):
         models = COLUMN_MODELS + models
 

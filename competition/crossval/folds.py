@@ -114,14 +114,12 @@ def stratify(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def _merge_rare(strata: np.ndarray, count: int) -> np.ndarray:
-    """Consecutive strata, of which those with fewer than `count` rows are merged into one or the smallest other one."""
+    """Merge the strata with fewer than `count` rows; if these are too few together, with the smallest other stratum."""
     _, strata, rows = np.unique(strata, return_inverse=True, return_counts=True)
     is_rare = rows < count
-    if not is_rare.any() or is_rare.all():
-        return strata if not is_rare.all() else np.zeros_like(strata)
-    others = np.flatnonzero(~is_rare)
-    merged = others[rows[others].argmin()] if rows[is_rare].sum() < count else int(np.flatnonzero(is_rare)[0])
-    return np.where(is_rare[strata], merged, strata)
+    if 0 < rows[is_rare].sum() < count and not is_rare.all():
+        is_rare[np.where(is_rare, len(strata), rows).argmin()] = True
+    return np.where(is_rare[strata], len(rows), strata)
 
 
 def _groups(dataset: Dataset, image: np.ndarray) -> np.ndarray:

@@ -26,7 +26,8 @@ class Score:
     ) -> "Score":
         """A smooth function of the means of (rows, quantities); its standard error by the delta method."""
         means = rows.mean(axis=0, dtype=float)
-        return cls(function(means), _standard_error((rows - means) @ _gradient(function, means), groups))
+        gradient = _gradient(function, means)
+        return cls(function(means), _standard_error(rows @ gradient - means @ gradient, groups))
 
 
 def _standard_error(deviations: np.ndarray, groups: np.ndarray | None) -> float:

@@ -1,11 +1,13 @@
 """Defaults of a run."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from competition.cli.run import COLUMN_MODELS, GLYPH_MODELS, PHOTO_MODELS, Competition
+from competition.cli import run as run_module
+from competition.cli.run import COLUMN_MODELS, GLYPH_MODELS, PHOTO_MODELS, Competition, Run
 from competition.data.config import Config
 from competition.errors import UserError
 from competition.models.registry import available_models
@@ -43,6 +45,36 @@ def test_a_model_of_columns_is_rejected_where_there_are_none(dataset, dataset_wi
         UserError, match=r"logistic learns from columns beside the images, but small has none; .*MODELS="
     ):
         member_names(dataset, ["knn", "logistic"])
+
+
+def test_label_sets_are_not_left_to_a_support_vector_machine_each(label_dataset, number_dataset):
+    assert member_names(label_dataset, None) == [name for name in PHOTO_MODELS if name != "svm"]
+    assert member_names(number_dataset, None) == list(PHOTO_MODELS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "wrong"),
+    [("labels", "sample F1", "QWK"), ("number", "RMSE", "accuracy"), ("class", "accuracy", "MAE")],
+)
+def test_the_metric_fits_the_target(
+    kind, default, wrong, dataset, label_dataset, number_dataset, competition_folder, monkeypatch
+):
+    monkeypatch.chdir(competition_folder.parent)
+    monkeypatch.setattr(run_module, "DATA", Path())
+    data = {"labels": label_dataset, "number": number_dataset, "class": dataset}[kind]
+    assert Competition("digits8", Config(), data).metric().name == default
+    with pytest.raises(
+        UserError, match=rf"{wrong} is not a metric of .*; choose another metric in competition\.toml: "
+    ):
+        Competition("digits8", Config(metric=wrong), data).metric()
+
+
+def test_standard_errors_count_groups_only_where_rows_share_them(dataset):
+    run = Run(Competition("small", Config(), dataset), None, None, (), None, None, None, "auto")
+    assert run.groups is None
+    grouped = replace(dataset, groups=np.arange(len(dataset.labels)) // 2)
+    run = replace(run, competition=Competition("small", Config(), grouped))
+    assert (run.groups == grouped.groups).all()
 
 
 def test_members_are_not_repeated(dataset):

@@ -40,6 +40,22 @@ def test_exported_predictions_can_be_imported_as_a_member(store, files):
     assert np.allclose(blended.test, ours.test.mean(axis=0), atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["labels", "number"])
+def test_label_sets_and_numbers_are_exchanged_as_they_are(kind, label_dataset, number_dataset, tmp_path):
+    dataset = label_dataset if kind == "labels" else number_dataset
+    folds, outputs = load_or_make_folds(dataset, tmp_path, 2, 0), len(dataset.classes)
+    oof, test = np.random.default_rng(0).random((600, outputs)), np.random.default_rng(1).random((2, 200, outputs))
+    if kind == "number":
+        oof, test = 5 - 10 * oof, 5 - 10 * test
+    paths = write_predictions(Predictions("theirs", oof, test, 1.0, ""), dataset, folds, tmp_path)
+    (first, mean), _ = read_predictions(*paths, None, dataset, folds)
+    assert np.allclose(first, oof[folds.held_out == 0], atol=1e-5) and np.allclose(mean, test.mean(axis=0), atol=1e-5)
+    paths = write_predictions(Predictions("theirs", 2 + oof, test, 1.0, ""), dataset, folds, tmp_path)
+    if kind == "labels":
+        with pytest.raises(UserError, match=r"oof\.csv, row 1: expected probabilities, found one above 1"):
+            list(read_predictions(*paths, None, dataset, folds))
+
+
 def test_arrays_need_their_split(store, files, tmp_path):
     ours, _, test = files
     np.save(tmp_path / "oof.npy", ours.oof)

@@ -32,7 +32,7 @@ def test_rare_label_sets_are_stratified_by_their_rarest_label():
     labels = (rng.random((400, 12)) < 0.3).astype(np.uint8)  # almost every set occurs once
     labels[:, 0] = rng.random(400) < 0.05
     strata = folds.stratify(labels, 5)
-    assert np.bincount(strata).min() >= 5
+    assert np.unique(strata, return_counts=True)[1].min() >= 5
     (with_rarest,) = {frozenset(strata[labels[:, 0] == 1])}
     assert len(with_rarest) == 1 and set(strata[labels[:, 0] == 0]).isdisjoint(with_rarest)
 
@@ -42,7 +42,7 @@ def test_numbers_are_stratified_by_quantiles(number_dataset):
     means = [number_dataset.labels[split.held_out == fold].mean() for fold in range(5)]
     assert np.ptp(means) < 0.15
     mostly_zero = np.where(np.arange(100) < 97, 0, np.arange(100)).astype(np.float32)
-    assert np.bincount(folds.stratify(mostly_zero, 5)).min() >= 5
+    assert np.unique(folds.stratify(mostly_zero, 5), return_counts=True)[1].min() >= 5
 
 
 @pytest.mark.parametrize("kind", ["labels", "number"])

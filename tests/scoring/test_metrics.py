@@ -5,7 +5,7 @@ from sklearn import metrics
 from competition.errors import UserError
 from competition.scoring.metrics import METRICS, CustomMetric, accuracy, find_metric, log_loss
 from competition.scoring.significance import mcnemar_test
-from competition.scoring.standard_error import Score, format_percent, format_score
+from competition.scoring.standard_error import Score, format_percent, format_score, repeated_groups
 
 
 @pytest.fixture
@@ -227,6 +227,11 @@ def test_equal_rows_of_a_group_do_not_reduce_the_standard_error(rows):
             tolerance = 0.4 if isinstance(metric, CustomMetric) else 1e-3
             assert metric.score(*repeated, groups).standard_error == pytest.approx(expected, rel=tolerance)
             assert metric.score(*repeated).standard_error < 0.8 * expected
+
+
+def test_groups_are_none_unless_some_have_several_rows():
+    assert repeated_groups(np.array(["b", "a", "c"])) is None
+    assert repeated_groups(np.array(["b", "a", "b"])).tolist() == [1, 0, 1]
 
 
 def test_bootstrap_samples_without_a_rare_class_are_skipped():
