@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")  # of images
 FILES = ("train.csv", "test.csv", "sample_submission.csv")
 IGNORED_FOLDERS = ("cache", "held_back", "__MACOSX")
-SAMPLE_NAME = re.compile(r"sample|submission", re.IGNORECASE)
+SAMPLE_NAME = re.compile(r"submission|^sample$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,10 @@ def find_label_table(
     notes: list[str] = []
     if others := [each.path.name for each in training if each is not best]:
         notes.append(f"not read, since {best.path.name} has the labels: {shorten_list(others, 6)}")
-    listing = None if test is None else test.table.set_index(test.id).reindex(test_names).reset_index(drop=True)
+    listing = None
+    if test:
+        unique = test.table.drop_duplicates(test.id).set_index(test.id)
+        listing = unique.reindex(test_names).reset_index(drop=True)
     test_path = test.path if test else None
     return LabelTable(best.path, best.table, best.id, columns, labels, test_path, listing, notes)
 
