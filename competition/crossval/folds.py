@@ -86,7 +86,7 @@ def _check_classes(dataset: Dataset, first: np.ndarray, count: int) -> None:
     counts = np.bincount(dataset.labels[first], minlength=len(dataset.classes))
     rarest = counts.argmin()
     is_rare = counts <= RARE_IMAGES
-    has_many_rare = is_rare.sum() >= MIN_RARE_CLASSES and is_rare.mean() >= RARE_SHARE
+    has_many_rare = is_rare.sum() >= MIN_RARE_CLASSES and is_rare.mean() >= RARE_SHARE and counts.max() >= count
     if (images := int(counts[rarest])) < count and not has_many_rare:
         remedy = f"use at most {option('folds', images)}" if images > 1 else "add images of this class or remove it"
         name = dataset.classes[rarest]
