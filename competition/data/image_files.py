@@ -60,6 +60,11 @@ class ImageCompetition:
 def read_rows(inventory: Inventory, config: Config) -> ImageCompetition:
     """Read the tables and find the image of each row."""
     folder, index = inventory.folder, ImageIndex(inventory.images)
+    if config.extra:
+        raise UserError(
+            f"{folder / CONFIG_FILE}: extra adds tables of pixels, but the images of this competition are files; "
+            "add the rows to the table of labels"
+        )
     sample, sample_table = _read_sample(inventory)
     test_names = sample_table.iloc[:, 0].fillna("") if sample_table is not None else pd.Series([], dtype=str)
     test_images = index.find(test_names.tolist(), "test")

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition.data.config import CONFIG_FILE, Config
+from competition.data.config import Config
 from competition.data.csv_files import check_column
 from competition.data.tables import read_labels
-from competition.errors import UserError, shorten_list
+from competition.errors import UserError
 
 MIN_NUMBERS = 20  # distinct integers, from which on they may be numbers to predict rather than classes
 
@@ -94,11 +94,3 @@ def _looks_like_numbers(column: pd.Series, sample: pd.Series) -> bool:
     if (numbers % 1 != 0).any():
         return distinct > 2
     return distinct >= MIN_NUMBERS and has_fractions and not is_probability
-
-
-def ambiguous_target(path: Path, columns: Sequence[str]) -> UserError:
-    """The error that several columns may be what is to be predicted."""
-    return UserError(
-        f"{path} has columns {shorten_list(columns, 6)}, of which any may be the label; "
-        f'name it in {CONFIG_FILE} next to it: label = "{columns[0]}"'
-    )
