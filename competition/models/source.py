@@ -11,7 +11,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from competition.models.registry import available_models
+from competition.models.registry import available_models, model_module
 
 PACKAGE = Path(__file__).parents[1]
 TASK_MODULE = "competition.crossval.task"  # how folds are trained and predicted, for every model
@@ -20,18 +20,34 @@ TASK_MODULE = "competition.crossval.task"  # how folds are trained and predicted
 @cache
 def source_digest(module: str) -> str:
     """Digest of a model's module, of everything that it imports from the package, and of the fold task."""
-    if not _path(module).exists():
-        raise FileNotFoundError(f"{_path(module)} is missing")
-    sources: dict[str, str] = {}
-    _collect_sources(module, sources)
+    sources = _collect_imported(module)
     sources[TASK_MODULE] = _normalized_source(TASK_MODULE)
-    return hashlib.sha256(json.dumps(sorted(sources.values())).encode()).hexdigest()
+    return _digest_sources(sources)
+
+
+@cache
+def module_digest(module: str) -> str:
+    """Digest of a module and of everything that it imports from the package."""
+    return _digest_sources(_collect_imported(module))
 
 
 @cache
 def model_digests() -> dict[str, str]:
     """Source digest of each model, by model name."""
-    return {name: source_digest(f"competition.models.zoo.{name}") for name in available_models()}
+    return {name: source_digest(model_module(name)) for name in available_models()}
+
+
+def _digest_sources(sources: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sorted(sources.values())).encode()).hexdigest()
+
+
+def _collect_imported(module: str) -> dict[str, str]:
+    """The normalized sources of a module and of what it imports from the package."""
+    if not _path(module).exists():
+        raise FileNotFoundError(f"{_path(module)} is missing")
+    sources: dict[str, str] = {}
+    _collect_sources(module, sources)
+    return sources
 
 
 def _collect_sources(module: str, sources: dict[str, str]) -> None:

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from optuna.trial import FixedTrial
-from sklearn.svm import SVC
 
 from competition.errors import UserError
 from competition.models.classical.spec import load_pipeline
 from competition.models.hyperparameters import get_hyperparameters, replace_hyperparameters
 from competition.models.member import Member
 from competition.models.registry import available_models, load_spec
-from competition.models.zoo.svm import PairwiseSVC
 
 SHAPES = ((9, 1, 5), (20, 1, 2), (28, 1, 10), (32, 3, 4), (64, 3, 4), (96, 1, 2))  # (side, channels, classes)
 
@@ -125,17 +123,6 @@ def test_search_spaces_contain_only_hyperparameters_of_the_recipe(name):
     member.spec.search_space(trial)
     assert trial.params
     assert replace_hyperparameters(member.recipe, trial.params) == member.recipe
-
-
-@pytest.mark.parametrize("n_classes", [2, 3, 6])
-def test_the_decision_values_are_those_of_scikit_learn(n_classes):
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, n_classes, 300)
-    features = rng.normal(size=(300, 8)).astype(np.float32)
-    features[:, 0] += labels
-    expected = SVC(C=5, decision_function_shape="ovo").fit(features, labels).decision_function(features)
-    decisions = PairwiseSVC(c=5, sigmoid_slope=3).fit(features, labels).decision_function(features)
-    assert np.allclose(decisions, expected.reshape(300, -1), atol=2e-3)
 
 
 @pytest.mark.parametrize("name", ["lenet:tutorial", "vgg:tutorial", "vgg:rmsprop", "strided:author"])
