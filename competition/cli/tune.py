@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from competition.cli.run import FOLDS, Run, RunOptions, open_run
-from competition.cli.training import open_workers, require_class_rows, time_limit
+from competition.cli.training import open_workers, prepare_features, require_class_rows, time_limit
 from competition.errors import UserError, command, missing_extra, option
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def tune(options: RunOptions, trials: int, storage: str | None) -> None:
     if not members:
         raise UserError(f"nothing to tune; name models without a seed, e.g. {option('models', 'quick')}")
     require_class_rows(store, members)
+    prepare_features(run)
     weights = _blend_weights(store, members)
     end = time.monotonic() + (run.budget or math.inf)
     with (

@@ -4,16 +4,21 @@ from importlib.metadata import version
 
 from competition.crossval.folds import Folds
 from competition.crossval.predictions import Ingredients
-from competition.data.dataset import Dataset
+from competition.data.dataset import Dataset, require_features
 from competition.models.hyperparameters import describe_recipe
 from competition.models.member import Member
+from competition.models.registry import model_module
 from competition.models.source import keras_backend, source_digest
 
 
 def ingredients(member: Member, dataset: Dataset, folds: Folds) -> Ingredients:
     """Return everything that determines the member's predictions: data, split, recipe, source and library versions."""
     inputs = {"data": dataset.digest, "split": folds.digest}
-    return inputs if member.is_imported else inputs | member_ingredients(member)
+    if member.is_imported:
+        return inputs
+    if member.uses_features:
+        inputs["features"] = require_features(dataset).digest
+    return inputs | member_ingredients(member)
 
 
 def member_ingredients(member: Member) -> Ingredients:
@@ -22,7 +27,7 @@ def member_ingredients(member: Member) -> Ingredients:
     made_of = {
         "recipe": describe_recipe(member.recipe),
         "seed": str(member.seed),
-        "source": source_digest(f"competition.models.zoo.{member.model}"),
+        "source": source_digest(model_module(member.model)),
     }
     if "keras" in libraries:
         made_of["backend"] = keras_backend()

@@ -11,7 +11,7 @@ import numpy as np
 from competition.crossval.folds import Folds
 from competition.crossval.predictions import Ingredients
 from competition.crossval.provenance import ingredients
-from competition.data.dataset import Dataset
+from competition.data.dataset import Dataset, require_features
 from competition.data.targets import TargetKind, target_kind
 from competition.models.interface import Classifier, EpochCallback, RowSubset, Target
 from competition.models.member import Member
@@ -85,10 +85,19 @@ def train_member(task: Task, dataset: Dataset, rows: np.ndarray, on_epoch: Epoch
 
 
 def select_inputs(member: Member, dataset: Dataset, test: bool = False) -> np.ndarray:
-    """The training or test rows of what the member learns from: the images or the columns beside them."""
+    """The training or test rows of what the member learns from: images, pretrained features or columns."""
     if member.uses_columns:
         return dataset.test_columns if test else dataset.columns
+    if member.uses_features:
+        return require_features(dataset).load("test" if test else "train")
     return dataset.test_images if test else dataset.images
+
+
+def input_shape(member: Member, dataset: Dataset) -> tuple[int, ...]:
+    """The shape of a row of what the member learns from; features need not be extracted yet."""
+    if member.uses_features:
+        return require_features(dataset).shape
+    return select_inputs(member, dataset).shape[1:]
 
 
 def check_predictions(predictions: np.ndarray, kind: TargetKind) -> np.ndarray:

@@ -9,6 +9,7 @@
     shape = [32, 24, 3]     # height, width and channels of an image
     symmetries = []         # symmetries that preserve the label: "left-right", "upside-down", "quarter turns"
     limits = {rotation = 0} # limits of label-preserving augmentation: rotation, shift, zoom, shear
+    pretrained = false      # whether members learn from the features of a pretrained network
     metric = "macro F1"     # accuracy, log loss, AUC, mean column AUC, macro F1, micro F1, sample F1, macro recall,
                             # QWK, MAP@5, RMSE, MAE, or your own as module:function
     answer = "labels"       # what the submission contains: "labels", "probabilities", "ranked" or "number"
@@ -32,7 +33,7 @@ SubmissionContent = Literal["labels", "probabilities", "ranked", "number"]
 
 CONFIG_FILE = "competition.toml"
 MIN_SIZE = 8
-NOT_DATA = ("symmetries", "limits", "metric", "answer", "public")  # these leave the Dataset unchanged
+NOT_DATA = ("symmetries", "limits", "pretrained", "metric", "answer", "public")  # these leave the Dataset unchanged
 LIMITS = tuple(limit.name for limit in fields(Augmentation) if limit.name != "symmetries")
 
 
@@ -49,6 +50,7 @@ class Config:
     size: int = 0
     symmetries: tuple[Symmetry, ...] | None = None
     limits: dict[str, float] = field(default_factory=dict)
+    pretrained: bool | None = None
     metric: str = ""
     answer: SubmissionContent | None = None
     public: float = 1.0
@@ -82,6 +84,7 @@ def read_config(folder: Path) -> Config:
         "size": _parse_size,
         "symmetries": _parse_symmetries,
         "limits": _parse_limits,
+        "pretrained": _parse_bool,
         "answer": _parse_answer,
         "public": _parse_fraction,
     }
@@ -148,6 +151,12 @@ def _parse_limits(name: str, value: Any) -> dict[str, float]:
 
 def _is_limit(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+def _parse_bool(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"{name}: expected true or false, got {value!r}")
 
 
 def _parse_answer(name: str, value: Any) -> SubmissionContent:

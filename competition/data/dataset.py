@@ -5,6 +5,7 @@ The files are parsed once into a cache, named after their digest, which later ru
 
 import hashlib
 import io
+import json
 import os
 import shlex
 import shutil
@@ -21,6 +22,7 @@ import numpy as np
 
 from competition.data import image_files, tables
 from competition.data.config import CONFIG_FILE, Config, read_config
+from competition.data.features import Features
 from competition.data.inventory import list_files
 from competition.data.layout import LAYOUT_FILE, Layout
 from competition.errors import UserError
@@ -28,6 +30,7 @@ from competition.files import atomic_folder, sha256
 
 CACHE_FORMAT = 2  # increment it when the content of the cache changes
 CHECKSUMS = "SHA256SUMS"
+FEATURES_FILE = "features.json"  # of a packed Dataset
 ARRAYS = (
     "images",
     "labels",
@@ -60,6 +63,7 @@ class Dataset:
     column_names: np.ndarray  # of `columns` and `test_columns`
     digest: str
     cache: Path
+    features: Features | None = None  # of a pretrained network, if the competition uses one
 
     @property
     def layout(self) -> Layout:
@@ -68,7 +72,7 @@ class Dataset:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle only the path of the cache, so that all workers map the same copy."""
-        return _map_cache, (self.cache,)
+        return _map_cache, (self.cache, self.features)
 
 
 def load_dataset(folder: Path, config: Config | None = None) -> Dataset:
@@ -108,12 +112,32 @@ def check_symmetries(folder: Path, shape: tuple[int, ...], config: Config) -> No
         )
 
 
+def require_features(dataset: Dataset) -> Features:
+    """The Dataset's features, or an error if the competition uses no pretrained network."""
+    if not dataset.features:
+        raise UserError(
+            f"{dataset.cache.parents[1]} uses no pretrained network; set pretrained = true in {CONFIG_FILE}"
+        )
+    return dataset.features
+
+
+def package_name(dataset: Dataset) -> str:
+    """The name of the packed Dataset, which differs with its content."""
+    features = dataset.features
+    return f"{dataset.digest}-{features.digest}" if features and features.are_complete else dataset.digest
+
+
 def pack_dataset(dataset: Dataset) -> bytes:
-    """The Dataset as the bytes of a zip file, to send it to another machine."""
+    """The Dataset with its features as the bytes of a zip file, to send it to another machine."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(dataset.cache.iterdir()):
             archive.write(path, path.name)
+        if dataset.features and dataset.features.are_complete:
+            description = {"digest": dataset.features.digest, "dimensions": dataset.features.dimensions}
+            archive.writestr(FEATURES_FILE, json.dumps(description))
+            for path in sorted(dataset.features.folder.iterdir()):
+                archive.write(path, f"features/{path.name}")
     return buffer.getvalue()
 
 
@@ -122,7 +146,9 @@ def unpack_dataset(path: Path) -> Dataset:
     cache = path.with_suffix("")
     with zipfile.ZipFile(path) as archive:
         archive.extractall(cache)
-    return _map_cache(cache)
+    description = cache / FEATURES_FILE
+    features = Features(cache / "features", **json.loads(description.read_text())) if description.exists() else None
+    return _map_cache(cache, features)
 
 
 def _write_cache(cache: Path, read: ReadArrays, digest: str) -> None:
@@ -186,7 +212,7 @@ def _checksums(cache: Path) -> str:
     return "".join(f"{sha256(cache / file)}  {file}\n" for file in files)
 
 
-def _map_cache(cache: Path) -> Dataset:
+def _map_cache(cache: Path, features: Features | None = None) -> Dataset:
     """The Dataset in the cache; the images stay on disk until they are read."""
     arrays = {name: np.load(cache / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
-    return Dataset(**arrays, digest=(cache / "digest").read_text(), cache=cache)
+    return Dataset(**arrays, digest=(cache / "digest").read_text(), cache=cache, features=features)

@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,7 +25,7 @@ from competition.data import label_tables, side_columns
 from competition.data.config import CONFIG_FILE, Config
 from competition.data.csv_files import check_column, read_header, read_text
 from competition.data.image_index import ImageIndex, is_in
-from competition.data.image_size import choose_shape, read_pixels
+from competition.data.image_size import choose_shape, median_side, read_pixels
 from competition.data.inventory import Inventory
 from competition.data.label_tables import LabelTable
 from competition.data.labels import Labels
@@ -98,13 +98,14 @@ def write_images(
     folder = rows.folder
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, about metadata; pixels that cannot be read are an error
-        shape, note = choose_shape([folder / path for path in rows.images], config)
+        paths = [folder / path for path in rows.images]
+        shape, note = choose_shape(paths, config)
         for name, images in (("images", rows.images), ("test_images", rows.test_images)):
             with open_array(name, shape) as append:
                 for batch in _read_batches([folder / path for path in images], shape):
                     append(batch)
     notes = [*rows.layout.notes, *([note] if note else [])]
-    return rows.arrays, Layout(rows.layout.source, rows.layout.sample, rows.layout.group, notes)
+    return rows.arrays, replace(rows.layout, notes=notes, image_side=median_side(paths))
 
 
 def digest_images(rows: ImageCompetition) -> str:

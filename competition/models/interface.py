@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 
-Inputs = Literal["images", "columns"]  # what a model learns from
+Inputs = Literal["images", "columns", "features"]  # what a model learns from
 
 
 class Images(Protocol):

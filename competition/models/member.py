@@ -9,12 +9,13 @@ from competition.errors import UserError
 from competition.models.interface import ModelSpec
 from competition.models.registry import load_spec
 
+PRETRAINED_BYTES_PER_VALUE = 24  # float16, the mean over views in float32, scaled copies
 COLUMN_BYTES_PER_VALUE = 40  # float32, then float64 copies without gaps and scaled, and indicators of gaps
 GREY_BYTES_PER_PIXEL = 4  # the float32 grey image of the scikit-learn pipelines
 FEATURE_BYTES_PER_IMAGE = 9_000  # their histograms of oriented gradients
 REFERENCE_ROWS = 33_600  # the number of training rows to which `ModelSpec.seconds` refers
 IMPORTED_NAME = re.compile(r"@[\w-]{1,60}")
-MEMBER_NAME = re.compile(r"([a-z]\w*)(?::([a-z]\w*))?(?:\.([1-9]\d{0,8}))?")
+MEMBER_NAME = re.compile(r"([a-z][\w-]*)(?::([a-z]\w*))?(?:\.([1-9]\d{0,8}))?")
 
 
 @cache
@@ -69,6 +70,8 @@ class Member:
         """
         if self.uses_columns:
             return rows * shape[0] * COLUMN_BYTES_PER_VALUE
+        if self.uses_features:
+            return rows * shape[1] * PRETRAINED_BYTES_PER_VALUE
         height, width, channels = shape
         if self.spec.is_network:
             return rows * height * width if self.recipe.deskew else 0.0
@@ -80,6 +83,11 @@ class Member:
     def uses_columns(self) -> bool:
         """Whether the model learns from the columns beside the images instead of the images."""
         return self.spec.inputs == "columns"
+
+    @property
+    def uses_features(self) -> bool:
+        """Whether the model learns from the features of a pretrained network instead of the images."""
+        return self.spec.inputs == "features"
 
     @property
     def is_imported(self) -> bool:

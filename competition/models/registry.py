@@ -1,4 +1,4 @@
-"""Model registry: each file in `zoo/` is a model, named after the file.
+"""Model registry: each file in `zoo/` is a model, named after the file, with hyphens for underscores.
 
 A file defines `SPEC` and, optionally, `VARIANTS`: the same model with other recipes, by name. Networks import Keras
 inside their layer functions, so that looking up a model loads no deep-learning library.
@@ -16,7 +16,12 @@ ZOO = Path(__file__).parent / "zoo"
 
 def available_models() -> list[str]:
     """Names of all models, sorted."""
-    return sorted(path.stem for path in ZOO.glob("*.py") if path.stem != "__init__")
+    return sorted(path.stem.replace("_", "-") for path in ZOO.glob("*.py") if path.stem != "__init__")
+
+
+def model_module(name: str) -> str:
+    """The module that defines a model."""
+    return f"competition.models.zoo.{name.replace('-', '_')}"
 
 
 @cache
@@ -27,9 +32,9 @@ def load_spec(name: str, variant: str | None = None) -> ModelSpec:
     if name not in available_models():
         raise UserError(
             f"unknown model {name!r}; choose from {', '.join(available_models())}, "
-            f"or add competition/models/zoo/{name}.py"
+            f"or add competition/models/zoo/{name.replace('-', '_')}.py"
         )
-    module = import_module(f"competition.models.zoo.{name}")
+    module = import_module(model_module(name))
     if variant is None:
         return module.SPEC
     variants = getattr(module, "VARIANTS", {})

@@ -11,7 +11,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from competition.models.registry import available_models
+from competition.models.registry import available_models, model_module
 
 PACKAGE = Path(__file__).parents[1]
 TASK_MODULES = ("competition.crossval.task", "competition.models.regression")  # how folds of every model are trained
@@ -20,18 +20,33 @@ TASK_MODULES = ("competition.crossval.task", "competition.models.regression")  #
 @cache
 def source_digest(module: str) -> str:
     """Digest of a model's module, of everything that it imports from the package, and of the fold task."""
-    if not _path(module).exists():
-        raise FileNotFoundError(f"{_path(module)} is missing")
-    sources: dict[str, str] = {}
-    _collect_sources(module, sources)
-    sources |= {name: _normalized_source(name) for name in TASK_MODULES}
-    return hashlib.sha256(json.dumps(sorted(sources.values())).encode()).hexdigest()
+    sources = _collect_imported(module) | {name: _normalized_source(name) for name in TASK_MODULES}
+    return _digest_sources(sources)
+
+
+@cache
+def module_digest(module: str) -> str:
+    """Digest of a module and of everything that it imports from the package."""
+    return _digest_sources(_collect_imported(module))
 
 
 @cache
 def model_digests() -> dict[str, str]:
     """Source digest of each model, by model name."""
-    return {name: source_digest(f"competition.models.zoo.{name}") for name in available_models()}
+    return {name: source_digest(model_module(name)) for name in available_models()}
+
+
+def _digest_sources(sources: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sorted(sources.values())).encode()).hexdigest()
+
+
+def _collect_imported(module: str) -> dict[str, str]:
+    """The normalized sources of a module and of what it imports from the package."""
+    if not _path(module).exists():
+        raise FileNotFoundError(f"{_path(module)} is missing")
+    sources: dict[str, str] = {}
+    _collect_sources(module, sources)
+    return sources
 
 
 def _collect_sources(module: str, sources: dict[str, str]) -> None:

@@ -31,7 +31,7 @@ from distributed.comm.core import CommClosedError
 from distributed.diagnostics.plugin import UploadFile
 from tornado.ioloop import IOLoop
 
-from competition.data.dataset import pack_dataset
+from competition.data.dataset import pack_dataset, package_name
 from competition.errors import UserError, command, option
 from competition.models.source import keras_backend, model_digests
 from competition.workers.base import TaskFunction, WorkerDied, Workers, prefers_gpu
@@ -190,7 +190,7 @@ class ClusterWorkers(Workers):
         packer = Packer(buffer)
         packer.dump(function)
         for dataset in packer.datasets:
-            self._upload(f"{dataset.digest}.zip", partial(pack_dataset, dataset))
+            self._upload(f"{package_name(dataset)}.zip", partial(pack_dataset, dataset))
         name = f"{hashlib.sha256(buffer.getvalue()).hexdigest()}.pickle"
         self._upload(name, buffer.getvalue)
         return name

@@ -12,24 +12,24 @@ from typing import Any
 
 from distributed import Status, get_worker
 
-from competition.data.dataset import Dataset, unpack_dataset
+from competition.data.dataset import Dataset, package_name, unpack_dataset
 from competition.workers.base import Pool, TaskFunction
 from competition.workers.local import LocalWorkers
 
 
 class Packer(pickle.Pickler):
-    """Pickler that replaces each data set by its digest, since data sets are sent separately and once."""
+    """Pickler that replaces each data set by its name, since data sets are sent separately and once."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
         self.datasets: list[Dataset] = []
 
     def persistent_id(self, value: Any) -> str | None:
-        """Return the digest of a data set, None for anything else."""
+        """Return the name of a data set, None for anything else."""
         if not isinstance(value, Dataset):
             return None
         self.datasets.append(value)
-        return value.digest
+        return package_name(value)
 
 
 class Unpacker(pickle.Unpickler):
@@ -39,9 +39,9 @@ class Unpacker(pickle.Unpickler):
         super().__init__(io.BytesIO(path.read_bytes()))
         self.folder = path.parent
 
-    def persistent_load(self, digest: str) -> Dataset:
-        """Load the data set with this digest."""
-        return unpack_dataset(self.folder / f"{digest}.zip")
+    def persistent_load(self, name: str) -> Dataset:
+        """Load the data set with this name."""
+        return unpack_dataset(self.folder / f"{name}.zip")
 
 
 def run_task(request: bytes) -> Any:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from optuna.trial import FixedTrial
-from sklearn.svm import SVC
 
 from competition.errors import UserError
 from competition.models.classical.spec import load_pipeline
@@ -16,7 +15,6 @@ from competition.models.interface import Target
 from competition.models.member import Member
 from competition.models.registry import available_models, load_spec
 from competition.models.regression import BinnedRegressor, load_regressor
-from competition.models.zoo.svm import PairwiseSVC
 from competition.scoring.metrics import mean_column_auc
 
 SLOW_NETWORKS = ("lenet", "vgg", "strided", "quick", "residual", "plain")
@@ -186,17 +184,6 @@ def test_search_spaces_contain_only_hyperparameters_of_the_recipe(name):
     member.spec.search_space(trial)
     assert trial.params
     assert replace_hyperparameters(member.recipe, trial.params) == member.recipe
-
-
-@pytest.mark.parametrize("n_classes", [2, 3, 6])
-def test_the_decision_values_are_those_of_scikit_learn(n_classes):
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, n_classes, 300)
-    features = rng.normal(size=(300, 8)).astype(np.float32)
-    features[:, 0] += labels
-    expected = SVC(C=5, decision_function_shape="ovo").fit(features, labels).decision_function(features)
-    decisions = PairwiseSVC(c=5, sigmoid_slope=3).fit(features, labels).decision_function(features)
-    assert np.allclose(decisions, expected.reshape(300, -1), atol=2e-3)
 
 
 @pytest.mark.parametrize("name", ["lenet:tutorial", "vgg:tutorial", "vgg:rmsprop", "strided:author"])

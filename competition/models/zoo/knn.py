@@ -1,14 +1,13 @@
 """knn: k-nearest neighbours on the histograms of oriented gradients of deskewed images."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from competition.models.classical.features import Deskew, Hog, Pixels, RandomizedPCA, WithinClassWhitening
+from competition.models.classical.nearest_neighbors import DistanceWeightedVote
 from competition.models.classical.spec import calibrate, classical_spec
 
 if TYPE_CHECKING:
@@ -23,34 +22,6 @@ class KnnRecipe:
     n_components: int = 120
     whitening: float = 0.25  # power of the within-class whitening: 0 is none, 0.5 is full
     label_uncertainty: float = 0.05  # probability spread over all classes, so that none is impossible
-
-
-class DistanceWeightedVote(ClassifierMixin, BaseEstimator):
-    """k-nearest neighbours weighted by the inverse square of their distance."""
-
-    def __init__(self, n_neighbors: int, label_uncertainty: float) -> None:
-        self.n_neighbors = n_neighbors
-        self.label_uncertainty = label_uncertainty
-
-    def fit(self, features: np.ndarray, labels: np.ndarray) -> Self:
-        """Store the training rows; in this many dimensions, brute force by matrix products is fastest."""
-        self.classes_, self.labels_ = np.unique(labels, return_inverse=True)
-        self.index_ = NearestNeighbors(n_neighbors=min(self.n_neighbors, len(labels)), algorithm="brute").fit(features)
-        return self
-
-    def predict_proba(self, features: np.ndarray) -> np.ndarray:
-        """Each class's share of the votes (rows, classes)."""
-        distances, neighbors = self.index_.kneighbors(features)
-        weights = 1 / (distances**2 + 1e-9)
-        votes = np.zeros((len(features), len(self.classes_)))
-        for column in range(neighbors.shape[1]):
-            votes[np.arange(len(votes)), self.labels_[neighbors[:, column]]] += weights[:, column]
-        shares = (1 - self.label_uncertainty) * votes / votes.sum(axis=1, keepdims=True)
-        return shares + self.label_uncertainty / len(self.classes_)
-
-    def predict(self, features: np.ndarray) -> np.ndarray:
-        """The class with the most votes; scikit-learn's calibration requires this method."""
-        return self.classes_[self.predict_proba(features).argmax(axis=1)]
 
 
 def pipeline(recipe: KnnRecipe, seed: int) -> Pipeline:

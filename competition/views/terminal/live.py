@@ -1,12 +1,16 @@
 """Live progress: tables that update in place on a terminal, lines elsewhere."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
+from competition.crossval.extraction import OnProgress
 from competition.crossval.predictions import CurvePoint
 from competition.crossval.progress import Progress, clock
 from competition.views.terminal.screen import console
@@ -58,6 +62,29 @@ def _epoch_cells(point: CurvePoint | None) -> tuple[str, ...]:
     if point.held_out_accuracy is not None:
         accuracy = f"{100 * point.held_out_accuracy:.1f} % accuracy"
     return f"epoch {point.epoch}/{point.epochs}", accuracy, f"{point.loss:.3f}", speed, memory
+
+
+@contextmanager
+def show_extraction() -> Iterator[OnProgress]:
+    """Show a progress bar on a terminal, a line for each tenth elsewhere; return the callback that updates it."""
+    start, first, shown = time.monotonic(), -1, -1
+    columns = "extracting features", BarColumn(), MofNCompleteColumn(), "images, time left", TimeRemainingColumn()
+    bar = ProgressBar(*columns, console=console, transient=True, disable=not console.is_terminal)
+    task = bar.add_task("")
+
+    def on_progress(done: int, total: int) -> None:
+        nonlocal first, shown
+        bar.update(task, completed=done, total=total)
+        first = done if first < 0 else first  # that an earlier run extracted
+        tenth = 10 * done // max(total, 1)
+        if tenth > shown and not console.is_terminal:
+            elapsed = time.monotonic() - start
+            left = f", time left {clock(elapsed * (total - done) / (done - first))}" if done > first else ""
+            console.print(f"extracted features of {done:,} of {total:,} images{left}")
+        shown = max(shown, tenth)
+
+    with bar:
+        yield on_progress
 
 
 @contextmanager

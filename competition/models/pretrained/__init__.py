@@ -1,0 +1,1 @@
+"""Networks trained on other pictures, whose features are used as they are."""
