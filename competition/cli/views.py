@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from competition.cli.run import SUBMISSIONS, Run, RunOptions, load_submission, open_competition, open_run
+from competition.cli.run import (
+    SUBMISSIONS,
+    Run,
+    RunOptions,
+    load_submission,
+    open_competition,
+    open_extractor,
+    open_run,
+)
 from competition.errors import UserError, missing_extra
 
 if TYPE_CHECKING:
@@ -88,7 +96,7 @@ def demo(competition: str, number: int | None, port: int) -> None:
     open_competition(competition).require_classes("demo")
     entry, store, members = load_submission(competition, number)
     print(f"loading {', '.join(member.name for member in members)} of submission {entry.number} ...", flush=True)
-    predictor = BlendPredictor(store, members, entry.metadata["blender"])
+    predictor = BlendPredictor(store, members, entry.metadata["blender"], open_extractor(members))
     examples = [image_data_url(image) for image in store.dataset.test_images[:EXAMPLES]]
     app = create_app(predictor, examples, f"{competition}: live predictions of {len(predictor.models)} models")
     print(f"open http://127.0.0.1:{port}/ in a browser; Ctrl-C stops the server", flush=True)

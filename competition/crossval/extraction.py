@@ -31,10 +31,9 @@ OnProgress = Callable[[int, int], None]  # (images that are done, images in tota
 
 @dataclass(frozen=True)
 class Extraction:
-    """What is needed to extract features: the network, its weights and the competition."""
+    """What is needed to extract features: the network and the competition."""
 
     extractor: Extractor
-    wheel: Path
     folder: Path
     config: Config
 
@@ -85,7 +84,7 @@ def extract_features(extraction: Extraction, dataset: Dataset, workers: Workers,
 def _extract_chunk(chunk: Chunk, emit: Emit, extraction: Extraction, dataset: Dataset) -> np.ndarray:
     """Runs in a worker: the features of a chunk."""
     images = read_chunk(chunk, dataset, extraction.extractor.size)
-    return extraction.extractor.extract(images, extraction.wheel)
+    return extraction.extractor.extract(images)
 
 
 def _join(folder: Path, chunks: Sequence[Chunk], features: Features) -> None:

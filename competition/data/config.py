@@ -9,11 +9,11 @@
     shape = [32, 24, 3]     # height, width and channels of an image
     symmetries = []         # symmetries that preserve the label: "left-right", "upside-down", "quarter turns"
     limits = {rotation = 0} # limits of label-preserving augmentation: rotation, shift, zoom, shear
-    pretrained = false      # whether members learn from the features of a pretrained network
     metric = "macro F1"     # accuracy, log loss, AUC, mean column AUC, macro F1, micro F1, sample F1, macro recall,
                             # QWK, MAP@5, RMSE, MAE, or your own as module:function
     answer = "labels"       # what the submission contains: "labels", "probabilities", "ranked" or "number"
     public = 0.3            # the fraction of test rows that the public leaderboard scores
+    pretrained = false      # whether models learn from the features of a pretrained network
 
 Every line is optional: without it, the value is inferred from the files and printed; symmetries are detected in
 training.
@@ -50,10 +50,10 @@ class Config:
     size: int = 0
     symmetries: tuple[Symmetry, ...] | None = None
     limits: dict[str, float] = field(default_factory=dict)
-    pretrained: bool | None = None
     metric: str = ""
     answer: SubmissionContent | None = None
     public: float = 1.0
+    pretrained: bool | None = None
 
     @property
     def data_settings(self) -> str:

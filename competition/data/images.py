@@ -69,6 +69,15 @@ def read_images(paths: Sequence[Path], images: np.ndarray) -> Iterator[tuple[Pat
     Image files are converted to the format of the training images `images`; other files are read as CSV.
     """
     image_format = ImageFormat.infer(images)
+    for file in list_input_files(paths):
+        if file.suffix.lower() in SUFFIXES:
+            yield file, image_format.convert(open_image(file))[None]
+        else:
+            yield file, tables.read_pixels(file, image_format.shape)
+
+
+def list_input_files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield each file, or each image file in a folder."""
     for path in paths:
         files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
         if not files:
@@ -76,10 +85,7 @@ def read_images(paths: Sequence[Path], images: np.ndarray) -> Iterator[tuple[Pat
         for file in files:
             if not file.exists():
                 raise UserError(f"{file} is missing")
-            if file.suffix.lower() in SUFFIXES:
-                yield file, image_format.convert(open_image(file))[None]
-            else:
-                yield file, tables.read_pixels(file, image_format.shape)
+            yield file
 
 
 def resize_image(image: Image.Image, width: int, height: int) -> np.ndarray:

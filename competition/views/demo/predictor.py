@@ -11,9 +11,11 @@ import numpy as np
 from PIL import Image
 
 from competition.crossval.store import Store
-from competition.data.images import ImageFormat
+from competition.data.images import ImageFormat, resize_image
 from competition.deploy.predict import fit_combination
+from competition.models.interface import Inputs
 from competition.models.member import Member
+from competition.models.pretrained.extractor import Extractor
 from competition.views.html import image_data_url
 
 FOLD = 0  # one model per member predicts; those of all folds would take five times as long
@@ -36,7 +38,10 @@ def _silenced_stderr() -> Iterator[None]:
 class BlendPredictor:
     """The loaded models of the members with a weight, and how to combine them."""
 
-    def __init__(self, store: Store, members: Sequence[Member], blender: str) -> None:
+    def __init__(
+        self, store: Store, members: Sequence[Member], blender: str, extractor: Extractor | None = None
+    ) -> None:
+        self.extractor = extractor
         self.combination = fit_combination(store, members, blender)
         self.members = members
         weighted = [member for member, weight in zip(members, self.combination.weights, strict=True) if weight]
@@ -53,7 +58,10 @@ class BlendPredictor:
         start = time.perf_counter()
         image = self.format.convert(drawing)
         with self.lock:
-            predictions = {member: model.predict_proba(image[None]) for member, model in self.models.items()}
+            inputs = self._prepare_inputs(drawing, image)
+            predictions = {
+                member: model.predict_proba(inputs[member.spec.inputs]) for member, model in self.models.items()
+            }
         uniform = np.full((1, len(self.classes)), 1 / len(self.classes))  # for members without a weight
         blended = self.combination.combine(np.stack([predictions.get(member, uniform) for member in self.members]))[0]
         return {
@@ -64,6 +72,13 @@ class BlendPredictor:
             "is_empty": not image.any(),
             "milliseconds": round(1000 * (time.perf_counter() - start), 1),
         }
+
+    def _prepare_inputs(self, drawing: Image.Image, image: np.ndarray) -> dict[Inputs, np.ndarray]:
+        """What models learn from: the image in the format of the training images, and pretrained features."""
+        if not self.extractor:
+            return {"images": image[None]}
+        square = resize_image(drawing.convert("RGB"), self.extractor.size, self.extractor.size)
+        return {"images": image[None], "features": self.extractor.extract(square[None])}
 
     def _vote(self, probabilities: np.ndarray) -> dict[str, Any]:
         best = int(probabilities.argmax())
