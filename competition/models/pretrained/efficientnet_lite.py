@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 EPSILON = 1e-3  # of the batch normalizations
 BLOCKS = 16
@@ -61,10 +61,34 @@ def _depthwise_convolution(
     x: Any, weights: Weights, name: str, normalization: str, precision: str, strides: int
 ) -> Any:
     kernel, bias = _fold(weights, name, normalization)
-    layer = layers.DepthwiseConv2D(kernel.shape[2:], strides, padding="same", activation="relu6", dtype=precision)
+    kernel = kernel.transpose(2, 3, 0, 1)
+    if keras.backend.backend() == "jax":
+        return _ShiftedSums(kernel[..., 0], bias, strides, precision)(x)
+    layer = layers.DepthwiseConv2D(kernel.shape[:2], strides, padding="same", activation="relu6", dtype=precision)
     y = layer(x)
-    layer.set_weights([kernel.transpose(2, 3, 0, 1), bias])
+    layer.set_weights([kernel, bias])
     return y
+
+
+class _ShiftedSums(layers.Layer):
+    """A depthwise convolution as a sum of shifted images, which JAX compiles to code four times as fast on CPUs."""
+
+    def __init__(self, kernel: np.ndarray, bias: np.ndarray, strides: int, precision: str) -> None:
+        super().__init__(dtype=precision)
+        self.kernel, self.bias, self.strides = kernel, bias, strides
+
+    def call(self, x: Any) -> Any:
+        """ReLU6 of the convolution, with the SAME padding of TensorFlow."""
+        side, stride = len(self.kernel), self.strides
+        height, width = (-(-length // stride) for length in x.shape[1:3])
+        paddings = [max((-(-length // stride) - 1) * stride + side - length, 0) for length in x.shape[1:3]]
+        padded = ops.pad(x, ((0, 0), *((padding // 2, padding - padding // 2) for padding in paddings), (0, 0)))
+        y = ops.cast(self.bias, x.dtype)
+        for row in range(side):
+            for column in range(side):
+                shifted = padded[:, row : row + stride * height : stride, column : column + stride * width : stride]
+                y = y + shifted[:, :height, :width] * ops.cast(self.kernel[row, column], x.dtype)
+        return ops.relu6(y)
 
 
 def _fold(weights: Weights, name: str, normalization: str) -> tuple[np.ndarray, np.ndarray]:

@@ -112,10 +112,12 @@ np.testing.assert_allclose(extractor.extract(draw_picture(224)[None])[0, 0], np.
 
 
 def test_the_digest_covers_weights_size_precision_and_backend(monkeypatch):
+    backend = "competition.models.pretrained.extractor.keras_backend"
+    monkeypatch.setattr(backend, lambda: "tensorflow")
     extractor = Extractor(precision="float32")
     changed = [replace(extractor, **change) for change in ({"weights": "0"}, {"size": 160}, {"precision": "bfloat16"})]
     digests = [each.digest for each in (extractor, *changed)]
-    monkeypatch.setattr("competition.models.pretrained.extractor.keras_backend", lambda: "jax")
+    monkeypatch.setattr(backend, lambda: "jax")
     assert len({*digests, extractor.digest}) == 5
 
 
