@@ -209,7 +209,7 @@ def check_resources(dataset: Dataset, plan: Plan) -> Finding:
     """Compare the memory and disk that training needs with what is free, and estimate its duration."""
     free_memory, free_disk = psutil.virtual_memory().available, shutil.disk_usage(plan.folder.resolve()).free
     training_fraction = 1 - 1 / plan.folds
-    rows = training_fraction * len(dataset.labels)
+    rows = training_fraction * len(dataset.images)
     largest = max(member.training_memory(rows, input_shape(member, dataset)) for member in plan.members)
     memory = plan.jobs * max(WORKER_MEMORY, largest)
     predictions = 4 * len(dataset.classes) * (len(dataset.labels) + plan.folds * len(dataset.test_ids))
