@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 
 from competition.crossval.predictions import CurvePoint
 from competition.data.dataset import Dataset
@@ -39,7 +38,7 @@ class CurveRecorder:
             epoch.total,
             epoch.loss,
             epoch.images_per_second,
-            psutil.Process().memory_info().rss,
+            _memory(),
             accuracy(*train).value,
             log_loss(*train).value,
             accuracy(*held_out).value,
@@ -47,3 +46,12 @@ class CurveRecorder:
         )
         self.points.append(point)
         return point
+
+
+def _memory() -> int:
+    """Resident bytes of this process; 0 where psutil is not installed."""
+    try:
+        import psutil
+    except ModuleNotFoundError:
+        return 0
+    return psutil.Process().memory_info().rss

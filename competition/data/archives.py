@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from rich.console import Console
@@ -99,6 +100,8 @@ def _list_entries(archive: Path, shown: str) -> list[Entry]:
     if archive.suffix.lower() == ".gz":
         return [Entry(archive.stem, 0)]
     if archive.suffix.lower() == ".7z":
+        if not find_spec("py7zr"):
+            raise UserError(f"{shown} needs py7zr, which is not installed; unpack it elsewhere")
         import py7zr
 
         with py7zr.SevenZipFile(archive) as opened:
@@ -183,9 +186,11 @@ def _is_hidden(entry: Entry) -> bool:
 @contextmanager
 def _explain_errors(shown: str) -> Iterator[None]:
     """Turn the error of a damaged or incomplete archive into a UserError."""
-    import py7zr
+    damaged: tuple[type[Exception], ...] = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+    if find_spec("py7zr"):
+        from py7zr.exceptions import ArchiveError
 
-    damaged = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, py7zr.exceptions.ArchiveError)
+        damaged += (ArchiveError,)
     try:
         yield
     except (*damaged, EOFError, RuntimeError, KeyError, NotImplementedError) as error:

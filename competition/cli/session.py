@@ -1,0 +1,102 @@
+"""What the script of `make kernel` runs in a Kaggle session: train, blend and write submission.csv.
+
+The working folder gets submission.csv, the submission log and folds/. The competition's files are linked, and unpacked,
+in a temporary folder, because the outputs of a session are kept and limited.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from competition.cli.run import DATA, FOLDS, SUBMISSIONS, RunOptions, open_competition
+from competition.errors import UserError, shorten_list
+
+MIN_SECONDS = 60.0  # for training, if everything else has used up the session
+
+
+def run_session(settings: Mapping[str, Any], files: Path) -> int:
+    """Run in the current folder, and return the exit status; `files` is what the script carries."""
+    start, working = time.monotonic(), Path.cwd()
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chdir(scratch)
+        try:
+            _link_inputs(settings["competition"], files)
+            _link_outputs(working)
+            _train(settings, files, start)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        finally:
+            os.chdir(working)
+    if not (working / "submission.csv").exists():
+        print("error: no model was completed in time; push again to continue, or train fewer", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _link_inputs(competition: str, files: Path) -> None:
+    """Link the competition's mounted files in data/, with the configuration that the script carries."""
+    from competition.data.config import CONFIG_FILE
+    from competition.data.mounts import find_competitions, find_mount, input_folder, link_files
+
+    mount = find_mount(competition)
+    if mount is None:
+        attached = shorten_list(find_competitions(), 5) or "none"
+        raise UserError(
+            f"{competition} is not in {input_folder()}; add the competition to the notebook's inputs "
+            f"(competitions attached: {attached})"
+        )
+    print(f"{competition}: files in {mount}", flush=True)
+    link_files(mount, DATA / competition)
+    if (files / CONFIG_FILE).exists():
+        config = DATA / competition / CONFIG_FILE
+        config.unlink(missing_ok=True)
+        shutil.copyfile(files / CONFIG_FILE, config)
+
+
+def _link_outputs(working: Path) -> None:
+    """Keep folds/ in the working folder, and submission.csv beside it."""
+    (working / FOLDS).mkdir(exist_ok=True)
+    FOLDS.symlink_to(working / FOLDS, target_is_directory=True)
+    SUBMISSIONS.symlink_to(working, target_is_directory=True)
+
+
+def _train(settings: Mapping[str, Any], files: Path, start: float) -> None:
+    """Continue from the attached output of an earlier session: train what is missing, and submit."""
+    from competition.cli import train
+
+    competition = open_competition(settings["competition"])
+    _copy_earlier_folds(competition.name, competition.dataset.digest)
+    if (files / "parameters").exists():
+        shutil.copytree(files / "parameters", competition.folds_folder / "parameters", dirs_exist_ok=True)
+    budget = max(settings["budget"] - (time.monotonic() - start), MIN_SECONDS)
+    options = {name: settings[name] for name in ("models", "folds", "seed", "blend")}
+    train.submit(RunOptions(competition.name, budget=budget, **options))
+
+
+def _copy_earlier_folds(competition: str, digest: str) -> None:
+    """Copy the finished folds of earlier sessions that are attached and were trained on the same data."""
+    from competition.data.mounts import find_inputs
+
+    for split in find_inputs(f"{FOLDS}/{competition}/*/split.csv"):
+        with split.open() as file:
+            is_same_data = file.readline().split()[-1:] == [digest]
+        if is_same_data:
+            print(f"continuing from {split.parent}", flush=True)
+            _copy_missing(split.parent, FOLDS / competition / split.parent.name)
+
+
+def _copy_missing(source: Path, target: Path) -> None:
+    """Copy the files that are not there yet; a file of predictions marks a finished fold, so it comes last."""
+    from competition.files import write_atomically
+
+    files = [path for path in source.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    for path in sorted(files, key=lambda path: path.suffix == ".npz"):
+        copy = target / path.relative_to(source)
+        if not copy.exists():
+            write_atomically(copy, path.read_bytes())

@@ -1,0 +1,70 @@
+"""A script made by `make kernel`, run as Kaggle would: without network, repository and missing packages."""
+
+import json
+
+import pytest
+from kaggle_session import MOUNTS, Session, snapshot
+from miniatures import MINIATURES
+from submission_rules import check_submission, score
+
+from competition.deploy import kernel
+from competition.deploy.kernel import METADATA_FILE, SCRIPT_FILE, kernel_slug, write_kernel
+
+CACTUS = MINIATURES["aerial-cactus-identification"]
+SETTINGS = {
+    "competition": CACTUS.slug,
+    "models": ["knn", "mlp"],
+    "folds": 2,
+    "seed": 0,
+    "blend": "auto",
+    "budget": 600.0,
+}
+
+
+def write(folder, files=(), **changes):
+    return write_kernel(folder, f"someone/foldblend-{CACTUS.slug}", SETTINGS | changes, dict(files))
+
+
+def test_the_metadata_names_the_competition_a_gpu_and_no_network(tmp_path):
+    script = write(tmp_path)
+    metadata = json.loads((tmp_path / METADATA_FILE).read_text())
+    assert script.name == metadata["code_file"] == SCRIPT_FILE
+    assert metadata["competition_sources"] == [CACTUS.slug] and metadata["id"].endswith(metadata["title"])
+    assert metadata["enable_gpu"] and metadata["is_private"] and not metadata["enable_internet"]
+    assert script.stat().st_size < kernel.MAX_SCRIPT_BYTES
+
+
+def test_the_same_sources_give_the_same_script(tmp_path):
+    assert write(tmp_path / "a").read_bytes() == write(tmp_path / "b").read_bytes()
+
+
+def test_titles_have_at_most_fifty_characters():
+    assert kernel_slug("digit-recognizer") == "foldblend-digit-recognizer"
+    for purpose in ("", "-models"):
+        slug = kernel_slug("plant-pathology-2021-fgvc8-with-a-very-long-name", purpose)
+        assert len(slug) <= kernel.MAX_TITLE and slug.endswith(purpose)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("layout", MOUNTS)
+def test_a_session_ends_with_a_valid_submission(tmp_path, layout):
+    session = Session(tmp_path)
+    mount = session.mount(CACTUS.write(tmp_path), layout)
+    before = snapshot(mount)
+    result = session.run(write(tmp_path / "kernel"))
+    assert result.returncode == 0, result.stdout + result.stderr
+    check_submission(session.working / "submission.csv", CACTUS.truth)
+    assert score(session.working / "submission.csv", CACTUS.truth) > 0.7
+    split = session.working / "folds" / CACTUS.slug / "2-folds-seed-0"
+    assert len(list(split.glob("*/fold-*.npz"))) == 4
+    assert snapshot(mount) == before and not (session.working / "data").exists()
+
+
+@pytest.mark.integration
+def test_a_competition_that_is_not_attached_is_named(tmp_path):
+    session = Session(tmp_path)
+    (session.inputs / "competitions" / "another").mkdir(parents=True)
+    result = session.run(write(tmp_path / "kernel"))
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert f"error: {CACTUS.slug} is not in {session.inputs}; add the competition" in result.stderr
+    assert "(competitions attached: another)" in result.stderr
