@@ -1,8 +1,10 @@
 """A script made by `make kernel`, run as Kaggle would: without network, repository and missing packages."""
 
 import json
+import shutil
 
 import pytest
+from conftest import wait_until
 from kaggle_session import MOUNTS, Session, snapshot
 from miniatures import MINIATURES
 from submission_rules import check_submission, score
@@ -68,3 +70,43 @@ def test_a_competition_that_is_not_attached_is_named(tmp_path):
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert f"error: {CACTUS.slug} is not in {session.inputs}; add the competition" in result.stderr
     assert "(competitions attached: another)" in result.stderr
+
+
+def npz_files(folder):
+    return sorted(folder.glob(f"folds/{CACTUS.slug}/*/*/fold-*.npz"))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("place", ["older", "newer", "the same folder"])
+def test_a_killed_session_is_continued_by_the_next(tmp_path, place):
+    session, script = Session(tmp_path / "first"), write(tmp_path / "kernel")
+    archive = CACTUS.write(tmp_path)
+    session.mount(archive, "newer")
+    with session.start(script) as process:
+        wait_until(lambda: npz_files(session.working))
+        process.kill()
+    finished = {path.relative_to(session.working): path.read_bytes() for path in npz_files(session.working)}
+    assert 0 < len(finished) < 4
+    if place != "the same folder":
+        outputs, session = session.working, Session(tmp_path / "second")
+        session.mount(archive, "newer")
+        name = kernel_slug(CACTUS.slug)
+        mount = session.inputs / (name if place == "older" else f"notebooks/someone/{name}")
+        shutil.copytree(outputs, mount)
+    result = session.run(script)
+    assert result.returncode == 0, result.stdout + result.stderr
+    check_submission(session.working / "submission.csv", CACTUS.truth)
+    assert f"{4 - len(finished)} folds to train" in result.stdout
+    assert len(npz_files(session.working)) == 4
+    assert all((session.working / path).read_bytes() == content for path, content in finished.items())
+
+
+@pytest.mark.integration
+def test_outputs_of_other_data_are_not_continued(tmp_path):
+    session = Session(tmp_path)
+    session.mount(CACTUS.write(tmp_path), "older")
+    split = session.inputs / "an-output" / "folds" / CACTUS.slug / "2-folds-seed-0" / "split.csv"
+    split.parent.mkdir(parents=True)
+    split.write_text("# split 123 of data 456\nid,fold\n")
+    result = session.run(write(tmp_path / "kernel", models=["knn"]))
+    assert result.returncode == 0 and "continuing" not in result.stdout, result.stderr
