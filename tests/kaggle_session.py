@@ -4,11 +4,15 @@ The script runs in a folder of its own, without network, without this repository
 machines lack; inputs are mounted in either of the two layouts.
 """
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
+from typing import IO
 
 from competition.data.mounts import INPUT_VARIABLE
 
@@ -51,8 +55,10 @@ class Session:
 
     def __init__(self, folder: Path, python: str | Path = sys.executable) -> None:
         self.inputs, self.working, self.python = folder / "input", folder / "working", python
-        self.isolation, self.temporary = folder / "isolation", folder / "tmp"
-        for path in (self.inputs, self.working, self.isolation, self.temporary):
+        self.isolation = folder / "isolation"
+        self.temporary = Path(tempfile.mkdtemp())  # not in `folder`: the paths of sockets in it must be short
+        atexit.register(shutil.rmtree, self.temporary, ignore_errors=True)
+        for path in (self.inputs, self.working, self.isolation):
             path.mkdir(parents=True)
         (self.isolation / "sitecustomize.py").write_text(ISOLATION)
 
@@ -63,7 +69,7 @@ class Session:
             members.extractall(folder)
         return folder
 
-    def start(self, script: Path) -> subprocess.Popen:
+    def start(self, script: Path, output: int | IO[str] = subprocess.PIPE) -> subprocess.Popen:
         """Start the script in the working folder."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         environment = kept | {
@@ -71,9 +77,8 @@ class Session:
             "PYTHONPATH": str(self.isolation),
             "TMPDIR": str(self.temporary),
         }
-        pipe = subprocess.PIPE
         return subprocess.Popen(
-            [self.python, script], cwd=self.working, env=environment, text=True, stdout=pipe, stderr=pipe
+            [self.python, script], cwd=self.working, env=environment, text=True, stdout=output, stderr=output
         )
 
     def run(self, script: Path) -> subprocess.CompletedProcess:

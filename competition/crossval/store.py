@@ -59,14 +59,46 @@ class Store:
         write_metadata(path, result.seconds, result.remark, curve)
         write_fold(path, FoldPredictions(result.held_out, result.test, result.ingredients))
 
-    def import_predictions(self, member: Member, by_fold: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Save imported (held-out, test) predictions; older ones are deleted first so that they cannot be mixed."""
+    def import_predictions(
+        self, member: Member, by_fold: Sequence[tuple[np.ndarray, np.ndarray]], origin: Ingredients | None = None
+    ) -> None:
+        """Save imported (held-out, test) predictions; older ones are deleted first so that they cannot be mixed.
+
+        `origin` is what they were made of, if this is known.
+        """
         for fold in range(len(by_fold)):
             self._path(member, fold).unlink(missing_ok=True)
         digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for both in by_fold for part in both))
-        made_of = ingredients(member, self.dataset, self.folds) | {"imported": digest.hexdigest()}
+        expected = ingredients(member, self.dataset, self.folds)
+        made_of = (origin or {}) | expected | {"imported": digest.hexdigest()}
         for fold, (held_out, test) in enumerate(by_fold):
             write_fold(self._path(member, fold), FoldPredictions(held_out, test, made_of))
+
+    def import_folds(self, source: Path, name: str) -> Member:
+        """Import the folds that a member was trained on elsewhere, by the same package, as the member `@NAME`."""
+        member = Member.parse(f"@{name}")
+        paths = [fold_path(source, fold) for fold in range(self.folds.count)]
+        by_fold = [self._read_foreign_fold(path, fold) for fold, path in enumerate(paths)]
+        self.import_predictions(member, [(each.held_out, each.test) for each in by_fold], by_fold[0].ingredients)
+        for fold, path in enumerate(paths):
+            seconds, curve = read_metadata(path)
+            write_metadata(self._path(member, fold), seconds, "", curve)
+        return member
+
+    def _read_foreign_fold(self, path: Path, fold: int) -> FoldPredictions:
+        """Read a fold that was trained elsewhere; raise `UserError` unless data and split are the same."""
+        try:
+            predictions = read_fold(path)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is missing or damaged ({error})") from None
+        for what, expected in (("data", self.dataset.digest), ("split", self.folds.digest)):
+            if predictions.ingredients.get(what) != expected:
+                raise UserError(f"{path} was made with different {what}")
+        classes = len(self.dataset.classes)
+        rows = int((self.folds.held_out == fold).sum()), len(self.dataset.test_ids)
+        if (predictions.held_out.shape, predictions.test.shape) != ((rows[0], classes), (rows[1], classes)):
+            raise UserError(f"{path} has other rows or classes than {self.dataset.cache.parent.parent}")
+        return predictions
 
     def predictions(self, member: Member) -> Predictions:
         """Combine the member's finished folds."""

@@ -186,13 +186,14 @@ def _is_hidden(entry: Entry) -> bool:
 @contextmanager
 def _explain_errors(shown: str) -> Iterator[None]:
     """Turn the error of a damaged or incomplete archive into a UserError."""
-    damaged: tuple[type[Exception], ...] = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+    damaged: list[type[Exception]] = [zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError]
+    damaged += [EOFError, RuntimeError, KeyError, NotImplementedError]
     if find_spec("py7zr"):
         from py7zr.exceptions import ArchiveError
 
-        damaged += (ArchiveError,)
+        damaged.append(ArchiveError)
     try:
         yield
-    except (*damaged, EOFError, RuntimeError, KeyError, NotImplementedError) as error:
+    except tuple(damaged) as error:
         reason = error.args[0] if error.args else type(error).__name__
         raise UserError(f"cannot unpack {shown}: {reason}; download it again") from None

@@ -9,9 +9,8 @@ import io
 import json
 import lzma
 import pprint
-import shutil
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -65,10 +64,17 @@ def kernel_slug(competition: str, purpose: str = "") -> str:
     return f"foldblend-{competition}"[: MAX_TITLE - len(purpose)].rstrip("-") + purpose
 
 
-def write_kernel(folder: Path, kernel: str, settings: Mapping[str, Any], files: Mapping[str, bytes]) -> Path:
-    """Write the script and its metadata into the folder, and return the script's path; `kernel` is OWNER/SLUG.
+def write_kernel(
+    folder: Path,
+    kernel: str,
+    settings: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    datasets: Sequence[str] = (),
+    kernels: Sequence[str] = (),
+) -> Path:
+    """Write the script and its metadata into the folder, and return the script's path.
 
-    `settings` and `files` are passed to the session.
+    `settings` and `files` are passed to the session; `kernel`, `datasets` and `kernels` are addresses, OWNER/SLUG.
     """
     competition, title = settings["competition"], kernel.split("/")[1]
     sources = base64.b85encode(_pack(files)).decode()
@@ -90,8 +96,8 @@ def write_kernel(folder: Path, kernel: str, settings: Mapping[str, Any], files: 
         "enable_tpu": False,
         "enable_internet": False,
         "competition_sources": [competition],
-        "dataset_sources": list(settings.get("datasets", ())),
-        "kernel_sources": list(settings.get("kernels", ())),
+        "dataset_sources": list(datasets),
+        "kernel_sources": list(kernels),
         "model_sources": [],
     }
     write_atomically(folder / SCRIPT_FILE, script)
@@ -135,8 +141,3 @@ def _find_package(name: str) -> Path:
     if spec is None or spec.origin is None:
         raise UserError(f"{name} is not installed; run `make setup`")
     return Path(spec.origin).parent
-
-
-def remove_kernel(folder: Path) -> None:
-    """Delete what an earlier call has written."""
-    shutil.rmtree(folder, ignore_errors=True)

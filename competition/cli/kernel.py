@@ -1,0 +1,143 @@
+"""The command that trains in a Kaggle notebook: it writes the script, pushes it and fetches the outputs."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from competition.cli.run import (
+    DATA,
+    FOLDS,
+    Competition,
+    RunOptions,
+    is_practice_competition,
+    open_competition,
+    open_store,
+)
+from competition.errors import UserError, command, flag, shorten_list
+
+if TYPE_CHECKING:
+    from competition.crossval.store import Store
+    from competition.models.member import Member
+
+KERNELS = Path("kernels")
+DEFAULT_BUDGET = 8 * 3600.0  # seconds of the 9 hours after which Kaggle may end a session
+SHARED_OPTIONS = ("competition", "models", "folds", "seed", "blend", "budget")
+UNKNOWN_OWNER = "YOUR-KAGGLE-NAME"
+PUSHED_FILE = "pushed"  # exists while a session's outputs are not fetched yet
+LOG_LINES = 3
+NAME_CHARACTERS = str.maketrans(":.", "--")  # of members; the names of imported ones have neither
+
+
+def kernel(options: RunOptions, push: bool) -> None:
+    """Write a folder with a script that trains on Kaggle; push it and fetch its outputs if requested."""
+    from competition.deploy import kaggle_kernels
+    from competition.deploy.kernel import kernel_slug
+
+    _reject_practice(options.competition)
+    folder = KERNELS / options.competition
+    address = f"{_owner(options.competition, push)}/{kernel_slug(options.competition)}"
+    if push and (folder / PUSHED_FILE).exists():
+        print(f"{address} was pushed before, and its outputs are not fetched yet; it is not pushed again", flush=True)
+    else:
+        _write(options, folder, address, continues=push and kaggle_kernels.has_output(address, options.competition))
+        if not push:
+            print(f"push it: {command('kernel', competition=options.competition)} {flag('push')}")
+            return
+        _push(folder, options.competition)
+    _wait(address, options.competition, folder)
+    _import_output(options, folder / "output")
+
+
+def _write(options: RunOptions, folder: Path, address: str, continues: bool) -> None:
+    """Write the script and its metadata."""
+    from competition.deploy.kernel import settings_files, write_kernel
+
+    settings: dict[str, Any] = {name: value for name, value in asdict(options).items() if name in SHARED_OPTIONS}
+    settings["models"] = list(options.models) if options.models is not None else None
+    settings["budget"] = options.budget or DEFAULT_BUDGET
+    files = settings_files(DATA / options.competition, FOLDS / options.competition)
+    kernels = [address] if continues else []
+    script = write_kernel(folder, address, settings, files, kernels=kernels)
+    print(f"{script}: {script.stat().st_size:,} bytes, for {address}", flush=True)
+    if address.startswith(UNKNOWN_OWNER):
+        print(f"not logged in to Kaggle: replace {UNKNOWN_OWNER} in kernel-metadata.json to push it by hand")
+
+
+def _push(folder: Path, competition: str) -> None:
+    """Push the folder, and note that its outputs are to be fetched."""
+    from competition.deploy import kaggle_kernels
+    from competition.files import write_atomically
+
+    url = kaggle_kernels.push(folder, competition)
+    write_atomically(folder / PUSHED_FILE, url.encode())
+    print(f"pushed: {url}", flush=True)
+
+
+def _wait(address: str, competition: str, folder: Path) -> None:
+    """Print the status and the log's last lines until the session has ended, then fetch its outputs."""
+    from competition.deploy import kaggle_kernels
+
+    shown: tuple[str, list[str]] = "", []
+    for session in kaggle_kernels.poll(address, competition):
+        lines = kaggle_kernels.last_lines(session.log, LOG_LINES)
+        if (session.status, lines) != shown:
+            print(session.status.lower(), *(line for line in lines if line not in shown[1]), sep="\n  ", flush=True)
+        shown = session.status, lines
+    output = folder / "output"
+    shutil.rmtree(output, ignore_errors=True)
+    kaggle_kernels.fetch_output(address, competition, output)
+    (folder / PUSHED_FILE).unlink(missing_ok=True)
+    if session.status != "COMPLETE":
+        reason = session.failure or (shown[1][-1] if shown[1] else "no reason is given")
+        raise UserError(f"the session on Kaggle failed: {reason}; the log is in {output}")
+
+
+def _import_output(options: RunOptions, output: Path) -> None:
+    """Import the fetched predictions as members that blend with those trained here."""
+    competition = open_competition(options.competition)
+    store = open_store(competition, options.folds, options.seed)
+    members = import_members(store, output / FOLDS / options.competition / store.folds.name)
+    _print_imported(competition, store, members)
+
+
+def import_members(store: "Store", folder: Path) -> "list[Member]":
+    """Import all members of a split's folder that was made elsewhere and that are complete."""
+    names = sorted(path.parent.name for path in folder.glob("*/fold-0.npz") if not path.parent.name.startswith("@"))
+    complete = [
+        name
+        for name in names
+        if all((folder / name / f"fold-{fold}.npz").exists() for fold in range(store.folds.count))
+    ]
+    return [store.import_folds(folder / name, f"kaggle-{name.translate(NAME_CHARACTERS)}") for name in complete]
+
+
+def _print_imported(competition: Competition, store: "Store", members: "list[Member]") -> None:
+    """Print the scores of the imported members, and how to blend them."""
+    if not members:
+        raise UserError("no member was completed; push again to continue")
+    metric, labels = competition.metric(), store.dataset.labels
+    for member in members:
+        print(f"{member.name}: {metric.format(metric.score(labels, store.predictions(member).oof))} out of fold")
+    names = " ".join(member.name for member in members)
+    print(f"to blend {shorten_list(names.split(), 3)}: {store.command('submit', models=names)}")
+
+
+def _owner(competition: str, push: bool) -> str:
+    """The user's name on Kaggle, or a placeholder if it is not needed and not known."""
+    from competition.data.kaggle import has_credentials
+    from competition.deploy.kaggle_kernels import find_username
+
+    if not push and not has_credentials():
+        return UNKNOWN_OWNER
+    try:
+        return find_username(competition)
+    except UserError:
+        if push:
+            raise
+        return UNKNOWN_OWNER
+
+
+def _reject_practice(competition: str) -> None:
+    if is_practice_competition(competition):
+        raise UserError(f"{competition} is a practice competition, which is not on Kaggle; choose one that is")
