@@ -350,6 +350,8 @@ def kernel(
     seed: cli.Seed = 0,
     budget: cli.Budget = None,
     blend: cli.Blend = "auto",
+    number: cli.Number = None,
+    infer: cli.Infer = False,
     push: cli.Push = False,
 ) -> None:
     """Write a script that trains on Kaggle's machines.
@@ -360,7 +362,10 @@ def kernel(
     """
     from competition.cli import kernel
 
-    kernel.kernel(RunOptions(competition, models, folds, seed, budget=budget, blend=blend), push)
+    if infer:
+        kernel.predict_on_kaggle(competition, number, push)
+    else:
+        kernel.train_on_kaggle(RunOptions(competition, models, folds, seed, budget=budget, blend=blend), push)
 
 
 @command(app, "record-score")

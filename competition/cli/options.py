@@ -136,6 +136,14 @@ Wait = Annotated[
         metavar="TIME",
     ),
 ]
+Infer = Annotated[
+    bool,
+    option(
+        "infer",
+        "Pack the models of submission --number as a data set, and write a script that only predicts with them, "
+        "for competitions that score notebooks.",
+    ),
+]
 Push = Annotated[
     bool, option("push", "Push the folder to Kaggle, wait until the session has ended, and fetch its predictions.")
 ]

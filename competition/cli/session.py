@@ -1,4 +1,4 @@
-"""What the script of `make kernel` runs in a Kaggle session: train, blend and write submission.csv.
+"""What the script of `make kernel` runs in a Kaggle session: train and blend, or predict; both write submission.csv.
 
 The working folder gets submission.csv, the submission log and folds/. The competition's files are linked, and unpacked,
 in a temporary folder, because the outputs of a session are kept and limited.
@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,28 @@ SUBMISSION = "submission.csv"
 MIN_SECONDS = 60.0  # for training, if everything else has used up the session
 
 
-def run_session(settings: Mapping[str, Any], files: Path) -> int:
-    """Run in the current folder, and return the exit status; `files` is what the script carries."""
+Task = Callable[[Mapping[str, Any], Path, float], None]  # (settings, carried files, start time)
+
+
+def train(settings: Mapping[str, Any], files: Path) -> int:
+    """Train, blend and write submission.csv in the current folder; return the exit status."""
+    return _run(_train, settings, files)
+
+
+def predict(settings: Mapping[str, Any], files: Path) -> int:
+    """Predict the test images with attached models, and write submission.csv; return the exit status."""
+    return _run(_predict, settings, files)
+
+
+def _run(task: Task, settings: Mapping[str, Any], files: Path) -> int:
+    """Run the task in a temporary folder, whose folds/ and submissions are in the current folder."""
     start, working = time.monotonic(), Path.cwd()
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
         try:
             _link_inputs(settings["competition"], files)
             _link_outputs(working)
-            _train(settings, files, start)
+            task(settings, files, start)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
         else:
@@ -68,7 +81,7 @@ def _link_outputs(working: Path) -> None:
 
 def _train(settings: Mapping[str, Any], files: Path, start: float) -> None:
     """Continue from the attached output of an earlier session: train what is missing, and submit."""
-    from competition.cli import train
+    from competition.cli.train import submit
 
     competition = open_competition(settings["competition"])
     _copy_earlier_folds(competition.name, competition.dataset.digest)
@@ -76,7 +89,29 @@ def _train(settings: Mapping[str, Any], files: Path, start: float) -> None:
         shutil.copytree(files / "parameters", competition.folds_folder / "parameters", dirs_exist_ok=True)
     budget = max(settings["budget"] - (time.monotonic() - start), MIN_SECONDS)
     options = {name: settings[name] for name in ("models", "folds", "seed", "blend")}
-    train.submit(RunOptions(competition.name, budget=budget, **options))
+    submit(RunOptions(competition.name, budget=budget, **options))
+
+
+def _predict(settings: Mapping[str, Any], files: Path, start: float) -> None:
+    """Predict the mounted test images, of which Kaggle may have replaced those that were known in training."""
+    from competition.data.mounts import find_inputs, input_folder
+    from competition.deploy.model_pack import PACK_FILE, read_pack
+    from competition.deploy.predict import predict_combination
+    from competition.files import sha256
+    from competition.submission.format import write_submission
+    from competition.workers.local import LocalWorkers
+
+    (SUBMISSIONS / SUBMISSION).unlink(missing_ok=True)  # of other test images
+    paths = [path for path in find_inputs(PACK_FILE) if sha256(path) == settings["pack"]]
+    if not paths:
+        raise UserError(f"the models are not in {input_folder()}; add the latest version of {settings['dataset']}")
+    competition, pack = open_competition(settings["competition"]), read_pack(paths[0], Path("models"))
+    dataset = competition.dataset
+    if dataset.images.shape[1:] != pack.shape or dataset.classes.tolist() != pack.classes.tolist():
+        raise UserError(f"the models were trained on images of {pack.shape} or on other classes; train them again")
+    probabilities = predict_combination(pack.blend, pack.load_model, dataset.test_images, LocalWorkers())
+    write_submission(probabilities, dataset, competition.sample(competition.metric()), SUBMISSIONS / SUBMISSION)
+    print(f"{len(dataset.test_ids):,} test rows predicted by {', '.join(m.name for m in pack.blend.positions)}")
 
 
 def _copy_earlier_folds(competition: str, digest: str) -> None:

@@ -125,17 +125,22 @@ class Store:
 
     def load_model(self, member: Member, fold: int) -> Predictor:
         """Load the model of a finished fold, to predict new images; it was trained without that fold's rows."""
+        model = self.model_path(member, fold)
+        try:
+            return member.spec.load(model, len(self.dataset.classes))
+        except Exception as error:  # each library has its own errors
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            remedy = f"rm {self._path(member, fold)} && {self.command('cv', models=member.name)}"
+            raise UserError(f"cannot load {model} ({reason}); if it is damaged: {remedy}") from error
+
+    def model_path(self, member: Member, fold: int) -> Path:
+        """The file of a finished fold's model."""
         self.require_image_models([member])
         path = self._path(member, fold)
         models = [file for file in path.parent.glob(f"{path.stem}.*") if file.suffix not in (".npz", ".json")]
         if self.reason_to_train(member, fold) or not models:
             raise UserError(f"{member.name} fold {fold} is not trained; run `{self.command('cv', models=member.name)}`")
-        try:
-            return member.spec.load(models[0], len(self.dataset.classes))
-        except Exception as error:  # each library has its own errors
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            remedy = f"rm {path} && {self.command('cv', models=member.name)}"
-            raise UserError(f"cannot load {models[0]} ({reason}); if it is damaged: {remedy}") from error
+        return models[0]
 
     def fingerprint(self, member: Member) -> str:
         """Return the fingerprint of the current code and data or, for an imported member, of what was imported."""

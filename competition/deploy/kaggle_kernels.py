@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from competition.data.kaggle import COMPETITIONS, MAX_PAUSE, first_line, open_client
 from competition.errors import UserError
+from competition.files import write_atomically
 
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
 
+MAX_POLLS, POLL_SECONDS = 200, 3.0  # until a data set can be attached
 ENDED = ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
 OUTPUT_FILES = r"^(folds/.*\.(csv|npz|json)|submission\.csv)$"  # trained models stay on Kaggle
 
@@ -58,6 +60,32 @@ def push(folder: Path, competition: str) -> str:
     if missing := [*response.invalid_dataset_sources, *response.invalid_kernel_sources]:
         raise UserError(f"Kaggle could not attach {missing[0]}; push again in some minutes")
     return str(response.url)
+
+
+def write_dataset_metadata(folder: Path, dataset: str) -> None:
+    """Describe the data set in the folder, for Kaggle's client; `dataset` is OWNER/SLUG."""
+    metadata = {"id": dataset, "title": dataset.split("/")[1], "licenses": [{"name": "other"}]}
+    write_atomically(folder / "dataset-metadata.json", json.dumps(metadata, indent=1).encode() + b"\n")
+
+
+def push_dataset(folder: Path, dataset: str, competition: str) -> None:
+    """Upload the folder as a private data set, or as a new version of it, and wait until it can be attached."""
+    with open_client(competition) as api, redirect_stdout(StringIO()):
+        exists = _dataset_status(api, dataset) is not None
+        if exists:
+            response = api.dataset_create_version(str(folder), "models", quiet=True)
+        else:
+            response = api.dataset_create_new(str(folder), quiet=True)
+        if response.error:
+            raise UserError(f"Kaggle did not accept the data set {dataset}: {first_line(response.error)}")
+        for _ in range(MAX_POLLS):
+            status = _dataset_status(api, dataset)
+            if status == "ready":
+                return
+            if status in ("failed", "deleted"):
+                raise UserError(f"Kaggle could not process the data set {dataset}: {status}")
+            time.sleep(POLL_SECONDS)
+    raise UserError(f"Kaggle is still processing the data set {dataset}; run the same command again")
 
 
 def has_output(kernel: str, competition: str) -> bool:
@@ -112,6 +140,18 @@ def _fetch_status(api: "KaggleApi", kernel: str) -> SessionStatus | None:
             return None
         raise
     return SessionStatus(response.status.name, response.failure_message or "", log)
+
+
+def _dataset_status(api: "KaggleApi", dataset: str) -> str | None:
+    """The status of a data set; None if there is none of this name."""
+    from requests import HTTPError
+
+    try:
+        return str(api.dataset_status(dataset))
+    except HTTPError as error:
+        if error.response is not None and error.response.status_code in (403, 404):
+            return None
+        raise
 
 
 def _hint(error: str) -> str:

@@ -10,10 +10,11 @@ import json
 import lzma
 import pprint
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from competition.data.config import CONFIG_FILE
 from competition.errors import UserError
@@ -49,14 +50,26 @@ def main():
             archive.extractall(folder)
         sys.path.insert(0, str(folder / "package"))
         sys.path.append(str(folder / "carried"))  # what is installed here is preferred
-        from competition.cli.session import run_session
+        from competition.cli.session import {function}
 
-        return run_session(SETTINGS, folder / "files")
+        return {function}(SETTINGS, folder / "files")
 
 
 if __name__ == "__main__":
     sys.exit(main())
 '''
+
+
+@dataclass(frozen=True)
+class KernelSources:
+    """What a kernel does, and the inputs that it needs beside the competition, by their addresses OWNER/SLUG."""
+
+    function: Literal["train", "predict"]  # of competition.cli.session
+    datasets: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
+
+
+TRAINING = KernelSources("train")
 
 
 def kernel_slug(competition: str, purpose: str = "") -> str:
@@ -69,17 +82,18 @@ def write_kernel(
     kernel: str,
     settings: Mapping[str, Any],
     files: Mapping[str, bytes],
-    datasets: Sequence[str] = (),
-    kernels: Sequence[str] = (),
+    sources: KernelSources = TRAINING,
 ) -> Path:
     """Write the script and its metadata into the folder, and return the script's path.
 
-    `settings` and `files` are passed to the session; `kernel`, `datasets` and `kernels` are addresses, OWNER/SLUG.
+    `settings` and `files` are passed to the session; `kernel` is the address, OWNER/SLUG.
     """
     competition, title = settings["competition"], kernel.split("/")[1]
-    sources = base64.b85encode(_pack(files)).decode()
+    packed = base64.b85encode(_pack(files)).decode()
     shown = pprint.pformat(dict(settings), sort_dicts=False, width=100)
-    script = SCRIPT.format(title=title, competition=competition, settings=shown, sources=sources).encode()
+    script = SCRIPT.format(
+        title=title, competition=competition, settings=shown, sources=packed, function=sources.function
+    ).encode()
     if len(script) > MAX_SCRIPT_BYTES:
         raise UserError(
             f"the script would have {len(script):,} bytes, of which Kaggle allows {MAX_SCRIPT_BYTES:,}; "
@@ -96,8 +110,8 @@ def write_kernel(
         "enable_tpu": False,
         "enable_internet": False,
         "competition_sources": [competition],
-        "dataset_sources": list(datasets),
-        "kernel_sources": list(kernels),
+        "dataset_sources": list(sources.datasets),
+        "kernel_sources": list(sources.kernels),
         "model_sources": [],
     }
     write_atomically(folder / SCRIPT_FILE, script)

@@ -3,8 +3,11 @@
 import json
 import subprocess
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
+import pandas as pd
 import pytest
 from kaggle_session import Session
 from miniatures import MINIATURES
@@ -38,6 +41,8 @@ class Kaggle(BaseHTTPRequestHandler):
             if not server.response:
                 server.start(request["text"])
             return self.reply({"ref": request["slug"], "url": url, "versionNumber": 1} | server.response)
+        if "dataset" in name.lower() or "StartBlobUpload" in name:
+            return self.reply_on_data_sets(name.split("/")[-1], request)
         if server.process is None:
             return self.reply({"code": 404, "message": "Not found"}, 404)
         if name == "GetKernelSessionStatus":
@@ -45,6 +50,21 @@ class Kaggle(BaseHTTPRequestHandler):
         if name == "ListKernelSessionOutput":
             return self.reply(server.outputs(int(request.get("pageToken") or 0)))
         return self.reply({"code": 404, "message": f"no {name}"}, 404)
+
+    def reply_on_data_sets(self, name, request):
+        server = self.server
+        if name == "GetDatasetStatus":
+            if not server.versions:
+                return self.reply({"code": 404, "message": "Not found"}, 404)
+            return self.reply({"status": "READY"})
+        if name == "StartBlobUpload":
+            return self.reply({"token": "t1", "createUrl": f"http://localhost:{server.server_port}/blob"})
+        server.versions.append((name, server.received))
+        return self.reply({"status": "ok", "url": "https://www.kaggle.com/datasets/someone/models", "error": ""})
+
+    def do_PUT(self):
+        self.server.received = self.rfile.read(int(self.headers["Content-Length"]))
+        self.reply({})
 
     def do_GET(self):
         content = (self.server.session.working / self.path.removeprefix("/output/")).read_bytes()
@@ -71,6 +91,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, folder):
         super().__init__(("localhost", 0), Kaggle)
         self.folder, self.calls, self.requests = folder, [], []
+        self.received, self.versions = b"", []  # of the data set of models
         self.session, self.process, self.response, self.refusal = None, None, {}, None
 
     def start(self, text):
@@ -80,6 +101,10 @@ class Server(ThreadingHTTPServer):
         self.session.mount(CACTUS.write(self.folder), "newer")
         if last and self.requests[-1].get("kernelDataSources"):
             (self.session.inputs / "foldblend-cactus").symlink_to(last.working)
+        for source in self.requests[-1].get("datasetDataSources", ()):
+            pack = self.session.inputs / "datasets" / source / "models.pack"
+            pack.parent.mkdir(parents=True)
+            pack.write_bytes(self.versions[-1][1])
         script = self.session.temporary / "script.py"
         script.write_text(text)
         with (self.session.temporary / "log").open("w") as log:
@@ -162,6 +187,50 @@ def test_pushed_predictions_come_back_as_members_and_blend_with_local_ones(kaggl
     assert kaggle.requests[1]["kernelDataSources"] == [f"someone/foldblend-{CACTUS.slug}"]
     log = (kaggle.session.temporary / "log").read_text()
     assert "continuing from" in log and "2 folds to train" in log and "@kaggle-linear: " in pushed_again.stdout
+
+
+@pytest.mark.integration
+def test_a_notebook_predicts_hidden_test_images_with_packed_models(kaggle, kernel, command, tmp_path):
+    result = command("submit", "--competition", CACTUS.slug, "--folds", "2", "--models", "knn mlp linear")
+    assert result.returncode == 0, result.stderr
+    result = command("kernel", "--competition", CACTUS.slug, "--infer", "--push")
+    assert result.returncode == 0, result.stdout + result.stderr
+    output = tmp_path / "kernels" / f"{CACTUS.slug}-infer" / "output" / "submission.csv"
+    check_submission(output, CACTUS.truth)
+    expected, predicted = (pd.read_csv(path) for path in (tmp_path / "submissions" / "submission.csv", output))
+    np.testing.assert_allclose(predicted["has_cactus"], expected["has_cactus"], atol=2e-3)
+    assert kaggle.versions[0][0] == "CreateDataset" and kaggle.requests[0]["datasetDataSources"]
+
+    hidden = Session(tmp_path / "hidden")
+    rename_test_images(hidden.mount(CACTUS.write(tmp_path), "older"))
+    pack = hidden.inputs / "foldblend-models" / "models.pack"
+    pack.parent.mkdir()
+    pack.write_bytes(kaggle.versions[0][1])
+    script = tmp_path / "kernels" / f"{CACTUS.slug}-infer" / "foldblend_kernel.py"
+    result = hidden.run(script)
+    assert result.returncode == 0, result.stdout + result.stderr
+    renamed = pd.read_csv(hidden.working / "submission.csv")
+    assert renamed["id"].str.startswith("hidden-").all()
+    np.testing.assert_allclose(renamed["has_cactus"], predicted["has_cactus"], atol=1e-6)
+
+    assert command("kernel", "--competition", CACTUS.slug, "--infer", "--push").returncode == 0
+    assert kaggle.versions[1][0] == "CreateDatasetVersion"
+    pack.write_bytes(b"other models")
+    result = hidden.run(script)
+    assert result.returncode == 2 and "the models are not in" in result.stderr
+
+
+def rename_test_images(mount):
+    """Replace the test images by hidden ones, which have other names."""
+    with zipfile.ZipFile(mount / "test.zip") as archive:
+        images = {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
+    with zipfile.ZipFile(mount / "test.zip", "w") as archive:
+        for name, content in images.items():
+            folder, _, file = name.rpartition("/")
+            archive.writestr(f"{folder}/hidden-{file}" if folder else f"hidden-{file}", content)
+    sample = mount / "sample_submission.csv"
+    header, *rows = sample.read_text().splitlines()
+    sample.write_text("\n".join([header, *(f"hidden-{row}" for row in rows)]) + "\n")
 
 
 def kaggle_ingredients(path):
