@@ -29,6 +29,14 @@ from competition.files import write_atomically
 from competition.models.interface import Predictor
 from competition.models.member import Member
 
+TRAINED_AS = "member"  # an ingredient of imported predictions: the member's name where it was trained
+MODEL_SUFFIXES = (".keras", ".skops")
+
+
+def _model_files(path: Path) -> list[Path]:
+    """The model of the fold whose predictions are in the file `path`, if it was saved."""
+    return [path.with_suffix(suffix) for suffix in MODEL_SUFFIXES if path.with_suffix(suffix).exists()]
+
 
 @dataclass(frozen=True)
 class Store:
@@ -79,10 +87,13 @@ class Store:
         member = Member.parse(f"@{name}")
         paths = [fold_path(source, fold) for fold in range(self.folds.count)]
         by_fold = [self._read_foreign_fold(path, fold) for fold, path in enumerate(paths)]
-        self.import_predictions(member, [(each.held_out, each.test) for each in by_fold], by_fold[0].ingredients)
         for fold, path in enumerate(paths):
             seconds, curve = read_metadata(path)
             write_metadata(self._path(member, fold), seconds, "", curve)
+            for model in _model_files(path):
+                write_atomically(self._path(member, fold).with_suffix(model.suffix), model.read_bytes())
+        origin = by_fold[0].ingredients | {TRAINED_AS: source.name}
+        self.import_predictions(member, [(each.held_out, each.test) for each in by_fold], origin)
         return member
 
     def _read_foreign_fold(self, path: Path, fold: int) -> FoldPredictions:
@@ -113,7 +124,7 @@ class Store:
 
     def require_image_models(self, members: Sequence[Member]) -> None:
         """Raise `UserError` unless all members can predict new images."""
-        unable = [member for member in members if member.is_imported or member.uses_columns]
+        unable = [member for member in members if not self._predicts_images(member)]
         if not unable:
             return
         names = " ".join(member.name for member in members if member not in unable) or "..."
@@ -123,11 +134,24 @@ class Store:
             f"make a submission without it: {self.command('submit', models=names)}"
         )
 
+    def _predicts_images(self, member: Member) -> bool:
+        """Whether the member has models of images; an imported one has if it was trained elsewhere by this package."""
+        if not member.is_imported:
+            return not member.uses_columns
+        return bool(_model_files(self._path(member, 0))) and not self.trained_as(member).uses_columns
+
+    def trained_as(self, member: Member) -> Member:
+        """The member whose spec loads the models: the member itself, or what an imported one was elsewhere."""
+        if not member.is_imported:
+            return member
+        made_of = read_fold(self._path(member, 0)).ingredients
+        return Member.parse(made_of[TRAINED_AS]) if TRAINED_AS in made_of else member
+
     def load_model(self, member: Member, fold: int) -> Predictor:
         """Load the model of a finished fold, to predict new images; it was trained without that fold's rows."""
         model = self.model_path(member, fold)
         try:
-            return member.spec.load(model, len(self.dataset.classes))
+            return self.trained_as(member).spec.load(model, len(self.dataset.classes))
         except Exception as error:  # each library has its own errors
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             remedy = f"rm {self._path(member, fold)} && {self.command('cv', models=member.name)}"
@@ -137,7 +161,7 @@ class Store:
         """The file of a finished fold's model."""
         self.require_image_models([member])
         path = self._path(member, fold)
-        models = [file for file in path.parent.glob(f"{path.stem}.*") if file.suffix not in (".npz", ".json")]
+        models = _model_files(path)
         if self.reason_to_train(member, fold) or not models:
             raise UserError(f"{member.name} fold {fold} is not trained; run `{self.command('cv', models=member.name)}`")
         return models[0]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MAX_POLLS, POLL_SECONDS = 200, 3.0  # until a data set can be attached
 ENDED = ("COMPLETE", "ERROR", "CANCEL_ACKNOWLEDGED")
-OUTPUT_FILES = r"^(folds/.*\.(csv|npz|json)|submission\.csv)$"  # trained models stay on Kaggle
+OUTPUT_FILES = r"^(folds/.*\.(csv|npz|json|keras|skops)|submission\.csv)$"
 
 
 @dataclass(frozen=True)

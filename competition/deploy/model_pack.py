@@ -24,6 +24,8 @@ from competition.models.interface import Predictor
 from competition.models.member import Member
 
 PACK_FILE = "models.pack"
+OPERATIONS = ("keras.ops", "keras.src.ops")  # modules of the functions that became layers of a network
+NEW_SETTINGS = ("quantization_config", "input_axes", "output_axes")  # since Keras 3.8
 DESCRIPTION, COMBINATION, CLASSES = "blend.json", "combination.npz", "classes.npy"
 
 
@@ -35,13 +37,14 @@ class ModelPack:
     blend: BlendModels
     classes: np.ndarray
     shape: tuple[int, ...]  # of the images
-    versions: dict[str, str]  # of the libraries that saved the models
+    versions: dict[str, str]  # of the libraries that saved the models here
+    trained_as: dict[str, str]  # names of the members whose specs load the models
 
     def load_model(self, member: Member, fold: int) -> Predictor:
         """Load the model of a member's fold."""
         (path,) = (self.folder / member.name).glob(f"fold-{fold}.*")
         try:
-            return member.spec.load(path, len(self.classes))
+            return Member.parse(self.trained_as[member.name]).spec.load(path, len(self.classes))
         except Exception as error:  # each library has its own errors
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise UserError(f"cannot load {member.name} fold {fold} ({reason}){self._explain_versions()}") from error
@@ -61,11 +64,13 @@ def write_pack(path: Path, store: Store, blend: BlendModels) -> None:
     members = list(blend.positions)
     store.require_image_models(members)
     libraries = sorted({library for member in members for library in member.spec.libraries})
+    trained_as = {member.name: store.trained_as(member).name for member in members}
     description = {
         "members": [member.name for member in blend.members],
         "folds": blend.folds,
         "shape": store.dataset.images.shape[1:],
         "versions": {library: installed_version(library) for library in libraries},
+        "trained_as": trained_as,
     }
     with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         _write(archive, DESCRIPTION, json.dumps(description).encode())
@@ -76,7 +81,10 @@ def write_pack(path: Path, store: Store, blend: BlendModels) -> None:
         for member in members:
             for fold in range(blend.folds):
                 model = store.model_path(member, fold)
-                _write(archive, f"{member.name}/{model.name}", model.read_bytes())
+                content = model.read_bytes()
+                _write(
+                    archive, f"{member.name}/{model.name}", portable(content) if model.suffix == ".keras" else content
+                )
 
 
 def read_pack(path: Path, folder: Path) -> ModelPack:
@@ -87,7 +95,37 @@ def read_pack(path: Path, folder: Path) -> ModelPack:
     classes = np.load(folder / CLASSES, allow_pickle=False)
     members = tuple(map(Member.parse, description["members"]))
     blend = BlendModels(members, description["folds"], len(classes), _load_combination(folder / COMBINATION))
-    return ModelPack(folder, blend, classes, tuple(description["shape"]), description["versions"])
+    return ModelPack(
+        folder, blend, classes, tuple(description["shape"]), description["versions"], description["trained_as"]
+    )
+
+
+def portable(network: bytes) -> bytes:
+    """A saved Keras network without the settings that are not set and that older versions of Keras do not know."""
+    source, target = io.BytesIO(network), io.BytesIO()
+    with zipfile.ZipFile(source) as members, zipfile.ZipFile(target, "w") as archive:
+        for name in members.namelist():
+            content = members.read(name)
+            if name == "config.json":
+                content = json.dumps(_without_new_settings(json.loads(content))).encode()
+            _write(archive, name, content)
+    return target.getvalue()
+
+
+def _without_new_settings(value: Any) -> Any:
+    """A network's configuration as older versions of Keras wrote it, in which operations have no name of their own."""
+    if isinstance(value, list):
+        return [_without_new_settings(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    is_operation = str(value.get("module")).startswith(OPERATIONS) and "name" in value.get("config", {})
+    if is_operation:
+        value = value | {"config": {name: each for name, each in value["config"].items() if name != "name"}}
+    return {
+        name: _without_new_settings(each)
+        for name, each in value.items()
+        if each is not None or name not in NEW_SETTINGS
+    }
 
 
 def _write(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

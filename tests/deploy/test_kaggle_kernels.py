@@ -172,7 +172,6 @@ def test_pushed_predictions_come_back_as_members_and_blend_with_local_ones(kaggl
     assert "kernelDataSources" not in kaggle.requests[0] and kaggle.requests[0]["enableGpu"]
     output = tmp_path / "kernels" / CACTUS.slug / "output"
     check_submission(output / "submission.csv", CACTUS.truth)
-    assert not list(output.rglob("*.skops"))
     models = "svm @kaggle-knn @kaggle-mlp"
     result = command("submit", "--competition", CACTUS.slug, "--folds", "2", "--models", models)
     assert result.returncode == 0, result.stderr
@@ -181,6 +180,11 @@ def test_pushed_predictions_come_back_as_members_and_blend_with_local_ones(kaggl
     folds = list((tmp_path / "folds" / CACTUS.slug / "2-folds-seed-0").glob("@kaggle-mlp/fold-*.npz"))
     made_of = kaggle_ingredients(folds[0])
     assert len(folds) == 2 and {"data", "split", "recipe", "source", "keras", "tensorflow", "imported"} <= set(made_of)
+    assert made_of["member"] == "mlp" and len(list(folds[0].parent.glob("fold-*.keras"))) == 2
+    result = command("kernel", "--competition", CACTUS.slug, "--infer")
+    assert result.returncode == 0, result.stderr
+    with zipfile.ZipFile(tmp_path / "kernels" / f"{CACTUS.slug}-infer" / "dataset" / "models.pack") as pack:
+        assert {"svm/fold-0.skops", "@kaggle-knn/fold-0.skops", "@kaggle-mlp/fold-1.keras"} <= set(pack.namelist())
 
     pushed_again = kernel("--models", "knn mlp linear", "--push")
     assert pushed_again.returncode == 0, pushed_again.stdout + pushed_again.stderr
