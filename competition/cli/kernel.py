@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from competition.models.member import Member
 
 KERNELS = Path("kernels")
-DEFAULT_BUDGET = 8 * 3600.0  # seconds of the 9 hours after which Kaggle may end a session
 SHARED_OPTIONS = ("competition", "models", "folds", "seed", "blend", "budget")
 UNKNOWN_OWNER = "YOUR-KAGGLE-NAME"
 PUSHED_FILE = "pushed"  # exists while a session's outputs are not fetched yet
@@ -96,7 +95,6 @@ def _write(options: RunOptions, folder: Path, address: str, continues: bool) -> 
 
     settings: dict[str, Any] = {name: value for name, value in asdict(options).items() if name in SHARED_OPTIONS}
     settings["models"] = list(options.models) if options.models is not None else None
-    settings["budget"] = options.budget or DEFAULT_BUDGET
     files = settings_files(DATA / options.competition, FOLDS / options.competition)
     sources = KernelSources("train", kernels=(address,) if continues else ())
     script = write_kernel(folder, address, settings, files, sources)

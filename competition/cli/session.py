@@ -17,6 +17,7 @@ from competition.cli.run import DATA, FOLDS, SUBMISSIONS, RunOptions, open_compe
 from competition.errors import UserError, shorten_list
 
 SUBMISSION = "submission.csv"
+SESSION_SECONDS = 8 * 3600.0  # of the 9 hours after which Kaggle ends some sessions
 MIN_SECONDS = 60.0  # for training, if everything else has used up the session
 
 
@@ -82,14 +83,20 @@ def _link_outputs(working: Path) -> None:
 def _train(settings: Mapping[str, Any], files: Path, start: float) -> None:
     """Continue from the attached output of an earlier session: train what is missing, and submit."""
     from competition.cli.train import submit
+    from competition.cli.training import time_limit
 
     competition = open_competition(settings["competition"])
     _copy_earlier_folds(competition.name, competition.dataset.digest)
     if (files / "parameters").exists():
         shutil.copytree(files / "parameters", competition.folds_folder / "parameters", dirs_exist_ok=True)
-    budget = max(settings["budget"] - (time.monotonic() - start), MIN_SECONDS)
+    limit = max((settings["budget"] or SESSION_SECONDS) - (time.monotonic() - start), MIN_SECONDS)
     options = {name: settings[name] for name in ("models", "folds", "seed", "blend")}
-    submit(RunOptions(competition.name, budget=budget, **options))
+    if settings["budget"]:
+        submit(RunOptions(competition.name, budget=limit, **options))
+        return
+    # Without a budget no model is left out: what is unfinished at the end is continued by the next session.
+    with time_limit(limit):
+        submit(RunOptions(competition.name, **options))
 
 
 def _predict(settings: Mapping[str, Any], files: Path, start: float) -> None:

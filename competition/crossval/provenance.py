@@ -5,9 +5,10 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 from competition.crossval.folds import Folds
 from competition.crossval.predictions import Ingredients
 from competition.data.dataset import Dataset
+from competition.models.backend import keras_backend
 from competition.models.hyperparameters import describe_recipe
 from competition.models.member import Member
-from competition.models.source import keras_backend, source_digest
+from competition.models.source import source_digest
 
 
 def ingredients(member: Member, dataset: Dataset, folds: Folds) -> Ingredients:

@@ -27,7 +27,7 @@ SETTINGS = {
     "folds": 2,
     "seed": 0,
     "blend": "auto",
-    "budget": 600.0,
+    "budget": None,
 }
 
 
@@ -148,7 +148,7 @@ def oldest_python(tmp_path_factory):
 def test_a_session_with_the_oldest_supported_versions_ends_with_a_valid_submission(tmp_path, oldest_python):
     session = Session(tmp_path, oldest_python)
     session.mount(CACTUS.write(tmp_path), "newer")
-    script = write(tmp_path / "kernel", models=["knn", "svm", "linear", "mlp", "quick"], budget=3600.0)
+    script = write(tmp_path / "kernel", models=["knn", "svm", "linear", "mlp", "quick"])
     result = session.run(script)
     assert result.returncode == 0 and "failed" not in result.stdout, result.stdout + result.stderr
     check_submission(session.working / "submission.csv", CACTUS.truth)
