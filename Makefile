@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 # Variables that can be set on the command line, e.g. MODELS="quick quick.1 svm". The program reads them from the
 # environment, as FOLDBLEND_MODELS etc.; `foldblend COMMAND --help` explains each of them.
-variables = BLEND BUDGET CLUSTER COMPETITION FILE FOLDS FULL JOBS JSON MODELS NAME NUMBER OOF PORT SEED SLEEP SPLIT \
+variables = BLEND BUDGET CLUSTER COMPETITION FILE FOLDS FULL INFER JOBS JSON MODELS NAME NUMBER OOF PORT PUSH SEED SLEEP SPLIT \
 	STORAGE TASKS TEST TRIALS VALUE WAIT YES
 known = FILES $(variables)
 given := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
@@ -26,7 +26,7 @@ competition := $(filter-out $(practice),$(COMPETITION:%/=%))
 downloaded := $(if $(competition),$(wildcard data/$(competition)/train* data/$(competition)/*.zip))
 reads = .venv/.ready $(if $(competition),$(if $(downloaded),,.venv/.ready-kaggle))
 trains = $(reads) $(if $(CLUSTER),.venv/.ready-cluster)
-commands = check-augmentation cv dashboard data demo doctor export export-onnx grade import record-score report \
+commands = check-augmentation cv dashboard data demo doctor export export-onnx grade import kernel record-score report \
 	reproduce scheduler submit tensorboard tune upload worker
 
 .PHONY: $(commands)
@@ -69,6 +69,7 @@ export-onnx: .venv/.ready-onnx ## export the networks of submission NUMBER= as o
 ## submissions and teammates
 
 upload: .venv/.ready-kaggle ## upload submission NUMBER= to Kaggle after asking, and record its score (WAIT=5m, YES=1: do not ask)
+kernel: .venv/.ready $(if $(PUSH),.venv/.ready-kaggle) ## write a script that trains on Kaggle's machines (PUSH=1: push it, wait, fetch its predictions; INFER=1: only predict, with submission NUMBER=)
 record-score: .venv/.ready ## record the leaderboard's score VALUE= of submission NUMBER=
 grade: .venv/.ready ## evaluate on held-back test labels (practice competitions only; FILE= another submission)
 reproduce: $(trains) ## make submission NUMBER= again and compare the bytes

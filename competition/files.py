@@ -146,11 +146,18 @@ def _temporary_path(path: Path) -> Path:
 
 def _is_stale(temporary: Path) -> bool:
     """Whether the process of this machine that wrote the temporary file has ended."""
-    import psutil
-
     node, process = temporary.name.split("~")[-3:-1] if temporary.name.count("~") >= 2 else ("", "")
     if not node.endswith(f".{platform.node()}") or not process.isdecimal():
         return False
+    return _has_ended(int(process))
+
+
+def _has_ended(process: int) -> bool:
+    """Whether the process has ended; without psutil, one whose parent does not wait for it seems to be running."""
+    try:
+        import psutil
+    except ModuleNotFoundError:
+        return Path("/proc/self").exists() and not Path(f"/proc/{process}").exists()
     with suppress(psutil.NoSuchProcess):
-        return psutil.Process(int(process)).status() == psutil.STATUS_ZOMBIE
+        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
     return True

@@ -342,6 +342,32 @@ def upload(
     upload.upload(competition, number, 300.0 if wait is None else wait, yes)
 
 
+@command(app)
+def kernel(
+    competition: cli.Competition = "digits",
+    models: cli.Models = None,
+    folds: cli.Folds = 5,
+    seed: cli.Seed = 0,
+    budget: cli.Budget = None,
+    blend: cli.Blend = "auto",
+    number: cli.Number = None,
+    infer: cli.Infer = False,
+    push: cli.Push = False,
+) -> None:
+    """Write a script that trains on Kaggle's machines.
+
+    The script goes to kernels/COMPETITION/. It carries this package, and makes a submission in a notebook without
+    network, within 8 hours unless --budget says otherwise. With --push, it is pushed, and its predictions are imported
+    as members @kaggle-MODEL; pushed again, it continues where the last session ended.
+    """
+    from competition.cli import kernel
+
+    if infer:
+        kernel.predict_on_kaggle(competition, number, push)
+    else:
+        kernel.train_on_kaggle(RunOptions(competition, models, folds, seed, budget=budget, blend=blend), push)
+
+
 @command(app, "record-score")
 def record_score(value: cli.Value, competition: cli.Competition = "digits", number: cli.Number = None) -> None:
     """Record a submission's score on the leaderboard.

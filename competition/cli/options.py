@@ -136,6 +136,17 @@ Wait = Annotated[
         metavar="TIME",
     ),
 ]
+Infer = Annotated[
+    bool,
+    option(
+        "infer",
+        "Pack the models of submission --number as a data set, and write a script that only predicts with them, "
+        "for competitions that score notebooks.",
+    ),
+]
+Push = Annotated[
+    bool, option("push", "Push the folder to Kaggle, wait until the session has ended, and fetch its predictions.")
+]
 Yes = Annotated[bool, option("yes", "Upload without asking first.")]
 Value = Annotated[float, option("value", "Score on the leaderboard, e.g. 0.997.", metavar="SCORE")]
 File = Annotated[

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 
 from competition.crossval.predictions import CurvePoint
 from competition.data.dataset import Dataset
@@ -40,7 +39,7 @@ class CurveRecorder:
             epoch.total,
             epoch.loss,
             epoch.images_per_second,
-            psutil.Process().memory_info().rss,
+            _memory(),
             *_evaluate(*train),
             *_evaluate(*held_out),
         )
@@ -53,3 +52,12 @@ def _evaluate(labels: np.ndarray, predictions: np.ndarray) -> tuple[float | None
     if target_kind(labels) == "number":
         return None, RMSE.score(labels, predictions).value
     return accuracy(labels, predictions).value, log_loss(labels, predictions).value
+
+
+def _memory() -> int:
+    """Resident bytes of this process; 0 where psutil is not installed."""
+    try:
+        import psutil
+    except ModuleNotFoundError:
+        return 0
+    return psutil.Process().memory_info().rss

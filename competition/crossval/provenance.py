@@ -1,14 +1,15 @@
 """The ingredients that predictions are made from; predictions made from others are never reused."""
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
 from competition.crossval.folds import Folds
 from competition.crossval.predictions import Ingredients
 from competition.data.dataset import Dataset, require_features
+from competition.models.backend import keras_backend
 from competition.models.hyperparameters import describe_recipe
 from competition.models.member import Member
 from competition.models.registry import model_module
-from competition.models.source import keras_backend, source_digest
+from competition.models.source import source_digest
 
 
 def ingredients(member: Member, dataset: Dataset, folds: Folds) -> Ingredients:
@@ -32,4 +33,13 @@ def member_ingredients(member: Member) -> Ingredients:
     if "keras" in libraries:
         made_of["backend"] = keras_backend()
         libraries += (made_of["backend"],)
-    return made_of | {library: version(library) for library in libraries}
+    return made_of | {library: installed_version(library) for library in libraries}
+
+
+def installed_version(library: str) -> str:
+    """The version of a library, also if it is installed under another name, such as tensorflow-cpu."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        distributions = packages_distributions().get(library, [])
+        return " ".join(f"{name} {version(name)}" for name in sorted(set(distributions))) or "unknown"

@@ -30,6 +30,14 @@ from competition.models.interface import Predictor, Target
 from competition.models.member import Member
 from competition.models.regression import load_regressor
 
+TRAINED_AS = "member"  # an ingredient of imported predictions: the member's name where it was trained
+MODEL_SUFFIXES = (".keras", ".skops")
+
+
+def _model_files(path: Path) -> list[Path]:
+    """The model of the fold whose predictions are in the file `path`, if it was saved."""
+    return [path.with_suffix(suffix) for suffix in MODEL_SUFFIXES if path.with_suffix(suffix).exists()]
+
 
 @dataclass(frozen=True)
 class Store:
@@ -60,14 +68,49 @@ class Store:
         write_metadata(path, result.seconds, result.remark, curve)
         write_fold(path, FoldPredictions(result.held_out, result.test, result.ingredients))
 
-    def import_predictions(self, member: Member, by_fold: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Save imported (held-out, test) predictions; older ones are deleted first so that they cannot be mixed."""
+    def import_predictions(
+        self, member: Member, by_fold: Sequence[tuple[np.ndarray, np.ndarray]], origin: Ingredients | None = None
+    ) -> None:
+        """Save imported (held-out, test) predictions; older ones are deleted first so that they cannot be mixed.
+
+        `origin` is what they were made of, if this is known.
+        """
         for fold in range(len(by_fold)):
             self._path(member, fold).unlink(missing_ok=True)
         digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for both in by_fold for part in both))
-        made_of = ingredients(member, self.dataset, self.folds) | {"imported": digest.hexdigest()}
+        expected = ingredients(member, self.dataset, self.folds)
+        made_of = (origin or {}) | expected | {"imported": digest.hexdigest()}
         for fold, (held_out, test) in enumerate(by_fold):
             write_fold(self._path(member, fold), FoldPredictions(held_out, test, made_of))
+
+    def import_folds(self, source: Path, name: str) -> Member:
+        """Import the folds that a member was trained on elsewhere, by the same package, as the member `@NAME`."""
+        member = Member.parse(f"@{name}")
+        paths = [fold_path(source, fold) for fold in range(self.folds.count)]
+        by_fold = [self._read_foreign_fold(path, fold) for fold, path in enumerate(paths)]
+        for fold, path in enumerate(paths):
+            seconds, curve = read_metadata(path)
+            write_metadata(self._path(member, fold), seconds, "", curve)
+            for model in _model_files(path):
+                write_atomically(self._path(member, fold).with_suffix(model.suffix), model.read_bytes())
+        origin = by_fold[0].ingredients | {TRAINED_AS: source.name}
+        self.import_predictions(member, [(each.held_out, each.test) for each in by_fold], origin)
+        return member
+
+    def _read_foreign_fold(self, path: Path, fold: int) -> FoldPredictions:
+        """Read a fold that was trained elsewhere; raise `UserError` unless data and split are the same."""
+        try:
+            predictions = read_fold(path)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} is missing or damaged ({error})") from None
+        for what, expected in (("data", self.dataset.digest), ("split", self.folds.digest)):
+            if predictions.ingredients.get(what) != expected:
+                raise UserError(f"{path} was made with different {what}")
+        classes = len(self.dataset.classes)
+        rows = int((self.folds.held_out == fold).sum()), len(self.dataset.test_ids)
+        if (predictions.held_out.shape, predictions.test.shape) != ((rows[0], classes), (rows[1], classes)):
+            raise UserError(f"{path} has other rows or classes than {self.dataset.cache.parent.parent}")
+        return predictions
 
     def predictions(self, member: Member) -> Predictions:
         """Combine the member's finished folds."""
@@ -82,7 +125,7 @@ class Store:
 
     def require_image_models(self, members: Sequence[Member]) -> None:
         """Raise `UserError` unless all members can predict new images."""
-        unable = [member for member in members if member.is_imported or member.uses_columns]
+        unable = [member for member in members if not self._predicts_images(member)]
         if not unable:
             return
         names = " ".join(member.name for member in members if member not in unable) or "..."
@@ -92,22 +135,40 @@ class Store:
             f"make a submission without it: {self.command('submit', models=names)}"
         )
 
+    def _predicts_images(self, member: Member) -> bool:
+        """Whether the member has models of images; an imported one has if it was trained elsewhere by this package."""
+        if not member.is_imported:
+            return not member.uses_columns
+        return bool(_model_files(self._path(member, 0))) and not self.trained_as(member).uses_columns
+
+    def trained_as(self, member: Member) -> Member:
+        """The member whose spec loads the models: the member itself, or what an imported one was elsewhere."""
+        if not member.is_imported:
+            return member
+        made_of = read_fold(self._path(member, 0)).ingredients
+        return Member.parse(made_of[TRAINED_AS]) if TRAINED_AS in made_of else member
+
     def load_model(self, member: Member, fold: int) -> Predictor:
         """Load the model of a finished fold, to predict new images; it was trained without that fold's rows."""
-        self.require_image_models([member])
-        path = self._path(member, fold)
-        models = [file for file in path.parent.glob(f"{path.stem}.*") if file.suffix not in (".npz", ".json")]
-        if self.reason_to_train(member, fold) or not models:
-            raise UserError(f"{member.name} fold {fold} is not trained; run `{self.command('cv', models=member.name)}`")
+        model = self.model_path(member, fold)
         try:
-            target = Target.of(self.dataset.labels, self.dataset.classes)
+            spec, target = self.trained_as(member).spec, Target.of(self.dataset.labels, self.dataset.classes)
             if target.kind == "number":
-                return load_regressor(member.spec.load, models[0], self.dataset.labels[self.folds.held_out != fold])
-            return member.spec.load(models[0], target)
+                return load_regressor(spec.load, model, self.dataset.labels[self.folds.held_out != fold])
+            return spec.load(model, target)
         except Exception as error:  # each library has its own errors
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            remedy = f"rm {path} && {self.command('cv', models=member.name)}"
-            raise UserError(f"cannot load {models[0]} ({reason}); if it is damaged: {remedy}") from error
+            remedy = f"rm {self._path(member, fold)} && {self.command('cv', models=member.name)}"
+            raise UserError(f"cannot load {model} ({reason}); if it is damaged: {remedy}") from error
+
+    def model_path(self, member: Member, fold: int) -> Path:
+        """The file of a finished fold's model."""
+        self.require_image_models([member])
+        path = self._path(member, fold)
+        models = _model_files(path)
+        if self.reason_to_train(member, fold) or not models:
+            raise UserError(f"{member.name} fold {fold} is not trained; run `{self.command('cv', models=member.name)}`")
+        return models[0]
 
     def fingerprint(self, member: Member) -> str:
         """Return the fingerprint of the current code and data or, for an imported member, of what was imported."""

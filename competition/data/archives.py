@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from rich.console import Console
@@ -99,6 +100,8 @@ def _list_entries(archive: Path, shown: str) -> list[Entry]:
     if archive.suffix.lower() == ".gz":
         return [Entry(archive.stem, 0)]
     if archive.suffix.lower() == ".7z":
+        if not find_spec("py7zr"):
+            raise UserError(f"{shown} needs py7zr, which is not installed; unpack it elsewhere")
         import py7zr
 
         with py7zr.SevenZipFile(archive) as opened:
@@ -183,11 +186,14 @@ def _is_hidden(entry: Entry) -> bool:
 @contextmanager
 def _explain_errors(shown: str) -> Iterator[None]:
     """Turn the error of a damaged or incomplete archive into a UserError."""
-    import py7zr
+    damaged: list[type[Exception]] = [zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError]
+    damaged += [EOFError, RuntimeError, KeyError, NotImplementedError]
+    if find_spec("py7zr"):
+        from py7zr.exceptions import ArchiveError
 
-    damaged = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, py7zr.exceptions.ArchiveError)
+        damaged.append(ArchiveError)
     try:
         yield
-    except (*damaged, EOFError, RuntimeError, KeyError, NotImplementedError) as error:
+    except tuple(damaged) as error:
         reason = error.args[0] if error.args else type(error).__name__
         raise UserError(f"cannot unpack {shown}: {reason}; download it again") from None

@@ -58,7 +58,7 @@ def download_competition(competition: str, folder: Path) -> Path:
     An interrupted download is resumed by the next call. The archive gets its name when it is complete.
     """
     archive = folder / f"{competition}.zip"
-    with _open_client(competition) as api:
+    with open_client(competition) as api:
         archive_size, total_size = _archive_size(api, competition), _total_size(api, competition)
         partial = folder / DOWNLOAD_FOLDER / archive.name
         _check_disk_space(partial, archive_size, total_size)
@@ -72,18 +72,18 @@ def download_competition(competition: str, folder: Path) -> Path:
 
 def submit(competition: str, file: Path, message: str) -> None:
     """Upload a submission; the end of `message` identifies it later."""
-    with _open_client(competition) as api:
+    with open_client(competition) as api:
         output = StringIO()
         with redirect_stdout(output):  # the client prints why an upload failed
             response = api.competition_submit(str(file), message, competition, quiet=True)
         if response.message == api.COMPETITION_SUBMIT_UPLOAD_FAILED_MESSAGE:
-            reason = _first_line(output.getvalue()) or "the transfer was interrupted"
+            reason = first_line(output.getvalue()) or "the transfer was interrupted"
             raise UserError(f"cannot upload {file} to Kaggle: {reason}; run the same command again")
 
 
 def fetch_result(competition: str, digest: str) -> SubmissionResult | None:
     """The result of the latest submission whose message ends with this digest; None if Kaggle does not list one."""
-    with _open_client(competition) as api:
+    with open_client(competition) as api:
         seen: set[int] = set()
         for page in count(1):
             submissions = api.competition_submissions(competition, page_number=page, page_size=PAGE_SIZE) or []
@@ -119,7 +119,7 @@ def poll_result(
 
 
 @contextmanager
-def _open_client(competition: str) -> Iterator["KaggleApi"]:
+def open_client(competition: str) -> Iterator["KaggleApi"]:
     """Kaggle's client with the user's credentials; inside, a failed request becomes a UserError."""
     try:
         with redirect_stdout(StringIO()):  # the client prints a page of instructions
@@ -133,7 +133,7 @@ def _open_client(competition: str) -> Iterator["KaggleApi"]:
     except SystemExit:
         raise UserError(f"not logged in to Kaggle; run: {_login_command()}") from None
     except OSError as error:  # of a request
-        raise UserError(f"cannot log in to Kaggle ({_first_line(error)}); check the network") from None
+        raise UserError(f"cannot log in to Kaggle ({first_line(error)}); check the network") from None
     try:
         yield api
     except RequestException as error:
@@ -145,7 +145,7 @@ def _explain(error: "RequestException", competition: str) -> str:
     status = error.response.status_code if error.response is not None else None
     again = "then run the same command again"
     if status is None:
-        return f"the connection to Kaggle failed ({_first_line(error)}); check the network, {again}"
+        return f"the connection to Kaggle failed ({first_line(error)}); check the network, {again}"
     if status == 401:
         return f"Kaggle rejected your credentials; log in: {_login_command()}"
     if status == 403:
@@ -153,8 +153,8 @@ def _explain(error: "RequestException", competition: str) -> str:
     if status == 404:
         return f"Kaggle has no competition {competition}; its name is the last part of its URL, {COMPETITIONS}/NAME"
     if status == 429:
-        return f"Kaggle's limit of requests is reached ({_first_line(error)}); wait some minutes, {again}"
-    return f"Kaggle's client failed: {_first_line(error)}"
+        return f"Kaggle's limit of requests is reached ({first_line(error)}); wait some minutes, {again}"
+    return f"Kaggle's client failed: {first_line(error)}"
 
 
 def _archive_size(api: "KaggleApi", competition: str) -> int:
@@ -226,5 +226,6 @@ def _megabytes(size: float) -> str:
     return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
 
 
-def _first_line(message: object) -> str:
+def first_line(message: object) -> str:
+    """The first line that is not empty."""
     return next((line.strip() for line in str(message).splitlines() if line.strip()), "")

@@ -1,1 +1,1 @@
-"""A blend on new images: predictions and an ONNX export."""
+"""A blend on new images, an ONNX export, and scripts for Kaggle's machines."""

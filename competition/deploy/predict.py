@@ -1,20 +1,23 @@
 """Predict new images with a submission's blend, by the models that cross-validation saved."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from competition.crossval.store import Store
 from competition.crossval.task import Task, check_predictions
-from competition.data.targets import target_kind
+from competition.data.targets import TargetKind
 from competition.ensemble.blend import BlendSearch
 from competition.ensemble.blenders import Combination
 from competition.errors import UserError
-from competition.models.interface import Inputs
+from competition.models.interface import Inputs, Predictor, Target
 from competition.models.member import Member
 from competition.workers.base import Emit, Workers, result_or_raise, take_in_order
 from competition.workers.events import ignore_event
+
+LoadModel = Callable[[Member, int], Predictor]  # the model of a member's fold
 
 
 def fit_combination(store: Store, members: Sequence[Member], blender: str) -> Combination:
@@ -30,20 +33,45 @@ def predict_blend(
     store: Store, members: Sequence[Member], blender: str, inputs: Mapping[Inputs, np.ndarray], workers: Workers
 ) -> np.ndarray:
     """Predictions (images, outputs): the mean over folds of the blend of each fold's models."""
-    combination = fit_combination(store, members, blender)
-    outputs, folds = len(store.dataset.classes), store.folds.count
+    target = Target.of(store.dataset.labels, store.dataset.classes)
+    models = BlendModels(tuple(members), store.folds.count, target, fit_combination(store, members, blender))
+    store.require_image_models(list(models.positions))
+    return predict_combination(models, store.load_model, inputs, workers)
+
+
+@dataclass(frozen=True)
+class BlendModels:
+    """The members of a blend, each with a model for each fold, and how they are combined."""
+
+    members: tuple[Member, ...]
+    folds: int
+    target: Target
+    combination: Combination
+
+    @property
+    def positions(self) -> dict[Member, int]:
+        """The positions of the members that have a weight; the others need not predict."""
+        return {member: number for number, member in enumerate(self.members) if self.combination.weights[number]}
+
+
+def predict_combination(
+    blend: BlendModels, load_model: LoadModel, inputs: Mapping[Inputs, np.ndarray], workers: Workers
+) -> np.ndarray:
+    """Predictions (images, outputs) of a blend whose models are loaded by `load_model`."""
+    outputs, images = blend.target.outputs, len(inputs["images"])
     # Members without a weight do not predict; their uniform probabilities have no effect.
-    stacks = np.full((folds, len(members), len(inputs["images"]), outputs), 1 / outputs, dtype=np.float32)
-    positions = {member: number for number, member in enumerate(members) if combination.weights[number]}
-    store.require_image_models(list(positions))
-    tasks = [Task(member, fold) for member in positions for fold in range(folds)]
-    predict = partial(_predict_fold, store=store, inputs=inputs)
+    stacks = np.full((blend.folds, len(blend.members), images, outputs), 1 / outputs, dtype=np.float32)
+    positions = blend.positions
+    tasks = [Task(member, fold) for member in positions for fold in range(blend.folds)]
+    predict = partial(_predict_fold, load_model=load_model, inputs=inputs, kind=blend.target.kind)
     for task, outcome in workers.run(predict, take_in_order(tasks), ignore_event):
         stacks[task.fold, positions[task.member]] = result_or_raise(task.name, outcome)
-    return np.mean([combination.combine(stack) for stack in stacks], axis=0)
+    return np.mean([blend.combination.combine(stack) for stack in stacks], axis=0)
 
 
-def _predict_fold(task: Task, emit: Emit, store: Store, inputs: Mapping[Inputs, np.ndarray]) -> np.ndarray:
+def _predict_fold(
+    task: Task, emit: Emit, load_model: LoadModel, inputs: Mapping[Inputs, np.ndarray], kind: TargetKind
+) -> np.ndarray:
     """Runs in a worker: predict with the saved model of one fold."""
-    predictions = store.load_model(task.member, task.fold).predict_proba(inputs[task.member.spec.inputs])
-    return check_predictions(predictions, target_kind(store.dataset.labels)).astype(np.float32)
+    predictions = load_model(task.member, task.fold).predict_proba(inputs[task.member.spec.inputs])
+    return check_predictions(predictions, kind).astype(np.float32)

@@ -7,7 +7,6 @@ renaming a file does not trigger retraining.
 import ast
 import hashlib
 import json
-import os
 from functools import cache
 from pathlib import Path
 
@@ -92,14 +91,3 @@ class _ImportRemover(ast.NodeTransformer):
         return ast.Pass()
 
     visit_ImportFrom = visit_Import  # noqa: N815 the name that ast calls
-
-
-@cache
-def keras_backend() -> str:
-    """Name of the backend that Keras would use, determined in the same way but without importing Keras."""
-    if backend := os.environ.get("KERAS_BACKEND"):
-        return backend
-    config_path = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras.json"
-    if not config_path.exists():
-        return "tensorflow"
-    return str(json.loads(config_path.read_text()).get("backend", "tensorflow"))

@@ -33,7 +33,8 @@ from tornado.ioloop import IOLoop
 
 from competition.data.dataset import pack_dataset, package_name
 from competition.errors import UserError, command, option
-from competition.models.source import keras_backend, model_digests
+from competition.models.backend import keras_backend
+from competition.models.source import model_digests
 from competition.workers.base import TaskFunction, WorkerDied, Workers, prefers_gpu
 from competition.workers.events import Failure
 from competition.workers.machine import WORKER_MEMORY

@@ -30,9 +30,10 @@ from joblib import cpu_count
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
 from competition.errors import option
+from competition.models.gpus import usable_gpus
 from competition.workers.base import TaskFunction, WorkerDied, Workers, prefers_gpu
 from competition.workers.events import Failure
-from competition.workers.machine import QUIET_LIBRARIES, SINGLE_THREAD, usable_gpus
+from competition.workers.machine import QUIET_LIBRARIES, SINGLE_THREAD
 from competition.workers.messages import Channel, connect, flush, send
 
 POLL_SECONDS = 0.2  # maximum interval between message polls
@@ -43,7 +44,7 @@ class LocalWorkers(Workers):
 
     def __init__(self, jobs: int | None = None, gpus: Sequence[str] | None = None) -> None:
         self._jobs = min(jobs or cpu_count(), cpu_count())
-        self.gpus = usable_gpus() if gpus is None else gpus
+        self.gpus = [gpu.name for gpu in usable_gpus()] if gpus is None else list(gpus)
 
     @property
     def jobs(self) -> int:

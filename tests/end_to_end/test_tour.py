@@ -51,3 +51,21 @@ def test_the_tour_ends_with_a_submission(tmp_path):
     submission = pd.read_csv(tmp_path / "submissions" / "tour.csv")
     assert submission.columns.tolist() == ["ImageId", "Label"] and len(submission) == 28_000
     assert submission["Label"].value_counts().between(2_300, 3_300).all()
+
+
+@pytest.mark.parametrize("layout", ["{name}", "competitions/{name}"])
+def test_the_tour_never_replaces_an_attached_competition_by_practice_data(layout, tmp_path, monkeypatch):
+    cells = json.loads((ROOT / "docs" / "tour.ipynb").read_text())["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    first = "\n".join(sources[: next(number for number, source in enumerate(sources) if "load_dataset" in source)])
+    (tmp_path / "competition").symlink_to(ROOT / "competition")
+    for name in ("digit-recognizer", "letters"):
+        inputs = tmp_path / name
+        mount = inputs / layout.format(name=name)
+        mount.mkdir(parents=True)
+        (mount / "train.csv").touch()
+        monkeypatch.setenv("FOLDBLEND_KAGGLE_INPUT", str(inputs))
+        run = [sys.executable, "-c", first]
+        result = subprocess.run(run, cwd=tmp_path, text=True, capture_output=True, check=True)
+        assert result.stdout == f"competition: {name}, from {mount}\n"
+        assert (tmp_path / "data" / name / "train.csv").is_symlink()

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.pipeline import Pipeline
+from sklearn.utils.fixes import parse_version
 
 from competition.models.interface import Classifier, EpochCallback, Images, Inputs, ModelSpec, Target
 
@@ -93,8 +95,12 @@ def load_pipeline(path: Path, target: Target) -> PipelineClassifier:
     return PipelineClassifier(skops.io.load(path, trusted=types), target)
 
 
-def calibrate(estimator: BaseEstimator) -> CalibratedClassifierCV:
+def calibrate(estimator: BaseEstimator) -> BaseEstimator:
     """Wrap an estimator in temperature scaling: fitted on all rows, its temperature by 3-fold cross-validation."""
+    if parse_version(sklearn.__version__) < parse_version("1.8"):
+        from competition.models.classical.temperature_scaling import TemperatureScaling
+
+        return TemperatureScaling(estimator)
     return CalibratedClassifierCV(estimator, method="temperature", cv=3, ensemble=False)
 
 

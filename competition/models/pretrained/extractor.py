@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from competition.data.features import VIEWS
+from competition.models.backend import keras_backend
 from competition.models.networks.recipe import native_precision
 from competition.models.pretrained.weights import LICENCE, WEIGHTS_DIGEST, WHEEL, read_weights
-from competition.models.source import keras_backend, module_digest
+from competition.models.source import module_digest
 
 NETWORK_MODULE = "competition.models.pretrained.efficientnet_lite"
 BATCH_SIZE = 16  # fixed, so that features do not depend on how images are divided among workers

@@ -68,6 +68,33 @@ def test_few_rows_are_trained_for_the_minimum_number_of_steps(dataset):
     assert 20 <= len(epochs) * steps_per_epoch < 20 + steps_per_epoch and epochs[-1].number == epochs[-1].total
 
 
+FLOAT16 = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+from competition.models.member import Member
+labels, rows = np.arange(200) % 2, np.random.default_rng(0).integers(0, 100, (200, 16, 16, 1))
+images = (rows + 120 * labels[:, None, None, None] * (np.arange(16) < 8)[None, None, :, None]).astype(np.uint8)
+member = Member.parse("quick")
+recipe = replace(member.recipe, epochs=3, min_steps=40, precision="mixed_float16")
+network = member.spec.build(recipe, 0, images.shape[1:], 2).fit(images, labels, lambda epoch: None)
+predicted, path = network.predict_proba(images), Path(sys.argv[1])
+network.save(path)
+assert (predicted.argmax(axis=1) == labels).all()
+np.testing.assert_array_equal(member.spec.load(path, 2).predict_proba(images), predicted)
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_the_precision_of_older_gpus_trains(backend, tmp_path):
+    environment = os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+    run = [sys.executable, "-c", FLOAT16, tmp_path / "network.keras"]
+    result = subprocess.run(run, env=environment, text=True, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
 def test_a_saved_network_predicts_the_same(dataset, tmp_path):
     network = train(dataset)
     network.save(tmp_path / "network.keras")

@@ -1,0 +1,191 @@
+"""The command that trains in a Kaggle notebook: it writes the script, pushes it and fetches the outputs."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from competition.cli.run import (
+    DATA,
+    FOLDS,
+    Competition,
+    RunOptions,
+    is_practice_competition,
+    load_submission,
+    open_competition,
+    open_store,
+)
+from competition.errors import UserError, command, flag, shorten_list
+
+if TYPE_CHECKING:
+    from competition.crossval.store import Store
+    from competition.models.member import Member
+
+KERNELS = Path("kernels")
+SHARED_OPTIONS = ("competition", "models", "folds", "seed", "blend", "budget")
+UNKNOWN_OWNER = "YOUR-KAGGLE-NAME"
+PUSHED_FILE = "pushed"  # exists while a session's outputs are not fetched yet
+LOG_LINES = 3
+NAME_CHARACTERS = str.maketrans(":.", "--")  # of members; the names of imported ones have neither
+
+
+def train_on_kaggle(options: RunOptions, push: bool) -> None:
+    """Write a folder with a script that trains on Kaggle; push it and fetch its predictions if requested."""
+    from competition.deploy import kaggle_kernels
+    from competition.deploy.kernel import kernel_slug
+
+    competition = options.competition
+    _reject_practice(competition)
+    folder = KERNELS / competition
+    address = f"{_owner(competition, push)}/{kernel_slug(competition)}"
+    if not (push and _is_pushed(folder, address)):
+        _write(options, folder, address, continues=push and kaggle_kernels.has_output(address, competition))
+        if not push:
+            print(f"push it: {command('kernel', competition=competition)} {flag('push')}")
+            return
+        _push(folder, competition)
+    failure = _wait(address, competition, folder)
+    _import_output(options, folder / "output", failure)
+
+
+def predict_on_kaggle(competition: str, number: int | None, push: bool) -> None:
+    """Write a data set of a submission's models and a script that predicts with them; push both if requested."""
+    from competition.deploy import kaggle_kernels
+    from competition.deploy.kernel import KernelSources, kernel_slug, settings_files, write_kernel
+    from competition.deploy.model_pack import PACK_FILE, write_pack
+    from competition.deploy.predict import BlendModels, fit_combination
+    from competition.files import sha256
+    from competition.models.interface import Target
+
+    _reject_practice(competition)
+    open_competition(competition).require_classes("kernel INFER=1")
+    entry, store, members = load_submission(competition, number)
+    folder, owner = KERNELS / f"{competition}-infer", _owner(competition, push)
+    kernel, dataset = (f"{owner}/{kernel_slug(competition, purpose)}" for purpose in ("-infer", "-models"))
+    if not (push and _is_pushed(folder, kernel)):
+        combination = fit_combination(store, members, entry.metadata["blender"])
+        target = Target.of(store.dataset.labels, store.dataset.classes)
+        blend = BlendModels(tuple(members), store.folds.count, target, combination)
+        pack = folder / "dataset" / PACK_FILE
+        write_pack(pack, store, blend)
+        kaggle_kernels.write_dataset_metadata(pack.parent, dataset)
+        settings = {"competition": competition, "dataset": dataset, "pack": sha256(pack)}
+        files = settings_files(DATA / competition, FOLDS / competition)
+        script = write_kernel(folder, kernel, settings, files, KernelSources("predict", datasets=(dataset,)))
+        print(f"{pack}: {pack.stat().st_size:,} bytes\n{script}: {script.stat().st_size:,} bytes, for {kernel}")
+        if not push:
+            again = command("kernel", competition=competition, number=entry.number)
+            print(f"push both: {again} {flag('infer')} {flag('push')}")
+            return
+        kaggle_kernels.push_dataset(pack.parent, dataset, competition)
+        _push(folder, competition)
+    if failure := _wait(kernel, competition, folder):
+        raise UserError(failure)
+    print(f"{folder / 'output' / 'submission.csv'}; in a code competition, submit the notebook on its page")
+
+
+def _is_pushed(folder: Path, address: str) -> bool:
+    """Whether a session was started whose outputs are not fetched yet."""
+    if not (folder / PUSHED_FILE).exists():
+        return False
+    print(f"{address} was pushed before, and its outputs are not fetched yet; it is not pushed again", flush=True)
+    return True
+
+
+def _write(options: RunOptions, folder: Path, address: str, continues: bool) -> None:
+    """Write the script and its metadata."""
+    from competition.deploy.kernel import KernelSources, settings_files, write_kernel
+
+    settings: dict[str, Any] = {name: value for name, value in asdict(options).items() if name in SHARED_OPTIONS}
+    settings["models"] = list(options.models) if options.models is not None else None
+    files = settings_files(DATA / options.competition, FOLDS / options.competition)
+    sources = KernelSources("train", kernels=(address,) if continues else ())
+    script = write_kernel(folder, address, settings, files, sources)
+    print(f"{script}: {script.stat().st_size:,} bytes, for {address}", flush=True)
+    if address.startswith(UNKNOWN_OWNER):
+        print(f"not logged in to Kaggle: replace {UNKNOWN_OWNER} in kernel-metadata.json to push it by hand")
+
+
+def _push(folder: Path, competition: str) -> None:
+    """Push the folder, and note that its outputs are to be fetched."""
+    from competition.deploy import kaggle_kernels
+    from competition.files import write_atomically
+
+    url = kaggle_kernels.push(folder, competition)
+    write_atomically(folder / PUSHED_FILE, url.encode())
+    print(f"pushed: {url}", flush=True)
+
+
+def _wait(address: str, competition: str, folder: Path) -> str:
+    """Print the status and the log's last lines until the session has ended, then fetch its outputs.
+
+    Returns why the session failed; empty if it did not.
+    """
+    from competition.deploy import kaggle_kernels
+
+    shown: tuple[str, list[str]] = "", []
+    for session in kaggle_kernels.poll(address, competition):
+        lines = kaggle_kernels.last_lines(session.log, LOG_LINES)
+        if (session.status, lines) != shown:
+            print(session.status.lower(), *(line for line in lines if line not in shown[1]), sep="\n  ", flush=True)
+        shown = session.status, lines
+    output = folder / "output"
+    shutil.rmtree(output, ignore_errors=True)
+    kaggle_kernels.fetch_output(address, competition, output)
+    (folder / PUSHED_FILE).unlink(missing_ok=True)
+    if session.status == "COMPLETE":
+        return ""
+    reason = session.failure or (shown[1][-1] if shown[1] else "no reason is given")
+    return f"the session on Kaggle failed: {reason}; the log is in {output}"
+
+
+def _import_output(options: RunOptions, output: Path, failure: str) -> None:
+    """Import the fetched predictions as members that blend with those trained here, also of a session that failed."""
+    competition = open_competition(options.competition)
+    store = open_store(competition, options.folds, options.seed)
+    members = import_members(store, output / FOLDS / options.competition / store.folds.name)
+    _print_imported(competition, store, members)
+    if failure or not members:
+        raise UserError(failure or "no member was completed; push again to continue")
+
+
+def import_members(store: "Store", folder: Path) -> "list[Member]":
+    """Import all members of a split's folder that was made elsewhere and that are complete."""
+    names = sorted(path.parent.name for path in folder.glob("*/fold-0.npz") if not path.parent.name.startswith("@"))
+    complete = [
+        name
+        for name in names
+        if all((folder / name / f"fold-{fold}.npz").exists() for fold in range(store.folds.count))
+    ]
+    return [store.import_folds(folder / name, f"kaggle-{name.translate(NAME_CHARACTERS)}") for name in complete]
+
+
+def _print_imported(competition: Competition, store: "Store", members: "list[Member]") -> None:
+    """Print the scores of the imported members, and how to blend them."""
+    if not members:
+        return
+    metric, labels = competition.metric(), store.dataset.labels
+    for member in members:
+        print(f"{member.name}: {metric.format(metric.score(labels, store.predictions(member).oof))} out of fold")
+    names = " ".join(member.name for member in members)
+    print(f"to blend {shorten_list(names.split(), 3)}: {store.command('submit', models=names)}")
+
+
+def _owner(competition: str, push: bool) -> str:
+    """The user's name on Kaggle, or a placeholder if it is not needed and not known."""
+    from competition.data.kaggle import has_credentials
+    from competition.deploy.kaggle_kernels import find_username
+
+    if not push and not has_credentials():
+        return UNKNOWN_OWNER
+    try:
+        return find_username(competition)
+    except UserError:
+        if push:
+            raise
+        return UNKNOWN_OWNER
+
+
+def _reject_practice(competition: str) -> None:
+    if is_practice_competition(competition):
+        raise UserError(f"{competition} is a practice competition, which is not on Kaggle; choose one that is")
