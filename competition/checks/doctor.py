@@ -72,7 +72,8 @@ def run_checks(dataset: Dataset, complete: Sequence[Predictions], plan: Plan) ->
     yield from check_duplicates(dataset)
     if complete and kind == "class":
         yield check_labels(dataset, complete)
-    yield check_distribution_shift(dataset)
+    if len(dataset.test_ids):
+        yield check_distribution_shift(dataset)
     yield from check_near_duplicates(dataset)
 
 
@@ -244,7 +245,7 @@ def _label_codes(labels: np.ndarray) -> np.ndarray:
 
 
 def _flatten(images: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(images).reshape(len(images), -1)
+    return np.ascontiguousarray(images).reshape(len(images), int(np.prod(images.shape[1:])))
 
 
 def _group_images(duplicate_ids: np.ndarray, chosen: np.ndarray) -> list[Group]:

@@ -59,6 +59,12 @@ def test_clean_data_passes_every_check(dataset):
     assert all(finding.passed for finding in findings.values()), findings
 
 
+def test_a_competition_without_test_images_is_checked(dataset):
+    trained_only = replace(dataset, test_images=dataset.test_images[:0], test_ids=dataset.test_ids[:0])
+    checks = [finding.check for finding in run_checks(trained_only, [], PLAN)]
+    assert "near-duplicates in train" in checks and "train-test distribution shift" not in checks
+
+
 def test_the_memory_of_models_of_columns_depends_on_the_columns(dataset_with_columns):
     plan = replace(PLAN, members=[Member.parse("boosting"), Member.parse("logistic")])
     assert "for boosting logistic" in check_resources(dataset_with_columns, plan).message

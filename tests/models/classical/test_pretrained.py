@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from competition.models.classical.pretrained import MeanOfViews
+from competition.models.interface import Target
 from competition.models.registry import load_spec
 
 MODELS = ("features-knn", "features-linear", "features-svm")
@@ -41,11 +42,13 @@ def test_models_of_features_fit_and_can_be_saved(name, classes, tmp_path):
     features = rng.random((150, 2, 60)).astype(np.float16)
     features[np.arange(150), :, labels] += 2
     spec = load_spec(name)
-    model = spec.build(spec.recipe, 1, features.shape[1:], classes).fit(
+    model = spec.build(spec.recipe, 1, features.shape[1:], Target("class", classes)).fit(
         features[:100], labels[:100], lambda epoch: None
     )
     probabilities = model.predict_proba(features)
     assert probabilities.shape == (150, classes) and np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert (probabilities[100:].argmax(axis=1) == labels[100:]).mean() > 0.9
     model.save(tmp_path / "model.skops")
-    assert (spec.load(tmp_path / "model.skops", classes).predict_proba(features) == probabilities).all()
+    assert (
+        spec.load(tmp_path / "model.skops", Target("class", classes)).predict_proba(features) == probabilities
+    ).all()
