@@ -102,7 +102,7 @@ benchmark-competitions: .venv/.ready-dev ## read miniatures of 24 real competiti
 ## develop
 
 .PHONY: test
-test: .venv/.ready-dev ## run the quick tests (3 minutes)
+test: .venv/.ready-dev ## run the quick tests (5 minutes)
 	@$(python) -m pytest
 
 .PHONY: test-integration
