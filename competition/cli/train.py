@@ -54,7 +54,8 @@ def print_data_summary(competition: Competition, metric: "Metric") -> None:
     print(*layout.notes, sep="\n", end="\n" if layout.notes else "")
     if layout.sample:
         content, columns = submission_format(competition, metric)
-        print(f"submission: {content} in column {shorten_list(columns, 3)}; metric: {metric.name}")
+        plural = "s" * (len(columns) != 1)
+        print(f"submission: {content} in column{plural} {shorten_list(columns, 3)}; metric: {metric.name}")
     else:
         print(f"no sample submission and no test images: models can be cross-validated; metric: {metric.name}")
     print(f"if any of this is wrong, correct it in {folder / CONFIG_FILE}", flush=True)

@@ -4,6 +4,7 @@ Only tables and images are unpacked. An archive that holds nothing but images, w
 folder of its name.
 """
 
+import errno
 import gzip
 import lzma
 import shutil
@@ -112,6 +113,7 @@ def _list_entries(archive: Path, shown: str) -> list[Entry]:
             files = [member for member in members.infolist() if not member.is_dir()]
             is_encrypted = any(member.flag_bits & 1 for member in files)
             entries = [Entry(member.filename, member.file_size) for member in files]
+    entries = [entry for entry in entries if entry.path.parts]
     if is_encrypted:
         raise UserError(f"{shown} is encrypted; unpack it by hand, with its password")
     for entry in entries:
@@ -197,3 +199,9 @@ def _explain_errors(shown: str) -> Iterator[None]:
     except tuple(damaged) as error:
         reason = error.args[0] if error.args else type(error).__name__
         raise UserError(f"cannot unpack {shown}: {reason}; download it again") from None
+    except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
+        raise UserError(f"cannot unpack {shown}: {error.filename} is both a file and a folder in it") from None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise UserError(f"cannot unpack {shown}: it has a name that is too long for this file system") from None

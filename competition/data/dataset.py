@@ -79,7 +79,7 @@ def load_dataset(folder: Path, config: Config | None = None) -> Dataset:
     """The validated Dataset of the competition in `folder`, mapped from its cache or parsed into it."""
     config = config or read_config(folder)
     inventory = list_files(folder)
-    if inventory.images:
+    if inventory.images and not tables.has_pixel_tables(inventory):
         rows = image_files.read_rows(inventory, config)
         files, read = rows.tables, partial(image_files.write_images, rows, config)
         parts = [image_files.digest_images(rows)]

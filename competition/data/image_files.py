@@ -24,19 +24,21 @@ from rich.progress import track
 from competition.data import label_tables, side_columns
 from competition.data.config import CONFIG_FILE, Config
 from competition.data.csv_files import check_column, read_header, read_text
-from competition.data.image_index import ImageIndex, is_in
+from competition.data.image_index import ImageIndex, part_of
 from competition.data.image_size import choose_shape, median_side, read_pixels
 from competition.data.inventory import Inventory
 from competition.data.label_tables import LabelTable
 from competition.data.labels import Labels
 from competition.data.layout import Layout
 from competition.data.tables import OpenArrayFile, check_sample_columns, read_groups, read_ids
-from competition.errors import UserError, command, shorten_list
+from competition.errors import UserError, shorten_list
 from competition.files import sha256, write_atomically
 
 BATCH_BYTES = 2**25  # of decoded images
 PROGRESS_STEP = 1_000  # files between two updates of the progress bar
 DECODER_VERSION = b"3"  # increment it when decoding changes
+COMPARED_COPIES = 5  # images, of which there are several files
+MAX_DIFFERENCE = 16.0  # of the brightness of copies, on average; compression and scaling cause less
 CLASS_PREFIX = re.compile(r"([^\W\d_]+)[._ -]?\d+$")  # of cat.0 and dog_12
 
 
@@ -80,10 +82,11 @@ def read_rows(inventory: Inventory, config: Config) -> ImageCompetition:
     labelled = _rows_of_table(found, index, folder, config) if found else _rows_of_names(inventory, test_images)
     if labelled is None:
         raise UserError(
-            f"{folder} has {len(inventory.images):,} images, but neither a table with their names and labels nor a "
-            f"folder for each class; put the table there"
+            f"{folder} has image files such as {next(iter(inventory.images))}, but neither a table with their names "
+            "and labels nor a folder for each class; put the table there"
         )
     ids = read_ids(sample, sample_table, sample_table.columns[0]) if sample and sample_table is not None else None
+    _check_copies(index, labelled.images, folder)
     arrays = {**labelled.arrays, "test_ids": np.empty(0, np.int64) if ids is None else ids}
     tables = [path for path in (sample, found and found.path, found and found.test_path) if path]
     shown = str(sample.relative_to(folder)) if sample else ""
@@ -146,9 +149,11 @@ def _read_sample(inventory: Inventory) -> tuple[Path | None, pd.DataFrame | None
     if sample:
         check_sample_columns(sample, read_header(sample))
         return sample, read_text(sample)
-    if any(is_in(path, "test") for path in inventory.images):
-        expected = inventory.folder / "sample_submission.csv"
-        raise UserError(f"{expected} is missing; run `{command('data', competition=inventory.folder.name)}`")
+    if test_image := next((path for path in inventory.images if part_of(path) == "test"), None):
+        raise UserError(
+            f"{inventory.folder / 'sample_submission.csv'} is missing, but there are test images such as {test_image}; "
+            "put it there, or move the test images away"
+        )
     return None, None
 
 
@@ -170,14 +175,16 @@ def _rows_of_table(found: LabelTable, index: ImageIndex, folder: Path, config: C
     }
     notes, others = [], others.drop(columns=group) if group else others
     if config.group is False and (left := side_columns.find_group_column(others, test)):
-        notes.append(f"column {left} is not used as group, as {CONFIG_FILE} says")
+        notes.append(f"column {left} is not used for groups, because {CONFIG_FILE} says group = false")
+    if not group and config.group == "":
+        notes += side_columns.explain_unused_groups(others)
     common = [name for name in others.columns if test is not None and name in test.columns]
     only_train = [name for name in others.columns if name not in common]
     leaks = side_columns.find_leaks(others[only_train], found.labels.values)
     if leaks:
-        notes.append(f"not used, since test rows lack them and they tell the label: {shorten_list(leaks, 12)}")
+        notes.append(f"not used, since test rows lack them and they reveal the label: {shorten_list(leaks, 12)}")
     if ignored := [name for name in only_train if name not in leaks]:
-        notes.append(f"ignored columns, which test rows lack: {shorten_list(ignored, 12)}")
+        notes.append(f"ignored, because test rows lack them: {shorten_list(ignored, 12)}")
     if common and test is not None:
         features = side_columns.encode_features(others[common], test)
         arrays |= {
@@ -186,7 +193,8 @@ def _rows_of_table(found: LabelTable, index: ImageIndex, folder: Path, config: C
             "column_names": np.array(features.names, dtype=str),
         }
         if features.names:
-            notes.append(f"{len(features.names)} features from columns: {shorten_list(common, 8)}")
+            count, plural = len(features.names), "s" * (len(features.names) != 1)
+            notes.append(f"{count} feature{plural} from columns: {shorten_list(common, 8)}")
         if features.left_out:
             notes.append(f"ignored columns, with too many different texts: {shorten_list(features.left_out, 8)}")
     shown = path.relative_to(folder)
@@ -210,12 +218,17 @@ def _group_column(others: pd.DataFrame, test: pd.DataFrame | None, labels: Label
 def _rows_of_names(inventory: Inventory, test_images: Sequence[str]) -> _Labelled | None:
     """The training rows where a folder or the beginning of each file's name is the label."""
     used = set(test_images)
-    images = [path for path in inventory.images if path not in used and not is_in(path, "test")]
-    if any(is_in(path, "train") for path in images):
-        images = [path for path in images if is_in(path, "train")]
-    folders = [PurePosixPath(path).parent.name for path in images]
+    images = [path for path in inventory.images if path not in used and part_of(path) != "test"]
+    notes = []
+    if len(images) < len(inventory.images) or all(part_of(path) for path in images):
+        # Without test images, a folder named train is a class like others.
+        in_train = [path for path in images if part_of(path) == "train"]
+        if in_train and (left := len(images) - len(in_train)):
+            notes.append(f"{left:,} images outside of the training folder are not used")
+        images = in_train or images
+    folders = _class_folders(images)
     prefixes = [match[1] if (match := CLASS_PREFIX.match(PurePosixPath(path).stem)) else "" for path in images]
-    for names, source in ((folders, "the names of folders"), (prefixes, "the beginning of file names")):
+    for names, source in ((folders, "folder names"), (prefixes, "the beginning of file names")):
         if len(set(names)) > 1 and all(names):
             classes, labels = np.unique(names, return_inverse=True)
             ids = np.array([PurePosixPath(path).name for path in images])
@@ -227,8 +240,37 @@ def _rows_of_names(inventory: Inventory, test_images: Sequence[str]) -> _Labelle
                 "train_ids": ids,
                 "groups": np.arange(len(images)),
             }
-            return _Labelled(images, arrays, source, "", [])
+            counts = [f"{name} ({count:,})" for name, count in zip(classes, np.bincount(labels), strict=True)]
+            notes.append(f"images of each class: {shorten_list(counts, 12)}")
+            return _Labelled(images, arrays, source, "", notes)
     return None
+
+
+def _class_folders(images: Sequence[str]) -> list[str]:
+    """The folder of each image on the first level where the images are in different folders; empty without one."""
+    parents = [PurePosixPath(path).parts[:-1] for path in images]
+    level = 0
+    while parents and all(len(parts) > level for parts in parents) and len({parts[level] for parts in parents}) == 1:
+        level += 1
+    return [parts[level] if len(parts) > level else "" for parts in parents]
+
+
+def _check_copies(index: ImageIndex, images: Sequence[str], folder: Path) -> None:
+    """Raise UserError if images of the same name in other folders are different pictures, such as masks."""
+    chosen = set(images)
+    for path in images[:: max(1, len(images) // COMPARED_COPIES)]:
+        for other in index.candidates(PurePosixPath(path).name, "train"):
+            if other not in chosen and not _are_alike(folder, path, other):
+                raise UserError(
+                    f"{folder}: {path} and {other} have the same name but are different pictures; "
+                    "move away the folder that does not belong to the competition"
+                )
+
+
+def _are_alike(folder: Path, path: str, other: str) -> bool:
+    """Whether two files show the same picture, perhaps in other sizes and formats."""
+    first, second = (read_pixels(folder / name, (16, 16, 1)).astype(float) for name in (path, other))
+    return bool(abs(first - second).mean() < MAX_DIFFERENCE)
 
 
 def _read_batches(paths: list[Path], shape: tuple[int, ...]) -> Iterator[np.ndarray]:

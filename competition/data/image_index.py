@@ -1,33 +1,33 @@
 """Match the names in a table's cells to image files."""
 
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from competition.data.inventory import SUFFIXES
 from competition.errors import UserError
 
 IMAGE_SUFFIX = re.compile(f"({'|'.join(map(re.escape, SUFFIXES))})$", re.IGNORECASE)
-PARTS = {"train": re.compile(r"(^|[^a-z])train", re.IGNORECASE), "test": re.compile(r"(^|[^a-z])test", re.IGNORECASE)}
+PART = re.compile(r"(?:^|[^a-z])(train|test)", re.IGNORECASE)
 
 
 class ImageIndex:
     """Image files by name; a name may omit the extension, contain dots and begin with folders.
 
-    Some competitions have the same pictures several times, e.g. in two formats. Of several files of the same name, the
-    one whose folder has the most of the names is chosen, and of folders alike the smaller one.
+    Some competitions have the same pictures several times, e.g. in two formats. Of several files of the same name, one
+    in a folder of the part is chosen, then the one whose folder has the most of the names, then the smallest.
     """
 
     def __init__(self, images: dict[str, int]) -> None:
         self.images = images
         self._by_depth: dict[int, dict[str, list[str]]] = {}
-        train, test = ({path for path in images if is_in(path, part)} for part in PARTS)
-        self._excluded = {"train": test - train, "test": train - test}
+        self._parts = {path: part_of(path) for path in images}
 
     def find(self, names: Sequence[str], part: str) -> list[str]:
         """The file of each name among the images of a part, train or test; empty where there is none."""
-        candidates = [self._candidates(name, part) for name in names]
+        candidates = [self.candidates(name, part) for name in names]
         counts: dict[str, int] = defaultdict(int)
         sizes: dict[str, int] = defaultdict(int)
         for paths in candidates:
@@ -37,36 +37,45 @@ class ImageIndex:
         rank = {folder: (-counts[folder], sizes[folder], folder) for folder in counts}
         return [min(paths, key=lambda path: rank[_folder(path)], default="") for paths in candidates]
 
-    def count(self, names: Sequence[str], part: str) -> int:
-        """How many of the names are those of images of this part."""
-        return sum(bool(self._candidates(name, part)) for name in names)
-
-    def _candidates(self, name: str, part: str) -> list[str]:
-        """The files of this name; those of the other part are left out, unless both parts share a folder."""
-        key = IMAGE_SUFFIX.sub("", name.strip())
-        if not key:
-            return []
-        depth = key.count("/") + 1
-        if depth not in self._by_depth:
-            self._by_depth[depth] = self._tails(depth)
-        found = [path for path in self._by_depth[depth].get(key, ()) if path not in self._excluded[part]]
+    def candidates(self, name: str, part: str) -> list[str]:
+        """The files of this name: those in folders of the part or, if there are none, in folders of neither part."""
+        found = next((paths for key in _keys(name) if (paths := self._files(key))), [])
+        own = [path for path in found if self._parts[path] == part]
+        found = own or [path for path in found if not self._parts[path]]
         if len(found) > 1 and len({_folder(path) for path in found}) < len(found):
             raise UserError(f"{found[0]} and {found[1]} differ only in their extension; remove one")
         return found
 
-    def _tails(self, depth: int) -> dict[str, list[str]]:
-        """The files by the last `depth` parts of their paths, without extension."""
-        tails = defaultdict(list)
-        for path in self.images:
-            parts = path.split("/")
-            if len(parts) >= depth:
-                tails[IMAGE_SUFFIX.sub("", "/".join(parts[-depth:]))].append(path)
-        return tails
+    def _files(self, key: str) -> list[str]:
+        """The files whose path ends with the key, which has no extension."""
+        depth = key.count("/") + 1
+        if depth not in self._by_depth:
+            tails = defaultdict(list)
+            for path in self.images:
+                parts = path.split("/")
+                if len(parts) >= depth:
+                    tails[_normalize("/".join(parts[-depth:]))].append(path)
+            self._by_depth[depth] = tails
+        return self._by_depth[depth].get(key, [])
 
 
-def is_in(path: str, part: str) -> bool:
-    """Whether one of the image's folders is named like a part: train or test."""
-    return any(PARTS[part].search(folder) for folder in PurePosixPath(path).parts[:-1])
+def part_of(path: str) -> str:
+    """The part that the outermost of the image's folders with such a name belongs to: train, test or neither."""
+    matches = (PART.search(folder) for folder in PurePosixPath(path).parts[:-1])
+    return next((match[1].lower() for match in matches if match), "")
+
+
+def _keys(name: str) -> Iterator[str]:
+    """Yield the name as a key, then without its first folders, which may be those of another machine."""
+    key = _normalize(name.strip().replace("\\", "/").strip("/"))
+    while key:
+        yield key
+        key = key.partition("/")[2]
+
+
+def _normalize(name: str) -> str:
+    """The name without extension, its accents composed: file systems and tables may write them differently."""
+    return unicodedata.normalize("NFC", IMAGE_SUFFIX.sub("", name))
 
 
 def _folder(path: str) -> str:

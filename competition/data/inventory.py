@@ -24,14 +24,20 @@ class Inventory:
 
     @property
     def sample(self) -> Path | None:
-        """The sample submission."""
-        return next((path for path in self.tables if SAMPLE_NAME.search(path.stem)), None)
+        """The sample submission; of several submissions, the one that is called a sample."""
+        found = [path for path in self.tables if SAMPLE_NAME.search(path.stem)]
+        return min(found, key=lambda path: "sample" not in path.stem.lower(), default=None)
 
     def table(self, part: str) -> Path | None:
         """The table of the training or the test rows, by its name: `train.csv`, or one that contains `train`."""
         others = [path for path in self.tables if path != self.sample]
         exact = [path for path in others if path.name == f"{part}.csv"]
-        return next((path for path in exact or others if part in path.stem.lower()), None)
+        return next((path for path in exact or others if is_named(path, part)), None)
+
+
+def is_named(path: Path, part: str) -> bool:
+    """Whether a word of the file's name begins with the part: train or test."""
+    return bool(re.search(rf"(^|[^a-z]){part}", path.stem, re.IGNORECASE))
 
 
 def list_files(folder: Path) -> Inventory:

@@ -1,7 +1,7 @@
 """Find the table that labels a competition's image files, by its columns: its name may be anything."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,14 @@ import pandas as pd
 from competition.data.config import CONFIG_FILE, Config
 from competition.data.csv_files import read_text
 from competition.data.image_index import ImageIndex
-from competition.data.inventory import Inventory
+from competition.data.inventory import Inventory, is_named
 from competition.data.labels import Labels, encode_column, encode_columns
 from competition.data.tables import match_class_columns
 from competition.errors import UserError, shorten_list
 
 PROBED_ROWS = 200  # whose cells are compared with the names of images
 MIN_MATCHES = 0.5  # of the probed rows whose cells are names of images
+LABEL_NAMES = ("label", "labels", "class", "classname", "target", "category", "species", "breed", "diagnosis")
 
 
 @dataclass(frozen=True)
@@ -48,35 +49,75 @@ def find_label_table(
     inventory: Inventory, index: ImageIndex, sample: Path | None, test_names: pd.Series, config: Config
 ) -> LabelTable | None:
     """The table that labels the training images, or None if no table names them."""
-    training, test = [], None
+    training, test, unused = [], None, []
+    test_images = set(index.find(test_names.fillna("").tolist(), "test"))
     for path in inventory.tables:
         if path == sample:
             continue
         table = read_text(path)
-        if not (column := _find_id_column(table, index, test_names.name, config)):
-            continue
-        if table[column].isin(test_names).mean() > MIN_MATCHES:
+        column = _find_id_column(table, index, test_names.name, config)
+        if not column:
+            unused.append((path, table))
+        elif _lists_test_images(path, table[column], index, test_images):
             test = test or _Candidate(path, table, column)
         else:
             training.append(_Candidate(path, table, column))
     if not training:
+        _reject_unmatched(unused, inventory)
         return None
     sample_table = read_text(sample) if sample else None
     targets = list(sample_table.columns[1:]) if sample_table is not None else []
-    best = max(training, key=lambda each: (_count_targets(each, targets, config), each.is_unique, len(each.table)))
+    best = max(training, key=lambda each: _rank(each, targets, config))
     _check_config(best, config)
+    best, dropped = _drop_test_rows(best, index, test_images)
     test_columns = [] if test is None else [name for name in test.table.columns if name != test.id]
     columns, labels = _read_labels(best, targets, test_columns, sample, sample_table, config)
     _check_agreement(best, training, columns)
-    notes: list[str] = []
-    if others := [each.path.name for each in training if each is not best]:
+    notes = [f"{dropped:,} rows of {best.path.name} are test images and are not used"] if dropped else []
+    if others := [each.path.name for each in training if each.path != best.path]:
         notes.append(f"not read, since {best.path.name} has the labels: {shorten_list(others, 6)}")
     listing = None
     if test:
-        unique = test.table.drop_duplicates(test.id).set_index(test.id)
-        listing = unique.reindex(test_names).reset_index(drop=True)
+        images = index.find(test.table[test.id].fillna("").tolist(), "test")
+        unique = test.table.assign(**{test.id: images}).drop_duplicates(test.id).set_index(test.id)
+        listing = unique.reindex(index.find(test_names.fillna("").tolist(), "test")).reset_index(drop=True)
     test_path = test.path if test else None
     return LabelTable(best.path, best.table, best.id, columns, labels, test_path, listing, notes)
+
+
+def _lists_test_images(path: Path, names: pd.Series, index: ImageIndex, test_images: set[str]) -> bool:
+    """Whether the table lists test images: by its name, or because most of its rows are images of no training row."""
+    cells = names.fillna("").tolist()
+    in_test = np.mean([image in test_images for image in index.find(cells, "test")])
+    if is_named(path, "test"):
+        return bool(in_test > 0) or not test_images
+    in_train = np.mean([bool(image) and image not in test_images for image in index.find(cells, "train")])
+    return bool(in_test > MIN_MATCHES and in_train < MIN_MATCHES) and not is_named(path, "train")
+
+
+def _rank(candidate: _Candidate, targets: Sequence[str], config: Config) -> tuple[bool | int, ...]:
+    """How likely it is that the table has the labels; larger is more likely."""
+    has_label = any(name.lower() in LABEL_NAMES for name in candidate.table.columns)
+    is_train = is_named(candidate.path, "train")
+    return _count_targets(candidate, targets, config), is_train, has_label, candidate.is_unique, len(candidate.table)
+
+
+def _drop_test_rows(candidate: _Candidate, index: ImageIndex, test_images: set[str]) -> tuple[_Candidate, int]:
+    """The table without rows whose image is also a test image, and how many they are."""
+    images = index.find(candidate.table[candidate.id].fillna("").tolist(), "train")
+    is_test = np.array([image in test_images and bool(image) for image in images])
+    return replace(candidate, table=candidate.table[~is_test]), int(is_test.sum())
+
+
+def _reject_unmatched(tables: Sequence[tuple[Path, pd.DataFrame]], inventory: Inventory) -> None:
+    """Raise UserError if a table has as many rows as there are images, but none of its columns names them."""
+    for path, table in tables:
+        if len(table) >= MIN_MATCHES * len(inventory.images):
+            column, example = table.columns[0], next(iter(inventory.images))
+            raise UserError(
+                f"{path}: no column names the images; column {column} has e.g. {table[column].iat[0]!r}, "
+                f"and files are like {example}: correct the names, or move the table away if it has no labels"
+            )
 
 
 def _find_id_column(table: pd.DataFrame, index: ImageIndex, sample_id: object, config: Config) -> str:
@@ -85,9 +126,8 @@ def _find_id_column(table: pd.DataFrame, index: ImageIndex, sample_id: object, c
     matches: dict[str, int] = {}
     for name in table.columns:
         cells = rows[name].fillna("")
-        if name == config.id or sum(index.count([cell], "train") or index.count([cell], "test") for cell in cells) > (
-            MIN_MATCHES * len(cells)
-        ):
+        found = [index.candidates(cell, "train") or index.candidates(cell, "test") for cell in cells]
+        if name == config.id or np.mean([bool(paths) for paths in found]) > MIN_MATCHES:
             matches[name] = 2**31 if name in (config.id, sample_id) else cells.nunique()
     return max(matches, key=lambda name: matches[name]) if matches else ""
 
@@ -100,9 +140,11 @@ def _count_targets(candidate: _Candidate, targets: Sequence[str], config: Config
 
 def _check_config(candidate: _Candidate, config: Config) -> None:
     """Raise UserError if the configuration names a column that the table lacks."""
-    for key, name in (("label", config.label), ("group", config.group)):
+    for key, name in (("label", config.label), ("group", config.group), ("id", config.id)):
         if name and name not in candidate.table.columns:
             raise UserError(f"{candidate.path} has no column {name}, which {CONFIG_FILE} names as the {key}")
+    if config.group and config.group in (config.label, candidate.id):
+        raise UserError(f"{CONFIG_FILE}: column {config.group} cannot be the group as well")
 
 
 def _read_labels(
@@ -154,11 +196,13 @@ def _find_label_column(
             f"{sample} has columns {shorten_list(targets, 4)}, but {candidate.path} has neither these columns nor one "
             f"with these classes; name the label in {candidate.path.parent / CONFIG_FILE}"
         )
-    if len(others) == 1:
-        return others[0]
+    named = [name for name in table.columns if name.lower() in LABEL_NAMES and name != candidate.id]
+    if len(others) == 1 or len(named) == 1:
+        return others[0] if len(others) == 1 else named[0]
+    columns = [name for name in table.columns if name != candidate.id] or ["..."]
     raise UserError(
-        f"{candidate.path} has columns {shorten_list(table.columns, 4)}; expected a name and a label: "
-        f'set label = "...", id = "..." and optionally group = "..." in {candidate.path.parent / CONFIG_FILE}'
+        f"{candidate.path} has columns {shorten_list(table.columns, 4)}; which of them is the label? "
+        f'Set it in {candidate.path.parent / CONFIG_FILE}, e.g. label = "{columns[-1]}"'
     )
 
 
@@ -168,7 +212,7 @@ def _check_agreement(best: _Candidate, candidates: Sequence[_Candidate], columns
         return
     labels = best.table.set_index(best.id)[list(columns)]
     for other in candidates:
-        if other is best or not other.is_unique or not set(columns) <= set(other.table.columns):
+        if other.path == best.path or not other.is_unique or not set(columns) <= set(other.table.columns):
             continue
         rows = other.table.set_index(other.id)[list(columns)]
         common = labels.index.intersection(rows.index)

@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 
 from competition.data.config import Config
-from competition.data.csv_files import check_column
-from competition.data.tables import read_labels
+from competition.data.csv_files import check_column, check_values
 from competition.errors import UserError
 
+MAX_SAFE_INTEGER = 2.0**53  # smaller integers are exact as a float
+NULLS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")  # how programs write a missing number
+THOUSANDS = r"[+-]?\d{1,3}(,\d{3})+"
+ZERO_PADDED = r"[+-]?0\d.*"
 MIN_NUMBERS = 20  # distinct integers, from which on they may be numbers to predict rather than classes
 
 
@@ -56,6 +59,32 @@ def encode_numbers(path: Path, column: pd.Series) -> Labels:
             f"{path}: every value in column {column.name} is {numbers.iat[0]:g}; there is nothing to predict"
         )
     return Labels(numbers.to_numpy(dtype=np.float32), np.array([str(column.name)]))
+
+
+def read_labels(path: Path, column: pd.Series) -> np.ndarray:
+    """The labels as integers if all are integers in any notation, otherwise as text; none may be missing."""
+    text = column.str.strip()
+    values = pd.to_numeric(text, errors="coerce")
+    is_number = values.abs() < MAX_SAFE_INTEGER
+    is_missing = text.isna() | text.eq("")
+    # None may be a class among other names, but among numbers it means a missing value.
+    is_ambiguous = ~is_number & (text.str.lower().isin(NULLS) | text.str.fullmatch(THOUSANDS, na=False))
+    check_column(path, column, ~is_missing, "a label")
+    if is_number.any():
+        remedy = "fill it in or remove the row"
+        check_values(
+            path, column, ~is_ambiguous, lambda value: f"ambiguous label {value} among numeric labels; {remedy}"
+        )
+    is_padded = text.str.fullmatch(ZERO_PADDED)
+    if is_number.all() and not is_padded.any() and (values % 1 == 0).all():
+        return values.astype(np.int64).to_numpy()
+    first_spelling = text[is_number].groupby(values[is_number]).transform("first").reindex(text.index, fill_value="")
+    if (differs := is_number & (text != first_spelling)).any():
+        spelling = first_spelling[differs].iat[0]
+        check_values(
+            path, column, ~differs, lambda value: f"inconsistent label spelling {value}; earlier rows use '{spelling}'"
+        )
+    return text.to_numpy().astype(str)
 
 
 def has_joined_labels(column: pd.Series) -> bool:

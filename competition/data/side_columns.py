@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from competition.data.targets import target_kind
+
 PEOPLE = ("animal", "author", "donor", "driver", "individual", "participant", "patient", "person", "speaker", "subject")
 SERIES = ("burst", "clip", "scene", "session", "slide", "suite", "user", "video", "writer")
 GROUP_WORDS = frozenset((*PEOPLE, *SERIES))
@@ -32,7 +34,7 @@ def find_group_column(train: pd.DataFrame, test: pd.DataFrame | None) -> str:
     It is recognised by its name, or because test rows have none of the values of the training rows.
     """
     candidates = [name for name in train.columns if _can_be_group(train[name])]
-    named = [name for name in candidates if GROUP_WORDS & set(_words(name))]
+    named = [name for name in candidates if _is_named_like_group(name)]
     if named:
         return max(named, key=lambda name: train[name].nunique())
     if test is None:
@@ -41,15 +43,32 @@ def find_group_column(train: pd.DataFrame, test: pd.DataFrame | None) -> str:
     return next((name for name in shared if not set(train[name]) & set(test[name])), "")
 
 
+def explain_unused_groups(train: pd.DataFrame) -> list[str]:
+    """A line for each column that is named like a group but cannot be one."""
+    lines = []
+    for name in train.columns:
+        column, groups = train[name], train[name].dropna().nunique()
+        if not _is_named_like_group(name) or _can_be_group(column) or groups > len(column) / MIN_ROWS_PER_GROUP:
+            continue
+        problem = (
+            f"has only {groups} values" if groups < MIN_GROUPS else f"is empty in row {column.isna().argmax() + 1}"
+        )
+        lines.append(f"column {name} may be groups but {problem}, so folds ignore it; scores may be optimistic")
+    return lines
+
+
 def find_leaks(train: pd.DataFrame, labels: np.ndarray) -> list[str]:
     """The columns whose values tell the label."""
+    if target_kind(labels) == "number":
+        return []
     codes = np.unique(labels, axis=0, return_inverse=True)[1].ravel()
     base = np.bincount(codes).max() / len(codes)
     leaks = []
     for name in train.columns:
         values = train[name].fillna("")
         if values.nunique() <= MAX_LEAK_VALUES * len(values):
-            purity = pd.crosstab(values, codes).max(axis=1).sum() / len(codes)
+            pairs = pd.DataFrame({"value": values.to_numpy(), "label": codes}).value_counts(sort=False)
+            purity = pairs.groupby(level="value").max().sum() / len(codes)
             if purity >= max(LEAK_PURITY, base + (1 - base) / 2):
                 leaks.append(name)
     return leaks
@@ -88,6 +107,12 @@ def _can_be_group(column: pd.Series) -> bool:
     """Whether the column's values are shared by enough rows and differ in enough of them."""
     groups = column.dropna().nunique()
     return MIN_GROUPS <= groups <= len(column) / MIN_ROWS_PER_GROUP and bool(column.notna().all())
+
+
+def _is_named_like_group(name: str) -> bool:
+    """Whether a word of the name is one for groups, also with a suffix as in patientid."""
+    words = set(_words(name))
+    return bool(GROUP_WORDS & (words | {word.removesuffix("id").removesuffix("no") for word in words}))
 
 
 def _words(name: str) -> list[str]:

@@ -20,6 +20,7 @@ from competition.data.archives import find_archives, unpack_archives
 from competition.data.csv_files import read_header
 from competition.data.inventory import FILES, Inventory, list_files
 from competition.data.practice import is_practice, make_digits, make_digits8, make_mnist
+from competition.data.tables import has_pixel_tables, has_pixels
 from competition.errors import UserError, option
 from competition.files import atomic_file, write_atomically
 
@@ -66,7 +67,7 @@ def _download_competition(name: str, folder: Path) -> None:
     archive, remedy = folder / f"{name}.zip", f"put {', '.join(FILES)} there"
     if archive.exists():
         raise UserError(f"{archive} has neither images nor tables of pixels; {remedy}")
-    practice = f"set {option('competition')} to one of {', '.join(KNOWN_COMPETITIONS)}, which are practice"
+    practice = f"set {option('competition')} to one of {', '.join(KNOWN_COMPETITIONS)}, which are practice competitions"
     if not re.fullmatch(KAGGLE_NAME, name):
         raise UserError(f"{folder} contains no competition files; {remedy}, or {practice}")
     try:
@@ -78,12 +79,12 @@ def _download_competition(name: str, folder: Path) -> None:
 
 def _is_complete(inventory: Inventory) -> bool:
     """Whether nothing has to be unpacked or downloaded before the competition can be read."""
-    if inventory.images:
+    if inventory.images and not has_pixel_tables(inventory):
         return not _has_new_archives(inventory.folder)
     tables = [path for path in _pixel_tables(inventory) if path]
     if len(tables) < len(FILES) and not _is_labelled_test(inventory):
         return False
-    return not _has_new_archives(inventory.folder) or _has_pixels(tables[0])
+    return not _has_new_archives(inventory.folder) or has_pixels(tables[0])
 
 
 def _pixel_tables(inventory: Inventory) -> tuple[Path | None, Path | None, Path | None]:
@@ -110,22 +111,12 @@ def _read_unpacked(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _has_pixels(table: Path) -> bool:
-    """Whether nearly all columns of the table are pixels: their names differ only in a number."""
-    try:
-        columns = read_header(table)
-    except UserError:
-        return True  # is explained when it is read
-    prefixes = Counter(column.rstrip("0123456789") for column in columns if column[-1:].isdigit())
-    return bool(prefixes) and prefixes.most_common(1)[0][1] >= 0.9 * len(columns)
-
-
 def _is_labelled_test(inventory: Inventory) -> bool:
     """Whether the test table has labels and there is no sample submission, as in a dataset made for research."""
     train, test, sample = _pixel_tables(inventory)
     if sample or not train or not test or inventory.images:
         return False
-    return read_header(train) == read_header(test) and _has_pixels(train) and not read_header(train)[0][-1:].isdigit()
+    return read_header(train) == read_header(test) and has_pixels(train) and not read_header(train)[0][-1:].isdigit()
 
 
 def _write_missing_sample(inventory: Inventory) -> None:
@@ -144,7 +135,7 @@ def _write_missing_sample(inventory: Inventory) -> None:
 def _reject_unsupported(inventory: Inventory) -> None:
     """Raise UserError if the images are in files or cells that cannot be read."""
     train = inventory.table("train")
-    if inventory.images or (train and _has_pixels(train)):
+    if inventory.images or (train and has_pixels(train)):
         return
     found = inventory.others + Counter(_read_unpacked(inventory.folder).get("ignored", {}))
     names = sorted({UNSUPPORTED[suffix] for suffix in found if suffix in UNSUPPORTED})

@@ -18,6 +18,7 @@ import pandas as pd
 from competition.data.config import CONFIG_FILE, Config
 from competition.data.csv_files import check_column, check_values, invalid_value, read_header, read_numbers
 from competition.data.inventory import FILES, Inventory
+from competition.data.labels import encode_column
 from competition.data.layout import Layout
 from competition.data.side_columns import find_group_column
 from competition.errors import UserError, command, shorten_list
@@ -28,13 +29,10 @@ OpenArrayFile = Callable[[str, tuple[int, ...]], AbstractContextManager[Callable
 CHUNK_PIXELS = 2**25  # parsed at a time; eight bytes each
 MAX_PIXEL = 255
 MIN_PIXELS = 4  # per image
+PIXEL_SHARE = 0.9  # of the columns of a table of pixels
 MAX_STRAY_COLUMNS = 3  # up to this many columns among the pixels are reported as strays
-MAX_SAFE_INTEGER = 2.0**53  # smaller integers are exact as a float
 PLAIN_INTEGER = r"0|-?[1-9][0-9]{0,14}"  # at most 15 digits, so exact as a float; no leading zeros
-NULLS = ("na", "n/a", "#n/a", "<na>", "nan", "null", "none")  # how programs write a missing number
-THOUSANDS = r"[+-]?\d{1,3}(,\d{3})+"
 NUMBERED = r"(\D*)(\d+)"
-ZERO_PADDED = r"[+-]?0\d.*"
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,22 @@ class DataLayout:
     pixels: list[str]  # empty: images are files
     shape: tuple[int, ...]  # (height, width, channels)
     notes: tuple[str, ...] = ()  # further decisions, a line each
+
+
+def has_pixel_tables(inventory: Inventory) -> bool:
+    """Whether the images are in tables of pixels, whatever pictures there are as well."""
+    train, test = inventory.table("train"), inventory.table("test")
+    return train is not None and test is not None and has_pixels(train) and has_pixels(test)
+
+
+def has_pixels(table: Path) -> bool:
+    """Whether nearly all columns of the table are pixels: their names differ only in a number."""
+    try:
+        columns = read_header(table)
+    except UserError:
+        return True  # is explained when it is read
+    prefixes = Counter(column.rstrip("0123456789") for column in columns if column[-1:].isdigit())
+    return bool(prefixes) and prefixes.most_common(1)[0][1] >= PIXEL_SHARE * len(columns)
 
 
 def find_tables(inventory: Inventory) -> tuple[Path, Path, Path]:
@@ -113,7 +127,7 @@ def read_arrays(
     train_table = _write_images([train, *extra], layout, "images", open_array)
     test_table = _write_images([test], layout, "test_images", open_array)
     arrays = {
-        **read_training_columns(train, train_table, layout, sample),
+        **read_training_columns(train, train_table, layout, sample, config),
         "test_ids": _read_test_ids(test, test_table, sample, next(read_numbers(sample, ())), layout.id),
     }
     notes = [f"{path.name} is added to the training rows" for path in extra]
@@ -145,16 +159,18 @@ def _check_extra(path: Path, columns: list[str], layout: DataLayout, train: Path
         raise UserError(f"{path} lacks column {missing[0]}, which {train.name} has")
 
 
-def read_training_columns(path: Path, table: pd.DataFrame, layout: DataLayout, sample: Path) -> dict[str, np.ndarray]:
+def read_training_columns(
+    path: Path, table: pd.DataFrame, layout: DataLayout, sample: Path, config: Config
+) -> dict[str, np.ndarray]:
     """The labels, classes, ids and groups of the training rows, checked against the sample's class columns."""
-    classes, labels = np.unique(read_labels(path, table[layout.label]), return_inverse=True)
-    if len(classes) < 2:
-        raise UserError(f"{path}: every label in column {layout.label} is {classes[0]}; expected at least two classes")
-    if len(class_columns := read_header(sample)[1:]) > 1:
-        match_class_columns(sample, class_columns, classes)
+    class_columns = read_header(sample)[1:]
+    placeholders = next(read_numbers(sample, ()))[class_columns[0]] if len(class_columns) == 1 else pd.Series(dtype=str)
+    labels = encode_column(path, table[layout.label], config, placeholders)
+    if len(class_columns) > 1:
+        match_class_columns(sample, class_columns, labels.classes)
     return {
-        "labels": labels.astype(np.int64),
-        "classes": classes,
+        "labels": labels.values,
+        "classes": labels.classes,
         "train_ids": read_ids(path, table, layout.id),
         "groups": read_groups(path, table, layout.group),
     }
@@ -303,32 +319,6 @@ def _pixel_values(path: Path, table: pd.DataFrame) -> np.ndarray:
         raise invalid_value(path, int(table.index[row]), table.columns[column], table.iat[row, column], expected)
     # pandas returns column-major arrays; contiguous rows are written, mapped and read many times faster.
     return np.ascontiguousarray(values.astype(np.uint8))
-
-
-def read_labels(path: Path, column: pd.Series) -> np.ndarray:
-    """The labels as integers if all are integers in any notation, otherwise as text; none may be missing."""
-    text = column.str.strip()
-    values = pd.to_numeric(text, errors="coerce")
-    is_number = values.abs() < MAX_SAFE_INTEGER
-    is_missing = text.isna() | text.eq("")
-    # None may be a class among other names, but among numbers it means a missing value.
-    is_ambiguous = ~is_number & (text.str.lower().isin(NULLS) | text.str.fullmatch(THOUSANDS, na=False))
-    check_column(path, column, ~is_missing, "a label")
-    if is_number.any():
-        remedy = "fill it in or remove the row"
-        check_values(
-            path, column, ~is_ambiguous, lambda value: f"ambiguous label {value} among numeric labels; {remedy}"
-        )
-    is_padded = text.str.fullmatch(ZERO_PADDED)
-    if is_number.all() and not is_padded.any() and (values % 1 == 0).all():
-        return values.astype(np.int64).to_numpy()
-    first_spelling = text[is_number].groupby(values[is_number]).transform("first").reindex(text.index, fill_value="")
-    if (differs := is_number & (text != first_spelling)).any():
-        spelling = first_spelling[differs].iat[0]
-        check_values(
-            path, column, ~differs, lambda value: f"inconsistent label spelling {value}; earlier rows use '{spelling}'"
-        )
-    return text.to_numpy().astype(str)
 
 
 def read_ids(path: Path, table: pd.DataFrame, id_column: str) -> np.ndarray:

@@ -152,9 +152,12 @@ def test_images_are_read_in_batches(competition, monkeypatch):
             lambda folder: (pd.read_csv(folder / "train.csv").assign(by="me").rename(columns={"sign": "kind"})).to_csv(
                 folder / "train.csv", index=False
             ),
-            r"train\.csv has columns file, kind, by; expected a name and a label: set label",
+            r"train\.csv has columns file, kind, by; which of them is the label\? Set it in .*label = ",
         ),
-        (lambda folder: (folder / "sample_submission.csv").unlink(), r"sample_submission\.csv is missing; run"),
+        (
+            lambda folder: (folder / "sample_submission.csv").unlink(),
+            r"sample_submission\.csv is missing, but there are test images",
+        ),
     ],
 )
 def test_invalid_image_folders_are_rejected(damage, message, competition):

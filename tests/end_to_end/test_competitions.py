@@ -86,7 +86,7 @@ def test_log_loss_is_scored_on_submitted_probabilities(command, competition_copy
     (competition_copy / CONFIG_FILE).write_text('metric = "log loss"')
     small = "--competition", "digits8"
     assert (
-        "submission: probabilities in column is_0, is_1, is_2 ...; metric: log loss" in command("data", *small).stdout
+        "submission: probabilities in columns is_0, is_1, is_2 ...; metric: log loss" in command("data", *small).stdout
     )
     result = command("submit", *small, "--folds", "2", "--models", "knn mlp")
     assert result.returncode == 0, result.stderr

@@ -749,7 +749,10 @@ TOO_SMALL: dict[str, tuple[Edit, str, str]] = {
         r"class \d+ has 3 images, of which only 1 is among the training rows of a fold; knn needs 3",
     ),
     "continuous labels": (
-        edit_column(TRAIN, "label", lambda column: [f"{row / 8}" for row in range(len(column))]),
+        combine(
+            edit_column(TRAIN, "label", lambda column: [f"{row / 8}" for row in range(len(column))]),
+            write_file("competition.toml", 'target = "class"'),
+        ),
         "5",
         r"class 0\.0 has only 1 distinct image, too few for FOLDS=5",
     ),
