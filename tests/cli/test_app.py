@@ -192,7 +192,7 @@ def test_the_version_is_printed(command):
 
 @pytest.mark.integration
 def test_models_that_exceed_the_budget_are_not_started(command, tmp_path):
-    result = command("submit", *SMALL, "--models", "knn vgg:tutorial", "--jobs", "1", "--budget", "20s")
+    result = command("submit", *SMALL, "--models", "knn vgg:tutorial", "--jobs", "1", "--budget", "60s")
     assert result.returncode == 0, result.stderr
     assert "vgg:tutorial skipped: needs about" in result.stdout and "submission 1: " in result.stdout
     assert not list(tmp_path.glob("folds/*/*/vgg:tutorial/*.npz"))
