@@ -10,6 +10,7 @@ from competition.crossval.run import pending_tasks
 from competition.crossval.store import Store
 from competition.ensemble.blend import blend
 from competition.errors import UserError
+from competition.models.interface import Target
 from competition.models.member import Member
 
 
@@ -162,4 +163,4 @@ def test_imported_predictions_have_no_model(store, files):
     with pytest.raises(UserError, match=r"@theirs was imported as predictions only and .*: make submit MODELS=\.\.\."):
         store.load_model(member, 0)
     with pytest.raises(UserError, match="@theirs was imported as predictions only"):
-        member.spec.build(None, 0, (28, 28, 1), 10)
+        member.spec.build(None, 0, (28, 28, 1), Target("class", 10))

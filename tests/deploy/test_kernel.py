@@ -18,6 +18,7 @@ from competition.crossval.predictions import read_fold
 from competition.deploy import kernel
 from competition.deploy.kernel import METADATA_FILE, SCRIPT_FILE, kernel_slug, write_kernel
 from competition.deploy.model_pack import portable
+from competition.models.interface import Target
 from competition.models.member import Member
 
 CACTUS = MINIATURES["aerial-cactus-identification"]
@@ -174,7 +175,8 @@ def test_packed_networks_predict_the_same_with_the_oldest_keras(tmp_path, oldest
     member, random = Member.parse(name), np.random.default_rng(0)
     images = random.integers(0, 256, (60, 16, 16, 1), dtype=np.uint8)
     recipe = replace(member.recipe, epochs=1, min_steps=1)
-    network = member.spec.build(recipe, 0, images.shape[1:], 3).fit(images, np.arange(60) % 3, lambda epoch: None)
+    network = member.spec.build(recipe, 0, images.shape[1:], Target("class", 3))
+    network.fit(images, np.arange(60) % 3, lambda epoch: None)
     network.save(tmp_path / "network.keras")
     (tmp_path / "portable.keras").write_bytes(portable((tmp_path / "network.keras").read_bytes()))
     np.save(tmp_path / "images.npy", images)

@@ -73,16 +73,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 import numpy as np
+from competition.models.interface import Target
 from competition.models.member import Member
+target = Target("class", 2)
 labels, rows = np.arange(200) % 2, np.random.default_rng(0).integers(0, 100, (200, 16, 16, 1))
 images = (rows + 120 * labels[:, None, None, None] * (np.arange(16) < 8)[None, None, :, None]).astype(np.uint8)
 member = Member.parse("quick")
 recipe = replace(member.recipe, epochs=3, min_steps=40, precision="mixed_float16")
-network = member.spec.build(recipe, 0, images.shape[1:], 2).fit(images, labels, lambda epoch: None)
+network = member.spec.build(recipe, 0, images.shape[1:], target).fit(images, labels, lambda epoch: None)
 predicted, path = network.predict_proba(images), Path(sys.argv[1])
 network.save(path)
 assert (predicted.argmax(axis=1) == labels).all()
-np.testing.assert_array_equal(member.spec.load(path, 2).predict_proba(images), predicted)
+np.testing.assert_array_equal(member.spec.load(path, target).predict_proba(images), predicted)
 """
 
 
