@@ -106,7 +106,7 @@ test: .venv/.ready-dev ## run the quick tests (5 minutes)
 	@$(python) -m pytest
 
 .PHONY: test-integration
-test-integration: .venv/.ready-dev ## run the tests of whole commands, clusters and trainings (10 minutes)
+test-integration: .venv/.ready-dev ## run the tests of whole commands, clusters and trainings (20 minutes)
 	@$(python) -m pytest -m "integration and not slow"
 
 .PHONY: test-all
