@@ -35,8 +35,8 @@ def test_every_command_works_or_says_why_not(kind, command, tmp_path):
     run = ["--competition", "digits8", "--folds", "3"]
     submitted = command("submit", *run, "--models", "knn mlp")
     assert submitted.returncode == 0, submitted.stderr
-    summary = "3 labels, several may apply: even, large, loop" if kind == "labels" else "a number in column value"
-    assert summary in submitted.stdout
+    labels = "3 labels in column label of train.csv, of which several may apply: even, large, loop"
+    assert (labels if kind == "labels" else "a number in column label of train.csv") in submitted.stdout
     assert ("log loss" if kind == "labels" else "RMSE") in submitted.stdout
     written = read_text(tmp_path / "submissions" / "submission.csv")["Label"]
     truth = np.array(pd.read_csv(tmp_path / "data" / "digits8" / "held_back" / "labels.csv").iloc[:, 1])
