@@ -40,23 +40,6 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder, then rename it to `path`, unless another process has created `path` first."""
-    with explain_write_errors(path):
-        temporary = _temporary_path(path)
-        temporary.mkdir()
-        try:
-            yield temporary
-            try:
-                temporary.rename(path)
-            except OSError:
-                if not path.exists():
-                    raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder next to `path`, which is removed in the end, by a later run if this one is killed."""
     with explain_write_errors(path):
@@ -66,6 +49,18 @@ def temporary_folder(path: Path) -> Iterator[Path]:
             yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder, then rename it to `path`, unless another process has created `path` first."""
+    with temporary_folder(path) as temporary:
+        yield temporary
+        try:
+            temporary.rename(path)
+        except OSError:
+            if not path.exists():
+                raise
 
 
 def write_atomically(path: Path, content: bytes) -> None:

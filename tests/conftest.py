@@ -134,7 +134,7 @@ def dataset(competition_folder) -> Dataset:
 
 @pytest.fixture(scope="session")
 def dataset_with_columns(dataset, tmp_path_factory) -> Dataset:
-    """The small competition with each second pixel as a column beside the images, a tenth of the values unknown."""
+    """The small competition with each second pixel as a column alongside the images, a tenth of the values unknown."""
     random = np.random.default_rng(0)
 
     def make_columns(images: np.ndarray) -> np.ndarray:

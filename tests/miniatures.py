@@ -57,7 +57,7 @@ class Truth:
     # (rows,) labels as text, for joined labels with spaces between them; (rows, labels) 0 or 1; or (rows,) numbers
     group: str = ""  # the column of groups
     leaks: tuple[str, ...] = ()  # columns that tell the answer and that the test rows lack
-    columns: tuple[str, ...] = ()  # columns beside the images that the test rows have as well
+    columns: tuple[str, ...] = ()  # columns alongside the images that the test rows have as well
     conflicting: int = 0  # pairs of equal training images with different labels
 
 

@@ -64,7 +64,7 @@ Models = Annotated[
         'Models to use, e.g. "quick quick.1 svm", or "all". MODEL.SEED is the same network with another seed, '
         f"MODEL:NAME a variant with another recipe.  [default: {' '.join(GLYPH_MODELS)} for light glyphs on "
         f"black, such as digits; {' '.join(PHOTO_MODELS)} for others; also {' '.join(COLUMN_MODELS)} where the tables "
-        "have columns beside the images]",
+        "have columns alongside the images]",
         parser=parse_names,
         metavar="NAMES",
     ),

@@ -89,10 +89,7 @@ class Competition:
 
         Raises UserError if it does not fit the target.
         """
-        from dataclasses import replace
-
-        name = self.config.metric or self._infer_metric()
-        metric = find_config_metric(self.folder, replace(self.config, metric=name), self.kind)
+        metric = find_config_metric(self.folder, self.config.metric or self._infer_metric(), self.kind)
         metric.check_target(self.dataset.labels, self.dataset.classes)
         return metric
 
@@ -108,12 +105,9 @@ class Competition:
 
     def sample(self, metric: "Metric") -> "Sample":
         """The sample submission."""
-        from dataclasses import replace
-
         from competition.submission.format import load_sample
 
-        sample = load_sample(self.folder, metric, self.config, self.kind)
-        return replace(sample, path=self.folder / self.dataset.layout.sample)
+        return load_sample(self.folder, metric, self.config, self.kind, self.dataset.layout.sample)
 
     def member(self, name: str) -> "Member":
         """The member with its tuned hyperparameters, its augmentation limited by the configuration."""
@@ -136,7 +130,7 @@ class Competition:
         members = tuple(self.member(name) for name in dict.fromkeys(names))
         if unusable := [member.name for member in members if member.uses_columns and not has_columns]:
             raise UserError(
-                f"{unusable[0]} learns from columns beside the images, but {self.name} has none; "
+                f"{unusable[0]} learns from columns alongside the images, but {self.name} has none; "
                 f"name other models, e.g. {option('models', 'knn quick')}"
             )
         if unusable := [member.name for member in members if member.uses_features and not self.dataset.features]:
@@ -174,7 +168,7 @@ class Run:
 
     @property
     def column_members(self) -> list[str]:
-        """Names of the members that learn from the columns beside the images."""
+        """Names of the members that learn from the columns alongside the images."""
         return [member.name for member in self.members if member.uses_columns]
 
     @property
@@ -324,13 +318,13 @@ def open_run(options: RunOptions) -> Run:
     )
 
 
-def find_config_metric(folder: Path, config: "Config", kind: "TargetKind" = "class") -> "Metric":
+def find_config_metric(folder: Path, name: str, kind: "TargetKind" = "class") -> "Metric":
     """The metric that the configuration in this folder names, by default one for this kind of target."""
     from competition.data.config import CONFIG_FILE
     from competition.scoring.metrics import find_metric
 
     try:
-        return find_metric(config.metric, kind)
+        return find_metric(name, kind)
     except UserError as error:
         raise UserError(f"{folder / CONFIG_FILE}: {error}") from None
 

@@ -74,7 +74,7 @@ def _link_inputs(competition: str, files: Path) -> None:
 
 
 def _link_outputs(working: Path) -> None:
-    """Keep folds/ in the working folder, and submission.csv beside it."""
+    """Keep folds/ in the working folder, and submission.csv next to it."""
     (working / FOLDS).mkdir(exist_ok=True)
     FOLDS.symlink_to(working / FOLDS, target_is_directory=True)
     SUBMISSIONS.symlink_to(working, target_is_directory=True)

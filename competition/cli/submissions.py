@@ -37,7 +37,7 @@ def grade(competition: str, file: Path | None) -> None:
     log, folder = SubmissionLog(SUBMISSIONS), DATA / competition
     config = read_config(folder)
     if file:
-        metric = find_config_metric(folder, config)
+        metric = find_config_metric(folder, config.metric)
     else:
         entry = log.entry(competition)
         file, metric = entry.file, find_metric(entry.metadata["metric"])

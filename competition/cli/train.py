@@ -100,6 +100,7 @@ def submission_format(competition: Competition, metric: "Metric") -> tuple[str, 
 
 def cv(options: RunOptions) -> None:
     """Train every model on every fold, and print the leaderboard."""
+    from competition.ensemble.blend import BlendSearch
     from competition.views.terminal.screen import console
 
     run = open_run(options)
@@ -114,7 +115,8 @@ def cv(options: RunOptions) -> None:
     finally:
         console.print(_leaderboard(run, complete))
     if len(complete) > 1 and not run.dataset.layout.sample:
-        _print_blends(run, complete)
+        search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out, run.groups)
+        _print_blends(run, search, search.blend(run.blend))
 
 
 def _leaderboard(run: Run, complete: "Sequence[Predictions]") -> "Table":
@@ -124,17 +126,14 @@ def _leaderboard(run: Run, complete: "Sequence[Predictions]") -> "Table":
     return scores.leaderboard_table(complete, run.dataset.labels, run.metric, run.groups, run.column_members)
 
 
-def _print_blends(run: Run, complete: "Sequence[Predictions]") -> None:
-    """Print the cross-fitted scores of the blends, where there is no submission to make of them."""
-    from competition.ensemble.blend import BlendSearch
+def _print_blends(run: Run, search: "BlendSearch", chosen: "Blend") -> None:
+    """Print the cross-fitted scores of all blenders and the chosen blend."""
     from competition.ensemble.blenders import blender_names
     from competition.views.terminal import scores
     from competition.views.terminal.screen import console
 
-    labels = run.dataset.labels
-    search = BlendSearch(complete, labels, run.store.folds.held_out, run.groups)
-    blends = [search.blend(name) for name in blender_names(run.competition.kind)]
-    console.print(scores.blend_table(search.blend(run.blend), blends, labels, run.metric, run.groups))
+    others = [search.blend(name) for name in blender_names(run.competition.kind)]
+    console.print(scores.blend_table(chosen, others, run.dataset.labels, run.metric, run.groups))
 
 
 def submit(options: RunOptions) -> None:
@@ -197,7 +196,6 @@ def _write_submission(run: Run, entry: "Entry", blended: "Blend", log: "Submissi
 def _explain_submission(run: Run, entry: "Entry", search: "BlendSearch", blended: "Blend") -> None:
     """Print how blenders and members compare and what to do next; write the report."""
     from competition.ensemble import advice
-    from competition.ensemble.blenders import blender_names
     from competition.scoring.losses import loss_name
     from competition.views.terminal import scores, submissions
     from competition.views.terminal.screen import console
@@ -205,8 +203,7 @@ def _explain_submission(run: Run, entry: "Entry", search: "BlendSearch", blended
     labels = run.dataset.labels
     contributions = advice.measure_contributions(search.members, blended, labels, run.store.folds.held_out, run.groups)
     if contributions:
-        others = [search.blend(name) for name in blender_names(run.competition.kind)]
-        console.print(scores.blend_table(blended, others, labels, run.metric, run.groups))
+        _print_blends(run, search, blended)
         console.print(scores.contribution_table(contributions, loss_name(labels)))
     console.print(submissions.next_step(run.competition.folder))
     if not find_spec("plotly"):

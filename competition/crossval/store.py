@@ -129,7 +129,9 @@ class Store:
         if not unable:
             return
         names = " ".join(member.name for member in members if member not in unable) or "..."
-        what = "was imported as predictions only" if unable[0].is_imported else "learns from columns beside the images"
+        what = (
+            "was imported as predictions only" if unable[0].is_imported else "learns from columns alongside the images"
+        )
         raise UserError(
             f"{unable[0].name} {what} and cannot predict new images; "
             f"make a submission without it: {self.command('submit', models=names)}"

@@ -17,10 +17,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
-from rich.console import Console
-from rich.progress import track
-
 from competition.data.inventory import SUFFIXES
+from competition.data.progress_bar import show_progress
 from competition.errors import UserError
 from competition.files import temporary_folder
 
@@ -158,11 +156,8 @@ def _extract(archive: Path, entries: Sequence[Entry], target: Path, shown: str) 
         with py7zr.SevenZipFile(archive) as opened:
             opened.extract(path=target, targets=[entry.name for entry in entries])
         return
-    console = Console(stderr=True)
     with zipfile.ZipFile(archive) as members:
-        for entry in track(
-            entries, f"unpacking {shown}", console=console, transient=True, disable=not console.is_terminal
-        ):
+        for entry in show_progress(entries, f"unpacking {shown}"):
             path = target / entry.path
             path.parent.mkdir(parents=True, exist_ok=True)
             with members.open(entry.name) as source, path.open("wb") as file:

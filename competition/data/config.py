@@ -78,14 +78,14 @@ def read_config(folder: Path) -> Config:
         raise UserError(f"{path}: unknown key {unknown[0]}; choose from {', '.join(known)}")
     parsers: dict[str, Callable[[str, Any], Any]] = {
         "group": _parse_group,
-        "target": _parse_target,
+        "target": _parse_choice(TargetKind),
         "extra": _parse_files,
         "shape": _parse_shape,
         "size": _parse_size,
         "symmetries": _parse_symmetries,
         "limits": _parse_limits,
         "pretrained": _parse_bool,
-        "answer": _parse_answer,
+        "answer": _parse_choice(SubmissionContent),
         "public": _parse_fraction,
     }
     try:
@@ -105,12 +105,16 @@ def _parse_group(name: str, value: Any) -> str | bool:
     return value if value is False else _parse_text(name, value)
 
 
-def _parse_target(name: str, value: Any) -> TargetKind:
-    for kind in get_args(TargetKind):
-        if value == kind:
-            return kind
-    choices = ", ".join(f'"{kind}"' for kind in get_args(TargetKind))
-    raise ValueError(f"{name}: expected one of {choices}, got {value!r}")
+def _parse_choice(choices: Any) -> Callable[[str, Any], Any]:
+    """A parser of one of the texts of a Literal."""
+
+    def parse(name: str, value: Any) -> Any:
+        if isinstance(value, str) and value in get_args(choices):
+            return value
+        shown = ", ".join(f'"{choice}"' for choice in get_args(choices))
+        raise ValueError(f"{name}: expected one of {shown}, got {value!r}")
+
+    return parse
 
 
 def _parse_files(name: str, value: Any) -> tuple[str, ...]:
@@ -157,14 +161,6 @@ def _parse_bool(name: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
     raise ValueError(f"{name}: expected true or false, got {value!r}")
-
-
-def _parse_answer(name: str, value: Any) -> SubmissionContent:
-    for content in get_args(SubmissionContent):
-        if value == content:
-            return content
-    choices = ", ".join(f'"{content}"' for content in get_args(SubmissionContent))
-    raise ValueError(f"{name}: expected one of {choices}, got {value!r}")
 
 
 def _parse_fraction(name: str, value: Any) -> float:

@@ -18,8 +18,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.progress import track
 
 from competition.data import label_tables, side_columns
 from competition.data.config import CONFIG_FILE, Config
@@ -30,6 +28,7 @@ from competition.data.inventory import Inventory
 from competition.data.label_tables import LabelTable
 from competition.data.labels import Labels
 from competition.data.layout import Layout
+from competition.data.progress_bar import show_progress
 from competition.data.tables import OpenArrayFile, check_sample_columns, read_groups, read_ids
 from competition.errors import UserError, shorten_list
 from competition.files import sha256, write_atomically
@@ -78,8 +77,8 @@ def read_rows(inventory: Inventory, config: Config) -> ImageCompetition:
     if sample:
         is_image = np.array([bool(path) for path in test_images])
         check_column(sample, test_names, is_image, f"the name of an image in {folder}")
-    found = label_tables.find_label_table(inventory, index, sample, test_names, config)
-    labelled = _rows_of_table(found, index, folder, config) if found else _rows_of_names(inventory, test_images)
+    found = label_tables.find_label_table(inventory, index, sample_table, test_images, config)
+    labelled = _rows_of_table(found, folder, config) if found else _rows_of_names(inventory, test_images)
     if labelled is None:
         raise UserError(
             f"{folder} has image files such as {next(iter(inventory.images))}, but neither a table with their names "
@@ -157,11 +156,10 @@ def _read_sample(inventory: Inventory) -> tuple[Path | None, pd.DataFrame | None
     return None, None
 
 
-def _rows_of_table(found: LabelTable, index: ImageIndex, folder: Path, config: Config) -> _Labelled:
+def _rows_of_table(found: LabelTable, folder: Path, config: Config) -> _Labelled:
     """The training rows of a table of labels."""
-    table, path = found.table, found.path
+    table, path, images = found.table, found.path, found.images
     names = table[found.id].fillna("")
-    images = index.find(names.tolist(), "train")
     check_column(path, names, np.array([bool(image) for image in images]), f"the name of an image in {folder}")
     ids = read_ids(path, table, found.id)
     others = table.drop(columns=[found.id, *found.label_columns]).replace("", np.nan)
@@ -286,7 +284,6 @@ def _read_batches(paths: list[Path], shape: tuple[int, ...]) -> Iterator[np.ndar
 def _map_files(function: Callable[[Path], Any], paths: list[Path], description: str) -> Iterator[Any]:
     """Map a function over files in threads, and show a progress bar."""
     steps = [paths[start : start + PROGRESS_STEP] for start in range(0, len(paths), PROGRESS_STEP)]
-    console = Console(stderr=True)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for step in track(steps, description, console=console, transient=True, disable=not console.is_terminal):
+        for step in show_progress(steps, description):
             yield from threads.map(function, step)

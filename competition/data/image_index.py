@@ -6,11 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from competition.data.inventory import SUFFIXES
+from competition.data.inventory import SUFFIXES, find_parts
 from competition.errors import UserError
 
 IMAGE_SUFFIX = re.compile(f"({'|'.join(map(re.escape, SUFFIXES))})$", re.IGNORECASE)
-PART = re.compile(r"(?:^|[^a-z])(train|test)", re.IGNORECASE)
 
 
 class ImageIndex:
@@ -61,8 +60,7 @@ class ImageIndex:
 
 def part_of(path: str) -> str:
     """The part that the outermost of the image's folders with such a name belongs to: train, test or neither."""
-    matches = (PART.search(folder) for folder in PurePosixPath(path).parts[:-1])
-    return next((match[1].lower() for match in matches if match), "")
+    return next((part for folder in PurePosixPath(path).parts[:-1] for part in find_parts(folder)), "")
 
 
 def _keys(name: str) -> Iterator[str]:

@@ -17,12 +17,11 @@ MIN_SIDE, MAX_SIDE = 32, 64  # of the chosen size
 
 def choose_shape(paths: Sequence[Path], config: Config) -> tuple[tuple[int, ...], str]:
     """Choose height, width and channels, and explain the choice; images of a single small size stay as they are."""
-    sampled = paths[:: max(1, len(paths) // SAMPLED_IMAGES)]
-    images = [open_image(path, MAX_SIDE) for path in sampled]
-    sizes = np.array([read_size(path) for path in sampled])  # (width, height)
-    channels = 1 if all(image.mode in GREY or _is_grey(np.asarray(image.convert("RGB"))) for image in images) else 3
     if config.shape:
         return config.shape, ""
+    images = [open_image(path, MAX_SIDE) for path in _sample(paths)]
+    sizes = _sample_sizes(paths)
+    channels = 1 if all(image.mode in GREY or _is_grey(np.asarray(image.convert("RGB"))) for image in images) else 3
     is_uniform = bool((sizes == sizes[0]).all())
     if is_uniform and not config.size and sizes[0].max() <= NATIVE_SIDE:
         return (int(sizes[0, 1]), int(sizes[0, 0]), channels), ""
@@ -44,7 +43,7 @@ def choose_shape(paths: Sequence[Path], config: Config) -> tuple[tuple[int, ...]
 
 def median_side(paths: Sequence[Path]) -> int:
     """The median of the longer side of a sample of the image files."""
-    return round(float(np.median([max(read_size(path)) for path in paths[:: max(1, len(paths) // SAMPLED_IMAGES)]])))
+    return round(float(np.median(_sample_sizes(paths).max(axis=1))))
 
 
 def read_pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -52,6 +51,15 @@ def read_pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     height, width, channels = shape
     image = open_image(path, max(height, width))
     return resize_image(image.convert("L" if channels == 1 else "RGB"), width, height)
+
+
+def _sample(paths: Sequence[Path]) -> Sequence[Path]:
+    return paths[:: max(1, len(paths) // SAMPLED_IMAGES)]
+
+
+def _sample_sizes(paths: Sequence[Path]) -> np.ndarray:
+    """The (width, height) of each image of the sample."""
+    return np.array([read_size(path) for path in _sample(paths)])
 
 
 def _affordable_side(rows: int) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")  # of images
 FILES = ("train.csv", "test.csv", "sample_submission.csv")
 IGNORED_FOLDERS = ("cache", "held_back", "__MACOSX")
+PART = re.compile(r"(?:^|[^a-z])(train|test)", re.IGNORECASE)
 SAMPLE_NAME = re.compile(r"submission|^sample$", re.IGNORECASE)
 
 
@@ -35,9 +36,14 @@ class Inventory:
         return next((path for path in exact or others if is_named(path, part)), None)
 
 
+def find_parts(name: str) -> list[str]:
+    """The parts, train and test, with which words of the name begin, in order."""
+    return [part.lower() for part in PART.findall(name)]
+
+
 def is_named(path: Path, part: str) -> bool:
     """Whether a word of the file's name begins with the part: train or test."""
-    return bool(re.search(rf"(^|[^a-z]){part}", path.stem, re.IGNORECASE))
+    return part in find_parts(path.stem)
 
 
 def list_files(folder: Path) -> Inventory:

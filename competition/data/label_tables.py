@@ -27,6 +27,7 @@ class LabelTable:
     path: Path
     table: pd.DataFrame
     id: str
+    images: list[str]  # of each row; empty where there is none
     label_columns: list[str]
     labels: Labels
     test_path: Path | None  # of the table that lists the test images
@@ -39,6 +40,7 @@ class _Candidate:
     path: Path
     table: pd.DataFrame
     id: str
+    images: list[str]  # of each row, in its part
 
     @property
     def is_unique(self) -> bool:
@@ -46,30 +48,40 @@ class _Candidate:
 
 
 def find_label_table(
-    inventory: Inventory, index: ImageIndex, sample: Path | None, test_names: pd.Series, config: Config
+    inventory: Inventory,
+    index: ImageIndex,
+    sample_table: pd.DataFrame | None,
+    test_images: Sequence[str],
+    config: Config,
 ) -> LabelTable | None:
-    """The table that labels the training images, or None if no table names them."""
-    training, test, unused = [], None, []
-    test_images = set(index.find(test_names.fillna("").tolist(), "test"))
+    """The table that labels the training images, or None if no table names them.
+
+    `test_images` are those of the rows of the sample submission, `sample_table`.
+    """
+    sample = inventory.sample
+    sample_columns = [] if sample_table is None else list(sample_table.columns)
+    training, test, unused, listed = [], None, [], set(test_images)
     for path in inventory.tables:
         if path == sample:
             continue
         table = read_text(path)
-        column = _find_id_column(table, index, test_names.name, config)
+        column = _find_id_column(table, index, sample_columns[:1], config)
         if not column:
             unused.append((path, table))
-        elif _lists_test_images(path, table[column], index, test_images):
-            test = test or _Candidate(path, table, column)
+            continue
+        names = table[column].fillna("").tolist()
+        in_train, in_test = index.find(names, "train"), index.find(names, "test")
+        if _lists_test_images(path, in_train, in_test, listed):
+            test = test or _Candidate(path, table, column, in_test)
         else:
-            training.append(_Candidate(path, table, column))
+            training.append(_Candidate(path, table, column, in_train))
     if not training:
         _reject_unmatched(unused, inventory)
         return None
-    sample_table = read_text(sample) if sample else None
-    targets = list(sample_table.columns[1:]) if sample_table is not None else []
+    targets = sample_columns[1:]
     best = max(training, key=lambda each: _rank(each, targets, config))
     _check_config(best, config)
-    best, dropped = _drop_test_rows(best, index, test_images)
+    best, dropped = _drop_test_rows(best, listed)
     test_columns = [] if test is None else [name for name in test.table.columns if name != test.id]
     columns, labels = _read_labels(best, targets, test_columns, sample, sample_table, config)
     _check_agreement(best, training, columns)
@@ -78,21 +90,22 @@ def find_label_table(
         notes.append(f"not read, since {best.path.name} has the labels: {shorten_list(others, 6)}")
     listing = None
     if test:
-        images = index.find(test.table[test.id].fillna("").tolist(), "test")
-        unique = test.table.assign(**{test.id: images}).drop_duplicates(test.id).set_index(test.id)
-        listing = unique.reindex(index.find(test_names.fillna("").tolist(), "test")).reset_index(drop=True)
+        unique = test.table.assign(**{test.id: test.images}).drop_duplicates(test.id).set_index(test.id)
+        listing = unique.reindex(test_images).reset_index(drop=True)
     test_path = test.path if test else None
-    return LabelTable(best.path, best.table, best.id, columns, labels, test_path, listing, notes)
+    return LabelTable(best.path, best.table, best.id, best.images, columns, labels, test_path, listing, notes)
 
 
-def _lists_test_images(path: Path, names: pd.Series, index: ImageIndex, test_images: set[str]) -> bool:
-    """Whether the table lists test images: by its name, or because most of its rows are images of no training row."""
-    cells = names.fillna("").tolist()
-    in_test = np.mean([image in test_images for image in index.find(cells, "test")])
+def _lists_test_images(path: Path, in_train: Sequence[str], in_test: Sequence[str], test_images: set[str]) -> bool:
+    """Whether the table lists test images: by its name, or because most of its rows are images of no training row.
+
+    `in_train` and `in_test` are the images that its rows would be in either part.
+    """
+    test_share = np.mean([image in test_images for image in in_test])
     if is_named(path, "test"):
-        return bool(in_test > 0) or not test_images
-    in_train = np.mean([bool(image) and image not in test_images for image in index.find(cells, "train")])
-    return bool(in_test > MIN_MATCHES and in_train < MIN_MATCHES) and not is_named(path, "train")
+        return bool(test_share > 0) or not test_images
+    train_share = np.mean([bool(image) and image not in test_images for image in in_train])
+    return bool(test_share > MIN_MATCHES and train_share < MIN_MATCHES) and not is_named(path, "train")
 
 
 def _rank(candidate: _Candidate, targets: Sequence[str], config: Config) -> tuple[bool | int, ...]:
@@ -102,11 +115,11 @@ def _rank(candidate: _Candidate, targets: Sequence[str], config: Config) -> tupl
     return _count_targets(candidate, targets, config), is_train, has_label, candidate.is_unique, len(candidate.table)
 
 
-def _drop_test_rows(candidate: _Candidate, index: ImageIndex, test_images: set[str]) -> tuple[_Candidate, int]:
+def _drop_test_rows(candidate: _Candidate, test_images: set[str]) -> tuple[_Candidate, int]:
     """The table without rows whose image is also a test image, and how many they are."""
-    images = index.find(candidate.table[candidate.id].fillna("").tolist(), "train")
-    is_test = np.array([image in test_images and bool(image) for image in images])
-    return replace(candidate, table=candidate.table[~is_test]), int(is_test.sum())
+    is_test = np.array([image in test_images and bool(image) for image in candidate.images])
+    images = [image for image, dropped in zip(candidate.images, is_test, strict=True) if not dropped]
+    return replace(candidate, table=candidate.table[~is_test], images=images), int(is_test.sum())
 
 
 def _reject_unmatched(tables: Sequence[tuple[Path, pd.DataFrame]], inventory: Inventory) -> None:
@@ -120,15 +133,15 @@ def _reject_unmatched(tables: Sequence[tuple[Path, pd.DataFrame]], inventory: In
             )
 
 
-def _find_id_column(table: pd.DataFrame, index: ImageIndex, sample_id: object, config: Config) -> str:
-    """The column whose cells are names of images; empty if there is none."""
+def _find_id_column(table: pd.DataFrame, index: ImageIndex, preferred: Sequence[str], config: Config) -> str:
+    """The column whose cells are names of images, if possible a preferred one; empty if there is none."""
     rows = table.iloc[:: max(1, len(table) // PROBED_ROWS)]
     matches: dict[str, int] = {}
     for name in table.columns:
         cells = rows[name].fillna("")
         found = [index.candidates(cell, "train") or index.candidates(cell, "test") for cell in cells]
         if name == config.id or np.mean([bool(paths) for paths in found]) > MIN_MATCHES:
-            matches[name] = 2**31 if name in (config.id, sample_id) else cells.nunique()
+            matches[name] = 2**31 if name in (config.id, *preferred) else cells.nunique()
     return max(matches, key=lambda name: matches[name]) if matches else ""
 
 

@@ -1,4 +1,4 @@
-"""Columns beside the label: groups that must not be split, leaks that must not be used, and features."""
+"""Columns alongside the label: groups that must not be split, leaks that must not be used, and features."""
 
 import re
 from dataclasses import dataclass

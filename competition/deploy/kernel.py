@@ -62,7 +62,7 @@ if __name__ == "__main__":
 
 @dataclass(frozen=True)
 class KernelSources:
-    """What a kernel does, and the inputs that it needs beside the competition, by their addresses OWNER/SLUG."""
+    """What a kernel does, and the inputs that it needs besides the competition, by their addresses OWNER/SLUG."""
 
     function: Literal["train", "predict"]  # of competition.cli.session
     datasets: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The GPUs that the deep-learning library can use: the library itself is asked, once for a run and its workers."""
+"""The GPUs that the deep-learning library can use: the library itself is queried, once for a run and its workers."""
 
 import os
 import shutil
@@ -63,7 +63,7 @@ def _list_gpus() -> list[Gpu]:
 
 
 def _count_usable() -> int:
-    """How many GPUs the backend finds, asked in a process of its own, since the driver loads no deep learning."""
+    """How many GPUs the backend finds, queried in a process of its own, since the driver loads no deep learning."""
     program = COUNT.get(keras_backend(), "print(0)")
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     result = subprocess.run(

@@ -81,7 +81,7 @@ class Member:
 
     @property
     def uses_columns(self) -> bool:
-        """Whether the model learns from the columns beside the images instead of the images."""
+        """Whether the model learns from the columns alongside the images instead of the images."""
         return self.spec.inputs == "columns"
 
     @property

@@ -18,6 +18,7 @@ import pandas as pd
 from competition.data.config import CONFIG_FILE, Config, SubmissionContent, read_config
 from competition.data.csv_files import check_column, read_text, row_error
 from competition.data.dataset import Dataset
+from competition.data.inventory import FILES
 from competition.data.tables import match_class_columns
 from competition.data.targets import TargetKind
 from competition.errors import UserError, command, shorten_list
@@ -55,12 +56,14 @@ class Format:
     length: int = 1  # of a ranking
 
 
-def load_sample(folder: Path, metric: Metric, config: Config | None = None, kind: TargetKind = "class") -> Sample:
+def load_sample(
+    folder: Path, metric: Metric, config: Config | None = None, kind: TargetKind = "class", file: str = FILES[2]
+) -> Sample:
     """The sample submission of the competition in `folder`; its config or else the metric may determine the answer."""
     answer = (config or read_config(folder)).answer
     if answer is None and kind == "class" and metric.scores_labels is False:
         answer = "probabilities"
-    return Sample(folder / "sample_submission.csv", answer, kind, ranked_length(metric))
+    return Sample(folder / file, answer, kind, ranked_length(metric))
 
 
 def write_submission(predictions: np.ndarray, dataset: Dataset, sample: Sample, target: Path) -> None:

@@ -43,7 +43,7 @@ def test_all_models_include_those_of_columns_only_where_there_are_any(dataset, d
 def test_a_model_of_columns_is_rejected_where_there_are_none(dataset, dataset_with_columns):
     assert member_names(dataset_with_columns, ["knn", "logistic"]) == ["knn", "logistic"]
     with pytest.raises(
-        UserError, match=r"logistic learns from columns beside the images, but small has none; .*MODELS="
+        UserError, match=r"logistic learns from columns alongside the images, but small has none; .*MODELS="
     ):
         member_names(dataset, ["knn", "logistic"])
 

@@ -66,7 +66,9 @@ def test_an_untrained_fold_is_reported_with_the_command_of_its_split(dataset, tm
 @pytest.mark.parametrize("name", ["boosting", "logistic"])
 def test_members_of_columns_cannot_predict_new_images(name, store):
     member = Member.parse(name)
-    error = f"{name} learns from columns beside the images and cannot predict new images; make a submission without it"
+    error = (
+        f"{name} learns from columns alongside the images and cannot predict new images; make a submission without it"
+    )
     with pytest.raises(UserError, match=f"{error}: make submit MODELS=\\.\\.\\."):
         store.load_model(member, 0)
     with pytest.raises(UserError, match=f"{error}: make submit MODELS='knn mlp'"):

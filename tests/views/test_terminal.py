@@ -73,4 +73,4 @@ def test_the_leaderboard_puts_the_best_first(dataset):
     assert text.index("good") < text.index("bad") and "1:05" in text and "100.000 ± 0.167 %" in text
     assert "columns" not in text
     text = render(scores.leaderboard_table(members, dataset.labels, ACCURACY, from_columns=["good", "incomplete"]))
-    assert "trained on the columns beside the images: good" in text and "incomplete" not in text
+    assert "trained on the columns alongside the images: good" in text and "incomplete" not in text

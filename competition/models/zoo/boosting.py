@@ -1,4 +1,4 @@
-"""boosting: gradient-boosted decision trees on the columns beside the images."""
+"""boosting: gradient-boosted decision trees on the columns alongside the images."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self

@@ -1,4 +1,4 @@
-"""logistic: multinomial logistic regression on the columns beside the images."""
+"""logistic: multinomial logistic regression on the columns alongside the images."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal

@@ -35,7 +35,7 @@ def leaderboard_table(
     for name, scores in rank_members(predictions, labels, metric, groups).items():
         table.add_row(name, *scores, seconds[name])
     if listed := [name for name in seconds if name in from_columns]:
-        table.caption = f"trained on the columns beside the images: {', '.join(listed)}"
+        table.caption = f"trained on the columns alongside the images: {', '.join(listed)}"
         table.caption_justify = "left"
     return table
 

@@ -1,4 +1,4 @@
-"""The models that learn from the columns beside the images."""
+"""The models that learn from the columns alongside the images."""
 
 import numpy as np
 import pytest
