@@ -215,7 +215,7 @@ def check_resources(dataset: Dataset, plan: Plan) -> Finding:
     memory = plan.jobs * max(WORKER_MEMORY, largest)
     predictions = 4 * len(dataset.classes) * (len(dataset.labels) + plan.folds * len(dataset.test_ids))
     disk = len(plan.members) * (predictions + plan.folds * MODEL_BYTES)
-    fold_seconds = sum(member.training_seconds(training_fraction * len(dataset.labels)) for member in plan.members)
+    fold_seconds = sum(member.training_seconds(rows, dataset.images.shape[1:]) for member in plan.members)
     minutes = plan.folds * fold_seconds / plan.jobs / 60 * REFERENCE_GFLOPS / plan.gflops
     names = " ".join(member.name for member in plan.members)
     message = (

@@ -28,7 +28,7 @@ GLYPH_MODELS = ("knn", "svm", "quick", "quick:deskewed")
 COLUMN_MODELS = ("boosting", "logistic")
 MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
 PHOTO_MODELS = ("knn", "svm", "quick", "plain")
-PRETRAINED_MODELS = ("features-knn", "features-linear", "features-svm", "quick", "plain")
+PRETRAINED_MODELS = ("features-knn", "features-linear", "features-svm", "resnet")
 
 
 @dataclass(frozen=True)

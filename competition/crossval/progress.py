@@ -157,7 +157,8 @@ class Progress:
         return self._reference_seconds(member) * slowdown
 
     def _reference_seconds(self, member: Member) -> float:
-        return member.training_seconds(len(self.store.dataset.labels) * (1 - 1 / self.store.folds.count))
+        dataset = self.store.dataset
+        return member.training_seconds(len(dataset.labels) * (1 - 1 / self.store.folds.count), dataset.images.shape[1:])
 
 
 def clock(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """Limits of label-preserving augmentation, and the affine matrix of an augmentation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 Symmetry = Literal["left-right", "upside-down", "quarter turns"]
@@ -16,6 +16,16 @@ class Augmentation:
     zoom: float = 0.15
     shear: float = 0.15
     symmetries: tuple[Symmetry, ...] | None = None  # each is applied to half of the images; None: detect them
+    strength: float | None = None  # fraction of the limits above that is used; None: measure what suits the images
+
+    def scaled(self) -> "Augmentation":
+        """The same at full strength, with smaller limits."""
+        strength = 1.0 if self.strength is None else self.strength
+        limits = {name: strength * getattr(self, name) for name in LIMITS}
+        return replace(self, **limits, strength=1.0)
+
+
+LIMITS = ("rotation", "shift", "zoom", "shear")
 
 
 def affine_matrix(

@@ -9,14 +9,15 @@
     shape = [32, 24, 3]     # height, width and channels of an image
     symmetries = []         # symmetries that preserve the label: "left-right", "upside-down", "quarter turns"
     limits = {rotation = 0} # limits of label-preserving augmentation: rotation, shift, zoom, shear
+    augmentation = 0.5      # strength of these four: 0 for none, 1 for that of the model's recipe
     metric = "macro F1"     # accuracy, log loss, AUC, mean column AUC, macro F1, micro F1, sample F1, macro recall,
                             # QWK, MAP@5, RMSE, MAE, or your own as module:function
     answer = "labels"       # what the submission contains: "labels", "probabilities", "ranked" or "number"
     public = 0.3            # the fraction of test rows that the public leaderboard scores
     pretrained = false      # whether models learn from the features of a pretrained network
 
-Every line is optional: without it, the value is inferred from the files and printed; symmetries are detected in
-training.
+Every line is optional: without it, the value is inferred from the files and printed; symmetries and the strength of
+augmentation are measured in training.
 """
 
 import tomllib
@@ -25,7 +26,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from competition.data.augmentation import SYMMETRIES, Augmentation, Symmetry
+from competition.data.augmentation import LIMITS, SYMMETRIES, Symmetry
 from competition.data.targets import TargetKind
 from competition.errors import UserError
 
@@ -33,8 +34,8 @@ SubmissionContent = Literal["labels", "probabilities", "ranked", "number"]
 
 CONFIG_FILE = "competition.toml"
 MIN_SIZE = 8
-NOT_DATA = ("symmetries", "limits", "pretrained", "metric", "answer", "public")  # these leave the Dataset unchanged
-LIMITS = tuple(limit.name for limit in fields(Augmentation) if limit.name != "symmetries")
+# These leave the Dataset unchanged.
+NOT_DATA = ("symmetries", "limits", "augmentation", "pretrained", "metric", "answer", "public")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Config:
     size: int = 0
     symmetries: tuple[Symmetry, ...] | None = None
     limits: dict[str, float] = field(default_factory=dict)
+    augmentation: float | None = None
     metric: str = ""
     answer: SubmissionContent | None = None
     public: float = 1.0
@@ -84,6 +86,7 @@ def read_config(folder: Path) -> Config:
         "size": _parse_size,
         "symmetries": _parse_symmetries,
         "limits": _parse_limits,
+        "augmentation": _parse_strength,
         "pretrained": _parse_bool,
         "answer": _parse_choice(SubmissionContent),
         "public": _parse_fraction,
@@ -151,6 +154,12 @@ def _parse_limits(name: str, value: Any) -> dict[str, float]:
     raise ValueError(
         f"{name}: expected numbers >= 0 for any of {choices}, e.g. {name} = {{rotation = 0}}, got {value!r}"
     )
+
+
+def _parse_strength(name: str, value: Any) -> float:
+    if _is_limit(value):
+        return float(value)
+    raise ValueError(f"{name}: expected a number >= 0, e.g. {name} = 0.5, got {value!r}")
 
 
 def _is_limit(value: Any) -> bool:

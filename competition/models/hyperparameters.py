@@ -58,7 +58,7 @@ def with_tuned(folder: Path, member: Member) -> Member:
 
 
 def limit_augmentation(member: Member, config: Config) -> Member:
-    """Return the member with its augmentation restricted to the limits and symmetries of competition.toml."""
+    """Return the member with its augmentation as competition.toml sets it."""
     if member.uses_features and config.symmetries is not None:
         return replace(member, recipe=replace(member.recipe, mirrored="left-right" in config.symmetries))
     augmentation = getattr(member.recipe, "augmentation", None)
@@ -69,6 +69,8 @@ def limit_augmentation(member: Member, config: Config) -> Member:
     }
     if config.symmetries is not None:
         changes["symmetries"] = config.symmetries
+    if config.augmentation is not None:
+        changes["strength"] = config.augmentation
     if not changes:
         return member
     return replace(member, recipe=replace(member.recipe, augmentation=replace(augmentation, **changes)))

@@ -14,6 +14,7 @@ COLUMN_BYTES_PER_VALUE = 40  # float32, then float64 copies without gaps and sca
 GREY_BYTES_PER_PIXEL = 4  # the float32 grey image of the scikit-learn pipelines
 FEATURE_BYTES_PER_IMAGE = 9_000  # their histograms of oriented gradients
 REFERENCE_ROWS = 33_600  # the number of training rows to which `ModelSpec.seconds` refers
+REFERENCE_PIXELS = 28 * 28  # and their size
 IMPORTED_NAME = re.compile(r"@[\w-]{1,60}")
 MEMBER_NAME = re.compile(r"([a-z][\w-]*)(?::([a-z]\w*))?(?:\.([1-9]\d{0,8}))?")
 
@@ -57,10 +58,10 @@ class Member:
         """The name without the seed."""
         return f"{self.model}:{self.variant}" if self.variant else self.model
 
-    def training_seconds(self, rows: int | float) -> float:
-        """Approximate time to train on this many rows, on the reference machine."""
+    def training_seconds(self, rows: int | float, shape: tuple[int, ...]) -> float:
+        """Approximate time to train on this many rows, whose images have this shape, on the reference machine."""
         if self.spec.is_network:
-            rows = max(rows, self.recipe.min_rows)
+            rows = max(rows, self.recipe.min_rows) * shape[0] * shape[1] / REFERENCE_PIXELS
         return self.spec.seconds * rows / REFERENCE_ROWS
 
     def training_memory(self, rows: float, shape: tuple[int, ...]) -> float:

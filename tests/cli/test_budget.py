@@ -54,7 +54,7 @@ def chosen_names(run, monkeypatch):
 
 
 def reference_seconds(run, name):
-    return run.competition.member(name).training_seconds(len(run.dataset.labels) / 2)
+    return run.competition.member(name).training_seconds(len(run.dataset.labels) / 2, run.dataset.images.shape[1:])
 
 
 @pytest.mark.parametrize("chosen", ["quick", "quick:e10", "quick:e8", "quick:short", "quick:e4", "quick:e2"])

@@ -14,7 +14,7 @@ class RandomAugmentation(keras.layers.Layer):
 
     def __init__(self, augmentation: Augmentation, seed: int) -> None:
         super().__init__(dtype="float32", name="augmentation")
-        self.augmentation = augmentation
+        self.augmentation = augmentation.scaled()
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, images: Any, training: bool = False) -> Any:

@@ -84,7 +84,7 @@ class Recipe:
 TUTORIAL_RECIPE = Recipe(
     epochs=30,
     crop_border=False,
-    augmentation=Augmentation(rotation=10, shift=0.1, zoom=0.1, shear=0, symmetries=()),
+    augmentation=Augmentation(rotation=10, shift=0.1, zoom=0.1, shear=0, symmetries=(), strength=1.0),
     precision="float32",
 )
 # The result of the experiments in docs/training.md, for networks with batch normalization.

@@ -19,17 +19,28 @@ from scipy.special import expit, softmax
 from competition.data.augmentation import Augmentation
 from competition.models.interface import Epoch, EpochCallback, Images, Target
 from competition.models.networks.augmentation import RandomAugmentation
+from competition.models.networks.augmentation_choice import choose_augmentation, describe_choice
 from competition.models.networks.border import Border, find_blank_border, respect_symmetries
 from competition.models.networks.deskew import deskew
 from competition.models.networks.fast_layers import fold_batch_normalization
+from competition.models.networks.layers import conv_bn_relu, max_pool
 from competition.models.networks.recipe import UNSHIFTED, Recipe
-from competition.models.networks.symmetries import detect_symmetries
 
 Backbone = Callable[[Any], Any]  # maps images in 0..1 to features
 
 PREDICTION_BATCH_SIZE = 500
 CONFIDENT_MARGIN = 3.5  # between the two largest logits, or of each label's logit from 0; see docs/training.md
 CONFIDENT_SHARE = 0.8  # of the margin that label smoothing aims at: also 3.5 for `quick` on ten classes
+
+MIN_STEPS_TO_MEASURE = 1_000  # of a training; before shorter ones, comparing augmentations would take too long
+# Of the small network that compares augmentations.
+SMALL_RECIPE: dict[str, Any] = {
+    "epochs": 1,
+    "min_steps": 250,
+    "batch_size": 128,
+    "shifts": (UNSHIFTED,),
+    "deskew": False,
+}
 
 OUTPUTS = {"class": "logits", "labels": "label_logits"}  # of a saved network, by which it is known what they mean
 
@@ -55,14 +66,11 @@ class Network:
 
     def fit(self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback) -> Self:
         """Train for all epochs of the recipe; the callback sees each epoch but cannot influence training."""
-        keras.utils.clear_session()
-        keras.utils.set_random_seed(self.seed)
-        keras.config.set_dtype_policy(self.recipe.precision)
-        if keras.backend.backend() == "tensorflow":
-            _enable_tensorflow_determinism()
+        self._start_session()
         if self.recipe.deskew:
             images = _deskew_all(images)
-        augmentation = self._resolve_augmentation(images, labels)
+        augmentation = self._choose_augmentation(images, labels)
+        self._start_session()  # again, since small networks may have been trained
         self.network = self._build_network(images.shape[1:], self._find_border(images, augmentation))
         trainer = self._build_trainer(augmentation)
         targets = self._targets(labels)
@@ -91,6 +99,14 @@ class Network:
             self._predictor = None
             on_epoch_end(Epoch(epoch, epochs, float(loss), images_per_second, first_view.predict_proba))
         return self
+
+    def _start_session(self) -> None:
+        """Forget other networks, and set what the results depend on."""
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(self.seed)
+        keras.config.set_dtype_policy(self.recipe.precision)
+        if keras.backend.backend() == "tensorflow":
+            _enable_tensorflow_determinism()
 
     def predict_proba(self, images: Images) -> np.ndarray:
         """Probabilities (rows, outputs), with test-time augmentation."""
@@ -149,15 +165,24 @@ class Network:
         classes = self.target.outputs if self.target.kind == "class" else 1
         return CONFIDENT_SHARE * math.log(1 + classes * (1 - smoothing) / smoothing)
 
-    def _resolve_augmentation(self, images: Images, labels: np.ndarray) -> Augmentation | None:
-        """The recipe's augmentation; its symmetries are detected in the images unless they are given."""
+    def _choose_augmentation(self, images: Images, labels: np.ndarray) -> Augmentation | None:
+        """The recipe's augmentation; what it leaves open is measured on the images."""
         augmentation = self.recipe.augmentation
-        if augmentation and augmentation.symmetries is None:
-            classes = labels if labels.ndim == 1 else np.unique(labels, axis=0, return_inverse=True)[1]
-            symmetries = detect_symmetries(images, classes, self.seed)
-            self.remark = f"augmented by {', '.join(symmetries)}" if symmetries else ""
-            augmentation = replace(augmentation, symmetries=symmetries)
-        return augmentation
+        if not augmentation or (augmentation.symmetries is not None and augmentation.strength is not None):
+            return augmentation
+        steps_per_epoch = len(images) // min(self.recipe.batch_size, len(images))
+        is_long = self.recipe.epochs_for(steps_per_epoch) * steps_per_epoch >= MIN_STEPS_TO_MEASURE
+        train = self._train_small_network if is_long else None
+        chosen = choose_augmentation(images, labels, augmentation, self.seed, train)
+        self.remark = describe_choice(chosen)
+        return chosen
+
+    def _train_small_network(
+        self, images: Images, labels: np.ndarray, augmentation: Augmentation
+    ) -> "NetworkPredictor":
+        """Train a small network, to compare augmentations."""
+        recipe = replace(self.recipe, **SMALL_RECIPE, augmentation=augmentation)
+        return Network(_small_backbone, recipe, self.seed, images.shape[1:], self.target).fit(images, labels, _ignore)
 
     def _build_trainer(self, augmentation: Augmentation | None) -> keras.Model:
         """Compile a model of augmentation and network."""
@@ -194,6 +219,18 @@ class NetworkPredictor:
         for rows in _batches(np.flatnonzero(is_uncertain)):
             logits[rows] = self.all_views.predict_on_batch(images[rows])
         return expit(logits.astype(np.float64)) if self.is_multilabel else softmax(logits.astype(np.float64), axis=1)
+
+
+def _small_backbone(images: Any) -> Any:
+    """Reduce 28 pixels per side to 14, 7 and 4."""
+    x = conv_bn_relu(images, 16, 3, strides=2)
+    x = max_pool(conv_bn_relu(x, 32, 3))
+    x = max_pool(conv_bn_relu(x, 64, 3))
+    return layers.Flatten()(x)
+
+
+def _ignore(epoch: Epoch) -> None:
+    """An epoch of a small network is not reported."""
 
 
 def _smallest_margin(logits: Any, target: Target) -> Any:

@@ -1,0 +1,103 @@
+"""Choose the augmentation that suits the training images: how strong it is, and which symmetries it uses.
+
+Light glyphs on black keep the recipe's augmentation, which was tuned on such images. For others, small networks that
+differ only in augmentation are trained on one part of a sample of the training images and predict the rest. The
+recipe's augmentation is weakened if the loss becomes lower, and symmetries are added unless it becomes higher. Held-out
+rows have no part in it.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from competition.data.augmentation import SYMMETRIES, Augmentation
+from competition.models.interface import Images, Predictor
+from competition.models.networks.border import has_dark_border
+from competition.models.networks.symmetries import detect_symmetries
+from competition.scoring.temperature import EPSILON, apply_temperature, fit_temperature
+
+STRENGTHS = (1.0, 0.5, 0.0)
+LARGEST_SIDE = 32  # pixels; larger images are reduced
+MAX_TRAINING_ROWS, MAX_VALIDATION_ROWS = 6_000, 4_000
+MIN_ROWS, MIN_SIDE = 300, 16  # of images that are compared; with fewer rows, the differences are noise
+
+Train = Callable[[Images, np.ndarray, Augmentation], Predictor]
+
+
+def choose_augmentation(
+    images: Images, labels: np.ndarray, augmentation: Augmentation, seed: int, train: Train | None
+) -> Augmentation:
+    """Return the augmentation with its strength and symmetries chosen, unless they are given.
+
+    `train` trains a small network. Without it, and for light glyphs on black, the strength is that of the recipe, and
+    the symmetries are detected by a linear model.
+    """
+    classes = labels if labels.ndim == 1 else np.unique(labels, axis=0, return_inverse=True)[1]
+    if not train or len(images) < MIN_ROWS or min(images.shape[1:3]) < MIN_SIDE or has_dark_border(images):
+        if augmentation.symmetries is None:
+            augmentation = replace(augmentation, symmetries=detect_symmetries(images, classes, seed))
+        return augmentation if augmentation.strength is not None else replace(augmentation, strength=1.0)
+    comparison = _Comparison(images, labels, seed, train)
+    best = replace(augmentation, symmetries=augmentation.symmetries or ())
+    if augmentation.strength is None:
+        best = replace(best, strength=STRENGTHS[0])
+        for strength in STRENGTHS[1:]:
+            weaker = replace(best, strength=strength)
+            best = weaker if comparison.is_worse(best, weaker) else best
+    if augmentation.symmetries is None:
+        for symmetry in SYMMETRIES if images.shape[1] == images.shape[2] else SYMMETRIES[:2]:
+            more = replace(best, symmetries=(*(best.symmetries or ()), symmetry))
+            best = best if comparison.is_worse(more, best) else more
+    return best
+
+
+def describe_choice(augmentation: Augmentation) -> str:
+    """Say how the augmentation differs from the recipe's; empty if it does not."""
+    parts = [f"augmented by {', '.join(augmentation.symmetries)}"] if augmentation.symmetries else []
+    if augmentation.strength != 1:
+        parts.append(f"rotation, shift, zoom and shear at {augmentation.strength:.0%}")
+    return "; ".join(parts)
+
+
+class _Comparison:
+    """Losses of small networks that are trained on one part of a sample, for each row of the other part."""
+
+    def __init__(self, images: Images, labels: np.ndarray, seed: int, train: Train) -> None:
+        order = np.random.default_rng(seed).permutation(len(images))
+        count = min(MAX_TRAINING_ROWS, len(images) * 2 // 3)
+        self.training, self.validation = order[:count], order[count : count + MAX_VALIDATION_ROWS]
+        self.images, self.labels, self.train = images, labels, train
+        self._losses: dict[Augmentation, np.ndarray] = {}
+
+    def is_worse(self, augmentation: Augmentation, other: Augmentation) -> bool:
+        """Whether the loss of the first is higher by more than a standard error of the difference."""
+        difference = self._loss(augmentation) - self._loss(other)
+        return bool(difference.mean() > difference.std() / len(difference) ** 0.5)
+
+    def _loss(self, augmentation: Augmentation) -> np.ndarray:
+        if augmentation not in self._losses:
+            predictor = self.train(_reduce(self.images[self.training]), self.labels[self.training], augmentation)
+            predicted = predictor.predict_proba(_reduce(self.images[self.validation]))
+            self._losses[augmentation] = _log_loss(predicted, self.labels[self.validation])
+        return self._losses[augmentation]
+
+
+def _log_loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Log loss of each row, of classes after temperature scaling; of label sets, the mean over labels."""
+    if labels.ndim == 1:
+        scaled = apply_temperature(probabilities, fit_temperature(probabilities, labels))
+        return -np.log(scaled[np.arange(len(labels)), labels])
+    clipped = np.clip(probabilities, EPSILON, 1 - EPSILON)
+    return -np.where(labels, np.log(clipped), np.log(1 - clipped)).mean(axis=1)
+
+
+def _reduce(images: np.ndarray) -> np.ndarray:
+    """Reduce images by an integer factor to about LARGEST_SIDE."""
+    factor = max(1, round(max(images.shape[1:3]) / LARGEST_SIDE))
+    if factor == 1:
+        return images
+    rows, height, width, channels = images.shape
+    height, width = height // factor, width // factor
+    blocks = images[:, : height * factor, : width * factor].reshape(rows, height, factor, width, factor, channels)
+    return blocks.mean(axis=(2, 4)).round().astype(np.uint8)

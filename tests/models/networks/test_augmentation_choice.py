@@ -1,0 +1,93 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from competition.data.augmentation import Augmentation
+from competition.models.networks.augmentation_choice import choose_augmentation, describe_choice
+
+SIDE = 20
+
+
+class NearestMean:
+    """Predicts the class whose mean training image, over augmented copies, is nearest."""
+
+    def __init__(self, images, labels, transforms):
+        copies = np.concatenate([transform(images) for transform in transforms]).astype(float)
+        repeated = np.tile(labels, len(transforms))
+        self.means = np.array([copies[repeated == label].mean(axis=0).ravel() for label in np.unique(labels)])
+
+    def predict_proba(self, images):
+        distances = ((images.reshape(len(images), 1, -1) - self.means) ** 2).sum(axis=2)
+        powers = np.exp((distances.min(axis=1, keepdims=True) - distances) / 200_000)
+        return powers / powers.sum(axis=1, keepdims=True)
+
+
+def shifted(pixels):
+    return lambda images: np.roll(images, pixels, axis=2)
+
+
+def train(images, labels, augmentation):
+    """Train as a network would: on images shifted by as much as the augmentation's limit, and mirrored ones."""
+    pixels = round(augmentation.scaled().shift * SIDE)
+    transforms = [shifted(offset) for offset in range(-pixels, pixels + 1)]
+    if "left-right" in augmentation.symmetries:
+        transforms += [lambda images: images[:, :, ::-1]]
+    if "upside-down" in augmentation.symmetries:
+        transforms += [lambda images: images[:, ::-1]]
+    return NearestMean(images, labels, transforms)
+
+
+def bars(rows, spread):
+    """Noisy images on grey of a bar left or right of the centre, which is the class, displaced by up to `spread`."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(rows) % 2
+    images = rng.integers(60, 140, (rows, SIDE, SIDE, 1))
+    for image, label in zip(images, labels, strict=True):
+        column = (5 if label else 14) + rng.integers(-spread, spread + 1)
+        image[:, column - 1 : column + 1] += 60
+    return images.astype(np.uint8), labels
+
+
+OPEN = Augmentation(rotation=0, shift=0.4, zoom=0, shear=0)
+
+
+def test_a_mirror_image_that_changes_the_class_is_rejected_and_one_that_keeps_it_is_used():
+    images, labels = bars(600, spread=1)
+    chosen = choose_augmentation(images, labels, replace(OPEN, strength=0.0), 0, train)
+    assert "left-right" not in chosen.symmetries and "upside-down" in chosen.symmetries
+
+
+def test_augmentation_that_confuses_classes_is_weakened():
+    images, labels = bars(600, spread=1)
+    assert choose_augmentation(images, labels, replace(OPEN, symmetries=()), 0, train).strength < 1
+
+
+def test_augmentation_that_makes_no_difference_keeps_its_strength():
+    images, labels = bars(600, spread=1)
+
+    def without_augmentation(images, labels, augmentation):
+        return train(images, labels, replace(OPEN, symmetries=(), shift=0))
+
+    assert choose_augmentation(images, labels, OPEN, 0, without_augmentation).strength == 1
+
+
+def test_what_is_given_is_not_measured():
+    images, labels = bars(600, spread=1)
+    given = replace(OPEN, strength=0.0)
+    tried = []
+    choose_augmentation(images, labels, given, 0, lambda *data: (tried.append(data[2]), train(*data))[1])
+    assert {augmentation.strength for augmentation in tried} == {0.0}
+
+
+def test_light_glyphs_on_black_keep_the_augmentation_of_the_recipe():
+    images = np.zeros((400, 28, 28, 1), np.uint8)
+    images[:, 8:20, 8:20] = np.random.default_rng(0).integers(0, 255, (400, 12, 12, 1))
+    chosen = choose_augmentation(images, np.arange(400) % 2, Augmentation(), 0, pytest.fail)
+    assert chosen == Augmentation(symmetries=(), strength=1.0)
+
+
+def test_the_description_names_what_differs_from_the_recipe():
+    assert describe_choice(Augmentation(symmetries=(), strength=1.0)) == ""
+    half = Augmentation(symmetries=("left-right",), strength=0.5)
+    assert describe_choice(half) == "augmented by left-right; rotation, shift, zoom and shear at 50%"
