@@ -13,7 +13,7 @@ from conftest import ROOT
 from competition.cli.app import app
 
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *ROOT.glob("folds/*.md"), *ROOT.glob("submissions/*.md")]
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("folds/*.md"), *ROOT.glob("submissions/*.md")]
 )
 FLOW = "make data     make cv                                      make submit", ""  # a drawing
 COMMAND = re.compile(r"(?:\.venv/bin/)?foldblend (.+)")

@@ -28,7 +28,8 @@ from competition.models.networks.symmetries import detect_symmetries
 Backbone = Callable[[Any], Any]  # maps images in 0..1 to features
 
 PREDICTION_BATCH_SIZE = 500
-CONFIDENT_MARGIN = 3.5  # between the two largest logits, or of each label's logit from 0; see docs/training.md
+# Between the two largest logits, or of each label's logit from 0; see docs/experiments/training.md.
+CONFIDENT_MARGIN = 3.5
 CONFIDENT_SHARE = 0.8  # of the margin that label smoothing aims at: also 3.5 for `quick` on ten classes
 
 OUTPUTS = {"class": "logits", "labels": "label_logits"}  # of a saved network, by which it is known what they mean
