@@ -24,7 +24,8 @@ CODE_BLOCK = re.compile(r"(^```.*?^```$)", re.M | re.S)
 
 def site_pages() -> dict[Path, Path]:
     """The files of the site by their place in the repository, both as relative paths."""
-    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.png")]
+    docs = (path for suffix in ("md", "png", "css") for path in (ROOT / "docs").rglob(f"*.{suffix}"))
+    files = [*ROOT.glob("*.md"), *docs]
     sources = sorted(path.relative_to(ROOT) for path in files)
     return {
         source: Path(MOVED.get(str(source), source.relative_to("docs") if "docs" in source.parts else source))
