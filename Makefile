@@ -125,7 +125,12 @@ format: .venv/.ready-dev ## fix the style
 	@$(python) -m ruff check --fix .
 	@$(python) -m ruff format .
 
-extras = cluster demo jax kaggle notebook onnx tensorboard tune
+.PHONY: docs
+docs: .venv/.ready-docs ## build the documentation as a site, site/html/, and check its links
+	@$(python) -m docs.site
+	@$(python) -m zensical build --clean --strict
+
+extras = cluster demo docs jax kaggle notebook onnx tensorboard tune
 lock_command = $(python) -m uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
 	--generate-hashes --no-annotate --custom-compile-command "make lock" pyproject.toml
 
@@ -137,8 +142,8 @@ lock: .venv/.ready ## renew requirements*.txt from pyproject.toml; versions chan
 
 .PHONY: clean
 clean: ## remove the environment and caches, but not data, folds or submissions
-	@rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	@find benchmarks competition tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis .cache site
+	@find benchmarks competition docs tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ready: requirements.txt
 	@for candidate in python3.13 python3.12 python3.11 python3 python; do \

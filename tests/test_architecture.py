@@ -176,7 +176,7 @@ def test_the_makefile_names_the_practice_competitions():
 
 
 def test_the_layout_guide_lists_the_packages():
-    guide = (ROOT / "docs" / "layout.md").read_text()
+    guide = (ROOT / "docs" / "design" / "layout.md").read_text()
     for name in PACKAGES:
         path = PACKAGE / name / "__init__.py" if (PACKAGE / name).is_dir() else PACKAGE / f"{name}.py"
         docstring = ast.get_docstring(ast.parse(path.read_text())).splitlines()[0]

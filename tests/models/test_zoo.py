@@ -106,7 +106,7 @@ def test_models_learn_numbers_and_can_be_saved(name, tmp_path):
 
 
 def test_the_example_model_of_the_guide_works(dataset):
-    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "add-a-model.md").read_text(), re.S)
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "design" / "add-a-model.md").read_text(), re.S)
     module: dict = {}
     exec(code[1], module)
     spec = module["SPEC"]

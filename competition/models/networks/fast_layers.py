@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers, ops
 
 # Input channels from which on matrix products compute the filter's gradient faster than oneDNN's convolution does,
-# 1.2 to 4 times as fast; see docs/training.md.
+# 1.2 to 4 times as fast; see docs/experiments/training.md.
 MATMUL_CHANNELS = {"bfloat16": 64, "float32": 128}
 
 

@@ -87,7 +87,7 @@ TUTORIAL_RECIPE = Recipe(
     augmentation=Augmentation(rotation=10, shift=0.1, zoom=0.1, shear=0, symmetries=(), strength=1.0),
     precision="float32",
 )
-# The result of the experiments in docs/training.md, for networks with batch normalization.
+# The result of the experiments in docs/experiments/training.md, for networks with batch normalization.
 ONE_CYCLE_RECIPE = Recipe(
     epochs=12,
     min_steps=MIN_STEPS,

@@ -29,7 +29,8 @@ from competition.models.networks.recipe import UNSHIFTED, Recipe
 Backbone = Callable[[Any], Any]  # maps images in 0..1 to features
 
 PREDICTION_BATCH_SIZE = 500
-CONFIDENT_MARGIN = 3.5  # between the two largest logits, or of each label's logit from 0; see docs/training.md
+# Between the two largest logits, or of each label's logit from 0; see docs/experiments/training.md.
+CONFIDENT_MARGIN = 3.5
 CONFIDENT_SHARE = 0.8  # of the margin that label smoothing aims at: also 3.5 for `quick` on ten classes
 
 MIN_STEPS_TO_MEASURE = 1_000  # of a training; before shorter ones, comparing augmentations would take too long

@@ -28,7 +28,8 @@ def body(x: Any) -> Any:
     return layers.Dropout(0.4)(layers.Flatten()(x))
 
 
-# From `make tune MODELS=quick`: better on three splits, but not significant by the current test; see docs/tuning.md.
+# From `make tune MODELS=quick`: better on three splits, but not significant by the current test; see
+# docs/experiments/tuning.md.
 TUNED_RECIPE = replace(
     ONE_CYCLE_RECIPE,
     epochs=11,
