@@ -117,7 +117,7 @@ def _models(data: ReportData) -> str:
 def _errors(data: ReportData) -> str:
     if data.kind == "number":
         chart = charts.scatter_plot(data.labels, data.blend.oof, data.store.dataset.train_ids)
-        return f'<div class="card">{chart}</div>'
+        return f'<div class="card square">{chart}</div>'
     shares = SHARES_TEXT + class_tables.class_shares_table(data) if len(data.store.dataset.test_ids) else ""
     if data.kind == "labels":
         return _cards(f"<h3>By label</h3>{class_tables.label_errors_table(data)}", shares)

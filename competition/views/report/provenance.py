@@ -44,7 +44,7 @@ def provenance_table(data: ReportData) -> str:
         number = data.submission["number"]
         again = command("reproduce", number=number, competition=store.folder.name)
         facts.insert(1, ("submission", f"{number}; to make it again: {again}"))
-    return html_table("Provenance", ("", "value"), facts, "full text")
+    return html_table("Provenance", ("property", "value"), facts, "full text")
 
 
 def recipes_table(data: ReportData) -> str:
