@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 Scheme = Literal["light", "dark"]
-DESK, PHONE, DEMO = (1180, 1000), (360, 1000), (1000, 620)  # pixels
+DESK, PHONE, DEMO = (1180, 1000), (360, 1000), (1000, 800)  # pixels
 GAP = 24  # pixels between two screenshots in one file
 # A "2", as fractions of the canvas's side.
 STROKE = ((0.27, 0.33), (0.32, 0.22), (0.45, 0.16), (0.6, 0.17), (0.7, 0.26), (0.7, 0.38), (0.6, 0.52), (0.45, 0.66),
