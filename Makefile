@@ -99,6 +99,10 @@ benchmark-tutorials: .venv/.ready ## train the recipes of tutorials on MNIST and
 benchmark-competitions: .venv/.ready-dev ## read miniatures of 24 real competitions and print what is inferred for each
 	@$(python) -m benchmarks competitions
 
+.PHONY: screenshots
+screenshots: .venv/.ready-dev ## renew the screenshots in docs/, from the report and the submission of COMPETITION=
+	@$(python) -m benchmarks screenshots
+
 ## develop
 
 .PHONY: test

@@ -1,7 +1,10 @@
 """Run a benchmark: `python -m benchmarks NAME`."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
+
+import typer
 
 from competition.cli import options as cli
 from competition.cli.app import command, create_app, run
@@ -69,6 +72,32 @@ def tutorials(jobs: cli.Jobs = None) -> None:
         print(f"{member.name}: {accuracy.value:.2%} of {len(dataset.test_ids):,} test rows", flush=True)
     console.print(tutorial_table(results.by_member))
     print(f"results as JSON: {results.path}")
+
+
+@command(app)
+def screenshots(
+    competition: cli.Competition = "digits",
+    models: cli.Models = None,
+    folds: cli.Folds = 5,
+    seed: cli.Seed = 0,
+    jobs: cli.Jobs = None,
+    output: Annotated[Path, typer.Option(help="Folder of the images.")] = Path("docs"),
+) -> None:
+    """Renew the screenshots in docs/: of the competition's report, of the demo and of a training on 8x8 digits."""
+    from benchmarks import screenshots
+    from competition.cli.run import default_models
+    from competition.cli.views import open_demo, report, report_path
+
+    options = RunOptions(competition, models, folds, seed)
+    report(options)
+    output.mkdir(parents=True, exist_ok=True)
+    opened = open_run(options)
+    with screenshots.open_browser() as browser:
+        screenshots.photograph_report(browser, report_path(opened), output / "report.png")
+        with screenshots.serve(open_demo(competition, None)) as address:
+            screenshots.photograph_demo(browser, address, output / "demo.png")
+    screenshots.photograph_training(default_models(opened.dataset), (output / "terminal.svg").absolute(), jobs)
+    print(f"{output / 'report.png'}, {output / 'demo.png'}, {output / 'terminal.svg'}")
 
 
 @command(app)

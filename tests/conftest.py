@@ -35,6 +35,8 @@ ROOT = Path(__file__).parent.parent
 TRAIN_ROWS = 600
 TEST_ROWS = 200
 SLOW_TIMEOUT = 1800  # seconds
+PHONE_WIDTH = 480  # pixels
+LOCAL = ("file:", "data:", "blob:", "http://127.0.0.1:")  # addresses that a page may load
 LIBRARY_THREADS_AND_PROCESSES = (  # libraries keep these until the session ends
     "execnet",  # pytest-xdist
     "Dask-Callback",  # a thread shared by all clients
@@ -228,21 +230,29 @@ def browser():
 
 @pytest.fixture
 def open_accessible_page(browser):
-    """A function that opens a page; at the end of the test, pages must have no errors and pass axe's checks."""
+    """A function that opens a page, up to a width of PHONE_WIDTH as a phone does.
+
+    At the end of the test, pages must have no errors, fit the screen, load nothing from the network, and pass the
+    checks of axe.
+    """
     from axe_playwright_python.sync_playwright import Axe
 
     errors: list[str] = []
+    widths = {}
 
     def open_page(address: str, width: int, color_scheme: str):
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=color_scheme)
+        phone = {"is_mobile": True, "has_touch": True, "device_scale_factor": 2} if width <= PHONE_WIDTH else {}
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=color_scheme, **phone)
+        widths[page] = width
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: None if request.url.startswith(LOCAL) else errors.append(request.url))
         page.goto(address)
         return page
 
     yield open_page
-    for page in [page for context in browser.contexts for page in context.pages]:
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than the window"
+    for page, width in widths.items():
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than the screen"
         results = Axe().run(page)
         assert results.violations_count == 0, results.generate_report()
     assert errors == []

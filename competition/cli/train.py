@@ -2,7 +2,6 @@
 
 import os
 from contextlib import closing
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -206,9 +205,6 @@ def _explain_submission(run: Run, entry: "Entry", search: "BlendSearch", blended
         _print_blends(run, search, blended)
         console.print(scores.contribution_table(contributions, loss_name(labels)))
     console.print(submissions.next_step(run.competition.folder))
-    if not find_spec("plotly"):
-        print("no report is written, since plotly is not installed")
-        return
     page, made = report_path(run), entry.metadata_file.stat().st_mtime_ns
     # The report gets the metadata's time stamp, and is current if the two are equal: an order of times could not be
     # relied on after the clock was set back.

@@ -10,6 +10,7 @@ from competition.cli.run import (
     SUBMISSIONS,
     Run,
     RunOptions,
+    is_practice_competition,
     load_submission,
     open_competition,
     open_extractor,
@@ -18,6 +19,8 @@ from competition.cli.run import (
 from competition.errors import UserError, missing_extra
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from competition.crossval.predictions import Predictions
     from competition.ensemble.advice import Contribution
     from competition.ensemble.blend import Blend
@@ -50,16 +53,28 @@ def write_report(
     run: Run, complete: "Sequence[Predictions]", blended: "Blend", contributions: "Sequence[Contribution]"
 ) -> None:
     """Write the report of a blend."""
+    from competition.ensemble.blend import AUTO
     from competition.models.hyperparameters import describe_recipe
     from competition.submission.log import SubmissionLog
-    from competition.views.report import page
+    from competition.views.report.data import ReportData
+    from competition.views.report.page import write_report as write_page
 
-    submissions = SubmissionLog(SUBMISSIONS).read_competition(run.competition.name)
-    members = {member.name: member for member in run.members}
-    recipes = {name: describe_recipe(members[name].recipe) for name in blended.members if not members[name].is_imported}
-    data = page.ReportData(complete, blended, run.metric, contributions, submissions, recipes)
-    path = page.write_report(report_path(run), run.store, data)
-    print(f"report: {path}, to be opened in a browser")
+    name, members = run.competition.name, {member.name: member for member in run.members}
+    recipes = {each: describe_recipe(members[each].recipe) for each in blended.members if not members[each].is_imported}
+    blend = {} if run.blend == AUTO else {"blend": run.blend}
+    data = ReportData(
+        run.store,
+        complete,
+        blended,
+        run.metric,
+        contributions,
+        SubmissionLog(SUBMISSIONS).read_competition(name),
+        recipes,
+        run.store.command("submit", models=" ".join(blended.members), **blend),
+        run.competition.scored_rows,
+        is_practice_competition(name),
+    )
+    print(f"report: {write_page(report_path(run), data)}, to be opened in a browser")
 
 
 def tensorboard(options: RunOptions, port: int) -> None:
@@ -87,6 +102,14 @@ def demo(competition: str, number: int | None, port: int) -> None:
         import uvicorn
     except ModuleNotFoundError:
         raise missing_extra("FastAPI", "demo") from None
+
+    app = open_demo(competition, number)
+    print(f"open http://127.0.0.1:{port}/ in a browser; Ctrl-C stops the server", flush=True)
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
+
+
+def open_demo(competition: str, number: int | None) -> "FastAPI":
+    """The demo's application, with the models of a submission."""
     from competition.views.demo.predictor import BlendPredictor
     from competition.views.demo.server import create_app
     from competition.views.html import image_data_url
@@ -98,6 +121,4 @@ def demo(competition: str, number: int | None, port: int) -> None:
     print(f"loading {', '.join(member.name for member in members)} of submission {entry.number} ...", flush=True)
     predictor = BlendPredictor(store, members, entry.metadata["blender"], open_extractor(members))
     examples = [image_data_url(image) for image in store.dataset.test_images[:EXAMPLES]]
-    app = create_app(predictor, examples, f"{competition}: live predictions of {len(predictor.models)} models")
-    print(f"open http://127.0.0.1:{port}/ in a browser; Ctrl-C stops the server", flush=True)
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
+    return create_app(predictor, examples, f"{competition}: live predictions of {len(predictor.models)} models")

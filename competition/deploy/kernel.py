@@ -140,7 +140,7 @@ def _pack(files: Mapping[str, bytes]) -> bytes:
 def _sources() -> Iterator[tuple[str, bytes]]:
     """The names in the archive and the contents of all source files."""
     for path in sorted(PACKAGE.rglob("*")):
-        if path.suffix in (".py", ".html"):
+        if path.suffix in (".py", ".html", ".css"):
             yield f"package/{path.relative_to(PACKAGE.parent)}", path.read_bytes()
     for name in CARRIED:
         root = _find_package(name)

@@ -16,6 +16,7 @@ from competition.scoring.standard_error import Score
 from competition.scoring.temperature import EPSILON
 
 ASSUMED_REDUCTION = 0.3  # fraction of a single member's loss by which a second, different model reduces it
+MIN_GAIN = 1e-4  # reduction of the loss below which a new seed is not worth training
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,49 @@ class Contribution:
     error_correlation: float  # mean over the other members
     expected_gain_of_new_seed: float  # reduction of the loss on test rows
     minutes: float  # CPU time of another seed
+
+    @property
+    def is_measurable(self) -> bool:
+        """Whether the blend without the member has a loss that is higher by more than a standard error."""
+        return self.loss_reduction.value > self.loss_reduction.standard_error
+
+    @property
+    def kind(self) -> str:
+        """The member's name without the seed."""
+        return Member.parse(self.member).kind
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to train next. A model is never both to be trained again and to be left out."""
+
+    another_seed: Contribution | None  # the member of which another seed saves most loss per CPU minute
+    leave_out: Contribution | None  # the most expensive member that contributes nothing, or nothing measurable
+    new_model_gain: float  # expected reduction of the loss by a different model
+
+    def __post_init__(self) -> None:
+        if self.another_seed and self.leave_out and self.another_seed.kind == self.leave_out.kind:
+            raise ValueError(f"{self.leave_out.kind} cannot be both trained again and left out")
+
+
+def advise(contributions: Sequence[Contribution]) -> Advice:
+    """What to train next, by the contributions of at least two members.
+
+    Another seed is advised only of models whose seeds all contribute. Only one member is left out at a time: of two
+    that make the same errors, each adds nothing as long as the other is there.
+    """
+    redundant = [member for member in contributions if not member.is_measurable]
+    redundant_kinds = {member.kind for member in redundant}
+    repeatable = [
+        member
+        for member in contributions
+        if member.kind not in redundant_kinds and member.expected_gain_of_new_seed >= MIN_GAIN
+    ]
+    return Advice(
+        max(repeatable, key=lambda member: member.expected_gain_of_new_seed / (member.minutes + 1e-9), default=None),
+        max(redundant, key=lambda member: (member.loss_reduction.value <= 0, member.minutes), default=None),
+        mean_reduction(contributions),
+    )
 
 
 def measure_contributions(

@@ -48,6 +48,11 @@ def _gradient(function: Callable[[np.ndarray], float], means: np.ndarray) -> np.
     return gradient
 
 
+def expected_score(score: Score, rows: int, other_rows: float) -> Score:
+    """The score expected on other rows, from that on these; both samples of rows contribute to its standard error."""
+    return Score(score.value, float(score.standard_error * np.sqrt(1 + rows / other_rows)))
+
+
 def repeated_groups(groups: np.ndarray) -> np.ndarray | None:
     """The index of each row's group; None if every row has its own."""
     names, index = np.unique(groups, return_inverse=True)

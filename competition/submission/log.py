@@ -307,7 +307,7 @@ def _labels(path: Path) -> pd.Series:
 
 def git_state() -> dict[str, Any]:
     """The commit of the code and whether it was edited since; empty outside a git repository."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     commands = (["rev-parse", "HEAD"], ["status", "--porcelain", "--", str(package)])
     try:
         commit, status = (

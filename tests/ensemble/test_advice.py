@@ -2,11 +2,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from random_leaderboards import leaderboards
 
 from competition.crossval.predictions import Predictions
-from competition.ensemble.advice import estimate_gains, mean_reduction, measure_contributions
+from competition.ensemble.advice import (
+    MIN_GAIN,
+    Advice,
+    Contribution,
+    advise,
+    estimate_gains,
+    mean_reduction,
+    measure_contributions,
+)
 from competition.ensemble.blend import blend
 from competition.models.member import Member
+from competition.scoring.standard_error import Score
 
 ROWS, CLASSES, FOLDS = 4_000, 4, 4
 
@@ -78,3 +89,37 @@ def test_a_second_model_is_expected_to_save_a_part_of_the_first_ones_log_loss(ro
     labels, held_out, constant = rows[:3]
     (gain,) = estimate_gains([replace(constant, member="knn")], [Member.parse("svm")], labels, held_out).values()
     assert 0 < gain < blend([constant], labels, held_out, "convex").log_loss.value
+
+
+@given(contributions=leaderboards())
+def test_advice_never_trains_again_what_it_leaves_out_or_what_contributes_nothing(contributions):
+    advice = advise(contributions)
+    by_kind = {}
+    for member in contributions:
+        by_kind.setdefault(member.kind, []).append(member)
+    if seed := advice.another_seed:
+        assert seed.expected_gain_of_new_seed >= MIN_GAIN and Member.parse(seed.member).spec.is_network
+        assert all(member.loss_reduction.value > member.loss_reduction.standard_error for member in by_kind[seed.kind])
+    if left_out := advice.leave_out:
+        assert left_out in contributions and not left_out.is_measurable
+        assert not seed or seed.kind != left_out.kind
+    else:
+        assert all(member.is_measurable for member in contributions)
+
+
+def test_contradictory_advice_cannot_be_expressed():
+    first = Contribution("quick", None, Score(0.01, 0.001), 0.5, 0.01, 1.0)
+    second = replace(first, member="quick.1", loss_reduction=Score(0.0, 0.001))
+    with pytest.raises(ValueError, match="quick cannot be both trained again and left out"):
+        Advice(first, second, 0.01)
+    assert advise([first, second]) == Advice(None, second, 0.005)
+    other = replace(second, member="knn", minutes=2.0)
+    assert advise([first, other]) == Advice(first, other, 0.005)
+
+
+def test_of_two_models_with_the_same_errors_only_the_more_expensive_one_is_left_out(rows):
+    labels, held_out, constant, _, duplicate = rows
+    members = [replace(constant, seconds=30), duplicate]
+    full_blend = blend(members, labels, held_out, "convex")
+    advice = advise(measure_contributions(members, full_blend, labels, held_out))
+    assert advice.leave_out and advice.leave_out.member == "mlp.1" and advice.another_seed is None

@@ -1,9 +1,13 @@
 import json
+import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from competition.ensemble.blend import Blend
 from competition.ensemble.blenders import WeightedMean
@@ -149,6 +153,25 @@ def test_the_code_of_a_submission_is_restored_by_its_commit_if_one_was_recorded(
     monkeypatch.setattr("competition.submission.log.git_state", dict)
     entry = submit(log, replace(RUN, blend="mean"), "aab", "quick")
     assert entry.restore_remedy == f"restore the code of {entry.metadata['when']} (no commit was recorded)"
+
+
+@pytest.mark.integration
+def test_edits_anywhere_in_the_package_are_noticed(tmp_path):
+    shutil.copytree(ROOT / "competition", tmp_path / "competition", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def run(*command):
+        return subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=True).stdout.strip()
+
+    author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    for arguments in (("init",), ("add", "competition"), (*author, "commit", "--message", "test")):
+        run("git", *arguments)
+    program = "from competition.submission.log import git_state; print(git_state()['edited'])"
+    states = []
+    for _ in range(2):
+        states.append(run(sys.executable, "-c", program))
+        with (tmp_path / "competition" / "models" / "zoo" / "quick.py").open("a") as file:
+            file.write("# edited\n")
+    assert states == ["False", "True"]
 
 
 def test_the_remedy_for_damaged_metadata_names_the_competition(log):

@@ -16,11 +16,22 @@ from competition.ensemble.advice import measure_contributions
 from competition.ensemble.blend import blend as make_blend
 from competition.scoring.metrics import ACCURACY, LOG_LOSS, RMSE
 from competition.submission.log import COLUMNS
-from competition.views.report import gallery
-from competition.views.report.page import ReportData, write_report
+from competition.views.report import class_tables, gallery
+from competition.views.report.charts import BIN_EDGES, calibration_bins, calibration_error
+from competition.views.report.data import ReportData
+from competition.views.report.page import write_report
 
 RECIPES = {"mlp": "Recipe(epochs=<12>)"}
 NO_SUBMISSIONS = pd.DataFrame(columns=list(COLUMNS), dtype=str)
+COMMAND = "make submit COMPETITION=digits8 MODELS='mlp lenet'"
+
+
+def make_data(store, members, metric=ACCURACY, log=NO_SUBMISSIONS, **changes):
+    labels, held_out = store.dataset.labels, store.folds.held_out
+    blend = make_blend(members, labels, held_out, "mean")
+    contributions = measure_contributions(members, blend, labels, held_out)
+    options = {"public_rows": 100.0, "is_practice": False} | changes
+    return ReportData(store, members, blend, metric, contributions, log, RECIPES, COMMAND, **options)
 
 
 def simulate_member(name, dataset, error_rate, seed=0):
@@ -41,13 +52,10 @@ def report(dataset, tmp_path):
     curve = [CurvePoint(epoch, 2, 0.5, 100.0, 2**30, 0.9, 0.3 / epoch, 0.8, 0.4 / epoch) for epoch in (1, 2)]
     first = replace(simulate_member("mlp", dataset, 0.05, 1), curves=(curve, curve))
     members = [first, simulate_member("lenet", dataset, 0.1, 2)]
-    labels, held_out = dataset.labels, store.folds.held_out
-    blend = make_blend(members, labels, held_out, "mean")
-    contributions = measure_contributions(members, blend, labels, held_out)
     row = dict.fromkeys(COLUMNS, "") | {"number": "1", "metric": "accuracy", "cv": "0.95"}
     log = pd.DataFrame([row | {"cv_standard_error": "0.01", "leaderboard": "0.94"}])
-    data = ReportData(members, blend, ACCURACY, contributions, log, RECIPES)
-    return write_report(tmp_path / "report.html", store, data), members, blend, dataset
+    data = make_data(store, members, log=log)
+    return write_report(tmp_path / "report.html", data), members, data.blend, dataset
 
 
 def simulate_noisy_member(name, dataset, noise, seed=0):
@@ -67,15 +75,10 @@ def test_a_report_of_label_sets_and_numbers_has_no_confusion_matrix(kind, label_
     dataset, metric = (label_dataset, LOG_LOSS) if kind == "labels" else (number_dataset, RMSE)
     store = Store(tmp_path / "digits8", dataset, make_folds(dataset, 2, 0))
     members = [simulate_noisy_member("mlp", dataset, 0.4, 1), simulate_noisy_member("lenet", dataset, 0.5, 2)]
-    labels, held_out = dataset.labels, store.folds.held_out
-    blend = make_blend(members, labels, held_out)
-    contributions = measure_contributions(members, blend, labels, held_out)
-    data = ReportData(members, blend, metric, contributions, NO_SUBMISSIONS, RECIPES)
-    text = write_report(tmp_path / "report.html", store, data).read_text()
+    text = write_report(tmp_path / "report.html", make_data(store, members, metric)).read_text()
     assert "Confusion matrix" not in text and "data-predicted" not in text
-    assert set(script_constant(text, "figures")) == {"scores", "learning", "correlation"} | (
-        {"reliability", "shares"} if kind == "labels" else set()
-    )
+    assert ("Reliability diagram" in text) == (kind == "labels") == ("wrongly predicted" in text)
+    assert ("Predicted numbers by true numbers" in text) == (kind == "number")
     hardest = script_constant(text, "hard")[0]
     assert hardest["label"] != hardest["predicted"] and len(hardest["votes"]) == 2
     assert script_constant(text, "classes") == []
@@ -87,22 +90,21 @@ def script_constant(text, name):
     return json.JSONDecoder().raw_decode(text[start:])[0]
 
 
-def test_the_page_loads_nothing_and_escapes_names(report):
+def test_the_page_is_small_loads_nothing_and_escapes_names(report):
     page, *_ = report
     text = page.read_text()
-    assert page.stat().st_size < 6_000_000
+    assert len(re.sub(r"data:image/\w+;base64,[\w+/=]+", "", text)) < 300_000
     body = text[: text.index("<script>")]
     assert "Recipe(epochs=&lt;12&gt;)" in body
     assert "<b>&" not in body and "&lt;b&gt;&amp;" in body
-    without_plotly = body + text[text.rindex("<script>") :]
-    assert not re.search(r"(src|href)=[\"']?(http|//)", without_plotly)
-    assert text.count("</script>") == 2
+    assert not re.search(r"(src|href)=[\"']?(http|//)|@import|url\(", text)
+    assert text.count("</script>") == 1
 
 
 def test_the_confusion_matrix_counts_every_row_once(report):
     page, _, blend, dataset = report
-    table = page.read_text().split('<table class="confusion">')[1].split("</table>")[0]
-    correct = sum(int(count.replace(",", "")) for count in re.findall(r'class="correct">([\d,]+)<', table))
+    table = page.read_text().split('<table class="heat confusion')[1].split("</table>")[0]
+    correct = sum(int(count.replace(",", "")) for count in re.findall(r'class="correct"><b>([\d,]+)<', table))
     wrong = sum(int(count) for count in re.findall(r">(\d+)</button>", table))
     assert correct + wrong == len(dataset.labels) and wrong == int((blend.oof.argmax(axis=1) != dataset.labels).sum())
 
@@ -131,35 +133,82 @@ def test_a_label_that_no_member_predicts_is_suspected(report):
 
 def test_a_report_of_one_member_without_submissions(dataset, tmp_path):
     store = Store(tmp_path / "digits8", dataset, make_folds(dataset, 2, 0))
-    member = simulate_member("only", dataset, 0.05)
-    blend = make_blend([member], dataset.labels, store.folds.held_out)
-    data = ReportData([member], blend, ACCURACY, [], NO_SUBMISSIONS, {})
-    page = write_report(tmp_path / "report.html", store, data)
-    assert set(script_constant(page.read_text(), "figures")) == {"scores", "reliability", "shares"}
+    data = make_data(store, [simulate_member("only", dataset, 0.05)])
+    text = write_report(tmp_path / "report.html", data).read_text()
+    sections = re.findall(r'<h2 id="(\w+)">', text)
+    assert sections == ["models", "errors", "calibration", "gallery", "made"]
+    assert re.findall(r'<a href="#(\w+)">', text) == sections
+    assert "train a second model" in text and "Correlation of errors" not in text
 
 
-def test_the_charts_show_the_scores(report):
-    page, members, _, dataset = report
-    figures = script_constant(page.read_text(), "figures")
-    assert set(figures) == {"scores", "learning", "reliability", "shares", "correlation", "history"}
-    assert [line["y"] for line in figures["learning"]["data"][:2]] == [[0.4, 0.2], [0.3, 0.15]]
-    assert len(figures["learning"]["data"]) == 4
-    points = figures["scores"]["data"][0]
-    assert points["y"][-1] in ("blend", "mlp") and points["y"][0] == "lenet"
-    accuracy = (members[1].oof.argmax(axis=1) == dataset.labels).mean()
-    assert points["x"][0] == pytest.approx(100 * accuracy)
+def test_the_summary_tells_what_to_expect_of_the_leaderboard(dataset, tmp_path):
+    store = Store(tmp_path / "digits8", dataset, make_folds(dataset, 2, 0))
+    members = [simulate_member("mlp", dataset, 0.2, 1), simulate_member("lenet", dataset, 0.3, 2)]
+    data = make_data(store, members)
+    score = ACCURACY.score(dataset.labels, data.blend.oof)
+    error = score.standard_error * np.sqrt(1 + len(dataset.labels) / 100)
+    expected = [f"{100 * (score.value + side * 1.96 * error):.3f}" for side in (-1, 1)]
+    text = write_report(tmp_path / "report.html", data).read_text()
+    assert f"{expected[0]} to {expected[1]} %" in text and "No submission of this blend is logged" in text
+    row = dict.fromkeys(COLUMNS, "") | {"number": "3", "metric": "accuracy", "members": "mlp lenet", "blender": "mean"}
+    row |= {"cv": f"{score.value:.6f}", "cv_standard_error": "0.01"}
+    for leaderboard, verdict in ((score.value, "inside"), (score.value - 3 * error, "outside")):
+        log = pd.DataFrame([row | {"leaderboard": f"{leaderboard:.6f}"}])
+        text = write_report(tmp_path / "report.html", make_data(store, members, log=log)).read_text()
+        assert f"Submission 3 scored {100 * leaderboard:.3f} % on the leaderboard: <b class=" in text
+        assert f">{verdict}</b> the range" in text
+    without_test = make_data(store, members, public_rows=0.0)
+    assert "Expected on" not in write_report(tmp_path / "report.html", without_test).read_text()
+
+
+def test_the_learning_curves_are_medians_of_the_folds_and_single_folds(report):
+    text = report[0].read_text()
+    figure = text[text.index("log loss of mlp by epoch") :].split("</figure>")[0]
+    assert figure.count('class="median') == 2 and figure.count('class="band') == 2
+    assert figure.count('class="tipped"') == 4  # two folds, on training and held-out rows
+    rows = dict(re.findall(r'<th scope="row">([\w -]+)</th><td>.*?</td><td>([\d.]+)</td>', figure))
+    assert rows == {"training rows": "0.1500", "held-out rows": "0.2000"}
+    assert "does not rise on held-out rows; at the end it is 1.3 times that of training rows" in text
+
+
+def test_the_calibration_of_known_probabilities():
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.5, 1, 20_000)
+    calibrated = (random.random(len(confidence)) < confidence).astype(float)
+    bins = calibration_bins(confidence, calibrated)
+    assert sum(each.count for each in bins) == len(confidence)
+    assert [each.low for each in bins] == [edge for edge in BIN_EDGES if 0.5 <= edge < 1]
+    assert sum(each.is_calibrated for each in bins) >= len(bins) - 1
+    assert calibration_error(confidence, calibrated) < 0.01
+    always_wrong = calibration_bins(confidence, np.zeros(len(confidence)))
+    assert not any(each.is_calibrated for each in always_wrong)
+    assert calibration_error(confidence, np.zeros(len(confidence))) == pytest.approx(confidence.mean())
+
+
+def test_many_classes_have_a_list_of_confusions_instead_of_a_matrix(report, monkeypatch, tmp_path):
+    _, members, blend, dataset = report
+    monkeypatch.setattr(class_tables, "MAX_MATRIX", 9)
+    store = Store(tmp_path / "digits8", dataset, make_folds(dataset, 2, 0))
+    text = write_report(tmp_path / "report.html", make_data(store, members)).read_text()
+    assert "Confusion matrix" not in text
+    counts = [int(count) for count in re.findall(r"predicted as [^<]*</button> (\d+) of \d+</li>", text)]
+    assert counts == sorted(counts, reverse=True) and len(counts) <= class_tables.MAX_PAIRS
+    assert sum(counts) <= int((blend.oof.argmax(axis=1) != dataset.labels).sum())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (390, "dark")])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 768, 360])
 def test_filters_and_confusion_cells_select_images_in_a_browser(width, scheme, report, open_accessible_page):
     page, _, blend, dataset = report
     tab = open_accessible_page(page.as_uri(), width, scheme)
+    assert tab.locator("#images li").count() == 48
+    tab.click("#more")
     assert tab.locator("#images li").count() == gallery.MAX_ROWS
-    assert tab.locator(".chart .main-svg").count() >= 5
     tab.select_option("#kind", "wrong")
     wrong = int((blend.oof.argmax(axis=1) != dataset.labels).sum())
-    assert tab.locator("#images li").count() == wrong
+    assert tab.locator("#images li").count() == min(wrong, 48)
+    assert tab.locator("#count").inner_text().startswith(f"{wrong} of the ")
     cell = tab.locator(".confusion button").first
     true, predicted = (int(cell.get_attribute(f"data-{name}")) for name in ("true", "predicted"))
     cell.click()
@@ -167,3 +216,30 @@ def test_filters_and_confusion_cells_select_images_in_a_browser(width, scheme, r
     assert tab.locator("#images li").count() == int(pairs.sum()) == int(cell.inner_text())
     alt = tab.locator("#images img").first.get_attribute("alt")
     assert f"labelled {dataset.classes[true]}, predicted as {dataset.classes[predicted]}" in alt
+
+
+@pytest.mark.slow
+def test_single_folds_appear_when_pointed_at(report, open_accessible_page):
+    tab = open_accessible_page(report[0].as_uri(), 1440, "light")
+    fold = tab.locator(".tipped").first
+    line = fold.locator(".fold")
+    assert line.evaluate("line => getComputedStyle(line).opacity") == "0" and not tab.locator("#tip").is_visible()
+    tab.locator("svg.plot").last.scroll_into_view_if_needed()
+    fold.hover(force=True)
+    shown = tab.locator(".tipped:hover .fold")
+    assert shown.evaluate("line => getComputedStyle(line).opacity") == "1"
+    assert "fold " in tab.locator("#tip").inner_text() and "log loss" in tab.locator("#tip").inner_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["labels", "number"])
+def test_reports_of_label_sets_and_numbers_fit_a_phone(
+    kind, label_dataset, number_dataset, tmp_path, open_accessible_page
+):
+    dataset, metric = (label_dataset, LOG_LOSS) if kind == "labels" else (number_dataset, RMSE)
+    store = Store(tmp_path / "digits8", dataset, make_folds(dataset, 2, 0))
+    members = [simulate_noisy_member("mlp", dataset, 0.4, 1), simulate_noisy_member("lenet", dataset, 0.5, 2)]
+    page = write_report(tmp_path / "report.html", make_data(store, members, metric))
+    for scheme in ("light", "dark"):
+        tab = open_accessible_page(page.as_uri(), 360, scheme)
+        assert tab.locator("#images img").count() == 48 and not tab.locator("form").is_visible()

@@ -16,7 +16,7 @@ from competition.deploy.predict import fit_combination
 from competition.models.interface import Inputs
 from competition.models.member import Member
 from competition.models.pretrained.extractor import Extractor
-from competition.views.html import image_data_url
+from competition.views.html import image_class, image_data_url
 
 FOLD = 0  # one model per member predicts; those of all folds would take five times as long
 
@@ -69,6 +69,7 @@ class BlendPredictor:
             "probabilities": dict(zip(self.classes, blended.round(5).tolist(), strict=True)),
             "votes": {member.name: self._vote(rows[0]) for member, rows in predictions.items()},
             "model_input": image_data_url(image),
+            "image_class": image_class(image),
             "is_empty": not image.any(),
             "milliseconds": round(1000 * (time.perf_counter() - start), 1),
         }

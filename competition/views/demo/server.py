@@ -17,6 +17,8 @@ from competition.views.demo.predictor import BlendPredictor
 from competition.views.html import render_page
 
 PAGE = Path(__file__).parent / "page.html"
+DRAWING_HINT = "Draw one character, open an image, or try an example."
+COLOUR_HINT = "Open an image, or try an example."
 MAX_BYTES = 2_000_000
 MAX_PIXELS = 4_000 * 4_000
 
@@ -39,7 +41,7 @@ def create_app(predictor: BlendPredictor, examples: list[str], title: str) -> Fa
 
     @app.get("/", response_class=HTMLResponse)
     async def page() -> str:
-        return render_page(PAGE, escape(title))
+        return render_page(PAGE, escape(title), hint=COLOUR_HINT if predictor.format.shape[2] == 3 else DRAWING_HINT)
 
     @app.get("/examples")
     async def list_examples() -> list[str]:

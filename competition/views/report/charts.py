@@ -1,170 +1,192 @@
-"""Charts of the report as Plotly figures."""
+"""Charts of the report, each with a table of its values."""
 
-import json
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
-from plotly import graph_objects as go
-from plotly.colors import qualitative
 
-from competition.crossval.predictions import Predictions
-from competition.data.dataset import Dataset
+from competition.crossval.predictions import CurvePoint, Predictions
 from competition.data.targets import target_kind
-from competition.ensemble.blend import Blend
-from competition.scoring.losses import is_correct, row_errors
+from competition.scoring.losses import is_correct
 from competition.scoring.metrics import Metric
-from competition.scoring.multilabel import has_empty_sets, select_labels
-from competition.scoring.significance import error_correlation
-from competition.scoring.standard_error import repeated_groups
+from competition.scoring.standard_error import Score
+from competition.views.html import figure, html_table
+from competition.views.report.svg import Axis, Plot, linear_axis, log_axis, logit_axis
 
-Figure = dict[str, Any]
-BINS = 10  # of the reliability diagram
-MAX_SHOWN = 4  # predictors that the reliability diagram shows at first; the legend shows the others on click
-
-
-def make_charts(
-    members: Sequence[Predictions], blend: Blend, metric: Metric, dataset: Dataset, submissions: pd.DataFrame
-) -> dict[str, Figure]:
-    """Every chart by the id of its element on the page."""
-    labels, names, kind = dataset.labels, [str(name) for name in dataset.classes], target_kind(dataset.labels)
-    predictors = [*((member.member, member.oof) for member in members), ("blend", blend.oof)]
-    figures = {"scores": score_chart(predictors, labels, metric, repeated_groups(dataset.groups))}
-    if any(curve for member in members for curve in member.curves):
-        figures["learning"] = learning_curves(members, "RMSE" if kind == "number" else "log loss")
-    if kind != "number":
-        figures["reliability"] = reliability_diagram(predictors, labels)
-        figures["shares"] = class_share_chart(labels, blend.test, names)
-    if len(members) > 1:
-        figures["correlation"] = correlation_heatmap(predictors[:-1], labels)
-    submissions = submissions[submissions["metric"] == metric.name]
-    if len(submissions):
-        figures["history"] = submission_history(submissions, metric, len(labels) / len(dataset.test_ids))
-    return {name: json.loads(figure.to_json()) for name, figure in figures.items()}
+# The bins become narrower towards 0 and 1, where most probabilities are.
+BIN_EDGES = np.array([0, 0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.999, 1])
+LIMIT = 1e-4  # probabilities nearer to 0 or 1 are drawn at the edge of the diagram
+MAX_POINTS = 1000  # of a scatter plot
 
 
-def score_chart(
-    predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray, metric: Metric, groups: np.ndarray | None = None
-) -> Any:
-    """Each predictor's score with its standard error, best on top."""
-    scores = [(metric.score(labels, probabilities, groups), name) for name, probabilities in predictors]
-    scores.sort(key=lambda pair: metric.sign * pair[0].value)
-    error = {"type": "data", "array": [metric.scale * score.standard_error for score, _ in scores]}
-    values, names = [metric.scale * score.value for score, _ in scores], [name for _, name in scores]
-    dots = go.Scatter(x=values, y=names, error_x=error, mode="markers", marker={"size": 9})
-    title = f"{metric.name[0].upper()}{metric.name[1:]} out of fold, ± one standard error"
-    return _add_titles(go.Figure(dots), title, metric.unit, None)
+@dataclass(frozen=True)
+class Bin:
+    """Predictions with a similar confidence."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float  # mean
+    frequency: float  # of correct predictions
+    interval: tuple[float, float]  # of the frequency, 95 %
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the frequency agrees with the confidence."""
+        return self.interval[0] <= self.confidence <= self.interval[1]
 
 
-def learning_curves(members: Sequence[Predictions], loss: str) -> Any:
-    """Log loss or RMSE of each network and fold after every epoch, on training and held-out rows."""
-    figure = go.Figure()
-    networks = [member for member in members if any(member.curves)]
-    for number, member in enumerate(networks):
-        colour = qualitative.D3[number % len(qualitative.D3)]
-        for fold, curve in enumerate(member.curves):
-            epochs = [point.epoch for point in curve]
-            for kind, dash in (("held_out", "solid"), ("train", "dot")):
-                losses, accuracies = (
-                    [getattr(point, f"{kind}_{name}") for point in curve] for name in ("log_loss", "accuracy")
-                )
-                rows = {"train": "training rows", "held_out": "held-out rows"}[kind]
-                figure.add_scatter(
-                    x=epochs,
-                    y=[round(loss, 5) for loss in losses],
-                    text=[
-                        f"{member.member} fold {fold}, {rows}"
-                        + ("" if accuracy is None else f": accuracy {accuracy:.1%}")
-                        for accuracy in accuracies
-                    ],
-                    hoverinfo="text+y",
-                    mode="lines",
-                    line={"color": colour, "dash": dash, "width": 1.5},
-                    legendgroup=f"{member.member} {kind}",
-                    name=f"{member.member}, {rows}",
-                    showlegend=fold == 0,
-                )
-    figure.update_yaxes(type="log")
-    return _add_titles(figure, "Learning curves of the networks, by fold", "epoch", loss)
-
-
-def reliability_diagram(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray) -> Any:
-    """Accuracy by confidence, in equal bins; the legend has the expected calibration error (ECE).
-
-    Of several labels, the frequency of each by its probability.
-    """
-    is_multilabel = target_kind(labels) == "labels"
-    figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot"}, name="perfectly calibrated"))
-    for name, probabilities in predictors:
-        if is_multilabel:
-            confidence, correct = probabilities.ravel(), labels.ravel().astype(float)
-        else:
-            confidence, correct = probabilities.max(axis=1), is_correct(labels, probabilities)
-        bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-        count = np.bincount(bins, minlength=BINS)
-        filled = count > 0
-        mean_confidence, accuracy = (
-            np.bincount(bins, weights, minlength=BINS)[filled] / count[filled] for weights in (confidence, correct)
-        )
-        error = float(np.sum(count[filled] * np.abs(mean_confidence - accuracy)) / len(confidence))
-        visible = "legendonly" if name != "blend" and len(predictors) > MAX_SHOWN else True
-        figure.add_scatter(
-            x=mean_confidence.tolist(),
-            y=accuracy.tolist(),
-            mode="lines+markers",
-            name=f"{name}, ECE {error:.3f}",
-            visible=visible,
-        )
-    if is_multilabel:
-        return _add_titles(figure, "Reliability diagram", "probability of a label", "frequency")
-    return _add_titles(figure, "Reliability diagram", "confidence (probability of the predicted class)", "accuracy")
-
-
-def correlation_heatmap(predictors: Sequence[tuple[str, np.ndarray]], labels: np.ndarray) -> Any:
-    """Error correlation of each pair of predictors."""
-    names = [name for name, _ in predictors]
-    table = error_correlation(np.stack([row_errors(labels, probabilities) for _, probabilities in predictors]))
-    heat = go.Heatmap(
-        x=names, y=names, z=table.round(3).tolist(), zmin=0, zmax=1, colorscale="Blues", texttemplate="%{z:.2f}"
-    )
-    return _add_titles(go.Figure(heat), "Error correlation (1: errors on the same rows, 0: independent)", None, None)
-
-
-def class_share_chart(labels: np.ndarray, test: np.ndarray, names: Sequence[str]) -> Any:
-    """Share of each class in the training labels and in the test predictions."""
-    figure = go.Figure()
+def confidences(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The confidence of each prediction and whether it is correct; of several labels, the probability of each."""
     if target_kind(labels) == "labels":
-        training, predicted = labels, select_labels(test, has_empty_sets(labels))
-    else:
-        training, predicted = (np.eye(len(names))[classes] for classes in (labels, test.argmax(axis=1)))
-    for title, rows in (("training labels", training), ("test predictions", predicted)):
-        shares = 100 * rows.mean(axis=0)
-        figure.add_bar(x=list(names), y=shares.tolist(), name=title)
-    figure.update_xaxes(type="category")
-    return _add_titles(figure, "Class distribution", None, "%")
+        return probabilities.ravel(), labels.ravel().astype(float)
+    return probabilities.max(axis=1), is_correct(labels, probabilities)
 
 
-def submission_history(submissions: pd.DataFrame, metric: Metric, rows_ratio: float) -> Any:
-    """Out-of-fold, held-back and leaderboard scores of each submission, with standard errors.
+def calibration_bins(confidence: np.ndarray, correct: np.ndarray) -> list[Bin]:
+    """The bins that contain predictions."""
+    from scipy.stats import binomtest
 
-    `rows_ratio` is the number of training rows divided by that of test rows.
-    """
-    figure = go.Figure()
-    for column, name in (("cv", "out of fold"), ("held_back", "held-back labels"), ("leaderboard", "leaderboard")):
-        known = submissions[submissions[column] != ""]
-        values = known[column].astype(float).to_numpy()
-        errors = known["cv_standard_error"].astype(float).to_numpy()
-        if column != "cv":
-            errors = errors * np.sqrt(rows_ratio)
-        bars = {"type": "data", "array": (metric.scale * errors).tolist()}
-        numbers, scores = known["number"].tolist(), (metric.scale * values).tolist()
-        if numbers:
-            figure.add_scatter(x=numbers, y=scores, error_y=bars, mode="markers", name=name, marker={"size": 9})
-    figure.update_xaxes(type="category")
-    return _add_titles(figure, "Submissions: cross-validated and test scores", "submission", metric.unit)
+    numbers, bins = np.digitize(confidence, BIN_EDGES[1:-1]), []
+    for number in np.unique(numbers).tolist():
+        rows = numbers == number
+        count, right = int(rows.sum()), int(correct[rows].sum())
+        interval = binomtest(right, count).proportion_ci(method="wilson")
+        low, high = BIN_EDGES[number : number + 2].tolist()
+        ends = float(interval.low), float(interval.high)
+        bins.append(Bin(low, high, count, float(confidence[rows].mean()), right / count, ends))
+    return bins
 
 
-def _add_titles(figure: Any, title: str, x: str | None, y: str | None) -> Any:
-    figure.update_layout(title=title, xaxis_title=x, yaxis_title=y, template="none", margin={"l": 70, "r": 10, "t": 50})
-    return figure
+def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """Expected calibration error: the mean difference between confidence and frequency, over the bins."""
+    bins = calibration_bins(confidence, correct)
+    return sum(each.count * abs(each.confidence - each.frequency) for each in bins) / len(confidence)
+
+
+def reliability_diagram(labels: np.ndarray, probabilities: np.ndarray) -> str:
+    """How often predictions of a confidence are correct, on axes that have room for 99 % and 99.9 %."""
+    bins = calibration_bins(*confidences(labels, probabilities))
+    is_multilabel = target_kind(labels) == "labels"
+    x, y = ("probability of a label", "frequency of the label") if is_multilabel else ("confidence", "share correct")
+    shown = [end for each in bins for end in (each.confidence, *each.interval)]
+    low, high = max(LIMIT, min(shown)), min(1 - LIMIT, max(shown))
+    plot = Plot(logit_axis(x, low, high), logit_axis(y, low, high))
+    lines = plot.line([(low, low), (high, high)], "diagonal")
+    lines += "".join(plot.line([(each.confidence, end) for end in each.interval], "interval") for each in bins)
+    dots = "".join(
+        plot.dot(
+            (each.confidence, each.frequency),
+            "dot" if each.is_calibrated else "dot off",
+            5,
+            f"{_bin_name(each)}: {each.count:,} predictions, mean {each.confidence:.2%}, correct {each.frequency:.2%}",
+        )
+        for each in bins
+    )
+    rows = [
+        (
+            _bin_name(each),
+            f"{each.count:,}",
+            f"{each.confidence:.2%}",
+            f"{each.frequency:.2%} ({each.interval[0]:.2%} to {each.interval[1]:.2%})",
+            "as expected" if each.is_calibrated else "too high" if each.confidence > each.frequency else "too low",
+        )
+        for each in bins
+    ]
+    table = html_table("Reliability", (x, "predictions", "mean", f"{y} (95 % range)", "confidence is"), rows)
+    return figure(plot.draw(lines, dots, f"Reliability diagram: {y} by {x}; the table has the values"), table)
+
+
+def _bin_name(each: Bin) -> str:
+    return f"{100 * each.low:g} to {100 * each.high:g} %"
+
+
+def learning_curves(member: Predictions, loss: str, axis: Axis) -> str:
+    """Median and range over the folds, on training and held-out rows; single folds appear when pointed at."""
+    curves = [curve for curve in member.curves if curve]
+    epochs = sorted(set.intersection(*({point.epoch for point in curve} for curve in curves)))
+    plot = Plot(linear_axis("epoch", min(1, *epochs), max(2, *epochs)), axis)
+    lines, rows = "", []
+    for kind, name in (("train", "training rows"), ("held", "held-out rows")):
+        losses = np.array([[_loss(point, kind) for point in curve if point.epoch in epochs] for curve in curves])
+        low, median, high = np.min(losses, axis=0), np.median(losses, axis=0), np.max(losses, axis=0)
+        lower, upper = (list(zip(epochs, values.tolist(), strict=True)) for values in (low, high))
+        lines += plot.band(lower, upper, kind)
+        for fold, values in enumerate(losses.tolist()):
+            tip = f"fold {fold}, {name}: {loss} {values[-1]:.4f}" + _accuracy(curves[fold][-1], kind)
+            lines += plot.line(zip(epochs, values, strict=True), f"fold {kind}", tip)
+        lines += plot.line(zip(epochs, median.tolist(), strict=True), f"median {kind}")
+        rows.append((name, *(f"{value:.4f}" for value in (median[0], median[-1], low[-1], high[-1]))))
+    head = ("rows", f"{loss} after epoch {epochs[0]}", f"after epoch {epochs[-1]}", "best fold", "worst fold")
+    table = html_table(f"Learning curves of {member.member}", head, rows)
+    description = f"{loss} of {member.member} by epoch, on training and held-out rows; the table has the values"
+    return figure(plot.draw(lines, "", description), table)
+
+
+def describe_training(member: Predictions) -> str:
+    """Whether the held-out loss fell until the end, and how far it is from that of the training rows."""
+    curves = [curve for curve in member.curves if curve]
+    held_out = np.array([[_loss(point, "held") for point in curve] for curve in curves])
+    best = int(np.median(held_out, axis=0).argmin())
+    last = np.median(held_out[:, -1])
+    if best < held_out.shape[1] - 1 and (held_out[:, best] < held_out[:, -1]).all():
+        rise = last / np.median(held_out[:, best]) - 1
+        epoch = curves[0][best].epoch
+        return f"overfits: lowest on held-out rows after epoch {epoch}, {rise:.0%} higher at the end, in every fold"
+    ratio = last / np.median([_loss(curve[-1], "train") for curve in curves])
+    return f"does not rise on held-out rows; at the end it is {ratio:.2g} times that of training rows"
+
+
+def learning_axis(networks: Sequence[Predictions], loss: str) -> Axis:
+    """A common axis, so that networks can be compared."""
+    points = [point for member in networks for curve in member.curves for point in curve]
+    losses = [max(_loss(point, kind), LIMIT) for point in points for kind in ("train", "held")]
+    return log_axis(loss, min(losses), max(losses))
+
+
+def _loss(point: CurvePoint, kind: str) -> float:
+    return point.train_log_loss if kind == "train" else point.held_out_log_loss
+
+
+def _accuracy(point: CurvePoint, kind: str) -> str:
+    accuracy = point.train_accuracy if kind == "train" else point.held_out_accuracy
+    return "" if accuracy is None else f", accuracy {accuracy:.1%}"
+
+
+def scatter_plot(labels: np.ndarray, predictions: np.ndarray, ids: np.ndarray) -> str:
+    """Predicted by true numbers, of a sample of rows."""
+    rows = np.sort(np.random.default_rng(0).permutation(len(labels))[:MAX_POINTS])
+    true, predicted = labels[rows].astype(float), predictions[rows, 0].astype(float)
+    low, high = float(min(true.min(), predicted.min())), float(max(true.max(), predicted.max()))
+    plot = Plot(linear_axis("true number", low, high), linear_axis("predicted out of fold", low, high))
+    dots = "".join(
+        plot.dot((x, y), "dot point", 3, f"row {ids[row]}: true {x:.4g}, predicted {y:.4g}")
+        for row, x, y in zip(rows.tolist(), true.tolist(), predicted.tolist(), strict=True)
+    )
+    diagonal = plot.line([(plot.x.low, plot.x.low), (plot.x.high, plot.x.high)], "diagonal")
+    errors = predictions[:, 0].astype(float) - labels
+    quantiles = np.quantile(errors, (0.05, 0.25, 0.5, 0.75, 0.95)).tolist()
+    table = html_table(
+        "Errors of the predictions",
+        ("predicted minus true", "5 %", "25 %", "median", "75 %", "95 %"),
+        [("quantiles", *(f"{value:+.4g}" for value in quantiles))],
+    )
+    return figure(plot.draw(diagonal, dots, "Predicted numbers by true numbers; the table has their errors"), table)
+
+
+def interval_plot(score: Score, reference: Score, metric: Metric, ends: tuple[float, float]) -> str:
+    """A score with its standard error, above the range of another; the table's text has the values."""
+    low, high = ends
+
+    def place(value: float) -> float:
+        return 100 * (min(max(value, low), high) - low) / ((high - low) or 1)
+
+    left, right = (place(score.value + side * score.standard_error) for side in (-1, 1))
+    shaded = [place(reference.value + side * reference.standard_error) for side in (-1, 1)]
+    return (
+        '<svg class="range" aria-hidden="true">'
+        f'<rect class="reference" x="{shaded[0]:.1f}%" width="{shaded[1] - shaded[0]:.1f}%" height="100%"/>'
+        f'<line class="interval" x1="{left:.1f}%" x2="{right:.1f}%" y1="50%" y2="50%"/>'
+        f'<circle class="dot" cx="{place(score.value):.1f}%" cy="50%" r="4" '
+        f'data-tip="{metric.name} {metric.format(score)}"/></svg>'
+    )

@@ -15,6 +15,7 @@ from competition.views.html import image_data_url
 from competition.views.labels import label_text, prediction_text
 
 MAX_ROWS = 400  # rows on the page
+MAX_PROBABILITIES = 3  # largest probabilities of a row that are shown
 
 
 def hardest_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset) -> list[dict[str, Any]]:
@@ -39,12 +40,19 @@ def hardest_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset)
                 "predicted": int(probabilities.argmax()),
                 "confidence": round(float(probabilities.max()), 4),
                 "label_probability": round(float(probabilities[label]), 5),
+                "probabilities": _largest(probabilities, label),
                 "votes": member_votes,
                 "suspect": bool(suspects[row]),
                 "image": image_data_url(dataset.images[row]),
             }
         )
     return rows
+
+
+def _largest(probabilities: np.ndarray, label: int) -> list[tuple[int, float]]:
+    """The largest probabilities of a row, and that of its label."""
+    classes = np.argsort(-probabilities, kind="stable")[:MAX_PROBABILITIES].tolist()
+    return [(index, round(float(probabilities[index]), 4)) for index in dict.fromkeys([*classes, label])]
 
 
 def _describe_row(row: int, members: Sequence[Predictions], blend: Blend, dataset: Dataset) -> dict[str, Any]:

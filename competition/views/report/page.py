@@ -1,136 +1,166 @@
 """The HTML report of cross-validation: a single file that needs no network."""
 
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from plotly.offline import get_plotlyjs
-from sklearn.metrics import confusion_matrix
-
-from competition.crossval.predictions import Predictions
 from competition.crossval.progress import clock
-from competition.crossval.store import Store
-from competition.data.targets import target_kind
-from competition.ensemble.advice import Contribution
-from competition.ensemble.blend import Blend
 from competition.files import write_atomically
-from competition.scoring.metrics import Metric, leaderboard_metrics, rank_members
-from competition.scoring.standard_error import repeated_groups
-from competition.views.html import render_page
-from competition.views.report.charts import make_charts
+from competition.views.html import image_class, render_page
+from competition.views.report import charts, class_tables, model_tables, provenance
+from competition.views.report.data import BLEND, ReportData
 from competition.views.report.gallery import hardest_rows
-from competition.views.terminal.scores import format_gain
+from competition.views.report.summary import summary
 
-PAGE = Path(__file__).parent / "page.html"
-CONFUSION = """<h2>Confusion matrix</h2>
-<p>Rows of each true class by the class that the blend predicts, and their share of the true class. Click a number to
-see its images below, if they are among the hardest rows.</p>
-<div class="wide" tabindex="0" role="region" aria-label="Confusion matrix">{table}</div>"""
-LIBRARIES = ("tensorflow", "keras", "scikit-learn", "numpy", "optuna")
+PAGE, GALLERY = Path(__file__).parent / "page.html", Path(__file__).parent / "gallery.html"
+
+SCORES_TEXT = """
+<p>All scores are out of fold; that of the blend is cross-fitted. ± is one standard error, and the shaded band that of
+the blend. What a model adds is the blend's score with it minus that of a blend fitted without it; grey if it is within
+the standard error.</p>"""
+CORRELATION_TEXT = """
+<h3>Correlation of errors</h3>
+<p>1: errors on the same rows, 0: independent. The less the errors of two models agree, the more a blend of them
+gains.</p>"""
+CONFUSION_TEXT = """
+<h3>Confusion matrix</h3>
+<p>Rows of each true class by the class that the blend predicts. A number shows its images among the hardest
+rows.</p>"""
+SHARES_TEXT = """
+<h3>Class distribution</h3>
+<p>Shares of the <span class="key train"></span>training labels and of the <span class="key held"></span>predictions for
+the test rows. A large difference hints at test rows that are unlike the training rows.</p>"""
+CALIBRATION_TEXT = """
+<p>On average, {confidence} and {accuracy} of the blend differ by {error} points. Each dot stands for predictions of
+similar {confidence}, with a 95&nbsp;% range. On the diagonal the two agree; hollow dots are too confident below it and
+too cautious above.</p>"""
+CALIBRATION_TABLE_TEXT = """
+<h3>By model</h3>
+<p>The error is the mean difference of the two, in points. Blenders other than the means correct it first, by
+temperatures.</p>"""
+TRAINING_TEXT = """
+<p>{loss} after each epoch, on <span class="key held"></span>held-out and <span class="key train"></span>training rows:
+the median of the folds and their range. Point at the range to see single folds.</p>"""
 
 
 @dataclass(frozen=True)
-class ReportData:
-    """What the report shows."""
+class Section:
+    """A part of the page that the navigation links to."""
 
-    members: Sequence[Predictions]
-    blend: Blend
-    metric: Metric
-    contributions: Sequence[Contribution]
-    submissions: pd.DataFrame  # rows of the submission log
-    recipes: Mapping[str, str]  # by member
+    id: str
+    title: str
+    content: str
 
 
-def write_report(path: Path, store: Store, data: ReportData) -> Path:
+def write_report(path: Path, data: ReportData) -> Path:
     """Write the report and return its path."""
-    dataset, members, blend, metric = store.dataset, data.members, data.blend, data.metric
-    names = [str(name) for name in dataset.classes] if target_kind(dataset.labels) == "class" else []
-    groups = repeated_groups(dataset.groups)
-    figures = make_charts(members, blend, metric, dataset, data.submissions)
-    score = metric.format(metric.score(dataset.labels, blend.oof, groups))
-    recipes = [(member.member, member.fingerprint[:16], data.recipes.get(member.member, "")) for member in members]
+    dataset = data.store.dataset
+    sections = [section for section in _sections(data) if section.content]
+    score = f"{data.metric.name} {data.metric.format(data.scores[BLEND])}"
     text = render_page(
         PAGE,
-        escape(f"{store.folder.name}: {metric.name} {score} out of fold"),
-        blender=blend.blender,
-        leaderboard=_leaderboard(data, dataset.labels, groups),
-        confusion=CONFUSION.format(table=_confusion(dataset.labels, blend.oof, names)) if names else "",
-        charts="".join(f'<figure><div class="chart" id="{name}"></div></figure>' for name in figures),
-        figures=_json(figures),
-        hard=_json(hardest_rows(members, blend, dataset)),
-        classes=_json(names),
-        members=_json([member.member for member in members]),
-        facts=_table(("property", "value"), _provenance(store)),
-        recipes=_table(("member", "fingerprint", "recipe"), recipes),
-        plotly=get_plotlyjs(),
+        escape(f"{data.store.folder.name}: {score} out of fold"),
+        competition=escape(data.store.folder.name),
+        subtitle=_subtitle(data),
+        summary=summary(data),
+        navigation="".join(f'<a href="#{section.id}">{section.title}</a>' for section in sections),
+        sections="\n".join(f'<h2 id="{part.id}">{part.title}</h2>\n{part.content}' for part in sections),
+        hard=_json(hardest_rows(data.members, data.blend, dataset)),
+        classes=_json(data.class_names if data.kind == "class" else []),
+        members=_json([member.member for member in data.members]),
+        image_class=_json(image_class(dataset.images[0])),
+        image_size=_json(dataset.images.shape[2:0:-1]),
     )
     write_atomically(path, text.encode())
     return path
 
 
-def _provenance(store: Store) -> list[tuple[str, str]]:
-    dataset = store.dataset
-    rows = f"{len(dataset.labels):,} training rows, {len(dataset.test_ids):,} test rows"
+def _subtitle(data: ReportData) -> str:
+    store, dataset = data.store, data.store.dataset
+    shape = "x".join(map(str, dataset.images.shape[1:]))
+    what = {
+        "class": f"{len(dataset.classes)} classes",
+        "labels": f"{len(dataset.classes)} labels",
+        "number": "a number",
+    }
+    time = clock(sum(member.seconds for member in data.members))
+    return (
+        f"{len(dataset.labels):,} training and {len(dataset.test_ids):,} test images of {shape}, {what[data.kind]}; "
+        f"{len(data.members)} {'model' if len(data.members) == 1 else 'models'} in {store.folds.count} folds, "
+        f"{time} of CPU time"
+    )
+
+
+def _sections(data: ReportData) -> list[Section]:
     return [
-        ("competition", store.folder.name),
-        ("split", f"{store.folds.name}, {store.folds.digest[:12]}"),
-        ("data", f"{rows}, {dataset.digest[:12]}"),
-        ("python", platform.python_version()),
-        ("machine", f"{platform.system()} {platform.machine()}"),
-        *((library, version(library)) for library in LIBRARIES),
+        Section("models", "Models", _models(data)),
+        Section("errors", "Errors", _errors(data)),
+        Section("calibration", "Calibration", "" if data.kind == "number" else _calibration(data)),
+        Section("training", "Training", _training(data)),
+        Section("gallery", "Hardest rows", GALLERY.read_text(encoding="utf-8")),
+        Section("submissions", "Submissions", provenance.submissions_table(data)),
+        Section("made", "How this was made", _provenance(data)),
     ]
 
 
-def _leaderboard(data: ReportData, labels: np.ndarray, groups: np.ndarray | None) -> str:
-    """The blend, then every member with its weight and contribution, best first."""
-    members, blend, metric = data.members, data.blend, data.metric
-    weights = dict(zip(blend.members, blend.combination.weights, strict=True))
-    gains = {gain.member: format_gain(gain.accuracy_gain) for gain in data.contributions if gain.accuracy_gain}
-    blend_name = f"blend ({blend.blender})"
-    predictions = {blend_name: blend.oof} | {member.member: member.oof for member in members}
-    scores = rank_members(predictions, labels, metric, groups)
-    rows = [(blend_name, *scores.pop(blend_name), "", "", "")]
-    seconds = {member.member: clock(member.seconds) for member in members}
-    for name, member_scores in scores.items():
-        rows.append((name, *member_scores, f"{weights[name]:.2f}", gains.get(name, ""), seconds[name]))
-    headings = (shown.name for shown in leaderboard_metrics(metric, labels))
-    return _table(("model", *headings, "weight", "accuracy gained (points)", "CPU time"), rows)
+def _models(data: ReportData) -> str:
+    table = SCORES_TEXT + model_tables.models_table(data)
+    if len(data.members) == 1:
+        return table
+    text, correlation = CORRELATION_TEXT, model_tables.correlation_table(data)
+    return f'{table}<div class="beside"><div>{text}</div>{correlation}</div>'
 
 
-def _confusion(labels: np.ndarray, oof: np.ndarray, names: Sequence[str]) -> str:
-    """Counts and shares of each true class by predicted class; an error count is a button that shows its images."""
-    counts = confusion_matrix(labels, oof.argmax(axis=1), labels=np.arange(len(names)))
-    most = max(1, int((counts - np.diag(counts.diagonal())).max()))
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
-    rows = []
-    for true, row in enumerate(counts):
-        cells = []
-        for predicted, count in enumerate(row.tolist()):
-            if true == predicted:
-                cells.append(f'<td class="correct">{count:,}<small>{count / max(1, row.sum()):.2%}</small></td>')
-            elif count:
-                text = escape(f"{count} of class {names[true]} predicted as {names[predicted]}")
-                shade = f"--shade: {0.15 + 0.6 * count / most:.2f}"
-                target = f'data-true="{true}" data-predicted="{predicted}"'
-                button = f'<button {target} aria-label="{text}">{count}</button>'
-                cells.append(f'<td style="{shade}">{button}<small>{count / row.sum():.2%}</small></td>')
-            else:
-                cells.append("<td></td>")
-        rows.append(f'<tr><th scope="row">{escape(names[true])}</th>{"".join(cells)}</tr>')
-    return f'<table class="confusion"><tr><th scope="col">true</th>{head}</tr>{"".join(rows)}</table>'
+def _errors(data: ReportData) -> str:
+    if data.kind == "number":
+        chart = charts.scatter_plot(data.labels, data.blend.oof, data.store.dataset.train_ids)
+        return f'<div class="card square">{chart}</div>'
+    shares = SHARES_TEXT + class_tables.class_shares_table(data) if len(data.store.dataset.test_ids) else ""
+    if data.kind == "labels":
+        return _cards(f"<h3>By label</h3>{class_tables.label_errors_table(data)}", shares)
+    counts, names = class_tables.confusion_counts(data), data.class_names
+    pairs = f"<h3>Most frequent confusions</h3>{class_tables.frequent_confusions(counts, names)}"
+    is_small = len(names) <= class_tables.MAX_MATRIX
+    if not is_small:
+        return _cards(pairs, shares)
+    matrix = _cards(CONFUSION_TEXT + class_tables.confusion_table(counts, names))
+    return f'<div class="grid unequal">{matrix}{_cards(pairs, shares)}</div>'
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{titles}</tr>{body}</table>"
+def _calibration(data: ReportData) -> str:
+    error = charts.calibration_error(*charts.confidences(data.labels, data.blend.oof))
+    confidence, accuracy = ("probability", "frequency") if data.kind == "labels" else ("confidence", "accuracy")
+    text = CALIBRATION_TEXT.format(confidence=confidence, accuracy=accuracy, error=f"{100 * error:.2f}")
+    diagram = charts.reliability_diagram(data.labels, data.blend.oof)
+    return text + _cards(diagram, CALIBRATION_TABLE_TEXT + model_tables.calibration_table(data))
+
+
+def _training(data: ReportData) -> str:
+    networks = [member for member in data.members if any(member.curves)]
+    if not networks:
+        return ""
+    loss = "RMSE" if data.kind == "number" else "log loss"
+    axis = charts.learning_axis(networks, loss)
+    cards = "".join(
+        f'<div class="card"><h3>{escape(member.member)}</h3><p class="faint">{charts.describe_training(member)}</p>'
+        f"{charts.learning_curves(member, loss, axis)}</div>"
+        for member in networks
+    )
+    return f'{TRAINING_TEXT.format(loss=loss[0].upper() + loss[1:])}<div class="facets">{cards}</div>'
+
+
+def _provenance(data: ReportData) -> str:
+    recipes = f"<details><summary>recipes of the models</summary>{provenance.recipes_table(data)}</details>"
+    return provenance.provenance_table(data) + recipes
+
+
+def _cards(*contents: str) -> str:
+    """Cards side by side, without empty ones."""
+    cards = "".join(f'<div class="card">{content}</div>' for content in contents if content)
+    return f'<div class="grid">{cards}</div>'
 
 
 def _json(value: Mapping[str, Any] | Sequence[Any]) -> str:

@@ -8,14 +8,14 @@ from rich.table import Table
 from competition.crossval.predictions import Predictions
 from competition.crossval.progress import clock
 from competition.data.targets import target_kind
-from competition.ensemble.advice import Contribution, mean_reduction
+from competition.ensemble.advice import Contribution
 from competition.ensemble.blend import Blend
 from competition.scoring.losses import loss_name, row_losses
 from competition.scoring.metrics import ACCURACY, Metric, leaderboard_metrics, rank_members
 from competition.scoring.significance import mcnemar_test
 from competition.scoring.standard_error import Score, format_score
+from competition.views.next_steps import next_steps
 
-MIN_GAIN = 1e-4  # reduction of the loss below which a new seed is not worth training
 MIN_WEIGHT = 0.005  # blend weight below which a member is not listed
 
 
@@ -88,7 +88,7 @@ def contribution_table(contributions: Sequence[Contribution], loss: str) -> Tabl
         saved = f"{member.loss_reduction.value:+.5f} ± {member.loss_reduction.standard_error:.5f}"
         correlation, another_seed = f"{member.error_correlation:.2f}", f"{member.expected_gain_of_new_seed:.5f}"
         table.add_row(member.member, *gained, saved, correlation, another_seed, clock(60 * member.minutes))
-    table.caption = _next_training(contributions, loss)
+    table.caption = "next: " + "\n      ".join(map(str, next_steps(contributions, loss)))
     table.caption_justify = "left"
     return table
 
@@ -96,17 +96,3 @@ def contribution_table(contributions: Sequence[Contribution], loss: str) -> Tabl
 def format_gain(gain: Score) -> str:
     """A gain of accuracy in percentage points."""
     return f"{100 * gain.value:+.3f} ± {100 * gain.standard_error:.3f}"
-
-
-def _next_training(contributions: Sequence[Contribution], loss: str) -> str:
-    """What to train next, and which members could be dropped."""
-    best = max(contributions, key=lambda member: member.expected_gain_of_new_seed / (member.minutes + 1e-9))
-    text = f"next: another seed of {best.member} saves most {loss} per CPU minute"
-    if len(contributions) > 1:
-        text += f"; a different model saves {mean_reduction(contributions):.5f} if it contributes like these on average"
-    if max(member.expected_gain_of_new_seed for member in contributions) < MIN_GAIN:
-        text = "next: train a different model or stop; another seed of any member saves almost nothing"
-    redundant = [
-        member.member for member in contributions if member.loss_reduction.value < member.loss_reduction.standard_error
-    ]
-    return text + (f"; no significant contribution, can be dropped: {', '.join(redundant)}" if redundant else "")
