@@ -21,7 +21,7 @@ def scheduler() -> None:
         process.wait()
     finally:
         process.terminate()
-        process.communicate()
+        process.wait()
 
 
 def worker(cluster: str | None, jobs: int | None) -> None:
@@ -57,7 +57,7 @@ def worker(cluster: str | None, jobs: int | None) -> None:
         for process in processes:
             process.terminate()
         for process in processes:
-            process.communicate()
+            process.wait()
 
 
 def _package_path() -> str:
