@@ -165,7 +165,7 @@ def inject(call: Call, fault: str) -> tuple[str, ...]:
 
 
 def comparable_files(folder: Path) -> dict[str, object]:
-    """What equal runs have in common: the names of all files, and the content of most, without dates."""
+    """What equal runs have in common: the names of all files, and the content of most, without dates and commit."""
     return {str(path.relative_to(folder)): _comparable(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
@@ -174,7 +174,7 @@ def _comparable(path: Path) -> object:
         case "log.csv":
             return pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns="when").to_dict("records")
         case "metadata.json":
-            return json.loads(path.read_text()) | {"when": ""}
+            return json.loads(path.read_text()) | {"when": "", "git": ""}
         case "evaluations.csv":
             return None
         case _:
