@@ -12,6 +12,14 @@ DEFAULTS = {"competition": "digits", "folds": 5, "seed": 0}  # of the options th
 class UserError(Exception):
     """Invalid input or state that the user can fix; one line: where, what is wrong and the command that fixes it."""
 
+    exit_status = 2
+
+
+class DiskError(UserError):
+    """A file or folder that the system cannot read or write; results that were saved before are kept."""
+
+    exit_status = 1
+
 
 def shorten_list(names: Iterable[object], limit: int) -> str:
     """Join the first `limit` names by commas, with an ellipsis if there are more."""

@@ -5,6 +5,7 @@ import hashlib
 import os
 import platform
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from secrets import token_hex
 
 from filelock import FileLock, Timeout
 
-from competition.errors import UserError
+from competition.errors import DiskError, UserError
 
 REMEDIES = {
     errno.ENOSPC: "free some space on the disk of {folder}: df -h {folder}",
@@ -23,20 +24,37 @@ REMEDIES = {
     errno.ENOTDIR: "move away the file in place of the folder: ls -ld {folder}",
     errno.EPERM: "give yourself write permission: chmod -R u+rwX {folder}",
 }
+DEFAULT_REMEDY = "check the disk of {folder}: df -h {folder}; ls -ld {folder}"
+DISK_FAILURES = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE}  # whatever the program does
+MISPLACED = {errno.EEXIST, errno.ENOTDIR}  # a file where a folder is needed
+UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP}  # by file systems that cannot sync folders
+MAX_SYNCED_FILES = 1000  # that are synced one by one; syncing everything is faster for more
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; the finished and synced file replaces `path`."""
+    """Yield a temporary path in the same folder; the finished file replaces `path`, and survives a loss of power."""
     with explain_write_errors(path):
         temporary = _temporary_path(path)
         try:
             yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            replace_file(temporary, path)
+        except BaseException:
+            _remove(temporary)
+            raise
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Rename a finished file in the same folder to `target`; content and name survive a loss of power."""
+    _sync(source)
+    source.replace(target)
+    sync_folder(target.parent)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` so that readers see the old file or the new one, never a part."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 @contextmanager
@@ -48,25 +66,77 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         try:
             yield temporary
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _remove(temporary)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder, then rename it to `path`, unless another process has created `path` first."""
+    """Yield a temporary folder, then rename it to `path`, unless another process has created `path` first.
+
+    The folder and everything in it survive a loss of power.
+    """
     with temporary_folder(path) as temporary:
         yield temporary
+        sync_tree(temporary)
         try:
             temporary.rename(path)
         except OSError:
             if not path.exists():
                 raise
+        sync_folder(path.parent)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` so that readers see the old file or the new one, never a part."""
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(content)
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a private folder among the system's temporary files, which is removed in the end or by a later run."""
+    try:
+        system_folder = Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise DiskError(f"{error.strerror}; free some space there, or set TMPDIR to a folder that has some") from None
+    with explain_write_errors(system_folder / "foldblend"):
+        folder = _temporary_path(system_folder / "foldblend")
+        folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
+def make_folder(folder: Path) -> None:
+    """Create the folder and its missing parents; their names survive a loss of power."""
+    for path in reversed([folder, *folder.parents]):
+        if not path.is_dir():
+            path.mkdir(exist_ok=True)  # fails if there is a file in its place
+            sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in the folder are on the disk; Windows cannot do this."""
+    if os.name != "nt":
+        with suppress(PermissionError):  # a folder that may be written, but not listed
+            _sync(folder)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until the folder's files and the folders in it are on the disk."""
+    paths = list(folder.rglob("*"))
+    if len(paths) > MAX_SYNCED_FILES and hasattr(os, "sync"):
+        os.sync()
+        return
+    for path in paths:
+        if path.is_file():
+            _sync(path)
+    for path in [folder, *paths]:
+        if path.is_dir():
+            sync_folder(path)
+
+
+def remove_stale_files(folder: Path) -> None:
+    """Remove temporary files and folders in the folder, and below, whose processes were killed."""
+    for parent, folders, files in os.walk(folder):
+        for name in [*folders, *files]:
+            if _is_stale(Path(parent, name)):
+                _remove(Path(parent, name))
 
 
 @contextmanager
@@ -76,14 +146,30 @@ def explain_write_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         # On a full disk NumPy sets no errno; its message is, for example, "4000 requested and 1024 written".
-        is_disk_full = error.errno is None and str(error).endswith(" written")
-        remedy = REMEDIES.get(errno.ENOSPC if is_disk_full else error.errno or 0)
-        if not remedy:
+        if error.errno is None and str(error).endswith(" written"):
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if error.errno is None or isinstance(error, ConnectionError):
             raise
-        raise UserError(
-            f"cannot write {path} ({error.strerror or error}); {remedy.format(folder=path.parent)}; "
-            "then run the same command again to continue"
-        ) from None
+        raise describe_file_error(error, path) from None
+
+
+def is_file_error(error: OSError) -> bool:
+    """Whether the system failed to read or write a file, rather than a connection."""
+    return error.errno in DISK_FAILURES or (error.errno is not None and error.filename is not None)
+
+
+def describe_file_error(error: OSError, path: Path | None = None) -> UserError:
+    """The error for the user: file, reason and remedy; `path` was being written, if it is known."""
+    named = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else None
+    is_target = path is not None and (named is None or _belongs_to(named, path))
+    path, verb = (path, "write") if is_target else (named, "read or write")
+    reason, again = error.strerror or error, "then run the same command again to continue"
+    if path is None:
+        return DiskError(f"cannot {verb} a file ({reason}); check the disk: df -h; {again}")
+    folder = named if named and error.errno == errno.EEXIST else path.parent
+    remedy = REMEDIES.get(error.errno or 0, DEFAULT_REMEDY).format(folder=folder)
+    error_type = UserError if error.errno in MISPLACED else DiskError
+    return error_type(f"cannot {verb} {path} ({reason}); {remedy}; {again}")
 
 
 @contextmanager
@@ -122,21 +208,48 @@ def _lock(folder: Path, timeout: float) -> Iterator[None]:
     path = folder / ".lock"
     lock = FileLock(path, timeout=timeout)
     with explain_write_errors(path):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock.acquire()
     try:
         yield
     finally:
-        lock.release()
+        with explain_write_errors(path):
+            lock.release()
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Remove a temporary file or folder; what cannot be removed now is removed by a later run."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _temporary_path(path: Path) -> Path:
-    """A path for a temporary file of this process; those of writers that were killed are removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A path for a temporary file of this process; those that killed processes left in the folder are removed."""
+    make_folder(path.parent)
     for file in path.parent.iterdir():
-        if file.name.startswith(f".{path.name}.") and _is_stale(file):
-            shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)
+        if _is_stale(file):
+            _remove(file)
     return path.parent / f".{path.name}.{platform.node()}~{os.getpid()}~{token_hex(8)}{path.suffix}"
+
+
+def _belongs_to(file: Path, path: Path) -> bool:
+    """Whether the file is `path`, one of its parents, its temporary file, or in its temporary folder."""
+    return file in (path, *path.parents) or any(part.startswith(f".{path.name}.") for part in file.parts)
 
 
 def _is_stale(temporary: Path) -> bool:

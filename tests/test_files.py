@@ -1,12 +1,25 @@
+import errno
 import os
+import resource
 import subprocess
 import sys
 
 import pytest
 from conftest import ROOT
 
-from competition.errors import UserError
-from competition.files import atomic_file, atomic_folder, exclusive_lock, sha256, wait_for_lock, write_atomically
+from competition.errors import DiskError, UserError
+from competition.files import (
+    atomic_file,
+    atomic_folder,
+    describe_file_error,
+    exclusive_lock,
+    explain_write_errors,
+    remove_stale_files,
+    scratch_folder,
+    sha256,
+    wait_for_lock,
+    write_atomically,
+)
 
 
 def test_a_failed_write_keeps_the_old_file_and_no_temporary_one(tmp_path):
@@ -50,6 +63,84 @@ def test_temporary_files_of_killed_writers_are_removed_and_those_of_running_ones
         assert slow.exists() and slow_folder.exists()
     assert file.read_bytes() == b"slow" and (folder / "part").read_bytes() == b"all of it"
     assert sorted(tmp_path.iterdir()) == [file, folder]
+
+
+def test_leftovers_of_any_name_are_removed_at_the_next_start(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    paths = [str(tmp_path / "deep" / name) for name in ("a.csv", "cache")]
+    subprocess.run([sys.executable, "-c", KILLED_WRITER, *paths], env=environment, check=False)
+    (tmp_path / "deep" / ".hidden").touch()
+    with atomic_file(tmp_path / "deep" / "b") as running:
+        running.touch()
+        remove_stale_files(tmp_path)
+        assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == sorted([".hidden", running.name])
+
+
+KILLED_WITH_SCRATCH = """
+import os, signal
+from competition.files import scratch_folder
+with scratch_folder() as folder:
+    (folder / "part").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_scratch_folder_of_a_killed_process_is_removed_by_the_next(tmp_path, monkeypatch):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", KILLED_WITH_SCRATCH], env=environment, check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with scratch_folder() as folder:
+        assert list(tmp_path.iterdir()) == [folder] and folder.stat().st_mode & 0o077 == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+NO_TEMPORARY_FILES = """
+import resource
+from competition.errors import DiskError
+from competition.files import scratch_folder
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+try:
+    with scratch_folder():
+        pass
+except DiskError as error:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print(error)
+"""
+
+
+def test_full_folders_for_temporary_files_are_reported():
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, "-c", NO_TEMPORARY_FILES], env=environment, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.startswith("No usable temporary directory found in [")
+    assert result.stdout.endswith("; free some space there, or set TMPDIR to a folder that has some\n")
+
+
+def test_a_write_that_the_system_refuses_names_the_file_and_the_remedy(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(DiskError) as error:
+            write_atomically(tmp_path / "a.csv", bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    check = f"check the disk of {tmp_path}: df -h {tmp_path}; ls -ld {tmp_path}"
+    again = "then run the same command again to continue"
+    assert str(error.value) == f"cannot write {tmp_path}/a.csv (File too large); {check}; {again}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_names_the_file_that_it_is_about(tmp_path):
+    path, other = tmp_path / "out" / "a.csv", tmp_path / "in.csv"
+    messages = {other: f"cannot read or write {other} (", path.parent / ".a.csv.node~1~f.csv": f"cannot write {path} ("}
+    for file, message in messages.items():
+        with pytest.raises(DiskError) as error, explain_write_errors(path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+        assert str(error.value).startswith(f"{message}Input/output error); check the disk of {file.parent}: ")
+    no_file = describe_file_error(OSError(errno.EIO, os.strerror(errno.EIO)))
+    assert str(no_file).startswith("cannot read or write a file (Input/output error); check the disk: df -h")
 
 
 def test_sha256_matches_the_published_test_vector(tmp_path):

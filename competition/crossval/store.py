@@ -25,7 +25,7 @@ from competition.crossval.provenance import ingredients
 from competition.crossval.task import FoldResult
 from competition.data.dataset import Dataset
 from competition.errors import UserError, command
-from competition.files import write_atomically
+from competition.files import sync_folder, write_atomically
 from competition.models.interface import Predictor, Target
 from competition.models.member import Member
 from competition.models.regression import load_regressor
@@ -75,8 +75,10 @@ class Store:
 
         `origin` is what they were made of, if this is known.
         """
-        for fold in range(len(by_fold)):
-            self._path(member, fold).unlink(missing_ok=True)
+        existing = [path for fold in range(len(by_fold)) if (path := self._path(member, fold)).exists()]
+        for path in existing:
+            path.unlink()
+            sync_folder(path.parent)
         digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for both in by_fold for part in both))
         expected = ingredients(member, self.dataset, self.folds)
         made_of = (origin or {}) | expected | {"imported": digest.hexdigest()}

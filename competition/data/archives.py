@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from competition.data.inventory import SUFFIXES
 from competition.data.progress_bar import show_progress
 from competition.errors import UserError
-from competition.files import temporary_folder
+from competition.files import sync_folder, sync_tree, temporary_folder
 
 ARCHIVES = (".zip", ".7z", ".gz")
 WANTED = (".csv", *SUFFIXES, *ARCHIVES)
@@ -63,6 +63,7 @@ def unpack_archives(folder: Path) -> Counter[str]:
     for archive in find_archives(folder):
         with temporary_folder(folder / "unpacking") as temporary:
             ignored += _unpack(archive, temporary, str(archive))
+            sync_tree(temporary)
             _move_files(_content(temporary), folder)
     return ignored
 
@@ -165,14 +166,16 @@ def _extract(archive: Path, entries: Sequence[Entry], target: Path, shown: str) 
 
 
 def _move_files(source: Path, target: Path) -> None:
-    """Move files and folders into the target, tables last; what exists there is kept."""
-    entries = sorted(source.iterdir(), key=lambda path: path.suffix.lower() == ".csv")
-    for path in entries:
-        destination = target / path.name
-        if not destination.exists():
-            path.rename(destination)
-        elif path.is_dir() and destination.is_dir():
-            _move_files(path, destination)
+    """Move files and folders into the target, tables last, also if power is lost; what exists there is kept."""
+    tables = {path for path in source.iterdir() if path.suffix.lower() == ".csv"}
+    for entries in (set(source.iterdir()) - tables, tables):
+        for path in sorted(entries):
+            destination = target / path.name
+            if not destination.exists():
+                path.rename(destination)
+            elif path.is_dir() and destination.is_dir():
+                _move_files(path, destination)
+        sync_folder(target)
 
 
 def _is_hidden(entry: Entry) -> bool:

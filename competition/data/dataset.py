@@ -157,7 +157,7 @@ def _write_cache(cache: Path, read: ReadArrays, digest: str) -> None:
         arrays, layout = read(partial(_open_array_file, temporary))
         layout.save(temporary)
         for name, array in {**_no_columns(arrays), **arrays}.items():
-            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+            _save_array(temporary / f"{name}.npy", array)
         (temporary / "digest").write_text(digest)
         (temporary / CHECKSUMS).write_text(_checksums(temporary))
         if cache.exists() and _find_damage(cache, digest):
@@ -171,6 +171,14 @@ def _no_columns(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "test_columns": np.empty((len(arrays["test_ids"]), 0), dtype=np.float32),
         "column_names": np.empty(0, dtype=str),
     }
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    """Save as `np.save` does, but with the system's own error if the disk is full or fails."""
+    array = np.asarray(array, order="C")
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.tobytes())
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from competition.errors import UserError, interpreter, missing_extra
-from competition.files import exclusive_lock, explain_write_errors
+from competition.files import exclusive_lock, explain_write_errors, replace_file
 
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
@@ -65,7 +65,7 @@ def download_competition(competition: str, folder: Path) -> Path:
         with exclusive_lock(partial.parent), explain_write_errors(archive):
             print(f"downloading {competition} from Kaggle ({_megabytes(archive_size or total_size)}) ...", flush=True)
             _download(api, competition, partial)
-            partial.replace(archive)
+            replace_file(partial, archive)
         shutil.rmtree(partial.parent, ignore_errors=True)
     return archive
 

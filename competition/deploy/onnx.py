@@ -1,7 +1,6 @@
 """Export the networks of a blend as one ONNX file, including scaling, temperatures, weights and the mean over folds."""
 
 import os
-import tempfile
 import time
 import warnings
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from competition.data.targets import TargetKind, target_kind
 from competition.deploy.predict import fit_combination
 from competition.ensemble.blenders import Combination, GeometricMean, PerLabel, StackedRegression, WeightedMean
 from competition.errors import UserError, command
-from competition.files import write_atomically
+from competition.files import scratch_folder, write_atomically
 from competition.models.member import Member
 from competition.scoring.multilabel import select_labels
 from competition.scoring.temperature import EPSILON
@@ -51,8 +50,8 @@ def export_blend(path: Path, store: Store, members: Sequence[Member], blender: s
     model = build_model(store, networks, combination)
     images = store.dataset.test_images[:MAX_TEST_ROWS]
     expected = np.asarray(model(images)["probabilities"])
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(action="ignore"):
-        file = Path(folder) / "blend.onnx"
+    with scratch_folder() as folder, warnings.catch_warnings(action="ignore"):
+        file = folder / "blend.onnx"
         model.export(file, format="onnx", verbose=False)
         probabilities, seconds = run_onnx(file, images)
         difference = float(np.abs(probabilities - expected).max())

@@ -4,6 +4,7 @@ No other module reads these labels.
 """
 
 import csv
+import io
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from competition.data.csv_files import check_column, read_text
 from competition.data.dataset import load_dataset
 from competition.data.practice import HELD_BACK_LABELS, is_practice
 from competition.errors import UserError, command
-from competition.files import sha256
+from competition.files import sha256, wait_for_lock, write_atomically
 from competition.scoring.metrics import Metric
 from competition.scoring.standard_error import Score
 from competition.submission.format import load_sample, read_submission
@@ -70,11 +71,14 @@ def grade(submission: Path, folder: Path, metric: Metric, config: Config | None 
 
 def _record(path: Path, submission: Path, accuracy: float) -> int:
     """Append a row to the evaluations and return their number."""
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if is_new:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    with wait_for_lock(path.parent):
+        earlier = path.read_bytes() if path.exists() else b""
+        if not earlier:
             writer.writerow(HEADER)
         when = datetime.now(UTC).isoformat(timespec="seconds")
         writer.writerow([when, submission, sha256(submission), f"{accuracy:.6f}"])
-    return len(path.read_text().splitlines()) - 1
+        content = earlier + text.getvalue().encode()
+        write_atomically(path, content)
+    return len(content.splitlines()) - 1

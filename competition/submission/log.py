@@ -14,7 +14,7 @@ import pandas as pd
 
 from competition.ensemble.blend import Blend
 from competition.errors import UserError, command
-from competition.files import atomic_file, sha256, wait_for_lock, write_atomically
+from competition.files import atomic_file, atomic_folder, sha256, wait_for_lock, write_atomically
 from competition.scoring.metrics import Metric
 from competition.scoring.standard_error import Score
 
@@ -176,7 +176,8 @@ class SubmissionLog:
             number = 1 + max((entry.number for entry in existing), default=0)
             suffix = "-".join(run.members)[:60].rstrip("-.:").replace(":", "_")  # valid in a file name
             entry = Entry(self.folder / run.competition / f"{number:03}-{suffix}")
-            write_atomically(entry.claim_file, run.digest.encode())  # before another run takes the number
+            with atomic_folder(entry.folder) as temporary:  # a number is taken completely or not at all
+                (temporary / entry.claim_file.name).write_text(run.digest)
             return entry
 
     def save(self, entry: Entry, run: RunSpec, blend: Blend, metric: Metric, score: Score) -> None:
@@ -186,7 +187,8 @@ class SubmissionLog:
             saved = entry.metadata
             new = digest, list(blend.members), [score.value, score.standard_error]
             if (saved["sha256"], list(saved["members"]), saved["score"]) == new:
-                self._upsert_row(entry)  # the run may have been killed after it wrote the metadata
+                entry.claim_file.unlink(missing_ok=True)  # the run may have been killed after it wrote the metadata
+                self._upsert_row(entry)
                 return
         previous = [other for other in entries if other.number < entry.number]
         metadata = {

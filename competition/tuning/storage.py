@@ -14,8 +14,8 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from competition.errors import UserError
-from competition.files import explain_write_errors
+from competition.errors import DiskError, UserError
+from competition.files import explain_write_errors, make_folder
 
 HEARTBEAT_SECONDS = 15  # between heartbeats of a running trial
 STALE_SECONDS = 60  # without a heartbeat after which a trial's driver is assumed dead
@@ -38,6 +38,7 @@ def open_storage(url: str | None, folder: Path) -> Iterator[RDBStorage]:
 
 def _connect(url: str | None, folder: Path) -> RDBStorage:
     remedy = "check that the server is running and its driver is installed"
+    is_server = bool(url)
     if not url:
         path = folder / "studies.db"
         _check_integrity(path)
@@ -51,7 +52,8 @@ def _connect(url: str | None, folder: Path) -> RDBStorage:
         except Exception as error:  # each database has its own exceptions
             reason = str(error).splitlines()[0].replace(url, hide_password(url))
         time.sleep(seconds)  # another driver may be creating the tables
-    raise UserError(f"cannot open the study database {hide_password(url)} ({reason}); {remedy}")
+    error_type = UserError if is_server else DiskError
+    raise error_type(f"cannot open the study database {hide_password(url)} ({reason}); {remedy}")
 
 
 def hide_password(url: str) -> str:
@@ -68,7 +70,7 @@ def _check_disk(folder: Path) -> str:
 def _check_integrity(path: Path) -> None:
     """`UserError` if SQLite finds the file damaged; create its folder if the file does not exist yet."""
     with explain_write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
     try:
         if path.exists():
             with closing(sqlite3.connect(path, timeout=60)) as database:
@@ -91,7 +93,9 @@ def explain_storage_errors(url: str | None, folder: Path) -> Iterator[None]:
         path = folder / "studies.db"
         reason = str(error.__cause__ or error).splitlines()[0]
         remedy = "check that the server is running" if url else _check_disk(folder)
-        if isinstance(error, JSONDecodeError) and not url:
+        is_damaged = isinstance(error, JSONDecodeError)
+        if is_damaged and not url:
             remedy = f"it is damaged; move it away to start a new search: mv {path} {path}.old"
         name = hide_password(url) if url else path
-        raise UserError(f"the study database {name} failed ({reason}); {remedy}") from None
+        error_type = UserError if url or is_damaged else DiskError
+        raise error_type(f"the study database {name} failed ({reason}); {remedy}") from None

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, TypeVar
 
-from competition.errors import UserError
+from competition.errors import DiskError, UserError
 from competition.workers.events import Emitted, Failure, OnEvent, Retried, Started
 
 Emit = Callable[[Any], None]  # sends a picklable payload to the driver
@@ -46,7 +46,7 @@ class Pool(Protocol[AnyWorker]):
         """Start a task on an idle worker."""
 
     def wait(self) -> list[tuple[Any, Any]]:
-        """Return (task, result or Failure or WorkerDied) of the tasks that ended; wait a moment if none has."""
+        """Return (task, result or Failure, WorkerDied or DiskError) of tasks that ended; wait a moment if none has."""
 
     def messages(self) -> Iterable[tuple[Any, Any]]:
         """Yield (task, payload) emitted since the last call; nothing from an ended task comes later."""
@@ -84,7 +84,7 @@ class Workers(ABC):
 
         Whenever a worker is idle, `take` is called with that worker's `fits` and returns the next task or None. The run
         ends when no task is running and `take` returns None. `on_event` receives Started, Emitted and Retried. Both
-        are called in the driver's thread.
+        are called in the driver's thread. If a worker cannot write to the disk, this raises DiskError.
         """
         attempts: dict[Any, int] = {}  # of the tasks that have not finished
         retries: list[Any] = []
@@ -104,7 +104,9 @@ class Workers(ABC):
                 outcomes = pool.wait()
                 for task, payload in pool.messages():
                     on_event(Emitted(task, payload))
-                for task, outcome in outcomes:
+                for task, outcome in sorted(outcomes, key=lambda ended: isinstance(ended[1], DiskError)):
+                    if isinstance(outcome, DiskError):
+                        raise outcome
                     if isinstance(outcome, WorkerDied) and attempts[task] < self.max_attempts:
                         retries.append(task)
                         on_event(Retried(task, outcome.failure))

@@ -12,7 +12,6 @@ import logging
 import pickle
 import queue
 import sys
-import tempfile
 import threading
 import time
 import uuid
@@ -23,7 +22,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from distributed import Client, Future
@@ -33,6 +31,7 @@ from tornado.ioloop import IOLoop
 
 from competition.data.dataset import pack_dataset, package_name
 from competition.errors import UserError, command, option
+from competition.files import explain_write_errors, scratch_folder
 from competition.models.backend import keras_backend
 from competition.models.source import model_digests
 from competition.workers.base import TaskFunction, WorkerDied, Workers, prefers_gpu
@@ -200,8 +199,7 @@ class ClusterWorkers(Workers):
         """Upload a file to all workers; Dask keeps it for those that join later."""
         if name in self._uploaded:
             return
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / name
+        with scratch_folder() as folder, explain_write_errors(path := folder / name):
             path.write_bytes(read_content())
             plugin = UploadFile(str(path), load=False)
         plugin.idempotent = True  # another driver may have uploaded it

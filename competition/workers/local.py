@@ -29,7 +29,8 @@ from typing import Any
 from joblib import cpu_count
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
-from competition.errors import option
+from competition.errors import DiskError, option
+from competition.files import DISK_FAILURES, describe_file_error, scratch_folder
 from competition.models.gpus import usable_gpus
 from competition.workers.base import TaskFunction, WorkerDied, Workers, prefers_gpu
 from competition.workers.events import Failure
@@ -63,14 +64,12 @@ class LocalWorkers(Workers):
     @contextmanager
     def open_pool(self, function: TaskFunction) -> "Iterator[_LocalPool]":
         """Return a pool of processes that start with their first task."""
-        with Channel() as channel, tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+        with Channel() as channel, scratch_folder() as scratch, warnings.catch_warnings():
             # Loky restarts a worker that has grown by 300 MB since its first task. Training networks triggers this. The
             # restart is wanted because it frees memory, so silence the warning.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
             gpus = [*self.gpus, *[None] * self._cpu_workers]
-            workers = [
-                _spawn(channel, Path(scratch) / f"{number}", gpu, bool(self.gpus)) for number, gpu in enumerate(gpus)
-            ]
+            workers = [_spawn(channel, scratch / f"{number}", gpu, bool(self.gpus)) for number, gpu in enumerate(gpus)]
             with closing(_LocalPool(function, channel, workers)) as pool:
                 yield pool
 
@@ -163,17 +162,20 @@ def _describe_death(error: TerminatedWorkerError, worker: _LocalWorker) -> Failu
 
 
 def _initialize_worker(address: Any, key: bytes, stderr: str) -> None:
-    """Ignore Ctrl-C, which the driver handles, redirect standard error to a file and connect to the driver."""
+    """Ignore Ctrl-C, which the driver handles, write temporary files to its folder, and connect to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tempfile.tempdir = str(Path(stderr).parent)
     os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     connect(address, key)
 
 
-def _run_task(function: TaskFunction, task: Any, result: Path) -> Failure | None:
-    """Run a task in the worker; write its result to a file, or return what it raised as a Failure."""
+def _run_task(function: TaskFunction, task: Any, result: Path) -> Failure | DiskError | None:
+    """Run a task in the worker; write its result to a file, or return why there is none."""
     try:
         result.write_bytes(pickle.dumps(function(task, partial(send, task))))
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FAILURES:
+            return DiskError(str(describe_file_error(error, result)))
         return Failure(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
     else:
         return None

@@ -6,10 +6,12 @@ The connection also ties their lives together: when it breaks, the driver is gon
 import contextlib
 import os
 import queue
+import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener
+from secrets import token_hex
 from typing import Any, Self
 
 PING, PONG, STOP = "ping", "pong", "stop"
@@ -20,7 +22,9 @@ class Channel:
 
     def __enter__(self) -> Self:
         self._key = os.urandom(16)
-        self._listener = Listener(authkey=self._key)
+        # Linux has sockets without a file, which would be left behind if the driver was killed.
+        address = f"\0foldblend-{token_hex(16)}" if sys.platform == "linux" else None
+        self._listener = Listener(address, authkey=self._key)
         self._address = self._listener.address
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._connections: list[Connection] = []

@@ -13,7 +13,9 @@ from typing import Any
 from distributed import Status, get_worker
 
 from competition.data.dataset import Dataset, package_name, unpack_dataset
-from competition.workers.base import Pool, TaskFunction
+from competition.errors import DiskError
+from competition.workers.base import Pool, TaskFunction, WorkerDied
+from competition.workers.events import Failure
 from competition.workers.local import LocalWorkers
 
 
@@ -69,6 +71,8 @@ def run_task(request: bytes) -> Any:
                 raise InterruptedError("the driver no longer waits for this task")
         forward_messages(pool)
     ((_, outcome),) = outcomes
+    if isinstance(outcome, DiskError):  # another machine's disk may have space
+        return WorkerDied(Failure(str(outcome), ""))
     return outcome
 
 

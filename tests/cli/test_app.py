@@ -16,6 +16,8 @@ import pandas as pd
 import pytest
 from conftest import ROOT, wait_until
 
+from competition.cli.app import command as command_of
+from competition.cli.app import create_app, run
 from competition.submission.log import RunSpec
 
 SPLIT = ("--competition", "digits8", "--folds", "2")
@@ -156,6 +158,25 @@ def test_a_user_error_is_one_line_and_exit_status_2(command, competition_copy):
         assert result.returncode == 2 and result.stderr.startswith(message) and result.stderr.count("\n") == 1, (
             result.stderr
         )
+
+
+def test_an_error_of_the_system_is_one_line_and_exit_status_1(tmp_path, capsys):
+    app = create_app()
+
+    @command_of(app)
+    def read_a_folder() -> None:
+        tmp_path.read_text()
+
+    @command_of(app)
+    def connect() -> None:
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    assert run(app, "program", ["read-a-folder"]) == 1
+    reason, check = "Is a directory", f"check the disk of {tmp_path.parent}: df -h {tmp_path.parent}"
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: cannot read or write {tmp_path} ({reason}); {check}; ") and error.count("\n") == 1
+    with pytest.raises(ConnectionRefusedError):
+        run(app, "program", ["connect"])
 
 
 def test_help_lists_the_commands_without_loading_numpy(command):

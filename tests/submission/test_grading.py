@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,3 +52,11 @@ def test_a_competition_without_held_back_labels_cannot_be_graded(competition_cop
         grade(tmp_path / "submission.csv", competition_copy, ACCURACY)
     with pytest.raises(UserError, match="nothing is missing; run `make submit COMPETITION=nothing`"):
         grade(tmp_path / "submission.csv", competition_copy.parent / "nothing", ACCURACY)
+
+
+def test_evaluations_at_once_are_all_recorded(competition_copy, answers, tmp_path):
+    answers.to_csv(tmp_path / "submission.csv", index=False)
+    with ThreadPoolExecutor(4) as pool:
+        grades = pool.map(lambda _: grade(tmp_path / "submission.csv", competition_copy, ACCURACY), range(8))
+        assert sorted(result.evaluations for result in grades) == list(range(1, 9))
+    assert len(pd.read_csv(competition_copy / "held_back" / "evaluations.csv")) == 8

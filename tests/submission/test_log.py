@@ -1,5 +1,10 @@
 import json
+<<<<<<< HEAD
 import shutil
+=======
+import os
+import signal
+>>>>>>> 3cfffbe40fff6126b7659a48df121c78df8a4eb8
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -69,6 +74,40 @@ def test_concurrent_runs_get_different_numbers(log):
     assert sorted(entry.number for entry in entries) == list(range(1, 13))
     assert [log.get_or_create_entry(run).number for run in runs] == [entry.number for entry in entries]
     assert log.entries("letters") == [] and submit(log, runs[3], "a", "quick") == entries[3]
+
+
+KILLED_LOG = """
+import os, signal, sys
+from pathlib import Path
+from competition.submission.log import Entry, RunSpec, SubmissionLog
+
+class Killed(Entry):
+    @property
+    def claim_file(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+import competition.submission.log as module
+module.Entry = Killed
+run = RunSpec("letters", "d1", "5-folds-seed-0", "s1", {"vgg": "f1"}, "auto", "accuracy")
+SubmissionLog(Path(sys.argv[1])).get_or_create_entry(run)
+"""
+
+
+def test_a_run_that_is_killed_while_it_takes_a_number_wastes_none(log):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, "-c", KILLED_LOG, str(log.folder)], env=environment, check=False)
+    assert result.returncode == -signal.SIGKILL and len(list((log.folder / "letters").iterdir())) == 1
+    assert submit(log, RUN, "aab", "quick").number == 1
+    assert [path.name for path in (log.folder / "letters").iterdir()] == ["001-quick-vgg_tutorial"]
+
+
+def test_a_run_that_was_killed_after_it_wrote_the_metadata_is_completed(log):
+    entry = submit(log, RUN, "aab", "quick")
+    expected = sorted(log.folder.rglob("*"))
+    entry.claim_file.write_text(RUN.digest)
+    log.path.unlink()
+    submit(log, RUN, "aab", "quick")
+    assert sorted(log.folder.rglob("*")) == expected and log.read()["number"].tolist() == ["1"]
 
 
 def test_the_default_entry_is_the_one_that_equals_submission_csv(log):

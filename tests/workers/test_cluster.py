@@ -267,6 +267,21 @@ def test_a_worker_stops_at_once_on_ctrl_c_and_its_task_is_retried_elsewhere(empt
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("has_scheduler", [True, False])
+def test_the_processes_of_a_killed_worker_end(has_scheduler, empty_cluster, tmp_path):
+    worker = empty_cluster.start_make_worker()
+    assert dict(empty_cluster.workers().run(get_pid, take_in_order([0]), ignore_event))
+    processes = psutil.Process(worker.pid).children(recursive=True)
+    assert len(processes) >= 3  # Dask's nanny and worker, and the task's process
+    empty_cluster.drivers.close()
+    if not has_scheduler:
+        empty_cluster.processes[0].kill()
+    worker.kill()
+    gone, alive = psutil.wait_procs(processes, 30)
+    assert gone and not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.slow
 def test_a_run_waits_for_workers_and_uses_those_that_join_later(empty_cluster, tmp_path, capsys):
     empty_cluster.start()
     started = []
