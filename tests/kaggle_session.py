@@ -88,6 +88,11 @@ class Session:
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
+def attach_dataset(session: Session, kernel: Path) -> None:
+    """Mount the data set in the folder of a kernel."""
+    shutil.copytree(kernel / "dataset", session.inputs / "datasets" / "someone" / "dataset")
+
+
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
     """Size and time of each file in a folder."""
     files = (path for path in folder.rglob("*") if path.is_file())
