@@ -64,8 +64,8 @@ def test_symmetries_metric_and_answer_do_not_change_the_data(tmp_path):
         ("metric = 3", "metric: expected a metric, e.g. metric = .* got 3"),
         ("pretrained = 1", 'pretrained: expected true, false, the name of a network, e.g. pretrained = "Efficient'),
         (
-            "pretrained = {modell = 'VGG16'}",
-            "with any of model, weights, size, scale, mean, std, got {'modell'",
+            "pretrained = {network = 'VGG16'}",
+            "with any of model, weights, size, scale, mean, std, got {'network'",
         ),
         ("pretrained = {size = 4}", "pretrained.size: expected a number of pixels from 8, e.g. pretrained.size = 96"),
         ("pretrained = {scale = 0}", "pretrained.scale: expected a number above 0, e.g. pretrained.scale = 255, got 0"),
