@@ -82,9 +82,13 @@ class Session:
         )
 
     def run(self, script: Path) -> subprocess.CompletedProcess:
-        """Run the script in the working folder to its end."""
-        process = self.start(script)
-        output, errors = process.communicate()
+        """Run the script in the working folder to its end, or until the test's time is up."""
+        with self.start(script) as process:
+            try:
+                output, errors = process.communicate()
+            except BaseException:
+                process.kill()
+                raise
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
