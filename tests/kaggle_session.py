@@ -82,10 +82,19 @@ class Session:
         )
 
     def run(self, script: Path) -> subprocess.CompletedProcess:
-        """Run the script in the working folder to its end."""
-        process = self.start(script)
-        output, errors = process.communicate()
+        """Run the script in the working folder to its end, or until the test's time is up."""
+        with self.start(script) as process:
+            try:
+                output, errors = process.communicate()
+            except BaseException:
+                process.kill()
+                raise
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def attach_dataset(session: Session, kernel: Path) -> None:
+    """Mount the data set in the folder of a kernel."""
+    shutil.copytree(kernel / "dataset", session.inputs / "datasets" / "someone" / "dataset")
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:

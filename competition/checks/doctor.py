@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from competition.checks.groups import measure_group_effect
+from competition.checks.machine_speed import REFERENCE_GFLOPS
 from competition.crossval.predictions import Predictions
 from competition.crossval.task import input_shape
 from competition.data.dataset import Dataset
@@ -33,7 +34,6 @@ MAX_COMPARED_IMAGES = 150_000  # near-duplicates are not searched among more ima
 SHIFT_ROWS = 4_000  # sample size from each of train and test
 MIN_SHIFT_P_VALUE = 0.01
 MODEL_BYTES = 6e6  # size of a fold's saved model
-REFERENCE_GFLOPS = 200.0  # speed of the machine on which the models' typical seconds were measured
 
 
 Group = tuple[int, ...]  # related images, as indices into the training images followed by the test images
@@ -58,6 +58,7 @@ class Plan:
     jobs: int
     gflops: float  # GFLOP/s of a matrix product on one worker
     folder: Path  # predictions and models are written to its disk
+    extraction_seconds: float = 0.0  # of pretrained features, with one worker on the reference machine
 
 
 def run_checks(dataset: Dataset, complete: Sequence[Predictions], plan: Plan) -> Iterator[Finding]:
@@ -216,11 +217,15 @@ def check_resources(dataset: Dataset, plan: Plan) -> Finding:
     predictions = 4 * len(dataset.classes) * (len(dataset.labels) + plan.folds * len(dataset.test_ids))
     disk = len(plan.members) * (predictions + plan.folds * MODEL_BYTES)
     fold_seconds = sum(member.training_seconds(rows, dataset.images.shape[1:]) for member in plan.members)
-    minutes = plan.folds * fold_seconds / plan.jobs / 60 * REFERENCE_GFLOPS / plan.gflops
+    seconds = plan.folds * fold_seconds + plan.extraction_seconds
+    minutes, extraction = (
+        each / plan.jobs / 60 * REFERENCE_GFLOPS / plan.gflops for each in (seconds, plan.extraction_seconds)
+    )
+    part = f", of which {extraction:.0f} min to extract features" if extraction >= 1 else ""
     names = " ".join(member.name for member in plan.members)
     message = (
         f"needs {memory / 1e9:.1f} GB of memory ({free_memory / 1e9:.1f} GB free) and {disk / 1e9:.1f} GB of disk "
-        f"({free_disk / 1e9:.1f} GB free); about {minutes:.0f} min for {names} "
+        f"({free_disk / 1e9:.1f} GB free); about {minutes:.0f} min for {names}{part} "
         f"(workers: {plan.jobs}, {plan.gflops:.0f} GFLOP/s each)"
     )
     return Finding("resources", memory < free_memory and disk < free_disk, message)

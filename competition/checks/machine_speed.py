@@ -9,6 +9,7 @@ from competition.workers.local import LocalWorkers
 
 MATRIX_SIZE = 2048
 REPETITIONS = 8
+REFERENCE_GFLOPS = 200.0  # speed of the machine on which the models' typical seconds were measured
 
 
 def measure_gflops() -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Commands that check a competition before training, and models after it."""
 
-from competition.cli.run import FOLDS, RunOptions, open_competition, open_run
+from competition.cli.run import FOLDS, RunOptions, extraction_seconds, open_competition, open_run
 from competition.errors import UserError
 
 
@@ -41,7 +41,8 @@ def doctor(options: RunOptions) -> None:
     with suppress(UserError):  # a competition that cannot be split has no predictions either
         store = Store(folder, dataset, make_folds(dataset, folds, options.seed))
         complete = [predictions for predictions in map(store.predictions, members) if predictions.complete]
-    plan = doctor.Plan(members, folds, LocalWorkers(options.jobs).jobs, measure_gflops()["float32"], FOLDS.parent)
+    jobs, gflops = LocalWorkers(options.jobs).jobs, measure_gflops()["float32"]
+    plan = doctor.Plan(members, folds, jobs, gflops, FOLDS.parent, extraction_seconds(competition, members))
     findings = []
     for finding in doctor.run_checks(dataset, complete, plan):
         console.print(finding_line(finding, dataset))

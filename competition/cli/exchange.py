@@ -1,9 +1,16 @@
 """Commands that import predictions and export predictions and models."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from competition.cli.run import RunOptions, load_submission, open_run
+from competition.cli.run import DATA, RunOptions, load_submission, open_extractor, open_run
 from competition.errors import UserError, missing_extra
+
+if TYPE_CHECKING:
+    from competition.crossval.store import Store
+    from competition.deploy.onnx import Pretrained
+    from competition.models.member import Member
 
 
 def import_predictions(options: RunOptions, name: str, oof: Path, test: Path, split: Path | None) -> None:
@@ -44,12 +51,26 @@ def export_onnx(competition: str, number: int | None) -> None:
     from competition.deploy import onnx
 
     entry, store, members = load_submission(competition, number)
-    left_out = [member.name for member in members if not member.spec.is_network]
+    pretrained = _open_pretrained(store, members)
+    left_out = [member.name for member in members if not onnx.is_exported(member, pretrained)]
     print("exporting the networks, which takes a minute or two ...", flush=True)
-    model = onnx.export_blend(entry.folder / "blend.onnx", store, members, entry.metadata["blender"])
+    model = onnx.export_blend(entry.folder / "blend.onnx", store, members, entry.metadata["blender"], pretrained)
     print(f"{model.path}: {model.networks} networks" + (f"; left out: {', '.join(left_out)}" if left_out else ""))
     print(f"largest difference from the Keras networks in float32, on {model.rows:,} test rows: {model.difference:.0e}")
     print(f"rows whose predicted label differs from the original networks: {model.other_labels}")
     print(f"speed: {model.images_per_second:,.0f} images/s")
-    height, width, channels = store.dataset.images.shape[1:]
-    print(f"input: `images`, uint8 of shape (batch, {height}, {width}, {channels}); output: `probabilities`")
+    shown = ", ".join(f"`{name}`, uint8 of shape (batch, {h}, {w}, {c})" for name, (h, w, c) in model.inputs.items())
+    print(f"input: {shown}; output: `probabilities`")
+
+
+def _open_pretrained(store: "Store", members: "Sequence[Member]") -> "Pretrained | None":
+    """The pretrained network and the first test images at its size; None if no member learns from it."""
+    from competition.crossval.extraction import Extraction, read_test_images
+    from competition.data.config import read_config
+    from competition.deploy.onnx import MAX_PICTURES, Pretrained
+
+    if not (extractor := open_extractor(store, members)):
+        return None
+    folder = DATA / store.folder.name
+    extraction = Extraction(extractor, folder, read_config(folder))
+    return Pretrained(extractor, read_test_images(extraction, store.dataset, MAX_PICTURES))

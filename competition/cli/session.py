@@ -11,10 +11,15 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from competition.cli.run import DATA, FOLDS, SUBMISSIONS, RunOptions, open_competition
+from competition.cli.run import DATA, FOLDS, SUBMISSIONS, RunOptions, open_competition, open_without_features
 from competition.errors import UserError, shorten_list
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from competition.models.interface import Inputs
 
 SUBMISSION = "submission.csv"
 SESSION_SECONDS = 8 * 3600.0  # of the 9 hours after which Kaggle ends some sessions
@@ -84,7 +89,10 @@ def _train(settings: Mapping[str, Any], files: Path, start: float) -> None:
     """Continue from the attached output of an earlier session: train what is missing, and submit."""
     from competition.cli.train import submit
     from competition.cli.training import time_limit
+    from competition.deploy.pretrained_weights import link_weights
 
+    if weights := settings.get("weights"):
+        link_weights(weights, DATA)
     competition = open_competition(settings["competition"])
     _copy_earlier_folds(competition.name, competition.dataset.digest)
     if (files / "parameters").exists():
@@ -101,6 +109,7 @@ def _train(settings: Mapping[str, Any], files: Path, start: float) -> None:
 
 def _predict(settings: Mapping[str, Any], files: Path, start: float) -> None:
     """Predict the mounted test images, of which Kaggle may have replaced those that were known in training."""
+    from competition.crossval.extraction import Extraction, extract_test_features
     from competition.data.mounts import find_inputs, input_folder
     from competition.deploy.model_pack import PACK_FILE, read_pack
     from competition.deploy.predict import predict_combination
@@ -112,12 +121,18 @@ def _predict(settings: Mapping[str, Any], files: Path, start: float) -> None:
     paths = [path for path in find_inputs(PACK_FILE) if sha256(path) == settings["pack"]]
     if not paths:
         raise UserError(f"the models are not in {input_folder()}; add the latest version of {settings['dataset']}")
-    competition, pack = open_competition(settings["competition"]), read_pack(paths[0], Path("models"))
-    dataset = competition.dataset
+    competition, pack = open_without_features(settings["competition"]), read_pack(paths[0], Path("models"))
+    dataset, workers = competition.dataset, LocalWorkers()
     if dataset.images.shape[1:] != pack.shape or dataset.classes.tolist() != pack.classes.tolist():
         raise UserError(f"the models were trained on images of {pack.shape} or on other classes; train them again")
-    probabilities = predict_combination(pack.blend, pack.load_model, {"images": dataset.test_images}, LocalWorkers())
-    write_submission(probabilities, dataset, competition.sample(competition.metric()), SUBMISSIONS / SUBMISSION)
+    inputs: dict[Inputs, np.ndarray] = {"images": dataset.test_images, "columns": dataset.test_columns}
+    if "columns" in pack.blend.inputs and tuple(map(str, dataset.column_names)) != pack.columns:
+        raise UserError(f"the models were trained on the columns {shorten_list(pack.columns, 5)}; train them again")
+    if pack.extractor:
+        extraction = Extraction(pack.extractor, competition.folder, competition.config)
+        inputs["features"] = extract_test_features(extraction, dataset, workers)
+    predictions = predict_combination(pack.blend, pack.load_model, inputs, workers)
+    write_submission(predictions, dataset, competition.sample(competition.metric()), SUBMISSIONS / SUBMISSION)
     print(f"{len(dataset.test_ids):,} test rows predicted by {', '.join(m.name for m in pack.blend.positions)}")
 
 

@@ -112,7 +112,7 @@ def predict(files: list[Path], competition: str, number: int | None, jobs: int |
     entry, store, members = load_submission(competition, number)
     paths, images = zip(*read_images(files, store.dataset.images), strict=True)
     inputs: dict[Inputs, np.ndarray] = {"images": np.concatenate(images)}
-    if extractor := open_extractor(members):
+    if extractor := open_extractor(store, members):
         squares = read_squares(files, store.dataset.images.shape[1:], extractor.size)
         inputs["features"] = extractor.extract(squares)
     predictions = predict_blend(store, members, entry.metadata["blender"], inputs, LocalWorkers(jobs))

@@ -9,7 +9,14 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from competition.cli.run import MIN_CLASS_ROWS, Run, needs_class_rows, open_extractor, rarest_class
+from competition.cli.run import (
+    MIN_CLASS_ROWS,
+    Run,
+    extraction_seconds,
+    needs_class_rows,
+    open_extractor,
+    rarest_class,
+)
 from competition.errors import UserError, missing_extra, option
 
 if TYPE_CHECKING:
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
     from competition.workers.base import Workers
 
 SHORTER_VARIANTS = {"quick": ("quick:e10", "quick:e8", "quick:short", "quick:e4", "quick:e2")}  # longest first
+MAX_EXTRACTION_SHARE = 0.5  # of the budget; otherwise nothing is extracted
 BUDGET_SHARE = 0.85  # of the time left that the first network is planned to take; estimates are off by a tenth
 
 
@@ -63,23 +71,23 @@ def cross_validate_run(run: Run) -> "Generator[list[Predictions]]":
 
 
 def prepare_features(run: Run) -> None:
-    """Extract the features of a pretrained network if members learn from them, on this machine's cores."""
+    """Extract the features of a pretrained network if members learn from them."""
     from competition.crossval.extraction import Extraction, extract_features
     from competition.data.config import CONFIG_FILE
-    from competition.models.pretrained.extractor import Extractor
+    from competition.models.pretrained.sources import find_extractor
     from competition.views.terminal.live import show_extraction
-    from competition.workers.local import LocalWorkers
 
     features, competition = run.dataset.features, run.competition
     if not features or not any(member.uses_features for member in run.members):
         return
     opt_out = f"where outside weights are forbidden, set pretrained = false in {competition.folder / CONFIG_FILE}"
-    print(f"features: {Extractor().describe()}; {opt_out}", flush=True)
+    network = find_extractor(competition.config, competition.folder)
+    print(f"features: {network.describe()}; {opt_out}", flush=True)
     features.remove_if_damaged()
-    if not features.are_complete and (extractor := open_extractor(run.members)):
+    if not features.are_complete and (extractor := open_extractor(run.store, run.members)):
         extraction = Extraction(extractor, competition.folder, competition.config)
-        with show_extraction() as on_progress:
-            extract_features(extraction, run.dataset, LocalWorkers(run.jobs), on_progress)
+        with open_workers(run) as workers, show_extraction() as on_progress:
+            extract_features(extraction, run.dataset, workers, on_progress)
 
 
 def fit_to_budget(run: Run) -> Run:
@@ -90,6 +98,7 @@ def fit_to_budget(run: Run) -> Run:
     from competition.crossval.run import cheapest_first
 
     start, budget = time.monotonic(), run.budget or math.inf
+    run = _drop_features(run, budget)
     on_images = [member for member in run.members if not member.uses_columns]
     cheapest = next((member for member in cheapest_first(on_images) if not member.spec.is_network), None)
     if cheapest:
@@ -98,6 +107,24 @@ def fit_to_budget(run: Run) -> Run:
                 pass
     left = max(1.0, budget - (time.monotonic() - start))
     return replace(run, members=_choose_length(run, cheapest, left), budget=left)
+
+
+def _drop_features(run: Run, budget: float) -> Run:
+    """Leave out the members of pretrained features if their extraction would take most of the budget."""
+    seconds = extraction_seconds(run.competition, run.members)
+    if not seconds:
+        return run
+    from competition.checks.machine_speed import REFERENCE_GFLOPS, measure_gflops
+    from competition.crossval.progress import clock
+
+    with open_workers(run) as workers:
+        seconds *= REFERENCE_GFLOPS / measure_gflops()["float32"] / workers.jobs
+    if seconds <= MAX_EXTRACTION_SHARE * budget:
+        return run
+    names = " and ".join(member.name for member in run.members if member.uses_features)
+    needed = clock(seconds)
+    print(f"{names} are left out: extracting their features takes about {needed} of the {clock(budget)}", flush=True)
+    return replace(run, members=tuple(member for member in run.members if not member.uses_features))
 
 
 def _choose_length(run: Run, cheapest: "Member | None", left: float) -> "tuple[Member, ...]":

@@ -119,6 +119,6 @@ def open_demo(competition: str, number: int | None) -> "FastAPI":
     open_competition(competition).require_classes("demo")
     entry, store, members = load_submission(competition, number)
     print(f"loading {', '.join(member.name for member in members)} of submission {entry.number} ...", flush=True)
-    predictor = BlendPredictor(store, members, entry.metadata["blender"], open_extractor(members))
+    predictor = BlendPredictor(store, members, entry.metadata["blender"], open_extractor(store, members))
     examples = [image_data_url(image) for image in store.dataset.test_images[:EXAMPLES]]
     return create_app(predictor, examples, f"{competition}: live predictions of {len(predictor.models)} models")

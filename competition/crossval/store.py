@@ -125,25 +125,25 @@ class Store:
         seconds, curves = sum(seconds for seconds, _ in metadata), [curve for _, curve in metadata]
         return Predictions(member.name, oof, test, seconds, self.fingerprint(member), curves)
 
+    def require_models(self, members: Sequence[Member]) -> None:
+        """Raise `UserError` unless all members have models; imported ones have if this package trained them."""
+        unable = [member for member in members if member.is_imported and not _model_files(self._path(member, 0))]
+        self._require_none(unable, members, "was imported as predictions only")
+
     def require_image_models(self, members: Sequence[Member]) -> None:
         """Raise `UserError` unless all members can predict new images."""
-        unable = [member for member in members if not self._predicts_images(member)]
-        if not unable:
-            return
-        names = " ".join(member.name for member in members if member not in unable) or "..."
-        what = (
-            "was imported as predictions only" if unable[0].is_imported else "learns from columns alongside the images"
-        )
-        raise UserError(
-            f"{unable[0].name} {what} and cannot predict new images; "
-            f"make a submission without it: {self.command('submit', models=names)}"
-        )
+        self.require_models(members)
+        unable = [member for member in members if self.trained_as(member).uses_columns]
+        self._require_none(unable, members, "learns from columns alongside the images")
 
-    def _predicts_images(self, member: Member) -> bool:
-        """Whether the member has models of images; an imported one has if it was trained elsewhere by this package."""
-        if not member.is_imported:
-            return not member.uses_columns
-        return bool(_model_files(self._path(member, 0))) and not self.trained_as(member).uses_columns
+    def _require_none(self, unable: Sequence[Member], members: Sequence[Member], reason: str) -> None:
+        """Raise `UserError` if there are members that are unable to predict."""
+        if unable:
+            names = " ".join(member.name for member in members if member not in unable) or "..."
+            raise UserError(
+                f"{unable[0].name} {reason} and cannot predict new images; "
+                f"make a submission without it: {self.command('submit', models=names)}"
+            )
 
     def trained_as(self, member: Member) -> Member:
         """The member whose spec loads the models: the member itself, or what an imported one was elsewhere."""
@@ -154,6 +154,7 @@ class Store:
 
     def load_model(self, member: Member, fold: int) -> Predictor:
         """Load the model of a finished fold, to predict new images; it was trained without that fold's rows."""
+        self.require_image_models([member])
         model = self.model_path(member, fold)
         try:
             spec, target = self.trained_as(member).spec, Target.of(self.dataset.labels, self.dataset.classes)
@@ -167,7 +168,7 @@ class Store:
 
     def model_path(self, member: Member, fold: int) -> Path:
         """The file of a finished fold's model."""
-        self.require_image_models([member])
+        self.require_models([member])
         path = self._path(member, fold)
         models = _model_files(path)
         if self.reason_to_train(member, fold) or not models:

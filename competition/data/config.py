@@ -14,7 +14,8 @@
                             # QWK, MAP@5, RMSE, MAE, or your own as module:function
     answer = "labels"       # what the submission contains: "labels", "probabilities", "ranked" or "number"
     public = 0.3            # the fraction of test rows that the public leaderboard scores
-    pretrained = false      # whether models learn from the features of a pretrained network
+    pretrained = false      # whether models learn from the features of a pretrained network; or which one, by its name
+                            # in keras.applications: "EfficientNetV2B0"; or a table [pretrained] as in PretrainedNetwork
 
 Every line is optional: without it, the value is inferred from the files and printed; symmetries and the strength of
 augmentation are measured in training.
@@ -39,6 +40,18 @@ NOT_DATA = ("symmetries", "limits", "augmentation", "pretrained", "metric", "ans
 
 
 @dataclass(frozen=True)
+class PretrainedNetwork:
+    """The table [pretrained] of competition.toml: the network whose features models learn from."""
+
+    model: str = ""  # of keras.applications
+    weights: str = ""  # a file in the competition's folder: of the model, by default downloaded; or an ONNX network
+    size: int = 0  # of the square images; 0: the network's own
+    scale: float = 0.0  # of an ONNX network: its pixels are (pixels / scale - mean) / std; 0: 255
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Config:
     """The settings in competition.toml; empty ones are inferred."""
 
@@ -55,7 +68,7 @@ class Config:
     metric: str = ""
     answer: SubmissionContent | None = None
     public: float = 1.0
-    pretrained: bool | None = None
+    pretrained: bool | PretrainedNetwork | None = None
 
     @property
     def data_settings(self) -> str:
@@ -87,7 +100,7 @@ def read_config(folder: Path) -> Config:
         "symmetries": _parse_symmetries,
         "limits": _parse_limits,
         "augmentation": _parse_strength,
-        "pretrained": _parse_bool,
+        "pretrained": _parse_pretrained,
         "answer": _parse_choice(SubmissionContent),
         "public": _parse_fraction,
     }
@@ -166,10 +179,45 @@ def _is_limit(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
-def _parse_bool(name: str, value: Any) -> bool:
+def _parse_pretrained(name: str, value: Any) -> bool | PretrainedNetwork:
     if isinstance(value, bool):
         return value
-    raise ValueError(f"{name}: expected true or false, got {value!r}")
+    if isinstance(value, str) and value:
+        return PretrainedNetwork(value)
+    known = [field.name for field in fields(PretrainedNetwork)]
+    if not isinstance(value, dict) or not value or not value.keys() <= set(known):
+        raise ValueError(
+            f'{name}: expected true, false, the name of a network, e.g. {name} = "EfficientNetV2B0", '
+            f"or a table [{name}] with any of {', '.join(known)}, got {value!r}"
+        )
+    parsers: dict[str, Callable[[str, Any], Any]] = {
+        "model": _parse_file,
+        "weights": _parse_file,
+        "size": _parse_size,
+        "scale": _parse_scale,
+        "mean": _parse_channels,
+        "std": _parse_channels,
+    }
+    return PretrainedNetwork(**{key: parsers[key](f"{name}.{key}", each) for key, each in value.items()})
+
+
+def _parse_file(name: str, value: Any) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise ValueError(f"{name}: expected a name, got {value!r}")
+
+
+def _parse_scale(name: str, value: Any) -> float:
+    if _is_limit(value) and value > 0:
+        return float(value)
+    raise ValueError(f"{name}: expected a number above 0, e.g. {name} = 255, got {value!r}")
+
+
+def _parse_channels(name: str, value: Any) -> tuple[float, ...]:
+    is_valid = isinstance(value, list) and len(value) == 3 and all(_is_limit(number) for number in value)
+    if is_valid and (name.endswith("mean") or all(value)):
+        return tuple(float(number) for number in value)
+    raise ValueError(f"{name}: expected three numbers, for red, green and blue, got {value!r}")
 
 
 def _parse_fraction(name: str, value: Any) -> float:

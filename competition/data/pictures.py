@@ -1,8 +1,10 @@
 """The images of a competition at any size, in colour, read from where they are."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -30,6 +32,68 @@ class Chunk:
         """The name in messages."""
         return f"{self.part} images {self.start + 1}-{self.stop}"
 
+    @property
+    def wants_gpu(self) -> bool:
+        """Whether a network processes the images."""
+        return True
+
+    def read(self, dataset: Dataset | None, size: int) -> np.ndarray:
+        """The images (rows, size, size, 3); those of tables are the Dataset's."""
+        if self.paths:
+            return np.stack([read_pixels(path, (size, size, 3)) for path in self.paths])
+        assert dataset
+        images = dataset.images if self.part == "train" else dataset.test_images
+        return resize_all(images[self.start : self.stop], size)
+
+
+@dataclass(frozen=True)
+class RemoteChunk:
+    """A chunk of image files for another machine: when it is pickled, the files are read and become part of it."""
+
+    chunk: Chunk
+    size: int  # of the images that will be read
+
+    @property
+    def name(self) -> str:
+        """The name in messages."""
+        return self.chunk.name
+
+    @property
+    def wants_gpu(self) -> bool:
+        """Whether a network processes the images."""
+        return self.chunk.wants_gpu
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Files that are larger than their pixels are sent as these."""
+        limit = 3 * self.size**2
+        contents = [
+            path.read_bytes() if path.stat().st_size <= limit else read_pixels(path, (self.size, self.size, 3))
+            for path in self.chunk.paths
+        ]
+        return ReceivedChunk, ([path.suffix for path in self.chunk.paths], contents)
+
+
+@dataclass(frozen=True)
+class ReceivedChunk:
+    """What arrives of a RemoteChunk."""
+
+    suffixes: Sequence[str]  # of the files' names
+    contents: Sequence[bytes | np.ndarray]  # of the files, or pixels
+
+    def read(self, dataset: Dataset | None, size: int) -> np.ndarray:
+        """The images (rows, size, size, 3)."""
+        shape = (size, size, 3)
+        with tempfile.TemporaryDirectory() as folder:
+
+            def read(suffix: str, content: bytes | np.ndarray) -> np.ndarray:
+                if not isinstance(content, bytes):
+                    return content
+                path = Path(folder) / f"image{suffix}"
+                path.write_bytes(content)
+                return read_pixels(path, shape)
+
+            return np.stack(list(map(read, self.suffixes, self.contents)))
+
 
 def split_into_chunks(folder: Path, dataset: Dataset, config: Config, rows: int) -> list[Chunk]:
     """All images of the competition in `folder`, in chunks of so many rows."""
@@ -45,14 +109,6 @@ def split_into_chunks(folder: Path, dataset: Dataset, config: Config, rows: int)
             stop = min(start + rows, len(images))
             chunks.append(Chunk(part, start, stop, tuple(folder.absolute() / path for path in paths[start:stop])))
     return chunks
-
-
-def read_chunk(chunk: Chunk, dataset: Dataset, size: int) -> np.ndarray:
-    """The images (rows, size, size, 3) of a chunk."""
-    if chunk.paths:
-        return np.stack([read_pixels(path, (size, size, 3)) for path in chunk.paths])
-    images = dataset.images if chunk.part == "train" else dataset.test_images
-    return resize_all(images[chunk.start : chunk.stop], size)
 
 
 def read_squares(paths: Sequence[Path], shape: tuple[int, ...], size: int) -> np.ndarray:

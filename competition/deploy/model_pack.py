@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,19 @@ from competition.crossval.provenance import installed_version
 from competition.crossval.store import Store
 from competition.deploy.predict import BlendModels
 from competition.ensemble import blenders
-from competition.ensemble.blenders import Combination
+from competition.ensemble.blenders import Combination, PerLabel
 from competition.errors import UserError
 from competition.files import atomic_file
 from competition.models.interface import Predictor, Target
 from competition.models.member import Member
+from competition.models.pretrained.extractor import Extractor
+from competition.models.regression import BinnedPredictor, Bins
 
 PACK_FILE = "models.pack"
 OPERATIONS = ("keras.ops", "keras.src.ops")  # modules of the functions that became layers of a network
 NEW_SETTINGS = ("quantization_config", "input_axes", "output_axes")  # since Keras 3.8
-DESCRIPTION, COMBINATION, CLASSES = "blend.json", "combination.npz", "classes.npy"
+DESCRIPTION, COMBINATION, CLASSES, BINS = "blend.json", "combination.npz", "classes.npy", "bins-{}.npz"
+PRETRAINED = "pretrained"  # the folder of the pretrained network's weights
 
 
 @dataclass(frozen=True)
@@ -37,14 +40,21 @@ class ModelPack:
     blend: BlendModels
     classes: np.ndarray
     shape: tuple[int, ...]  # of the images
+    columns: tuple[str, ...]  # alongside the images
     versions: dict[str, str]  # of the libraries that saved the models here
     trained_as: dict[str, str]  # names of the members whose specs load the models
+    extractor: Extractor | None  # the pretrained network from which some members learn
 
     def load_model(self, member: Member, fold: int) -> Predictor:
         """Load the model of a member's fold."""
         (path,) = (self.folder / member.name).glob(f"fold-{fold}.*")
         try:
-            return Member.parse(self.trained_as[member.name]).spec.load(path, self.blend.target)
+            load = Member.parse(self.trained_as[member.name]).spec.load
+            if self.blend.target.kind != "number":
+                return load(path, self.blend.target)
+            with np.load(self.folder / BINS.format(fold), allow_pickle=False) as arrays:
+                bins = Bins(**arrays)
+            return BinnedPredictor(load(path, bins.target), bins)
         except Exception as error:  # each library has its own errors
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise UserError(f"cannot load {member.name} fold {fold} ({reason}){self._explain_versions()}") from error
@@ -59,29 +69,34 @@ class ModelPack:
         return f"; it was saved with {', '.join(other)}: train it with these versions" if other else ""
 
 
-def write_pack(path: Path, store: Store, blend: BlendModels) -> None:
-    """Write the models of all members that have a weight."""
+def write_pack(path: Path, store: Store, blend: BlendModels, extractor: Extractor | None = None) -> None:
+    """Write the models of all members that have a weight, and the pretrained network from which some learn."""
     members = list(blend.positions)
-    store.require_image_models(members)
-    if pretrained := [member.name for member in members if member.uses_features]:
-        others = " ".join(member.name for member in members if not member.uses_features) or "..."
-        remedy = f"make a submission without it: {store.command('submit', models=others)}"
-        raise UserError(f"{pretrained[0]} learns from pretrained features, which a notebook cannot compute; {remedy}")
-    libraries = sorted({library for member in members for library in member.spec.libraries})
-    trained_as = {member.name: store.trained_as(member).name for member in members}
+    store.require_models(members)
+    trained_as = {member.name: store.trained_as(member) for member in members}
+    libraries = sorted({library for member in trained_as.values() for library in member.spec.libraries})
     description = {
         "members": [member.name for member in blend.members],
+        "inputs": blend.inputs,
         "folds": blend.folds,
+        "kind": blend.target.kind,
         "shape": store.dataset.images.shape[1:],
+        "columns": [str(name) for name in store.dataset.column_names],
         "versions": {library: installed_version(library) for library in libraries},
-        "trained_as": trained_as,
+        "trained_as": {name: member.name for name, member in trained_as.items()},
+        "extractor": _describe_extractor(extractor) if extractor else None,
+        "weights": extractor.file.name if extractor else None,
     }
     with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         _write(archive, DESCRIPTION, json.dumps(description).encode())
         _write(archive, COMBINATION, _save_combination(blend.combination))
-        buffer = io.BytesIO()
-        np.save(buffer, store.dataset.classes, allow_pickle=False)
-        _write(archive, CLASSES, buffer.getvalue())
+        _write(archive, CLASSES, _save_array(store.dataset.classes))
+        if blend.target.kind == "number":
+            for fold in range(blend.folds):
+                bins = Bins.fit(store.dataset.labels[store.folds.held_out != fold])
+                _write(archive, BINS.format(fold), _save_arrays(asdict(bins)))
+        if extractor:
+            _write(archive, f"{PRETRAINED}/{extractor.file.name}", extractor.file.read_bytes())
         for member in members:
             for fold in range(blend.folds):
                 model = store.model_path(member, fold)
@@ -93,17 +108,35 @@ def write_pack(path: Path, store: Store, blend: BlendModels) -> None:
 
 def read_pack(path: Path, folder: Path) -> ModelPack:
     """Unpack the models into the folder."""
+    folder = folder.absolute()
     with zipfile.ZipFile(path) as archive:
         archive.extractall(folder)
     description = json.loads((folder / DESCRIPTION).read_text())
     classes = np.load(folder / CLASSES, allow_pickle=False)
-    members = tuple(map(Member.parse, description["members"]))
     blend = BlendModels(
-        members, description["folds"], Target("class", len(classes)), _load_combination(folder / COMBINATION)
+        tuple(map(Member.parse, description["members"])),
+        description["folds"],
+        Target(description["kind"], len(classes)),
+        _load_combination(folder / COMBINATION),
+        tuple(description["inputs"]),
     )
+    extractor = description["extractor"]
     return ModelPack(
-        folder, blend, classes, tuple(description["shape"]), description["versions"], description["trained_as"]
+        folder,
+        blend,
+        classes,
+        tuple(description["shape"]),
+        tuple(description["columns"]),
+        description["versions"],
+        description["trained_as"],
+        Extractor(**extractor, file=folder / PRETRAINED / description["weights"]) if extractor else None,
     )
+
+
+def _describe_extractor(extractor: Extractor) -> dict[str, Any]:
+    """The extractor without its file, in float32, which every machine has."""
+    settings = {field.name: getattr(extractor, field.name) for field in fields(extractor) if field.compare}
+    return settings | {"precision": "float32"}
 
 
 def portable(network: bytes) -> bytes:
@@ -139,15 +172,27 @@ def _write(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(zipfile.ZipInfo(name), content)
 
 
-def _save_combination(combination: Combination) -> bytes:
+def _save_array(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    fields: Mapping[str, Any] = asdict(combination)  # type: ignore[call-overload]  # all combinations are dataclasses
-    np.savez(buffer, allow_pickle=False, kind=type(combination).__name__, **fields)
+    np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
+
+
+def _save_arrays(arrays: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _save_combination(combination: Combination) -> bytes:
+    inner = combination.binary if isinstance(combination, PerLabel) else combination
+    settings: Mapping[str, Any] = asdict(inner)  # type: ignore[call-overload]  # all combinations are dataclasses
+    return _save_arrays({"kind": type(inner).__name__, "per_label": inner is not combination, **settings})
 
 
 def _load_combination(path: Path) -> Combination:
     with np.load(path, allow_pickle=False) as file:
-        fields = {name: file[name] for name in file.files}
-    combination: Combination = getattr(blenders, str(fields.pop("kind")))(**fields)
-    return combination
+        settings = {name: file[name] for name in file.files}
+    kind, is_per_label = str(settings.pop("kind")), bool(settings.pop("per_label"))
+    combination: Combination = getattr(blenders, kind)(**settings)
+    return PerLabel(combination) if is_per_label else combination

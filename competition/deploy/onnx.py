@@ -1,15 +1,21 @@
-"""Export the networks of a blend as one ONNX file, including scaling, temperatures, weights and the mean over folds."""
+"""Export the networks of a blend as one ONNX file, including scaling, temperatures, weights and the mean over folds.
+
+A logistic regression on the features of a pretrained network is exported with that network, which takes the images at
+its own size as a second input. Other models of scikit-learn have no form in Keras, of which the file is made.
+"""
 
 import os
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import logit
+from sklearn.pipeline import Pipeline
 
 from competition.crossval.store import Store
 from competition.data.targets import TargetKind, target_kind
@@ -17,13 +23,19 @@ from competition.deploy.predict import fit_combination
 from competition.ensemble.blenders import Combination, GeometricMean, PerLabel, StackedRegression, WeightedMean
 from competition.errors import UserError, command
 from competition.files import scratch_folder, write_atomically
+from competition.models.classical.spec import LabelClassifiers
 from competition.models.member import Member
+from competition.models.pretrained.extractor import Extractor, build_keras_network
 from competition.scoring.multilabel import select_labels
 from competition.scoring.temperature import EPSILON
 from competition.workers.machine import QUIET_LIBRARIES
 
 MAX_TEST_ROWS = 1000  # test rows on which the file is compared with the networks
+MAX_PICTURES = 64  # test rows, if a pretrained network is part of them
+BATCH_SIZE = 16  # bounds the memory
 MAX_DIFFERENCE = 1e-4  # of a probability
+LINEAR_MODEL = "features-linear"
+MISSING_LOGIT = -100.0  # of a class without training rows
 
 
 @dataclass(frozen=True)
@@ -36,34 +48,62 @@ class OnnxExport:
     difference: float  # largest difference of a probability from Keras in float32
     other_labels: int  # rows with another label than by the networks as trained, some in lower precision
     images_per_second: float
+    inputs: dict[str, tuple[int, ...]]  # height, width and channels
 
 
-def export_blend(path: Path, store: Store, members: Sequence[Member], blender: str) -> OnnxExport:
-    """Fit the blender on those members that are networks, and write their blend to an ONNX file."""
-    networks = [member for member in members if member.spec.is_network]
+@dataclass(frozen=True)
+class Pretrained:
+    """A pretrained network, and the test images at its size, of which the first are compared."""
+
+    extractor: Extractor
+    pictures: np.ndarray
+
+
+def is_exported(member: Member, pretrained: Pretrained | None) -> bool:
+    """Whether a member can be exported."""
+    has_network = pretrained is not None and pretrained.extractor.kind != "onnx"
+    return member.spec.is_network or (member.model == LINEAR_MODEL and has_network)
+
+
+def export_blend(
+    path: Path, store: Store, members: Sequence[Member], blender: str, pretrained: Pretrained | None = None
+) -> OnnxExport:
+    """Fit the blender on those members that can be exported, and write their blend to an ONNX file."""
+    networks = [member for member in members if is_exported(member, pretrained)]
     if not networks:
-        raise UserError("no member of the submission is a network; only networks can be exported to ONNX")
+        raise UserError(
+            "no member of the submission is a network; only networks, and features-linear with a pretrained network of "
+            "Keras, can be exported to ONNX"
+        )
+    if not any(member.uses_features for member in networks):
+        pretrained = None
     if (kind := target_kind(store.dataset.labels)) == "number":
         raise UserError(f"blends of numbers cannot be exported to ONNX; use `{command('predict')}`")
     os.environ.update(QUIET_LIBRARIES)
     combination = fit_combination(store, networks, blender)
-    model = build_model(store, networks, combination)
-    images = store.dataset.test_images[:MAX_TEST_ROWS]
-    expected = np.asarray(model(images)["probabilities"])
+    model = build_model(store, networks, combination, pretrained.extractor if pretrained else None)
+    inputs = {"images": store.dataset.test_images[: MAX_PICTURES if pretrained else MAX_TEST_ROWS]}
+    if pretrained:
+        inputs["pictures"] = pretrained.pictures[:MAX_PICTURES]
+    inputs = {tensor.name: np.asarray(inputs[tensor.name]) for tensor in model.inputs}
+    rows = len(next(iter(inputs.values())))
+    batch_size = BATCH_SIZE if pretrained else rows
+    expected = model.predict(inputs, batch_size, verbose=0)["probabilities"]
     with scratch_folder() as folder, warnings.catch_warnings(action="ignore"):
         file = folder / "blend.onnx"
         model.export(file, format="onnx", verbose=False)
-        probabilities, seconds = run_onnx(file, images)
+        probabilities, seconds = run_onnx(file, inputs, batch_size)
         difference = float(np.abs(probabilities - expected).max())
         if not difference <= MAX_DIFFERENCE:
             reason = f"the ONNX file's probabilities differ from Keras by {difference:.1e}"
             raise UserError(f"not exported: {reason}; upgrade tf2onnx and onnxruntime, or use `{command('predict')}`")
         write_atomically(path, file.read_bytes())
     by_fold = zip(*(store.predictions(member).test for member in networks), strict=True)
-    trained = np.mean([combination.combine(np.stack(fold)[:, : len(images)]) for fold in by_fold], axis=0)
+    trained = np.mean([combination.combine(np.stack(fold)[:, :rows]) for fold in by_fold], axis=0)
     other_labels = int((_decide(trained, kind) != _decide(probabilities, kind)).any(axis=1).sum())
     count = len(networks) * store.folds.count
-    return OnnxExport(path, count, len(images), difference, other_labels, len(images) / seconds)
+    shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
+    return OnnxExport(path, count, rows, difference, other_labels, rows / seconds, shapes)
 
 
 def _decide(probabilities: np.ndarray, kind: TargetKind) -> np.ndarray:
@@ -73,7 +113,9 @@ def _decide(probabilities: np.ndarray, kind: TargetKind) -> np.ndarray:
     return probabilities.argmax(axis=1)[:, None] == np.arange(probabilities.shape[1])
 
 
-def build_model(store: Store, members: Sequence[Member], combination: Combination) -> Any:
+def build_model(
+    store: Store, members: Sequence[Member], combination: Combination, extractor: Extractor | None = None
+) -> Any:
     """The networks of all folds and their blend as one Keras model in float32: ONNX has no bfloat16 on CPUs."""
     import keras
     from keras import ops
@@ -81,14 +123,58 @@ def build_model(store: Store, members: Sequence[Member], combination: Combinatio
     is_multilabel = target_kind(store.dataset.labels) == "labels"
     to_probabilities = ops.sigmoid if is_multilabel else partial(ops.softmax, axis=-1)
     images = keras.Input(store.dataset.images.shape[1:], dtype="uint8", name="images")
+    inputs = [images] if any(member.spec.is_network for member in members) else []
+    views: list[Any] = []
+    if extractor:
+        pictures = keras.Input((extractor.size, extractor.size, 3), dtype="uint8", name="pictures")
+        pretrained = build_keras_network(replace(extractor, precision="float32"))
+        pretrained.name = "pretrained"
+        views = [pretrained(pictures), pretrained(pictures[:, :, ::-1])]
+        inputs.append(pictures)
     blends = []
     for fold in range(store.folds.count):
-        networks = [clone_in_float32(store.load_model(member, fold).all_views) for member in members]  # type: ignore[attr-defined]
-        for number, network in enumerate(networks):
+        logits = []
+        for number, member in enumerate(members):
+            model: Any = store.load_model(member, fold)
+            if member.uses_features:
+                logits.append(_apply_linear(model.pipeline, views, len(store.dataset.classes)))
+                continue
+            network = clone_in_float32(model.all_views)
             network.name = f"network_{fold}_{number}"  # Keras requires unique names
-        stack = ops.stack([to_probabilities(network(images)) for network in networks])
+            logits.append(network(images))
+        stack = ops.stack([to_probabilities(each) for each in logits])
         blends.append(combine_in_keras(combination, stack))
-    return keras.Model(images, {"probabilities": ops.mean(ops.stack(blends), axis=0)}, name="blend")
+    return keras.Model(inputs, {"probabilities": ops.mean(ops.stack(blends), axis=0)}, name="blend")
+
+
+def _apply_linear(pipeline: Pipeline, views: Sequence[Any], outputs: int) -> Any:
+    """The logits of `features-linear`, given the features of the views."""
+    from keras import ops
+
+    mean_of_views, scaler, classifier = (step for _, step in pipeline.steps)
+    mean = ops.mean(ops.stack(views[: mean_of_views.views_]), axis=0)
+    roots = ops.sign(mean) * ops.sqrt(ops.abs(mean))
+    coefficients, intercepts = _linear_weights(classifier, scaler.n_features_in_, outputs)
+    coefficients = coefficients / scaler.scale_[:, None]
+    intercepts = intercepts - scaler.mean_ @ coefficients
+    return ops.matmul(roots, coefficients.astype(np.float32)) + intercepts.astype(np.float32)
+
+
+def _linear_weights(classifier: Any, features: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coefficients (features, outputs) and intercepts of the logits of classes or labels."""
+    coefficients, intercepts = np.zeros((features, outputs)), np.full(outputs, MISSING_LOGIT)
+    if isinstance(classifier, LabelClassifiers):
+        intercepts = logit(classifier.frequencies_)
+        for label, binary in classifier.classifiers_.items():
+            coefficients[:, label], intercepts[label] = binary.regression_.coef_[0], binary.regression_.intercept_[0]
+        return coefficients, intercepts
+    regression, classes = classifier.regression_, classifier.classes_
+    if len(classes) == 2:
+        coefficients[:, classes[1]] = regression.coef_[0]
+        intercepts[classes] = 0, regression.intercept_[0]
+    else:
+        coefficients[:, classes], intercepts[classes] = regression.coef_.T, regression.intercept_
+    return coefficients, intercepts
 
 
 def combine_in_keras(combination: Combination, stack: Any) -> Any:
@@ -129,12 +215,16 @@ def clone_in_float32(network: Any) -> Any:
     return clone
 
 
-def run_onnx(path: Path, images: np.ndarray) -> tuple[np.ndarray, float]:
+def run_onnx(path: Path, inputs: dict[str, np.ndarray], batch_size: int) -> tuple[np.ndarray, float]:
     """The file's predictions, and the seconds that they took."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    session.run(None, {"images": images[:1]})
+    session.run(None, {name: array[:1] for name, array in inputs.items()})
     start = time.perf_counter()
-    (probabilities,) = session.run(["probabilities"], {"images": images})
-    return probabilities, time.perf_counter() - start
+    rows = len(next(iter(inputs.values())))
+    batches = [
+        session.run(["probabilities"], {name: array[first : first + batch_size] for name, array in inputs.items()})[0]
+        for first in range(0, rows, batch_size)
+    ]
+    return np.concatenate(batches), time.perf_counter() - start

@@ -29,12 +29,18 @@ def fit_combination(store: Store, members: Sequence[Member], blender: str) -> Co
     return BlendSearch(predictions, store.dataset.labels, store.folds.held_out).fit(blender)
 
 
+def fit_blend(store: Store, members: Sequence[Member], blender: str) -> "BlendModels":
+    """The members and the blender's combination of them."""
+    target = Target.of(store.dataset.labels, store.dataset.classes)
+    inputs = tuple(store.trained_as(member).spec.inputs for member in members)
+    return BlendModels(tuple(members), store.folds.count, target, fit_combination(store, members, blender), inputs)
+
+
 def predict_blend(
     store: Store, members: Sequence[Member], blender: str, inputs: Mapping[Inputs, np.ndarray], workers: Workers
 ) -> np.ndarray:
     """Predictions (images, outputs): the mean over folds of the blend of each fold's models."""
-    target = Target.of(store.dataset.labels, store.dataset.classes)
-    models = BlendModels(tuple(members), store.folds.count, target, fit_combination(store, members, blender))
+    models = fit_blend(store, members, blender)
     store.require_image_models(list(models.positions))
     return predict_combination(models, store.load_model, inputs, workers)
 
@@ -47,6 +53,7 @@ class BlendModels:
     folds: int
     target: Target
     combination: Combination
+    inputs: tuple[Inputs, ...]  # what each member learns from
 
     @property
     def positions(self) -> dict[Member, int]:
@@ -63,15 +70,16 @@ def predict_combination(
     stacks = np.full((blend.folds, len(blend.members), images, outputs), 1 / outputs, dtype=np.float32)
     positions = blend.positions
     tasks = [Task(member, fold) for member in positions for fold in range(blend.folds)]
-    predict = partial(_predict_fold, load_model=load_model, inputs=inputs, kind=blend.target.kind)
+    inputs_of = {member: inputs[blend.inputs[number]] for member, number in positions.items()}
+    predict = partial(_predict_fold, load_model=load_model, inputs=inputs_of, kind=blend.target.kind)
     for task, outcome in workers.run(predict, take_in_order(tasks), ignore_event):
         stacks[task.fold, positions[task.member]] = result_or_raise(task.name, outcome)
     return np.mean([blend.combination.combine(stack) for stack in stacks], axis=0)
 
 
 def _predict_fold(
-    task: Task, emit: Emit, load_model: LoadModel, inputs: Mapping[Inputs, np.ndarray], kind: TargetKind
+    task: Task, emit: Emit, load_model: LoadModel, inputs: Mapping[Member, np.ndarray], kind: TargetKind
 ) -> np.ndarray:
     """Runs in a worker: predict with the saved model of one fold."""
-    predictions = load_model(task.member, task.fold).predict_proba(inputs[task.member.spec.inputs])
+    predictions = load_model(task.member, task.fold).predict_proba(inputs[task.member])
     return check_predictions(predictions, kind).astype(np.float32)

@@ -59,6 +59,7 @@ class Workers(ABC):
     """A place where tasks run; subclasses differ in their pools, not in scheduling."""
 
     max_attempts = 2  # a worker can be killed because others use up the memory, so its task is retried once
+    share_files = True  # whether the workers can read the driver's files
 
     def __enter__(self) -> Self:
         return self

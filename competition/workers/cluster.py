@@ -62,6 +62,7 @@ class ClusterWorkers(Workers):
     """The compatible workers of a scheduler, up to `jobs` at a time; they may join and leave during a run."""
 
     max_attempts = 3
+    share_files = False
 
     def __init__(self, address: str, jobs: int | None = None) -> None:
         self.address, self._max_jobs = address, jobs or sys.maxsize
@@ -228,7 +229,8 @@ class _ClusterPool:
         """Start the task on this worker and no other."""
         key = f"{self._name}-{next(self._numbers)}"
         request = pickle.dumps((self._function, self._name, key, task))
-        future = self._client.submit(_run_request(), request, key=key, workers=[worker.address], pure=False)
+        with warnings.catch_warnings(action="ignore"):  # of Dask, about requests with images: they are sent only once
+            future = self._client.submit(_run_request(), request, key=key, workers=[worker.address], pure=False)
         self._busy[key], self._tasks[key] = (future, worker.address), task
         future.add_done_callback(lambda done: self._ended.put(done.key))
 

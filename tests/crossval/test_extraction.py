@@ -1,12 +1,14 @@
 """Extraction of pretrained features, with a network of one operation in place of the real one."""
 
 import pickle
+import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from mean_extractor import MeanExtractor
 from PIL import Image
 
 from competition.crossval import extraction
@@ -18,22 +20,10 @@ from competition.data.config import Config
 from competition.data.dataset import load_dataset, pack_dataset, package_name, unpack_dataset
 from competition.errors import UserError
 from competition.models.member import Member
-from competition.models.pretrained.extractor import Extractor
 from competition.workers.base import Workers
 
 MEMBER = Member.parse("features-linear")
 ROWS = 10
-
-
-@dataclass(frozen=True)
-class MeanExtractor(Extractor):
-    """Mean of the left half of an image, in each of 1,280 features."""
-
-    size: int = 32
-
-    def extract(self, images):
-        means = [half.mean(axis=(1, 2, 3)) for half in (images[:, :, :16], images[:, :, 16:])]
-        return np.repeat(np.stack(means, axis=1)[..., None], 1280, axis=2).astype(np.float16)
 
 
 class InlineWorkers(Workers):
@@ -42,6 +32,9 @@ class InlineWorkers(Workers):
     tasks = 0
     jobs = 1
 
+    def __init__(self, share_files=True):
+        self.share_files = share_files
+
     @contextmanager
     def open_pool(self, function):
         raise NotImplementedError
@@ -49,7 +42,15 @@ class InlineWorkers(Workers):
     def run(self, function, take, on_event):
         while task := take(lambda task: True):
             self.tasks += 1
-            yield task, function(task, lambda payload: None)
+            sent_function, sent_task = (function, task) if self.share_files else travel(function, task)
+            yield task, sent_function(sent_task, lambda payload: None)
+
+
+def travel(*values):
+    """What arrives on another machine, which does not have this machine's files."""
+    content = pickle.dumps(values)
+    assert b".png" not in content or b"/images/" not in content
+    return pickle.loads(content)
 
 
 @pytest.fixture
@@ -78,6 +79,53 @@ def extract(folder, dataset, on_progress=lambda done, total: None) -> int:
     workers = InlineWorkers()
     extract_features(Extraction(MeanExtractor(), folder, Config()), dataset, workers, on_progress)
     return workers.tasks
+
+
+@pytest.fixture
+def noisy(folder):
+    """The same pictures, of which the first has more bytes than its pixels at the size of the network."""
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "images" / "0.png")
+    return with_features(load_dataset(folder), folder, Config())
+
+
+def test_workers_elsewhere_get_the_files_or_smaller_pixels(folder, noisy, tmp_path, monkeypatch):
+    monkeypatch.setattr(extraction, "CHUNK_ROWS", 4)
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"any")
+    extractor = MeanExtractor(file=weights)
+    here = Extraction(extractor, folder, Config())
+    extract_features(here, noisy, InlineWorkers(), lambda done, total: None)
+    expected = np.array(select_inputs(MEMBER, noisy))
+    shutil.rmtree(noisy.features.folder)
+    elsewhere = InlineWorkers(share_files=False)
+    extract_features(here, noisy, elsewhere, lambda done, total: None)
+    np.testing.assert_array_equal(select_inputs(MEMBER, noisy), expected)
+    assert elsewhere.tasks == 3 and len(np.unique(expected[:, 0, 0])) == ROWS
+
+
+@pytest.mark.integration
+def test_a_cluster_extracts_the_same(folder, shades, cluster, tmp_path):
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"any")
+    here = Extraction(MeanExtractor(file=weights), folder, Config())
+    extract_features(here, shades, cluster.workers(), lambda done, total: None)
+    np.testing.assert_allclose(select_inputs(MEMBER, shades)[:, 0, 0], 20 / 3 * np.arange(ROWS), rtol=0.05)
+
+
+def test_features_of_test_images_alone(dataset, competition_copy):
+    here = Extraction(MeanExtractor(), competition_copy, Config())
+    features = extraction.extract_test_features(here, dataset, InlineWorkers())
+    expected = dataset.test_images[:, :, :8].mean(axis=(1, 2, 3))
+    assert features.shape == (len(dataset.test_images), 2, 1280)
+    np.testing.assert_allclose(features[:, 0, 0], expected, rtol=0.2, atol=10)
+
+
+def test_the_estimate_is_0_once_features_are_extracted(folder, shades):
+    extractor = MeanExtractor()
+    first = extraction.estimate_seconds(shades, extractor)
+    extract(folder, shades)
+    assert 0 < first < 60 and extraction.estimate_seconds(shades, extractor) == 0
 
 
 def test_features_are_read_from_the_files_in_the_order_of_the_rows(folder, shades):

@@ -64,7 +64,18 @@ def test_symmetries_metric_and_answer_do_not_change_the_data(tmp_path):
         ("public = 30", "public: expected a fraction above 0 and at most 1, e.g. public = 0.3, got 30"),
         ('answer = "both"', 'answer: expected one of "labels", "probabilities", "ranked", "number", got \'both\''),
         ("metric = 3", "metric: expected a metric, e.g. metric = .* got 3"),
-        ("pretrained = 1", "pretrained: expected true or false, got 1"),
+        ("pretrained = 1", 'pretrained: expected true, false, the name of a network, e.g. pretrained = "Efficient'),
+        (
+            "pretrained = {network = 'VGG16'}",
+            "with any of model, weights, size, scale, mean, std, got {'network'",
+        ),
+        ("pretrained = {size = 4}", "pretrained.size: expected a number of pixels from 8, e.g. pretrained.size = 96"),
+        ("pretrained = {scale = 0}", "pretrained.scale: expected a number above 0, e.g. pretrained.scale = 255, got 0"),
+        (
+            "pretrained = {std = [1, 0, 1]}",
+            r"pretrained.std: expected three numbers, .* got \[1, 0, 1\]",
+        ),
+        ("pretrained = {weights = 3}", "pretrained.weights: expected a name, got 3"),
         ("shape = [28, true]", r"shape: expected height, width .* got \[28, True\]"),
     ],
 )

@@ -8,12 +8,14 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT, wait_until
-from kaggle_session import MOUNTS, Session, snapshot
+from kaggle_session import MOUNTS, Session, attach_dataset, snapshot
 from miniatures import MINIATURES
 from submission_rules import check_submission, score
 
+from competition.cli.app import main
 from competition.crossval.predictions import read_fold
 from competition.deploy import kernel
 from competition.deploy.kernel import METADATA_FILE, SCRIPT_FILE, kernel_slug, write_kernel
@@ -119,6 +121,38 @@ def test_outputs_of_other_data_are_not_continued(tmp_path):
     split.write_text("# split 123 of data 456\nid,fold\n")
     result = session.run(write(tmp_path / "kernel", models=["knn"]))
     assert result.returncode == 0 and "continuing" not in result.stdout, result.stderr
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("slug", "models"),
+    [
+        ("ranzcr-clip-catheter-line-classification", "knn mlp"),
+        ("petfinder-pawpularity-score", "mlp boosting"),
+        ("siim-isic-melanoma-classification", "knn logistic boosting"),
+    ],
+)
+@pytest.mark.parametrize("blend", ["mean", "convex"])
+def test_packed_models_predict_label_sets_numbers_and_by_columns(slug, models, blend, tmp_path, monkeypatch, capsys):
+    miniature = MINIATURES[slug]
+    (tmp_path / "data" / slug).mkdir(parents=True)
+    miniature.write(tmp_path / "data" / slug)
+    monkeypatch.chdir(tmp_path)
+    options = ["--competition", slug, "--folds", "2", "--models", models, "--blend", blend]
+    assert main(["submit", *options]) == 0, capsys.readouterr().err
+    assert main(["kernel", "--competition", slug, "--infer"]) == 0, capsys.readouterr().err
+    session = Session(tmp_path / "session")
+    session.mount(miniature.write(tmp_path), "newer")
+    attach_dataset(session, tmp_path / "kernels" / f"{slug}-infer")
+    result = session.run(tmp_path / "kernels" / f"{slug}-infer" / SCRIPT_FILE)
+    assert result.returncode == 0, result.stdout + result.stderr
+    check_submission(session.working / "submission.csv", miniature.truth)
+    expected, predicted = (
+        pd.read_csv(path).select_dtypes("number")
+        for path in (tmp_path / "submissions" / "submission.csv", session.working / "submission.csv")
+    )
+    scale = expected.iloc[:, -1].std()
+    np.testing.assert_allclose(predicted.iloc[:, -1], expected.iloc[:, -1], atol=0.02 * scale)
 
 
 OLDEST = {  # versions with which scripts are tested, and which Kaggle's machines had at the beginning of 2026

@@ -1,12 +1,15 @@
 """Whole commands on a competition whose pictures suit a pretrained network."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from kaggle_session import Session, attach_dataset
 from PIL import Image
 
+from competition.deploy.kernel import SCRIPT_FILE
 from competition.models.pretrained.weights import WHEEL
 
 pytestmark = pytest.mark.integration
@@ -49,9 +52,33 @@ def test_features_are_extracted_once_and_predict_new_pictures(photographs, comma
     assert (np.array(labels) == np.arange(80, 100) % 2).mean() >= 0.9
 
     export = command("export-onnx", "--competition", "photographs")
-    assert "no member of the submission is a network; only networks can be exported to ONNX" in export.stderr
+    assert export.returncode == 0, export.stderr
+    assert "2 networks; left out: features-svm" in export.stdout
+    assert "input: `pictures`, uint8 of shape (batch, 224, 224, 3)" in export.stdout
     second = command("cv", *options, "features-knn")
     assert second.returncode == 0 and "extracted" not in second.stdout
+
+
+def test_sessions_on_kaggle_get_the_pretrained_network(photographs, command, pretrained_wheel, tmp_path):
+    shutil.copy(pretrained_wheel, photographs.parent)
+    options = ("--competition", "photographs", "--folds", "2", "--models", "features-linear")
+    assert command("submit", *options).returncode == 0
+    expected = pd.read_csv(tmp_path / "submissions" / "submission.csv")
+    archive = Path(shutil.make_archive(str(tmp_path / "photographs"), "zip", photographs))
+    for name, arguments in (("train", options), ("infer", (*options[:2], "--infer"))):
+        written = command("kernel", *arguments)
+        assert written.returncode == 0, written.stderr
+        kernel = tmp_path / "kernels" / ("photographs" if name == "train" else "photographs-infer")
+        session = Session(tmp_path / name)
+        session.mount(archive, "newer")
+        missing = session.run(kernel / SCRIPT_FILE)
+        assert missing.returncode == 2 and "not in" in missing.stderr, missing.stderr
+        attach_dataset(session, kernel)
+        result = session.run(kernel / SCRIPT_FILE)
+        assert result.returncode == 0, result.stdout + result.stderr
+        predicted = pd.read_csv(session.working / "submission.csv")
+        assert (predicted["id"] == expected["id"]).all()
+        assert (predicted["label"] == expected["label"]).mean() >= 0.9
 
 
 def test_a_run_goes_on_without_weights_that_cannot_be_downloaded(photographs, command, monkeypatch):

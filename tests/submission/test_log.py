@@ -1,10 +1,7 @@
 import json
-<<<<<<< HEAD
-import shutil
-=======
 import os
+import shutil
 import signal
->>>>>>> 3cfffbe40fff6126b7659a48df121c78df8a4eb8
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor

@@ -1,13 +1,18 @@
 """Logistic regression that chooses its regularisation."""
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import StratifiedKFold
+from sklearn.utils.fixes import parse_version
 
 MAX_ITER = 1_000
+# Since scikit-learn 1.8 the defaults of these are deprecated; before, there were none.
+IS_OLD = parse_version(sklearn.__version__) < parse_version("1.8")
+NEW_OPTIONS: dict[str, Any] = {} if IS_OLD else {"l1_ratios": (0,), "use_legacy_attributes": False}
 
 
 class CrossValidatedLogisticRegression(ClassifierMixin, BaseEstimator):
@@ -31,9 +36,8 @@ class CrossValidatedLogisticRegression(ClassifierMixin, BaseEstimator):
                 Cs=np.geomspace(self.min_c, self.max_c, steps + 1),
                 cv=StratifiedKFold(folds, shuffle=True, random_state=self.seed),
                 scoring="neg_log_loss",
-                l1_ratios=(0,),
                 max_iter=MAX_ITER,
-                use_legacy_attributes=False,
+                **NEW_OPTIONS,
             )
         self.regression_ = regression.fit(features.astype(float), labels)
         return self

@@ -12,7 +12,7 @@ ALPHA = 1_000.0  # regularisation of the regression that decides
 
 
 class MeanOfViews(TransformerMixin, BaseEstimator):
-    """The square root of the features' mean over views: as they are or, by default where it helps, also mirrored.
+    """The signed square root of the features' mean over views: as they are or, where it helps, also mirrored.
 
     Whether mirror images preserve the label is decided by a ridge regression within the training rows, unless
     `mirrored` says so.
@@ -43,7 +43,8 @@ class MeanOfViews(TransformerMixin, BaseEstimator):
 
 
 def _mean_of_views(features: np.ndarray, views: int) -> np.ndarray:
-    return np.sqrt(np.maximum(features[:, :views].mean(axis=1, dtype=np.float32), 0))
+    mean = features[:, :views].mean(axis=1, dtype=np.float32)
+    return np.sign(mean) * np.sqrt(np.abs(mean))
 
 
 def _as_numbers(labels: np.ndarray) -> np.ndarray:

