@@ -2,6 +2,7 @@
 
 import _thread
 import math
+import sys
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -62,12 +63,28 @@ def cross_validate_run(run: Run) -> "Generator[list[Predictions]]":
         limits = BudgetLimits(run, progress)
         schedule = Schedule(limits.fits, limits.priorities)
         with (
+            describe_unfinished(store, progress),
             exclusive_lock(store.folder / store.folds.name),
             live.show_progress(progress) as show_event,
             log_epochs(log_folder(store), show_event) as on_event,
             closing(cross_validate(store, run.members, workers, on_event, schedule)) as complete,
         ):
             yield from complete
+
+
+@contextmanager
+def describe_unfinished(store: "Store", progress: "Progress") -> Iterator[None]:
+    """If the block is interrupted, print after which epochs the running folds continue in the next run."""
+    from competition.crossval.checkpoint import checkpoint_path, describe_checkpoint
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        for task in progress.running:
+            path = checkpoint_path(store.folder / store.folds.name, task.member.name, task.fold)
+            if epoch := describe_checkpoint(path):
+                print(f"{task.name} will go on after {epoch}", file=sys.stderr, flush=True)
+        raise
 
 
 def prepare_features(run: Run) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from competition.crossval.checkpoint import Resumed, Unsaved, describe_epoch
 from competition.crossval.curves import EpochDone
 from competition.crossval.predictions import CurvePoint
 from competition.crossval.run import cheapest_first
@@ -28,6 +29,12 @@ class RunningTask:
     start: float = field(default_factory=time.monotonic)
     point: CurvePoint | None = None  # after the latest epoch
     point_time: float = 0.0
+    earlier_epochs: int = 0  # that an earlier run finished
+
+    def resume(self, point: CurvePoint) -> None:
+        """Continue after this epoch of an earlier run."""
+        self.start, self.earlier_epochs = time.monotonic(), point.epoch
+        self.update(point)
 
     def update(self, point: CurvePoint) -> None:
         """Record an epoch."""
@@ -36,9 +43,12 @@ class RunningTask:
     def time_left(self, expected: float) -> float:
         """Return the seconds left, extrapolated from the epochs if there are any, else from `expected` seconds."""
         elapsed = time.monotonic() - self.start
-        if self.point:
-            return max(0.0, (self.point_time - self.start) * self.point.epochs / self.point.epoch - elapsed)
-        return max(0.0, expected - elapsed)
+        if not self.point:
+            return max(0.0, expected - elapsed)
+        all_epochs, epochs_done = (count - self.earlier_epochs for count in (self.point.epochs, self.point.epoch))
+        if not epochs_done:
+            return max(0.0, expected * all_epochs / self.point.epochs - elapsed)
+        return max(0.0, (self.point_time - self.start) * all_epochs / epochs_done - elapsed)
 
 
 class Progress:
@@ -70,6 +80,11 @@ class Progress:
                 self.running[task] = RunningTask()
             case EpochDone(task, point) if task in self.running:
                 self.running[task].update(point)
+            case Resumed(task, points) if task in self.running:
+                self.running[task].resume(points[-1])
+                return f"{task.name} goes on after {describe_epoch(points[-1])}"
+            case Unsaved(task, reason):
+                return f"{task.name}: {reason}"
             case Skipped(task) if task.member not in self.skipped:
                 self.skipped.append(task.member)
                 needed = clock(self.member_time_left(task.member))

@@ -2,18 +2,30 @@
 
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
+from competition.crossval.checkpoint import (
+    CHECKPOINT_SECONDS,
+    CheckpointProblem,
+    EarlierEpochs,
+    FoldCheckpoint,
+    Resumed,
+    Unsaved,
+    checkpoint_path,
+    remove_abandoned,
+)
 from competition.crossval.curves import CurveRecorder, EpochDone
 from competition.crossval.folds import Folds
 from competition.crossval.predictions import CurvePoint, Predictions
+from competition.crossval.provenance import ingredients
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult, Task, train_fold
 from competition.data.dataset import Dataset
 from competition.errors import UserError
 from competition.models.member import Member
-from competition.workers.base import Emit, Workers
+from competition.workers.base import Emit, LocalFolder, Workers
 from competition.workers.events import Emitted, Event, Failed, Failure, Finished, OnEvent, Skipped
 
 # (completed predictions, pending members) -> priority of each pending member
@@ -74,14 +86,21 @@ class _Queue:
 
 
 def cross_validate(
-    store: Store, members: Sequence[Member], workers: Workers, on_event: OnEvent, schedule: Schedule = IN_ORDER
+    store: Store,
+    members: Sequence[Member],
+    workers: Workers,
+    on_event: OnEvent,
+    schedule: Schedule = IN_ORDER,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Generator[list[Predictions]]:
     """Train the pending folds; each time a member completes, yield all completed members in order.
 
-    A failed task does not stop the others; a UserError is raised at the end.
+    Networks that take longer than `checkpoint_seconds` continue from their checkpoint when they are trained again;
+    with 0 seconds each epoch has one. A failed task does not stop the others; a UserError is raised at the end.
     """
     tasks = list(pending_tasks(store, members))
     queue = _Queue(tasks, schedule.should_start, on_event)
+    _remove_leftovers(store, members, tasks)
     pending = {member: {task.fold for task in tasks if task.member == member} for member in cheapest_first(members)}
     completed = {member: store.predictions(member) for member, folds in pending.items() if not folds}
     failed: list[str] = []
@@ -93,14 +112,22 @@ def cross_validate(
     if completed:
         yield list(completed.values())
         set_priorities()
-    function = partial(_train_and_record, dataset=store.dataset, folds=store.folds)
-    for task, outcome in workers.run(function, queue.take, lambda event: on_event(_with_epochs(event))):
+    checkpoints = LocalFolder(_split_folder(store).absolute(), store.folds.digest)
+    function = partial(
+        _train_and_record,
+        dataset=store.dataset,
+        folds=store.folds,
+        checkpoints=checkpoints,
+        interval=checkpoint_seconds,
+    )
+    for task, outcome in workers.run(function, queue.take, lambda event: on_event(_interpret(event))):
         if failure := _failure(store, task, outcome):
             failed.append(task.name)
             on_event(Failed(task, failure))
             continue
         result, curve = outcome
         store.save(task.member, task.fold, result, curve)
+        checkpoint_path(_split_folder(store), task.member.name, task.fold).unlink(missing_ok=True)
         on_event(Finished(task, result))
         pending[task.member].discard(task.fold)
         if not pending[task.member]:
@@ -112,9 +139,28 @@ def cross_validate(
         raise UserError(f"{names} failed, as reported above; other results are saved: run again to retry only these")
 
 
-def _with_epochs(event: Event) -> Event:
-    """Turn what a task emitted into EpochDone; other events pass through."""
-    return EpochDone(event.task, event.payload) if isinstance(event, Emitted) else event
+def _split_folder(store: Store) -> Path:
+    return store.folder / store.folds.name
+
+
+def _remove_leftovers(store: Store, members: Sequence[Member], pending: Sequence[Task]) -> None:
+    """Delete checkpoints of finished folds, in case an earlier run was killed before it did, and of abandoned ones."""
+    remove_abandoned(_split_folder(store))
+    for task in (Task(member, fold) for member in members for fold in range(store.folds.count)):
+        if task not in pending:
+            checkpoint_path(_split_folder(store), task.member.name, task.fold).unlink(missing_ok=True)
+
+
+def _interpret(event: Event) -> Event:
+    """Turn what a task emitted into an event of its own; other events pass through."""
+    match event:
+        case Emitted(task, EarlierEpochs(points)):
+            return Resumed(task, points)
+        case Emitted(task, CheckpointProblem(reason)):
+            return Unsaved(task, reason)
+        case Emitted(task, point):
+            return EpochDone(task, point)
+    return event
 
 
 def _failure(store: Store, task: Task, outcome: tuple[FoldResult, list[CurvePoint]] | Failure) -> Failure | None:
@@ -128,7 +174,20 @@ def _failure(store: Store, task: Task, outcome: tuple[FoldResult, list[CurvePoin
     return Failure(f"the worker's {names} {verb} from the driver's (edited during the run?); run again", "")
 
 
-def _train_and_record(task: Task, emit: Emit, dataset: Dataset, folds: Folds) -> tuple[FoldResult, list[CurvePoint]]:
-    """Train in a worker and emit a CurvePoint after each epoch."""
+def _train_and_record(
+    task: Task, emit: Emit, dataset: Dataset, folds: Folds, checkpoints: LocalFolder, interval: float
+) -> tuple[FoldResult, list[CurvePoint]]:
+    """Train in a worker and emit a CurvePoint after each epoch, first those of an earlier run.
+
+    The driver deletes the checkpoint once it has saved the result; one on another machine is deleted here.
+    """
+    if not checkpoints.is_drivers:
+        remove_abandoned(checkpoints.path)
     recorder = CurveRecorder(dataset, folds.held_out == task.fold)
-    return train_fold(task, dataset, folds, lambda epoch: emit(recorder.record(epoch))), recorder.points
+    path = checkpoint_path(checkpoints.path, task.member.name, task.fold)
+    made_of = ingredients(task.member, dataset, folds) | {"fold": str(task.fold)}
+    checkpoint = FoldCheckpoint(path, made_of, recorder.points, emit, interval)
+    result = train_fold(task, dataset, folds, lambda epoch: emit(recorder.record(epoch)), checkpoint)
+    if not checkpoints.is_drivers:
+        checkpoint.remove()
+    return replace(result, seconds=result.seconds + checkpoint.earlier_seconds), recorder.points

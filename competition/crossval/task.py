@@ -13,7 +13,7 @@ from competition.crossval.predictions import Ingredients
 from competition.crossval.provenance import ingredients
 from competition.data.dataset import Dataset, require_features
 from competition.data.targets import TargetKind, target_kind
-from competition.models.interface import Classifier, EpochCallback, RowSubset, Target
+from competition.models.interface import Checkpoint, Classifier, EpochCallback, RowSubset, Target
 from competition.models.member import Member
 from competition.models.regression import BinnedRegressor
 
@@ -51,12 +51,14 @@ class FoldResult:
     remark: str = ""  # from the model
 
 
-def train_fold(task: Task, dataset: Dataset, folds: Folds, on_epoch: EpochCallback) -> FoldResult:
+def train_fold(
+    task: Task, dataset: Dataset, folds: Folds, on_epoch: EpochCallback, checkpoint: Checkpoint | None = None
+) -> FoldResult:
     """Train on the other folds, then predict the held-out and the test rows once, with the final weights."""
     start = time.perf_counter()
     made_of = ingredients(task.member, dataset, folds)
     held_out = folds.held_out == task.fold
-    model = train_member(task, dataset, ~held_out, on_epoch)
+    model = train_member(task, dataset, ~held_out, on_epoch, checkpoint)
     kind = target_kind(dataset.labels)
     inputs = select_inputs(task.member, dataset)
     held_out_predictions = check_predictions(model.predict_proba(RowSubset(inputs, held_out)), kind)
@@ -71,8 +73,10 @@ def train_fold(task: Task, dataset: Dataset, folds: Folds, on_epoch: EpochCallba
     return FoldResult(held_out_predictions, test_predictions, seconds, saved, model.suffix, made_of, model.remark)
 
 
-def train_member(task: Task, dataset: Dataset, rows: np.ndarray, on_epoch: EpochCallback) -> Classifier:
-    """Train the task's member on these rows."""
+def train_member(
+    task: Task, dataset: Dataset, rows: np.ndarray, on_epoch: EpochCallback, checkpoint: Checkpoint | None = None
+) -> Classifier:
+    """Train the task's member on these rows, from the checkpoint on if it has a state."""
     # Each seed and fold has its own random stream; otherwise networks would start from the same weights.
     seed = int(np.random.SeedSequence([task.member.seed, task.fold]).generate_state(1)[0] % 2**31)
     inputs = select_inputs(task.member, dataset)
@@ -81,7 +85,7 @@ def train_member(task: Task, dataset: Dataset, rows: np.ndarray, on_epoch: Epoch
         recipe = replace(recipe, label_smoothing=0.0)  # which would draw numbers towards their mean
     build = partial(spec.build, recipe, seed, inputs.shape[1:])
     model: Classifier = BinnedRegressor(build) if target.kind == "number" else build(target)
-    return model.fit(RowSubset(inputs, rows), dataset.labels[rows], on_epoch)
+    return model.fit(RowSubset(inputs, rows), dataset.labels[rows], on_epoch, checkpoint)
 
 
 def select_inputs(member: Member, dataset: Dataset, test: bool = False) -> np.ndarray:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from competition.crossval.checkpoint import Resumed, Unsaved
 from competition.crossval.curves import EpochDone
 from competition.crossval.predictions import CurvePoint
 from competition.crossval.store import Store
@@ -45,6 +46,12 @@ def log_epochs(folder: Path, on_event: OnEvent) -> Iterator[OnEvent]:
                 if point.epoch == 1:
                     writers[task] = _open_writer(folder, task.member.name, task.fold)
                 _write_point(writers[task], point)
+            case Resumed(task, points):
+                writers[task] = _open_writer(folder, task.member.name, task.fold)
+                for point in points:
+                    _write_point(writers[task], point)
+            case Unsaved():
+                pass
             case Event(task) if task in writers:
                 writers.pop(task).close()
         on_event(event)

@@ -1,6 +1,6 @@
 """The interface that every model implements, whatever library it uses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -65,6 +65,25 @@ EpochCallback = Callable[[Epoch], None]  # called after each epoch; cannot influ
 
 
 @dataclass(frozen=True)
+class TrainingState:
+    """What training needs to continue after an epoch as if it had not been interrupted."""
+
+    epoch: int  # the last finished one
+    variables: Sequence[np.ndarray]  # of model and optimizer, and of the random generators of layers
+    row_order: Mapping[str, Any]  # state of the generator that shuffles the rows
+
+
+class Checkpoint(Protocol):
+    """Where the state of training is saved, so that it continues if its process is killed."""
+
+    def load(self) -> TrainingState | None:
+        """Return the saved state, or None if there is none for this training."""
+
+    def save(self, epoch: Epoch, read_state: Callable[[], TrainingState]) -> None:
+        """Save the state at the end of an epoch, unless it is too early; called after the epoch's callback."""
+
+
+@dataclass(frozen=True)
 class Target:
     """What a model predicts: one class of several, a probability for each label, or a number."""
 
@@ -95,8 +114,10 @@ class Classifier(Predictor, Protocol):
     def remark(self) -> str:
         """What the user should know about the fit; may be empty."""
 
-    def fit(self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback) -> Self:
-        """Train on these rows only; preprocessing is fitted here as well."""
+    def fit(
+        self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback, checkpoint: Checkpoint | None = None
+    ) -> Self:
+        """Train on these rows only, from the checkpoint on if it has a state; preprocessing is fitted here as well."""
 
     def save(self, path: Path) -> None:
         """Write the fitted model in a format that loads without executing code."""

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from competition.models.interface import Classifier, Epoch, EpochCallback, Images, Predictor, Target
+from competition.models.interface import Checkpoint, Classifier, Epoch, EpochCallback, Images, Predictor, Target
 
 MAX_BINS = 16
 MIN_BIN_ROWS = 6  # so that a classifier can be calibrated on thirds of the rows
@@ -73,7 +73,9 @@ class BinnedRegressor:
         """What the user should know about the classifier's fit."""
         return self.classifier.remark
 
-    def fit(self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback) -> Self:
+    def fit(
+        self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback, checkpoint: Checkpoint | None = None
+    ) -> Self:
         """Train the classifier on the bins of these rows."""
         self.bins = Bins.fit(labels)
         self.classifier = self.build(self.bins.target)
@@ -81,7 +83,7 @@ class BinnedRegressor:
         def report(epoch: Epoch) -> None:
             on_epoch_end(replace(epoch, predict_proba=lambda images: self.bins.average(epoch.predict_proba(images))))
 
-        self.classifier.fit(images, self.bins.classify(labels), report)
+        self.classifier.fit(images, self.bins.classify(labels), report, checkpoint)
         return self
 
     def predict_proba(self, images: Images) -> np.ndarray:

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
 from competition.errors import DiskError, UserError
@@ -20,6 +21,15 @@ def result_or_raise(name: str, outcome: Any) -> Any:
     if isinstance(outcome, Failure):
         raise UserError(f"{name} failed: {outcome.reason}\n{outcome.details}")
     return outcome
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """A folder for what stays on a worker's machine; a worker of a cluster has another folder than the driver."""
+
+    path: Path
+    name: str  # of the folder on the workers of a cluster
+    is_drivers: bool = True
 
 
 @dataclass(frozen=True)

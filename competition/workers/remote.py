@@ -14,35 +14,45 @@ from distributed import Status, get_worker
 
 from competition.data.dataset import Dataset, package_name, unpack_dataset
 from competition.errors import DiskError
-from competition.workers.base import Pool, TaskFunction, WorkerDied
+from competition.workers.base import LocalFolder, Pool, TaskFunction, WorkerDied
 from competition.workers.events import Failure
 from competition.workers.local import LocalWorkers
 
+CHECKPOINTS = "foldblend-checkpoints"  # the parent of local folders, in Dask's folder for temporary files
+
 
 class Packer(pickle.Pickler):
-    """Pickler that replaces each data set by its name, since data sets are sent separately and once."""
+    """Pickler that replaces data sets, which are sent separately and once, and local folders by their names."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
         self.datasets: list[Dataset] = []
 
-    def persistent_id(self, value: Any) -> str | None:
-        """Return the name of a data set, None for anything else."""
+    def persistent_id(self, value: Any) -> tuple[str, str] | None:
+        """Return type and name of a data set or a local folder, None for anything else."""
+        if isinstance(value, LocalFolder):
+            return "folder", value.name
         if not isinstance(value, Dataset):
             return None
         self.datasets.append(value)
-        return package_name(value)
+        return "dataset", package_name(value)
 
 
 class Unpacker(pickle.Unpickler):
-    """Unpickler that loads data sets from the folder of the pickle."""
+    """Unpickler that loads data sets from the folder of the pickle.
+
+    Local folders are next to it, since Dask deletes the folder when the worker ends.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(io.BytesIO(path.read_bytes()))
         self.folder = path.parent
 
-    def persistent_load(self, name: str) -> Dataset:
-        """Load the data set with this name."""
+    def persistent_load(self, key: tuple[str, str]) -> Dataset | LocalFolder:
+        """Load the data set, or find the local folder, with this type and name."""
+        kind, name = key
+        if kind == "folder":
+            return LocalFolder(self.folder.absolute().parent / CHECKPOINTS / name, name, is_drivers=False)
         return unpack_dataset(self.folder / f"{name}.zip")
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from competition.crossval.checkpoint import Resumed, Unsaved
 from competition.crossval.curves import EpochDone
 from competition.crossval.folds import make_folds
 from competition.crossval.predictions import CurvePoint
@@ -109,3 +110,18 @@ def test_a_failure_is_reported_with_its_task(progress):
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3661, "1:01:01")])
 def test_seconds_are_formatted_as_a_clock(seconds, text):
     assert clock(seconds) == text
+
+
+def test_a_resumed_fold_is_extrapolated_from_the_epochs_of_this_run(progress):
+    task, running = Task(MEMBERS[1], 0), RunningTask()
+    points = [CurvePoint(epoch, 12, 0.3, 900.0, 2**30, 1.0, 0.1, 1.0, 0.1) for epoch in range(1, 12)]
+    progress.running[task] = running
+    assert progress.update(Resumed(task, tuple(points[:9]))) == "mlp fold 0 goes on after epoch 9 of 12"
+    assert running.time_left(expected=120.0) == pytest.approx(30.0, abs=1.0)
+    running.start -= 20.0
+    progress.update(EpochDone(task, points[10]))
+    assert running.time_left(expected=1e6) == pytest.approx(10.0, abs=1.0)  # two epochs took 20 seconds
+
+
+def test_a_task_without_checkpoint_is_reported(progress):
+    assert progress.update(Unsaved(Task(MEMBERS[1], 0), "it starts again")) == "mlp fold 0: it starts again"

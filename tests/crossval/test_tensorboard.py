@@ -4,6 +4,7 @@ from dataclasses import asdict
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from competition.crossval.checkpoint import Resumed, Unsaved
 from competition.crossval.curves import EpochDone
 from competition.crossval.folds import make_folds
 from competition.crossval.predictions import CurvePoint
@@ -46,6 +47,15 @@ def test_a_retrained_fold_has_one_log(tmp_path):
             for point in points:
                 on_event(EpochDone(TASK, point))
             on_event(Finished(TASK, None))
+    assert [step for step, _ in read_log(tmp_path / "mlp" / "fold-1")[0]] == [1, 2, 3]
+
+
+def test_a_resumed_fold_is_logged_from_its_first_epoch(tmp_path):
+    with log_epochs(tmp_path, ignore_event) as on_event:
+        on_event(Started(TASK))
+        on_event(Resumed(TASK, tuple(CURVE[:2])))
+        on_event(Unsaved(TASK, "the disk is full"))
+        on_event(EpochDone(TASK, CURVE[2]))
     assert [step for step, _ in read_log(tmp_path / "mlp" / "fold-1")[0]] == [1, 2, 3]
 
 

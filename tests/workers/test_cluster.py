@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,8 @@ import psutil
 import pytest
 from conftest import ROOT, wait_until
 
+from competition.crossval.checkpoint import Resumed
+from competition.crossval.curves import EpochDone
 from competition.crossval.folds import make_folds
 from competition.crossval.run import Schedule, cross_validate, pending_tasks
 from competition.crossval.store import Store
@@ -242,6 +244,33 @@ def test_a_task_is_retried_after_its_worker_was_killed(empty_cluster, tmp_path):
     )
     assert results == {0: 0, 1: 1} and events.count(Started(1)) == 2 and events.count(Started(0)) == 1
     killed[0].wait(10)  # the task's process ended with its worker
+
+
+@pytest.mark.slow
+def test_a_training_whose_worker_was_killed_continues_on_its_machine(empty_cluster, dataset, tmp_path):
+    worker, member = empty_cluster.start(), Member.parse("lenet")
+    member = replace(member, recipe=replace(member.recipe, epochs=20, min_steps=0))
+    stores = [Store(tmp_path / place, dataset, make_folds(dataset, 2, 0)) for place in ("here", "there")]
+    events = []
+
+    def kill_after_epoch_five(event):
+        events.append(event)
+        if isinstance(event, EpochDone) and event.point.epoch == 5 and not list_retried():
+            assert list(empty_cluster.folder.rglob("*.checkpoint"))
+            for process in psutil.Process(worker.pid).children(recursive=True):
+                if any("popen_loky" in part for part in process.cmdline()):
+                    process.parent().kill()
+
+    def list_retried():
+        return [event.task.fold for event in events if isinstance(event, Retried)]
+
+    list(cross_validate(stores[0], [member], LocalWorkers(1), ignore_event))
+    workers = empty_cluster.workers()
+    list(cross_validate(stores[1], [member], workers, kill_after_epoch_five, checkpoint_seconds=0.0))
+    (resumed,) = [event for event in events if isinstance(event, Resumed)]
+    assert list_retried() == [resumed.task.fold] and len(resumed.points) >= 4
+    assert read_predictions(tmp_path / "there") == read_predictions(tmp_path / "here")
+    assert list(empty_cluster.folder.rglob("*.checkpoint")) == list(tmp_path.rglob("*.checkpoint")) == []
 
 
 @pytest.mark.slow

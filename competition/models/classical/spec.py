@@ -11,7 +11,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.fixes import parse_version
 
-from competition.models.interface import Classifier, EpochCallback, Images, Inputs, ModelSpec, Target
+from competition.models.interface import Checkpoint, Classifier, EpochCallback, Images, Inputs, ModelSpec, Target
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -30,8 +30,10 @@ class PipelineClassifier:
         self.pipeline = pipeline
         self.target = target
 
-    def fit(self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback) -> Self:
-        """Fit all steps; the callback is never called, since there are no epochs."""
+    def fit(
+        self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback, checkpoint: Checkpoint | None = None
+    ) -> Self:
+        """Fit all steps; callback and checkpoint are never used, since there are no epochs."""
         self.pipeline.fit(np.asarray(images), labels)
         return self
 

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from keras import layers, ops
 from scipy.special import expit, softmax
 
 from competition.data.augmentation import Augmentation
-from competition.models.interface import Epoch, EpochCallback, Images, Target
+from competition.models.interface import Checkpoint, Epoch, EpochCallback, Images, Target, TrainingState
 from competition.models.networks.augmentation import RandomAugmentation
 from competition.models.networks.augmentation_choice import choose_augmentation, describe_choice
 from competition.models.networks.border import Border, find_blank_border, respect_symmetries
@@ -65,8 +66,13 @@ class Network:
         self.shape = shape
         self.target = target
 
-    def fit(self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback) -> Self:
-        """Train for all epochs of the recipe; the callback sees each epoch but cannot influence training."""
+    def fit(
+        self, images: Images, labels: np.ndarray, on_epoch_end: EpochCallback, checkpoint: Checkpoint | None = None
+    ) -> Self:
+        """Train for all epochs of the recipe; the callback sees each epoch but cannot influence training.
+
+        Epochs that were finished before the checkpoint are not repeated.
+        """
         self._start_session()
         if self.recipe.deskew:
             images = _deskew_all(images)
@@ -80,9 +86,13 @@ class Network:
         starts = range(0, len(images) - batch_size + 1, batch_size)
         epochs = self.recipe.epochs_for(len(starts))
         total_steps = epochs * len(starts)
-        step = 0
+        state = checkpoint.load() if checkpoint else None
+        if state:
+            _restore_state(trainer, rng, state)
+        finished = state.epoch if state else 0
+        step = finished * len(starts)
         first_view = NetworkPredictor(self._add_views(self.network, (UNSHIFTED,)))
-        for epoch in range(1, epochs + 1):
+        for epoch in range(finished + 1, epochs + 1):
             trainer.reset_metrics()  # Keras returns the mean loss since the last reset
             start_time = time.perf_counter()
             order = rng.permutation(len(images))
@@ -98,7 +108,10 @@ class Network:
                 raise FloatingPointError(f"training diverged: {reason}; lower the learning rate")
             images_per_second = batch_size * len(starts) / (time.perf_counter() - start_time)
             self._predictor = None
-            on_epoch_end(Epoch(epoch, epochs, float(loss), images_per_second, first_view.predict_proba))
+            result = Epoch(epoch, epochs, float(loss), images_per_second, first_view.predict_proba)
+            on_epoch_end(result)
+            if checkpoint:
+                checkpoint.save(result, partial(_read_state, trainer, rng, epoch))
         return self
 
     def _start_session(self) -> None:
@@ -200,6 +213,25 @@ class Network:
         if self.target.kind == "labels":
             return keras.losses.BinaryCrossentropy(from_logits=True)
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.recipe.label_smoothing)
+
+
+def _state_variables(trainer: keras.Model) -> list[keras.Variable]:
+    """Return all variables that training changes, except metrics, which each epoch resets."""
+    return [*trainer.variables, *trainer.optimizer.variables]
+
+
+def _read_state(trainer: keras.Model, rng: np.random.Generator, epoch: int) -> TrainingState:
+    """Return the state after an epoch."""
+    variables = [ops.convert_to_numpy(variable) for variable in _state_variables(trainer)]
+    return TrainingState(epoch, variables, rng.bit_generator.state)
+
+
+def _restore_state(trainer: keras.Model, rng: np.random.Generator, state: TrainingState) -> None:
+    """Continue from a saved state."""
+    trainer.optimizer.build(trainer.trainable_variables)
+    for variable, value in zip(_state_variables(trainer), state.variables, strict=True):
+        variable.assign(value)
+    rng.bit_generator.state = state.row_order
 
 
 class NetworkPredictor:
