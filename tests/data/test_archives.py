@@ -1,3 +1,4 @@
+import gzip
 import io
 import shutil
 import zipfile
@@ -97,6 +98,29 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"would grow from 0\.0 MB to 0\.0 GB, as a zip bomb does"):
         unpack_archives(tmp_path)
     assert names(tmp_path) == ["all.zip"]
+
+
+@pytest.mark.parametrize("wrap", [lambda content: {"train.csv.gz": content}, None])
+def test_a_gzip_bomb_is_refused_while_it_is_unpacked(wrap, tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MIN_BOMB_BYTES", 2**20)
+    content = gzip.compress(bytes(2**24))
+    file = tmp_path / ("all.zip" if wrap else "train.csv.gz")
+    file.write_bytes(zip_files(wrap(content)) if wrap else content)
+    with pytest.raises(UserError, match=r"train\.csv\.gz would grow from 0\.0 MB to 0\.0 GB, as a zip bomb does"):
+        unpack_archives(tmp_path)
+    assert names(tmp_path) == [file.name]
+
+
+def test_a_gzip_file_that_does_not_fit_on_the_disk_is_refused(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**22, 2**21, 2**21))
+    (tmp_path / "train.csv.gz").write_bytes(gzip.compress(TABLE * 2**18))
+    with pytest.raises(UserError, match=r"train\.csv\.gz needs 0\.0 GB unpacked, but its disk has only 0\.0 GB"):
+        unpack_archives(tmp_path)
+    assert names(tmp_path) == ["train.csv.gz"]
+    (tmp_path / "train.csv.gz").write_bytes(gzip.compress(TABLE))
+    unpack_archives(tmp_path)
+    assert (tmp_path / "train.csv").read_bytes() == TABLE
 
 
 def test_a_file_that_claims_to_be_smaller_than_it_is_does_not_fill_the_disk(tmp_path):
