@@ -6,10 +6,8 @@ folder of its name.
 
 import errno
 import gzip
-import lzma
 import shutil
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -191,21 +189,24 @@ def _is_hidden(entry: Entry) -> bool:
 
 @contextmanager
 def _explain_errors(shown: str) -> Iterator[None]:
-    """Turn the error of a damaged or incomplete archive into a UserError."""
-    damaged: list[type[Exception]] = [zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError]
-    damaged += [EOFError, RuntimeError, KeyError, NotImplementedError]
-    if find_spec("py7zr"):
-        from py7zr.exceptions import ArchiveError
-
-        damaged.append(ArchiveError)
+    """Turn the error of a damaged or incomplete archive, which can be almost any, into a UserError."""
     try:
         yield
-    except tuple(damaged) as error:
-        reason = error.args[0] if error.args else type(error).__name__
-        raise UserError(f"cannot unpack {shown}: {reason}; download it again") from None
+    except UserError:
+        raise
     except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
         raise UserError(f"cannot unpack {shown}: {error.filename} is both a file and a folder in it") from None
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UserError(f"cannot unpack {shown}: it has a name that is too long for this file system") from None
+        if error.errno not in (None, errno.EINVAL):  # of a position outside of the archive
             raise
-        raise UserError(f"cannot unpack {shown}: it has a name that is too long for this file system") from None
+        raise _damaged(shown, error) from None
+    except Exception as error:
+        raise _damaged(shown, error) from None
+
+
+def _damaged(shown: str, error: Exception) -> UserError:
+    """The error of a damaged archive, in one line."""
+    reason = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
+    return UserError(f"cannot unpack {shown}: {reason}; download it again")

@@ -21,7 +21,7 @@ from competition.scoring.standard_error import Score
 NUMBER = r"-?\d+(\.\d+)?"
 COLUMNS = {  # regular expressions that the values match
     "competition": ".*",
-    "number": r"[1-9]\d*",
+    "number": r"[1-9]\d{0,8}",
     "name": ".*",
     "when": ".*",
     "members": ".*",
@@ -110,8 +110,13 @@ class Entry:
                 raise KeyError(f"{missing[0]} is missing")
             if _digest(metadata["run"]) != metadata["run_digest"]:
                 raise ValueError("run does not match run_digest")
+            value, error = metadata["score"]
+            if not (isinstance(value, int | float) and isinstance(error, int | float)):
+                raise TypeError("score is not two numbers")
+            if not (isinstance(metadata["members"], dict) and isinstance(metadata.get("git", {}), dict)):
+                raise TypeError("members or git is not an object")
             return metadata
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             submit = command("submit", competition=self.folder.parent.name)
             remedy = f"delete it and run the same `{submit}` again: {shlex.join(['rm', str(path)])}"
             raise UserError(f"{path} is damaged ({error}); {remedy}") from None

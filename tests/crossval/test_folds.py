@@ -1,3 +1,4 @@
+import hashlib
 import re
 from dataclasses import replace
 
@@ -307,4 +308,11 @@ def test_the_file_of_a_split_has_the_columns_id_and_fold(dataset, tmp_path):
     stamp, header, *rows = (tmp_path / "5-folds-seed-0" / "split.csv").read_bytes().decode().split("\n")
     assert stamp == f"# split {split.digest} of data {dataset.digest}" and header == "id,fold"
     expected = [f"{row},{fold}" for row, fold in zip(dataset.train_ids, split.held_out, strict=True)]
-    assert rows == [*expected, ""]
+    assert rows == [*expected, ""] and split.digest == hashlib.sha256("\n".join(expected).encode()).hexdigest()
+
+
+def test_a_split_with_its_last_row_twice_is_rejected(dataset, tmp_path):
+    path = tmp_path / folds.load_or_make_folds(dataset, tmp_path, 5, 0).name / "split.csv"
+    path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
+    with pytest.raises(UserError, match="was modified or is damaged"):
+        folds.load_or_make_folds(dataset, tmp_path, 5, 0)

@@ -26,6 +26,13 @@ def encrypted(data: bytes) -> bytes:
     return bytes(data)
 
 
+def misplaced(data: bytes) -> bytes:
+    """Move the directory of a zip archive: the position of its file is then before the beginning."""
+    end = data.index(b"PK\x05\x06")
+    directory = int.from_bytes(data[end + 16 : end + 20], "little") + 1000
+    return data[: end + 16] + directory.to_bytes(4, "little") + data[end + 20 :]
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -70,6 +77,7 @@ def test_existing_files_are_kept(tmp_path):
         (zip_files({"train.csv": TABLE, "a\\..\\..\\outside.csv": TABLE}), "which leads out of its folder"),
         (encrypted(zip_files({"train.csv": TABLE})), r"all\.zip is encrypted; unpack it by hand"),
         (zip_files({"train.csv": TABLE})[:-30], r"cannot unpack .*all\.zip: .*download it again"),
+        (misplaced(zip_files({"train.csv": TABLE})), r"cannot unpack .*all\.zip: "),
         (zip_files({"x.csv": TABLE, "train.zip": b"PK\x03\x04 cut off"}), r"cannot unpack .*all\.zip/train\.zip: "),
     ],
 )

@@ -232,3 +232,20 @@ def test_a_file_that_its_metadata_do_not_describe_is_refused_and_not_compared_wi
     later = submit(log, replace(RUN, blend="mean"), "abb", "quick")
     assert later.metadata["differs_from_previous"] is None and later.metadata["identical_to"] == []
     submit(log, RUN, "aab", "quick").require_intact()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"score": 1.0}, {"score": [0.5]}, {"score": ["0.5", "0.1"]}, {"score": [0.5, None]}, {"members": 1},
+        {"members": ["quick"]}, {"git": None}, {"git": [1]}, {"run": {}}, {"run_digest": ""},
+    ],
+)  # fmt: skip
+def test_metadata_of_other_types_are_damaged(change, log):
+    entry = submit(log, RUN, "aab", "quick")
+    entry.metadata_file.write_text(json.dumps(entry.metadata | change))
+    with pytest.raises(UserError, match=r"metadata\.json is damaged"):
+        _ = entry.metadata
+    entry.metadata_file.write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"metadata\.json is damaged"):
+        _ = entry.metadata

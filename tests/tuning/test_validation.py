@@ -45,7 +45,8 @@ def test_a_lower_log_loss_with_more_wrong_rows_is_not_accepted():
 
 def test_wrong_rows_do_not_matter_if_the_metric_is_log_loss():
     results = fold_results([0.026, 0.017, 0.021, 0.032, 0.024], (5, 6, 5, 7, 5))
-    assert validate(TRIAL, results, CURRENT, 1, LOG_LOSS).is_accepted
+    by_loss = validate(TRIAL, results, CURRENT, 1, LOG_LOSS)
+    assert by_loss.is_accepted and by_loss.p_more_wrong == 1
     assert not validate(TRIAL, results, CURRENT, 1, ACCURACY).is_accepted
 
 
@@ -99,6 +100,11 @@ def test_the_figures_are_those_of_a_corrected_t_test():
     more_wrong = np.array([-1, 1, 0, -1, 0])  # current minus finalist
     error = np.sqrt(np.var(more_wrong, ddof=1) * (1 / 5 + 1 / 4))
     assert np.isclose(result.p_more_wrong, student.cdf(more_wrong.mean() / error, 4))
+
+
+def test_folds_without_wrong_rows_count_as_0():
+    result = validate(TRIAL, fold_results([0.02] * 5, (0, 1, 0, 2, 0)), fold_results([0.03] * 5, (0,) * 5), 1, ACCURACY)
+    assert (result.wrong, result.current_wrong) == (3, 0)
 
 
 def test_numbers_have_no_wrong_rows():
