@@ -168,7 +168,10 @@ class Store:
         """The member whose spec loads the models: the member itself, or what an imported one was elsewhere."""
         if not member.is_imported:
             return member
-        made_of = read_fold(self._path(member, 0)).ingredients
+        first = self._load(member, 0)
+        if isinstance(first, str):
+            raise UserError(f"the predictions of {member.name} are incomplete ({first}); import them again")
+        made_of = first.ingredients
         return Member.parse(made_of[TRAINED_AS]) if TRAINED_AS in made_of else member
 
     def load_model(self, member: Member, fold: int) -> Predictor:

@@ -172,6 +172,15 @@ def test_a_member_that_is_imported_again_as_a_table_has_no_models(store, tmp_pat
     assert files == [f"fold-{fold}.npz" for fold in range(3)]
 
 
+def test_an_imported_member_whose_first_fold_is_lost_has_to_be_imported_again(store, tmp_path):
+    for fold in range(3):
+        store.save(MEMBER, fold, result(store, fold))
+    member = store.import_folds(tmp_path / store.folds.name / "knn", "theirs")
+    (tmp_path / store.folds.name / "@theirs" / "fold-0.npz").unlink()
+    with pytest.raises(UserError, match=r"@theirs are incomplete \(not trained yet\); import them again"):
+        store.model_path(member, 1)
+
+
 def test_predictions_are_not_imported_while_another_run_uses_the_split(store, tmp_path):
     store.save(MEMBER, 0, result(store, 0))
     tables = [(result(store, fold).held_out, result(store, fold).test) for fold in range(3)]
