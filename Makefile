@@ -117,6 +117,11 @@ test-integration: .venv/.ready-dev ## run the tests of whole commands, clusters 
 test-all: .venv/.ready-dev ## run all tests, including the slow ones (hours)
 	@$(python) -m pytest -m ""
 
+.PHONY: mutate
+mutate: .venv/.ready-dev .venv/.ready-mutate ## change the code behind folds, scores, blends and submissions, and count the changes that no test notices (hours)
+	@$(python) -m mutmut run
+	@$(python) -m mutmut results --all true | awk -F ': ' '{ sub(/^ +/, "", $$1); sub(/\.x[^.]*$$/, "", $$1); n[$$1 ": " $$2]++ } END { for (key in n) print key, n[key] }' | sort
+
 .PHONY: lint
 lint: .venv/.ready-dev ## check style, types and spelling
 	@$(python) -m ruff check .
@@ -134,22 +139,24 @@ docs: .venv/.ready-docs ## build the documentation as a site, site/html/, and ch
 	@$(python) -m docs.site
 	@$(python) -m zensical build --clean --strict
 
-extras = cluster demo docs jax kaggle notebook onnx tensorboard tune
-lock_command = $(python) -m uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
-	--generate-hashes --no-annotate --custom-compile-command "make lock" pyproject.toml
+extras = cluster demo docs jax kaggle mutate notebook onnx tensorboard tune
+compile = $(python) -m uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 \
+	--generate-hashes --no-annotate --custom-compile-command "make lock"
+lock_command = $(compile) pyproject.toml
 
 .PHONY: lock
 lock: .venv/.ready ## renew requirements*.txt from pyproject.toml; versions change only where they must
 	@$(lock_command) --extra dev -o requirements-dev.txt
 	@$(lock_command) -c requirements-dev.txt -o requirements.txt
+	@printf 'uv==$(uv_version)\nflit-core>=3.12\n' | $(compile) - -o requirements-build.txt
 	@for extra in $(extras); do $(lock_command) --extra $$extra -c requirements-dev.txt -o requirements-$$extra.txt || exit 1; done
 
 .PHONY: clean
 clean: ## remove the environment and caches, but not data, folds or submissions
-	@rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis .cache site
+	@rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis .cache mutants site
 	@find benchmarks competition docs tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.ready: requirements.txt
+.venv/.ready: requirements.txt requirements-build.txt
 	@for candidate in python3.13 python3.12 python3.11 python3 python; do \
 		if $$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then \
 			found=$$candidate; \
@@ -164,9 +171,9 @@ clean: ## remove the environment and caches, but not data, folds or submissions
 	fi; \
 	echo "setting up .venv with $$($$found --version) ..."; \
 	$$found -m venv --clear .venv
-	@$(python) -m pip install --quiet --disable-pip-version-check uv==$(uv_version)
+	@$(python) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.txt
 	@$(install) -r requirements.txt
-	@$(python) -m uv pip install --quiet --no-deps --editable .
+	@$(python) -m uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/.ready-%: .venv/.ready requirements-%.txt

@@ -163,7 +163,7 @@ def test_make_installs_kaggles_client_for_targets_that_need_it(arguments, is_ins
 def test_make_does_not_install_kaggles_client_for_files_that_are_there(tmp_path):
     (tmp_path / "data" / "letters").mkdir(parents=True)
     (tmp_path / "data" / "letters" / "train.csv").touch()
-    for name in ("Makefile", "requirements.txt", "requirements-kaggle.txt"):
+    for name in ("Makefile", "requirements.txt", "requirements-build.txt", "requirements-kaggle.txt"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     arguments = ["make", "--dry-run", "--always-make", "submit", "COMPETITION=letters"]
     result = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -37,4 +37,15 @@ def test_every_locked_version_has_a_hash_and_is_the_same_everywhere():
 
 
 def test_every_extra_has_a_lock():
-    assert {path.stem.removeprefix("requirements-") for path in ROOT.glob("requirements-*.txt")} == set(EXTRAS)
+    assert {path.stem.removeprefix("requirements-") for path in ROOT.glob("requirements-*.txt")} == {*EXTRAS, "build"}
+
+
+def test_the_tools_that_install_the_locks_are_locked_too():
+    """Every installation is checked by hashes, except that of the package itself, which is built without downloads."""
+    build = (ROOT / "requirements-build.txt").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    assert f"uv=={re.search(r'^uv_version = (.+)$', makefile, re.M)[1]} " in build and "\nflit-core==" in build
+    commands = re.findall(r"^(?:install = |\t@).*pip install.*$", makefile.replace("$(install)", ""), re.M)
+    unhashed = [command for command in commands if "--require-hashes" not in command]
+    assert len(commands) == 3 and len(unhashed) == 1
+    assert "--no-deps --no-build-isolation --editable ." in unhashed[0]

@@ -39,6 +39,7 @@ def grade(competition: str, file: Path | None) -> None:
         metric = find_config_metric(folder, config.metric)
     else:
         entry = log.entry(competition)
+        entry.require_intact()
         file, metric = entry.file, find_metric(entry.metadata["metric"])
     result = grading.grade(file, folder, metric, config)
     log.record_score(competition, sha256(file), metric.name, "held_back", result.score.value)
@@ -56,6 +57,7 @@ def record_score(competition: str, number: int | None, value: float) -> None:
 
     log = SubmissionLog(SUBMISSIONS)
     entry = log.entry(competition, number)
+    entry.require_intact()
     metric, rows = find_metric(entry.metadata["metric"]), open_competition(competition).scored_rows
     log.record_score(competition, sha256(entry.file), metric.name, "leaderboard", value)
     console.print(submissions.compare_with_leaderboard(entry, metric, value, rows))
@@ -72,6 +74,7 @@ def reproduce(competition: str, number: int | None, jobs: int | None, cluster: s
     from competition.views.terminal.screen import console
 
     entry = SubmissionLog(SUBMISSIONS).entry(competition, number)
+    entry.require_intact()
     metadata, spec = entry.metadata, entry.metadata["run"]
     options = RunOptions(
         competition, list(spec["members"]), *parse_split(spec["split"]), jobs, cluster=cluster, blend=spec["blend"]

@@ -22,6 +22,7 @@ def upload(competition: str, number: int | None, wait: float, is_confirmed: bool
     log = SubmissionLog(SUBMISSIONS)
     _reject_practice(competition, log)
     entry = log.entry(competition, number)
+    entry.require_intact()
     opened, metric, digest = open_competition(competition), find_metric(entry.metadata["metric"]), entry.digest
     score = log.recorded_score(competition, digest, metric.name, "leaderboard")
     if score is not None:

@@ -75,10 +75,7 @@ def _read_table(
         raise UserError(f"{path} is missing")
     fold = None
     if path.suffix == ".npy":
-        try:
-            rows = np.load(path, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise UserError(f"{path} is not an array of numbers ({error}); write it with numpy.save") from None
+        rows = _read_array(path)
         if rows.shape != (len(ids), len(classes)):
             raise UserError(f"{path} has shape {rows.shape}; expected ({len(ids)}, {len(classes)}), rows by classes")
     else:
@@ -99,6 +96,19 @@ def _read_table(
         fold = _read_column(table, "fold", path) if "fold" in table else None
         rows = np.stack([_read_column(table, name, path) for name in names], axis=1)
     return rows, fold
+
+
+def _read_array(path: Path) -> np.ndarray:
+    """Read a file of `numpy.save` that holds numbers."""
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except Exception as error:  # a damaged file can raise almost anything
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is not an array of numbers ({reason}); write it with numpy.save") from None
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "biuf":
+        found = f"an array of {rows.dtype}" if isinstance(rows, np.ndarray) else "several arrays"
+        raise UserError(f"{path} is not an array of numbers, but {found}; write it with numpy.save")
+    return rows
 
 
 def _check(rows: np.ndarray, path: Path, kind: TargetKind) -> np.ndarray:

@@ -41,7 +41,7 @@ def load_or_make_folds(dataset: Dataset, folder: Path, count: int, seed: int) ->
     path = folder / _name(count, seed) / "split.csv"
     if not path.exists():
         folds = make_folds(dataset, count, seed)
-        with atomic_file(path) as temporary, temporary.open("w") as file:
+        with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             file.write(f"# split {folds.digest} of data {dataset.digest}\n")
             table = pd.DataFrame({"id": dataset.train_ids, "fold": folds.held_out})
             table.to_csv(file, index=False, lineterminator="\n")

@@ -136,8 +136,12 @@ def read_metadata(path: Path) -> tuple[float, list[CurvePoint]]:
         return 0.0, []
     try:
         metadata = json.loads(path.read_text())
-        return float(metadata["seconds"]), [CurvePoint(**point) for point in metadata.get("curve", [])]
-    except (ValueError, KeyError, TypeError) as error:
+        seconds, curve = float(metadata["seconds"]), [CurvePoint(**point) for point in metadata.get("curve", [])]
+        values = [value for point in curve for value in asdict(point).values() if value is not None]
+        if not np.isfinite(np.array([seconds, *values])).all():
+            raise ValueError("it holds a value that is not finite")
+        return seconds, curve
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         remedy = f"it holds only timing and the learning curve; delete it: {shlex.join(['rm', str(path)])}"
         raise UserError(f"{path} is damaged ({error}); {remedy}") from None
 

@@ -25,7 +25,7 @@ from competition.crossval.provenance import ingredients
 from competition.crossval.task import FoldResult
 from competition.data.dataset import Dataset
 from competition.errors import UserError, command
-from competition.files import sync_folder, write_atomically
+from competition.files import exclusive_lock, sync_folder, write_atomically
 from competition.models.interface import Predictor, Target
 from competition.models.member import Member
 from competition.models.regression import load_regressor
@@ -37,6 +37,20 @@ MODEL_SUFFIXES = (".keras", ".skops")
 def _model_files(path: Path) -> list[Path]:
     """The model of the fold whose predictions are in the file `path`, if it was saved."""
     return [path.with_suffix(suffix) for suffix in MODEL_SUFFIXES if path.with_suffix(suffix).exists()]
+
+
+def _remove_fold(path: Path) -> None:
+    """Remove the files of a fold, beginning with its predictions, which mark it as finished."""
+    _remove_predictions(path)
+    for file in (path.with_suffix(".json"), *_model_files(path)):
+        file.unlink(missing_ok=True)
+
+
+def _remove_predictions(path: Path) -> None:
+    """Remove a fold's predictions for good, before anything else of the fold changes."""
+    if path.exists():
+        path.unlink()
+        sync_folder(path.parent)
 
 
 @dataclass(frozen=True)
@@ -62,42 +76,55 @@ class Store:
         return [name for name in expected if actual.get(name) != expected[name]]
 
     def save(self, member: Member, fold: int, result: FoldResult, curve: Sequence[CurvePoint] = ()) -> None:
-        """Save a finished fold; the predictions are written last, since their file marks the fold as finished."""
+        """Save a finished fold; the predictions are written last, since their file marks the fold as finished.
+
+        Older ones are removed first: if the run is killed, they must not be left with the new model.
+        """
         path = self._path(member, fold)
+        _remove_fold(path)
         write_atomically(path.with_suffix(result.suffix), result.model)
         write_metadata(path, result.seconds, result.remark, curve)
         write_fold(path, FoldPredictions(result.held_out, result.test, result.ingredients))
 
-    def import_predictions(
-        self, member: Member, by_fold: Sequence[tuple[np.ndarray, np.ndarray]], origin: Ingredients | None = None
-    ) -> None:
-        """Save imported (held-out, test) predictions; older ones are deleted first so that they cannot be mixed.
-
-        `origin` is what they were made of, if this is known.
-        """
-        existing = [path for fold in range(len(by_fold)) if (path := self._path(member, fold)).exists()]
-        for path in existing:
-            path.unlink()
-            sync_folder(path.parent)
-        digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for both in by_fold for part in both))
-        expected = ingredients(member, self.dataset, self.folds)
-        made_of = (origin or {}) | expected | {"imported": digest.hexdigest()}
-        for fold, (held_out, test) in enumerate(by_fold):
-            write_fold(self._path(member, fold), FoldPredictions(held_out, test, made_of))
+    def import_predictions(self, member: Member, by_fold: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        """Save imported (held-out, test) predictions; older ones are removed first so that they cannot be mixed."""
+        with exclusive_lock(self.folder / self.folds.name):
+            self._remove_folds(member)
+            self._write_imported(member, by_fold, {})
 
     def import_folds(self, source: Path, name: str) -> Member:
         """Import the folds that a member was trained on elsewhere, by the same package, as the member `@NAME`."""
         member = Member.parse(f"@{name}")
         paths = [fold_path(source, fold) for fold in range(self.folds.count)]
         by_fold = [self._read_foreign_fold(path, fold) for fold, path in enumerate(paths)]
-        for fold, path in enumerate(paths):
-            seconds, curve = read_metadata(path)
-            write_metadata(self._path(member, fold), seconds, "", curve)
-            for model in _model_files(path):
-                write_atomically(self._path(member, fold).with_suffix(model.suffix), model.read_bytes())
-        origin = by_fold[0].ingredients | {TRAINED_AS: source.name}
-        self.import_predictions(member, [(each.held_out, each.test) for each in by_fold], origin)
+        with exclusive_lock(self.folder / self.folds.name):
+            self._remove_folds(member)
+            for fold, path in enumerate(paths):
+                seconds, curve = read_metadata(path)
+                write_metadata(self._path(member, fold), seconds, "", curve)
+                for model in _model_files(path):
+                    write_atomically(self._path(member, fold).with_suffix(model.suffix), model.read_bytes())
+            origin = by_fold[0].ingredients | {TRAINED_AS: source.name}
+            self._write_imported(member, [(each.held_out, each.test) for each in by_fold], origin)
         return member
+
+    def _remove_folds(self, member: Member) -> None:
+        """Remove all folds of an imported member, predictions first, so that no fold is left with another's model."""
+        paths = [self._path(member, fold) for fold in range(self.folds.count)]
+        for path in paths:
+            _remove_predictions(path)
+        for path in paths:
+            _remove_fold(path)
+
+    def _write_imported(
+        self, member: Member, by_fold: Sequence[tuple[np.ndarray, np.ndarray]], origin: Ingredients
+    ) -> None:
+        """Write imported predictions; `origin` is what they were made of, if this is known."""
+        digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for both in by_fold for part in both))
+        expected = ingredients(member, self.dataset, self.folds)
+        made_of = origin | expected | {"imported": digest.hexdigest()}
+        for fold, (held_out, test) in enumerate(by_fold):
+            write_fold(self._path(member, fold), FoldPredictions(held_out, test, made_of))
 
     def _read_foreign_fold(self, path: Path, fold: int) -> FoldPredictions:
         """Read a fold that was trained elsewhere; raise `UserError` unless data and split are the same."""
@@ -149,7 +176,10 @@ class Store:
         """The member whose spec loads the models: the member itself, or what an imported one was elsewhere."""
         if not member.is_imported:
             return member
-        made_of = read_fold(self._path(member, 0)).ingredients
+        first = self._load(member, 0)
+        if isinstance(first, str):
+            raise UserError(f"the predictions of {member.name} are incomplete ({first}); import them again")
+        made_of = first.ingredients
         return Member.parse(made_of[TRAINED_AS]) if TRAINED_AS in made_of else member
 
     def load_model(self, member: Member, fold: int) -> Predictor:

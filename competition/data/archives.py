@@ -6,10 +6,8 @@ folder of its name.
 
 import errno
 import gzip
-import lzma
 import shutil
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +25,7 @@ WANTED = (".csv", *SUFFIXES, *ARCHIVES)
 MAX_DEPTH = 4  # archives within archives
 MAX_RATIO = 200  # unpacked to packed size; tables of pixels reach about 30
 MIN_BOMB_BYTES = 2**30  # smaller contents may be compressed as well as they can
+CHUNK_BYTES = 2**20
 FREE_SHARE = 0.95  # of the free space that may be used
 
 
@@ -79,7 +78,8 @@ def _unpack(archive: Path, folder: Path, shown: str, depth: int = 1) -> Counter[
     with _explain_errors(shown):
         entries = _list_entries(archive, shown)
         wanted = [entry for entry in entries if entry.suffix in WANTED and not _is_hidden(entry)]
-        _check_sizes(archive, wanted, folder, shown)
+        packed, free = archive.stat().st_size, shutil.disk_usage(folder).free
+        _check_size(sum(entry.size for entry in wanted), packed, free, shown)
         target = folder / _own_folder(wanted, archive)
         _extract(archive, wanted, target, shown)
     ignored = Counter(entry.suffix for entry in entries if entry.suffix not in WANTED)
@@ -121,15 +121,13 @@ def _list_entries(archive: Path, shown: str) -> list[Entry]:
     return entries
 
 
-def _check_sizes(archive: Path, entries: Sequence[Entry], folder: Path, shown: str) -> None:
+def _check_size(size: int, packed: int, free: int, shown: str) -> None:
     """Raise UserError if the content would not fit on the disk or is suspiciously well compressed."""
-    size, packed = sum(entry.size for entry in entries), archive.stat().st_size
     if size > MIN_BOMB_BYTES and size > MAX_RATIO * packed:
         raise UserError(
             f"{shown} would grow from {packed / 1e6:.1f} MB to {size / 1e9:.1f} GB, as a zip bomb does; "
             "unpack it by hand if you trust it"
         )
-    free = shutil.disk_usage(folder).free
     if size > FREE_SHARE * free:
         raise UserError(
             f"{shown} needs {size / 1e9:.1f} GB unpacked, but its disk has only {free / 1e9:.1f} GB; free some space"
@@ -148,8 +146,7 @@ def _extract(archive: Path, entries: Sequence[Entry], target: Path, shown: str) 
     """Extract these files, showing progress."""
     target.mkdir(parents=True, exist_ok=True)
     if archive.suffix.lower() == ".gz":
-        with gzip.open(archive) as source, (target / archive.stem).open("wb") as file:
-            shutil.copyfileobj(source, file)
+        _extract_gzip(archive, target / archive.stem, shown)
         return
     if archive.suffix.lower() == ".7z":
         import py7zr
@@ -163,6 +160,16 @@ def _extract(archive: Path, entries: Sequence[Entry], target: Path, shown: str) 
             path.parent.mkdir(parents=True, exist_ok=True)
             with members.open(entry.name) as source, path.open("wb") as file:
                 shutil.copyfileobj(source, file)
+
+
+def _extract_gzip(archive: Path, path: Path, shown: str) -> None:
+    """Extract the file in a gzip archive; its size is not known before, so it is checked on the way."""
+    size, packed, free = 0, archive.stat().st_size, shutil.disk_usage(path.parent).free
+    with gzip.open(archive) as source, path.open("wb") as file:
+        while chunk := source.read(CHUNK_BYTES):
+            size += len(chunk)
+            _check_size(size, packed, free, shown)
+            file.write(chunk)
 
 
 def _move_files(source: Path, target: Path) -> None:
@@ -185,21 +192,24 @@ def _is_hidden(entry: Entry) -> bool:
 
 @contextmanager
 def _explain_errors(shown: str) -> Iterator[None]:
-    """Turn the error of a damaged or incomplete archive into a UserError."""
-    damaged: list[type[Exception]] = [zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError]
-    damaged += [EOFError, RuntimeError, KeyError, NotImplementedError]
-    if find_spec("py7zr"):
-        from py7zr.exceptions import ArchiveError
-
-        damaged.append(ArchiveError)
+    """Turn the error of a damaged or incomplete archive, which can be almost any, into a UserError."""
     try:
         yield
-    except tuple(damaged) as error:
-        reason = error.args[0] if error.args else type(error).__name__
-        raise UserError(f"cannot unpack {shown}: {reason}; download it again") from None
+    except UserError:
+        raise
     except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
         raise UserError(f"cannot unpack {shown}: {error.filename} is both a file and a folder in it") from None
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UserError(f"cannot unpack {shown}: it has a name that is too long for this file system") from None
+        if error.errno not in (None, errno.EINVAL):  # of a position outside of the archive
             raise
-        raise UserError(f"cannot unpack {shown}: it has a name that is too long for this file system") from None
+        raise _damaged(shown, error) from None
+    except Exception as error:
+        raise _damaged(shown, error) from None
+
+
+def _damaged(shown: str, error: Exception) -> UserError:
+    """The error of a damaged archive, in one line."""
+    reason = " ".join(str(error.args[0] if error.args else type(error).__name__).split())
+    return UserError(f"cannot unpack {shown}: {reason}; download it again")

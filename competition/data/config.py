@@ -86,7 +86,7 @@ def read_config(folder: Path) -> Config:
         return Config()
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits, and deep nesting
         raise UserError(f"cannot read {path}: {error}") from None
     known = [field.name for field in fields(Config)]
     if unknown := [name for name in settings if name not in known]:

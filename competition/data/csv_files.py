@@ -9,7 +9,7 @@ import re
 import shlex
 import warnings
 from collections import Counter
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,10 +37,16 @@ def read_numbers(path: Path, columns: Container[str], rows: int | None = None) -
     return _read_chunks(path, names, text_columns, chunksize=rows, na_values=[""])
 
 
-def read_text(path: Path, comment: str | None = None) -> pd.DataFrame:
-    """The table as text exactly as written: an id of 0001 keeps its zeros, and a name its blanks."""
+def read_text(path: Path, comment: str | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The table, or these columns, as text exactly as written: an id of 0001 keeps its zeros, and a name its blanks.
+
+    The names of `columns` are those of `read_header`.
+    """
     names = _read_names(path, comment)
-    return next(_read_chunks(path, names, tuple(names), comment=comment))
+    if columns is None:
+        return next(_read_chunks(path, names, tuple(names), comment=comment))
+    stripped = [name.strip() for name in names]
+    return next(_read_chunks(path, stripped, tuple(columns), comment=comment, usecols=list(columns)))
 
 
 def invalid_value(path: Path, row: int, column: object, value: object, expected: str) -> UserError:
@@ -84,9 +90,11 @@ def _read_names(path: Path, comment: str | None = None) -> list[str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = (line for line in file if line.strip() and not (comment and line.startswith(comment)))
-            names = next(csv.reader(lines))
+            names = next(csv.reader(lines), [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise _parse_error(path, error) from None
+    if not names:  # nothing but comments or blanks
+        raise UserError(f"{path} is empty; download it again")
     if len(names) == 1 and (separator := next((mark for mark in SEPARATORS if mark in names[0]), None)):
         raise UserError(f"{path} uses {SEPARATORS[separator]} as separators; save it as comma-separated")
     are_numbers = all(NUMBER.fullmatch(name.strip()) for name in names)
@@ -156,7 +164,7 @@ def _parse(path: Path, names: list[str], text_columns: tuple[str, ...], **option
                 **options,
             )
             yield from [result] if isinstance(result, pd.DataFrame) else result
-    except (pd.errors.ParserWarning, pd.errors.ParserError) as error:
+    except (pd.errors.ParserWarning, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise _long_line_error(path, len(names)) or _parse_error(path, error) from None
     except UnicodeDecodeError as error:
         raise _parse_error(path, error) from None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from competition.data import tables
 from competition.data.inventory import SUFFIXES
@@ -106,16 +106,23 @@ def open_image(path: Path, side: int | None = None) -> Image.Image:
     If it is going to be reduced to `side` pixels, a JPEG file is decoded at a smaller scale, which is faster.
     """
     try:
-        image = Image.open(path)
-        if max(image.size) > MAX_SIDE:
-            raise UserError(
-                f"{path} has {image.width}x{image.height} pixels; scale it down to at most {MAX_SIDE} pixels per side"
-            )
-        if side and image.format == "JPEG":
-            image.draft(image.mode, (2 * side, 2 * side))
-        image.load()
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise UserError(f"cannot read the image {path}: {error}") from None
+        with path.open("rb") as file, Image.open(file) as image:
+            if max(image.size) > MAX_SIDE:
+                size = f"{image.width}x{image.height}"
+                raise UserError(f"{path} has {size} pixels; scale it down to at most {MAX_SIDE} pixels per side")
+            if side and image.format == "JPEG":
+                image.draft(image.mode, (2 * side, 2 * side))
+            image.load()
+            return _to_eight_bits(image, path)
+    except UserError:
+        raise
+    except Exception as error:  # a damaged image can raise almost anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"cannot read the image {path}: {reason}") from None
+
+
+def _to_eight_bits(image: Image.Image, path: Path) -> Image.Image:
+    """A loaded image with eight bits per channel, on a white background where it is transparent."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) / SCALE_16_BIT).round().astype(np.uint8))
     if image.mode in ("I", "F"):

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from competition.data.config import CONFIG_FILE, Config
-from competition.data.csv_files import check_column, check_values, invalid_value, read_header, read_numbers
+from competition.data.csv_files import check_column, check_values, invalid_value, read_header, read_numbers, read_text
 from competition.data.inventory import FILES, Inventory
 from competition.data.labels import encode_column
 from competition.data.layout import Layout
@@ -32,7 +32,7 @@ MIN_PIXELS = 4  # per image
 PIXEL_SHARE = 0.9  # of the columns of a table of pixels
 MAX_STRAY_COLUMNS = 3  # up to this many columns among the pixels are reported as strays
 PLAIN_INTEGER = r"0|-?[1-9][0-9]{0,14}"  # at most 15 digits, so exact as a float; no leading zeros
-NUMBERED = r"(\D*)(\d+)"
+NUMBERED = r"(\D*)(\d{1,9})"
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,7 @@ def _find_group_column(train: Path, columns: Sequence[str], id_column: str) -> s
     others = [name for name in columns if not re.fullmatch(NUMBERED, name) and name.lower() != id_column.lower()]
     if not 2 <= len(others) <= MAX_STRAY_COLUMNS + 1:  # the label is one of them
         return ""
-    table = pd.read_csv(train, usecols=others, dtype=str, encoding="utf-8-sig", skipinitialspace=True)
-    return find_group_column(table, None)
+    return find_group_column(read_text(train, columns=others).replace("", np.nan), None)
 
 
 def used_tables(inventory: Inventory, config: Config) -> list[Path]:
@@ -259,7 +258,8 @@ def _check_pixel_columns(pixels: list[str], test_pixels: list[str], train: Path,
     numbered = [match for column in pixels if (match := re.fullmatch(NUMBERED, column))]
     prefix, count = Counter(match[1] for match in numbered).most_common(1)[0] if numbered else ("", 0)
     if 0 < len(pixels) - count <= MAX_STRAY_COLUMNS and count > MAX_STRAY_COLUMNS * MIN_PIXELS:
-        stray = next(column for column in pixels if not re.fullmatch(re.escape(prefix) + r"\d+", column))
+        regular = {match[0] for match in numbered if match[1] == prefix}
+        stray = next(column for column in pixels if column not in regular)
         remedy = f'remove it, or set its role in {train.parent / CONFIG_FILE}: id = "{stray}" or group = "{stray}"'
         raise UserError(f"{train} and {test.name} have a column {stray} among {prefix}0, {prefix}1 ...; {remedy}")
     if len(numbered) == len(pixels) and len({match[1] for match in numbered}) == 1:

@@ -21,7 +21,7 @@ from competition.scoring.standard_error import Score
 NUMBER = r"-?\d+(\.\d+)?"
 COLUMNS = {  # regular expressions that the values match
     "competition": ".*",
-    "number": r"[1-9]\d*",
+    "number": r"[1-9]\d{0,8}",
     "name": ".*",
     "when": ".*",
     "members": ".*",
@@ -110,11 +110,27 @@ class Entry:
                 raise KeyError(f"{missing[0]} is missing")
             if _digest(metadata["run"]) != metadata["run_digest"]:
                 raise ValueError("run does not match run_digest")
+            value, error = metadata["score"]
+            if not (isinstance(value, int | float) and isinstance(error, int | float)):
+                raise TypeError("score is not two numbers")
+            if not (isinstance(metadata["members"], dict) and isinstance(metadata.get("git", {}), dict)):
+                raise TypeError("members or git is not an object")
             return metadata
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             submit = command("submit", competition=self.folder.parent.name)
             remedy = f"delete it and run the same `{submit}` again: {shlex.join(['rm', str(path)])}"
             raise UserError(f"{path} is damaged ({error}); {remedy}") from None
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether the file is the one that the metadata describe; a killed run may have replaced only the file."""
+        return self.file.exists() and self.digest == self.metadata["sha256"]
+
+    def require_intact(self) -> None:
+        """Raise UserError unless the file is the one that the metadata describe."""
+        if not self.is_intact:
+            submit = command("submit", competition=self.folder.parent.name)
+            raise UserError(f"{self.file} is not the file that its metadata describe; run the same `{submit}` again")
 
     @property
     def restore_remedy(self) -> str:
@@ -152,8 +168,7 @@ class SubmissionLog:
 
     def entries(self, competition: str) -> list[Entry]:
         """The competition's submissions that have metadata, ordered by number."""
-        paths = (self.folder / competition).glob(f"[0-9]*-*/{METADATA_FILE}")
-        return sorted((Entry(path.parent) for path in paths), key=lambda entry: entry.number)
+        return [entry for entry in self._numbered(competition) if entry.metadata_file.exists()]
 
     def entry(self, competition: str, number: int | None = None) -> Entry:
         """The submission with this number; by default the one that equals `submission.csv`, else the last."""
@@ -166,14 +181,22 @@ class SubmissionLog:
             raise _missing_submission(competition, number, [entry.number for entry in entries])
         return matches[-1]
 
+    def _numbered(self, competition: str) -> list[Entry]:
+        """The competition's numbered folders, ordered by number."""
+        paths = [path for path in (self.folder / competition).glob("[0-9]*-*") if path.is_dir()]
+        entries = [Entry(path) for path in paths if path.name.split("-")[0].isdecimal()]
+        return sorted(entries, key=lambda entry: entry.number)
+
     def get_or_create_entry(self, run: RunSpec) -> Entry:
         """The entry of this run: the existing one if the run is resumed, else a new one with the next number."""
         with wait_for_lock(self.folder):
-            existing = [Entry(path) for path in (self.folder / run.competition).glob("[0-9]*-*") if path.is_dir()]
+            existing = self._numbered(run.competition)
             for entry in existing:
                 if entry.run_digest == run.digest:
                     return entry
-            number = 1 + max((entry.number for entry in existing), default=0)
+            # A submission whose folder was removed keeps its row, and Kaggle may know it by its number.
+            recorded = self.read_competition(run.competition)["number"].astype(int)
+            number = 1 + max([*recorded, *(entry.number for entry in existing)], default=0)
             suffix = "-".join(run.members)[:60].rstrip("-.:").replace(":", "_")  # valid in a file name
             entry = Entry(self.folder / run.competition / f"{number:03}-{suffix}")
             with atomic_folder(entry.folder) as temporary:  # a number is taken completely or not at all
@@ -190,7 +213,7 @@ class SubmissionLog:
                 entry.claim_file.unlink(missing_ok=True)  # the run may have been killed after it wrote the metadata
                 self._upsert_row(entry)
                 return
-        previous = [other for other in entries if other.number < entry.number]
+        previous = [other for other in entries if other.number < entry.number and other.is_intact]
         metadata = {
             "number": entry.number,
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -202,7 +225,7 @@ class SubmissionLog:
             "accuracy": blend.accuracy and [blend.accuracy.value, blend.accuracy.standard_error],
             "log_loss": blend.log_loss and [blend.log_loss.value, blend.log_loss.standard_error],
             "sha256": digest,
-            "identical_to": [other.number for other in previous if sha256(other.file) == digest],
+            "identical_to": [other.number for other in previous if other.digest == digest],
             "differs_from_previous": _difference(previous[-1].file, entry.file) if previous else None,
             "run": run.as_dict(),
             "run_digest": run.digest,
@@ -238,10 +261,16 @@ class SubmissionLog:
         return None
 
     def read(self) -> pd.DataFrame:
-        """The log; if the file does not exist, a row without scores for each metadata file."""
-        if not self.path.exists():
-            paths = sorted(self.folder.glob(f"*/[0-9]*-*/{METADATA_FILE}"))
-            return pd.DataFrame([Entry(path.parent).as_row() for path in paths], columns=list(COLUMNS), dtype=str)
+        """The log, with a row without scores for each metadata file whose row was lost or not yet written."""
+        rows = self._read_file() if self.path.exists() else pd.DataFrame(columns=list(COLUMNS), dtype=str)
+        known = set(zip(rows["competition"], rows["number"], strict=True))
+        competitions = sorted(path.name for path in self.folder.glob("*") if path.is_dir())
+        entries = [entry for competition in competitions for entry in self.entries(competition)]
+        lost = [entry.as_row() for entry in entries if (entry.folder.parent.name, str(entry.number)) not in known]
+        return pd.DataFrame([*rows.to_dict("records"), *lost], columns=list(COLUMNS), dtype=str) if lost else rows
+
+    def _read_file(self) -> pd.DataFrame:
+        """The rows of log.csv; raises UserError if it is damaged."""
         try:
             rows = pd.read_csv(self.path, dtype=str, keep_default_na=False)
         except ValueError as error:

@@ -78,8 +78,10 @@ def _p_value_less(differences: np.ndarray) -> float:
     """p-value of Student's one-sided t-test that the mean is below 0."""
     from scipy.stats import t
 
-    error = _standard_error(differences)
-    return float(t.cdf(differences.mean() / error, len(differences) - 1)) if error else 1.0
+    mean, error = differences.mean(), _standard_error(differences)
+    if not error:  # the same difference in each fold
+        return float(mean >= 0)
+    return float(t.cdf(mean / error, len(differences) - 1))
 
 
 def best_validated(results: Sequence[ValidationResult]) -> ValidationResult | None:

@@ -77,6 +77,36 @@ def test_pickled_arrays_are_rejected(store, files, tmp_path):
         list(read_predictions(tmp_path / "oof.npy", test, None, store.dataset, store.folds))
 
 
+def write_huge_header(path):
+    """Write a header that claims more numbers than fit into memory."""
+    header = {"descr": "<f8", "fortran_order": False, "shape": (2**50, 10)}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+
+
+def write_several_arrays(path):
+    with path.open("wb") as file:
+        np.savez(file, oof=np.zeros((600, 10)))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_several_arrays,
+        lambda path: np.save(path, np.full((600, 10), "0.1")),
+        lambda path: np.save(path, np.full((600, 10), 0.1j)),
+        lambda path: np.save(path, np.zeros((600, 10), dtype="datetime64[s]")),
+        lambda path: path.write_bytes(b""),
+        write_huge_header,
+    ],
+    ids=["several arrays", "text", "complex numbers", "dates", "empty", "too large"],
+)
+def test_files_of_anything_but_an_array_of_numbers_are_rejected(write, store, files, tmp_path):
+    write(tmp_path / "oof.npy")
+    with pytest.raises(UserError, match=r"oof\.npy is not an array of numbers"):
+        list(read_predictions(tmp_path / "oof.npy", files[2], None, store.dataset, store.folds))
+
+
 def test_importing_other_predictions_changes_the_fingerprint(store, files):
     _, oof, test = files
     member = Member.parse("@theirs")

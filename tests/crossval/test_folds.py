@@ -1,3 +1,4 @@
+import hashlib
 import re
 from dataclasses import replace
 
@@ -212,3 +213,106 @@ def test_many_classes_of_one_image_are_held_out_like_others(dataset):
     held_out = folds.make_folds(rare, 5, 0).held_out
     assert set(held_out) == set(range(5)) and np.bincount(held_out).min() > 100
     assert all(np.bincount(held_out[labels == label]).min() > 20 for label in range(5))
+
+
+def with_counts(dataset, counts):
+    """A dataset with so many distinct images of each class."""
+    rows, classes = sum(counts), np.arange(len(counts))
+    few = replace(dataset, images=dataset.images[:rows], labels=np.repeat(classes, counts), classes=classes)
+    return replace(few, train_ids=np.arange(rows), groups=np.arange(rows))
+
+
+ABOVE = "class {} has only {}, too few for FOLDS=5; {}"
+
+
+@pytest.mark.parametrize(
+    ("counts", "error"),
+    [
+        ([5] * 4, None),
+        ([5, 5, 5, 4], ABOVE.format(3, "4 distinct images", "use at most FOLDS=4")),
+        ([5, 2, 5, 5], ABOVE.format(1, "2 distinct images", "use at most FOLDS=2")),
+        ([5, 5, 1, 5], ABOVE.format(2, "1 distinct image", "add images of this class or remove it")),
+        ([5, 5, 0, 5], ABOVE.format(2, "0 distinct images", "add images of this class or remove it")),
+        ([5, 5, 5, 0], ABOVE.format(3, "0 distinct images", "add images of this class or remove it")),
+        ([*[9] * 27, 2, 2, 2], None),  # three rare classes of thirty
+        ([*[9] * 28, 2, 2, 2], ABOVE.format(28, "2 distinct images", "use at most FOLDS=2")),  # of 31
+        ([9, 9, 2, 2], ABOVE.format(2, "2 distinct images", "use at most FOLDS=2")),  # only two
+        ([9, 3, 3, 3], ABOVE.format(1, "3 distinct images", "use at most FOLDS=3")),  # not that rare
+        ([5, 1, 1, 1], None),
+        ([4, 1, 1, 1], ABOVE.format(1, "1 distinct image", "add images of this class or remove it")),
+    ],
+)
+def test_rare_classes_are_allowed_only_if_they_are_many(counts, error, dataset):
+    data = with_counts(dataset, counts)
+    if error is None:
+        assert set(folds.make_folds(data, 5, 0).held_out) == set(range(5))
+        return
+    with pytest.raises(UserError) as caught:
+        folds.make_folds(data, 5, 0)
+    assert str(caught.value) == error
+
+
+@pytest.mark.parametrize(
+    ("rows", "strata"),
+    [
+        ([9, 5, 5], [{0}, {1}, {2}]),
+        ([9, 5, 4], [{0}, {1, 2}]),  # too few are merged with the smallest other stratum
+        ([5, 9, 1], [{0, 2}, {1}]),
+        ([9, 5, 2, 3], [{0}, {1}, {2, 3}]),  # together they are enough
+        ([9, 5, 2, 2], [{0}, {1, 2, 3}]),
+        ([2, 1], [{0, 1}]),
+    ],
+)
+def test_strata_with_too_few_rows_are_merged(rows, strata):
+    sets = np.eye(len(rows), dtype=np.uint8)  # each label alone
+    names = np.repeat(np.arange(len(rows)), rows)
+    actual = folds.stratify(sets[names], 5)
+    merged = {frozenset(names[actual == stratum].tolist()) for stratum in actual}
+    assert merged == set(map(frozenset, strata))
+
+
+def test_the_seed_determines_the_split_of_groups(dataset):
+    grouped = replace(dataset, groups=np.arange(len(dataset.labels)) // 3)
+    first, again, other = (folds.make_folds(grouped, 5, seed) for seed in (1, 1, 2))
+    assert (first.held_out == again.held_out).all() and first.digest == again.digest
+    assert (first.held_out != other.held_out).mean() > 0.5
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe\x00", b"# split \xff of data x\n"])
+def test_a_split_without_its_first_line_is_rejected_with_the_command_that_moves_it_away(damage, dataset, tmp_path):
+    path = tmp_path / "a b" / folds.load_or_make_folds(dataset, tmp_path / "a b", 5, 0).name / "split.csv"
+    path.write_bytes(damage)
+    with pytest.raises(UserError) as error:
+        folds.load_or_make_folds(dataset, tmp_path / "a b", 5, 0)
+    remedy = f"mv '{path.parent}' '{path.parent}.old'"
+    assert str(error.value) == f"{path} belongs to different data; restore the data, or make a new split: {remedy}"
+
+
+def test_a_modified_split_is_rejected_with_the_command_that_makes_it_again(dataset, tmp_path):
+    path = tmp_path / folds.load_or_make_folds(dataset, tmp_path, 5, 0).name / "split.csv"
+    content = path.read_bytes()
+    path.write_bytes(content[:-20] + b"\xff")
+    with pytest.raises(UserError) as error:
+        folds.load_or_make_folds(dataset, tmp_path, 5, 0)
+    assert str(error.value) == (
+        f"{path} was modified or is damaged; make the same split again: rm {path}; "
+        f"or a new one: mv {path.parent} {path.parent}.old"
+    )
+    path.unlink()
+    folds.load_or_make_folds(dataset, tmp_path, 5, 0)
+    assert path.read_bytes() == content
+
+
+def test_the_file_of_a_split_has_the_columns_id_and_fold(dataset, tmp_path):
+    split = folds.load_or_make_folds(dataset, tmp_path, 5, 0)
+    stamp, header, *rows = (tmp_path / "5-folds-seed-0" / "split.csv").read_bytes().decode().split("\n")
+    assert stamp == f"# split {split.digest} of data {dataset.digest}" and header == "id,fold"
+    expected = [f"{row},{fold}" for row, fold in zip(dataset.train_ids, split.held_out, strict=True)]
+    assert rows == [*expected, ""] and split.digest == hashlib.sha256("\n".join(expected).encode()).hexdigest()
+
+
+def test_a_split_with_its_last_row_twice_is_rejected(dataset, tmp_path):
+    path = tmp_path / folds.load_or_make_folds(dataset, tmp_path, 5, 0).name / "split.csv"
+    path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
+    with pytest.raises(UserError, match="was modified or is damaged"):
+        folds.load_or_make_folds(dataset, tmp_path, 5, 0)

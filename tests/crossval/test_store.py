@@ -11,6 +11,7 @@ from competition.crossval.provenance import ingredients
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult
 from competition.errors import UserError
+from competition.files import exclusive_lock
 from competition.models.member import Member
 
 MEMBER = Member.parse("knn")
@@ -149,3 +150,42 @@ def test_a_flipped_byte_never_changes_a_prediction(seed, position, flipped, stor
         assert (reloaded.oof[rows] == saved.oof[rows]).all() and (reloaded.test[0] == saved.test[0]).all()
     else:
         assert np.isnan(store.predictions(MEMBER).oof).all()
+
+
+def test_a_run_that_dies_while_it_saves_leaves_no_older_predictions_with_a_newer_model(store):
+    store.save(MEMBER, 0, result(store, 0))
+    with pytest.raises(TypeError):
+        store.save(MEMBER, 0, replace(result(store, 0, seed=1), model=None))  # as if it was killed when it writes it
+    assert store.reason_to_train(MEMBER, 0) == "not trained yet"
+
+
+def test_a_member_that_is_imported_again_as_a_table_has_no_models(store, tmp_path):
+    for fold in range(3):
+        store.save(MEMBER, fold, result(store, fold))
+    member = store.import_folds(tmp_path / store.folds.name / "knn", "theirs")
+    store.require_image_models([member])
+    assert store.model_path(member, 2).read_bytes() == b"model"
+    store.import_predictions(member, [(result(store, fold).held_out, result(store, fold).test) for fold in range(3)])
+    with pytest.raises(UserError, match="@theirs was imported as predictions only and cannot predict new images"):
+        store.require_image_models([member])
+    files = sorted(path.name for path in (tmp_path / store.folds.name / "@theirs").iterdir())
+    assert files == [f"fold-{fold}.npz" for fold in range(3)]
+
+
+def test_an_imported_member_whose_first_fold_is_lost_has_to_be_imported_again(store, tmp_path):
+    for fold in range(3):
+        store.save(MEMBER, fold, result(store, fold))
+    member = store.import_folds(tmp_path / store.folds.name / "knn", "theirs")
+    (tmp_path / store.folds.name / "@theirs" / "fold-0.npz").unlink()
+    with pytest.raises(UserError, match=r"@theirs are incomplete \(not trained yet\); import them again"):
+        store.model_path(member, 1)
+
+
+def test_predictions_are_not_imported_while_another_run_uses_the_split(store, tmp_path):
+    store.save(MEMBER, 0, result(store, 0))
+    tables = [(result(store, fold).held_out, result(store, fold).test) for fold in range(3)]
+    with exclusive_lock(tmp_path / store.folds.name), pytest.raises(UserError, match="is in use by another run"):
+        store.import_predictions(Member.parse("@theirs"), tables)
+    assert store.reason_to_train(Member.parse("@theirs"), 0) == "not trained yet"
+    store.import_predictions(Member.parse("@theirs"), tables)
+    assert store.predictions(Member.parse("@theirs")).complete

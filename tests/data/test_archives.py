@@ -1,3 +1,4 @@
+import gzip
 import io
 import shutil
 import zipfile
@@ -23,6 +24,13 @@ def encrypted(data: bytes) -> bytes:
     data[data.index(b"PK\x03\x04") + 6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
     return bytes(data)
+
+
+def misplaced(data: bytes) -> bytes:
+    """Move the directory of a zip archive: the position of its file is then before the beginning."""
+    end = data.index(b"PK\x05\x06")
+    directory = int.from_bytes(data[end + 16 : end + 20], "little") + 1000
+    return data[: end + 16] + directory.to_bytes(4, "little") + data[end + 20 :]
 
 
 @pytest.mark.parametrize(
@@ -69,6 +77,7 @@ def test_existing_files_are_kept(tmp_path):
         (zip_files({"train.csv": TABLE, "a\\..\\..\\outside.csv": TABLE}), "which leads out of its folder"),
         (encrypted(zip_files({"train.csv": TABLE})), r"all\.zip is encrypted; unpack it by hand"),
         (zip_files({"train.csv": TABLE})[:-30], r"cannot unpack .*all\.zip: .*download it again"),
+        (misplaced(zip_files({"train.csv": TABLE})), r"cannot unpack .*all\.zip: "),
         (zip_files({"x.csv": TABLE, "train.zip": b"PK\x03\x04 cut off"}), r"cannot unpack .*all\.zip/train\.zip: "),
     ],
 )
@@ -97,6 +106,29 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"would grow from 0\.0 MB to 0\.0 GB, as a zip bomb does"):
         unpack_archives(tmp_path)
     assert names(tmp_path) == ["all.zip"]
+
+
+@pytest.mark.parametrize("wrap", [lambda content: {"train.csv.gz": content}, None])
+def test_a_gzip_bomb_is_refused_while_it_is_unpacked(wrap, tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MIN_BOMB_BYTES", 2**20)
+    content = gzip.compress(bytes(2**24))
+    file = tmp_path / ("all.zip" if wrap else "train.csv.gz")
+    file.write_bytes(zip_files(wrap(content)) if wrap else content)
+    with pytest.raises(UserError, match=r"train\.csv\.gz would grow from 0\.0 MB to 0\.0 GB, as a zip bomb does"):
+        unpack_archives(tmp_path)
+    assert names(tmp_path) == [file.name]
+
+
+def test_a_gzip_file_that_does_not_fit_on_the_disk_is_refused(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**22, 2**21, 2**21))
+    (tmp_path / "train.csv.gz").write_bytes(gzip.compress(TABLE * 2**18))
+    with pytest.raises(UserError, match=r"train\.csv\.gz needs 0\.0 GB unpacked, but its disk has only 0\.0 GB"):
+        unpack_archives(tmp_path)
+    assert names(tmp_path) == ["train.csv.gz"]
+    (tmp_path / "train.csv.gz").write_bytes(gzip.compress(TABLE))
+    unpack_archives(tmp_path)
+    assert (tmp_path / "train.csv").read_bytes() == TABLE
 
 
 def test_a_file_that_claims_to_be_smaller_than_it_is_does_not_fill_the_disk(tmp_path):

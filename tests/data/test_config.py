@@ -142,3 +142,10 @@ def test_a_group_column_is_read(competition_copy):
     table.to_csv(path, index=False)
     with pytest.raises(UserError, match=r"row 4 \(line 5\), column writer: expected a group, found nothing"):
         load_dataset(competition_copy)
+
+
+@pytest.mark.parametrize("content", [b"size = ", b"size = \xff", b"size = " + b"9" * 5000, b"limits = " + b"[" * 5000])
+def test_a_damaged_file_is_rejected_in_one_line(content, tmp_path):
+    (tmp_path / CONFIG_FILE).write_bytes(content)
+    with pytest.raises(UserError, match=r"^cannot read .*competition\.toml: .*$"):
+        read_config(tmp_path)

@@ -1,9 +1,11 @@
 import numpy as np
 import pandas as pd
+import pytest
 from conftest import TEST_ROWS, TRAIN_ROWS, small_digits
 
 from competition.data.dataset import load_dataset
 from competition.data.sources import FILES
+from competition.errors import UserError
 
 
 def change(folder, file, edit):
@@ -67,3 +69,22 @@ def test_line_endings_byte_order_mark_and_integral_floats_are_accepted(competiti
     reloaded = load_dataset(competition_copy)
     assert reloaded.images[3].ravel()[4] == 17
     assert (reloaded.images[4:] == dataset.images[4:]).all() and reloaded.digest != dataset.digest
+
+
+def test_a_column_of_groups_is_found_whatever_the_blanks_in_the_header(competition_copy):
+    groups = [" patient ", *(f"p{row // 6}" for row in range(TRAIN_ROWS))]
+    change(
+        competition_copy,
+        "train.csv",
+        lambda lines: [f"{line},{group}" for line, group in zip(lines, groups, strict=True)],
+    )
+    dataset = load_dataset(competition_copy)
+    assert dataset.layout.group == "patient"
+    assert len(np.unique(dataset.groups)) == TRAIN_ROWS // 6
+
+
+def test_a_column_with_a_number_of_many_digits_is_no_pixel(competition_copy):
+    for file in ("train.csv", "test.csv"):
+        change(competition_copy, file, lambda lines: [lines[0].replace("pixel7,", f"pixel{'7' * 5000},"), *lines[1:]])
+    with pytest.raises(UserError, match=r"have a column pixel7777777.* among pixel0, pixel1"):
+        load_dataset(competition_copy)

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -243,3 +244,66 @@ def test_most_probable_classes_are_compared_between_submissions(log, tmp_path):
         entry.file.write_text(f"Id,a,b\n1,0.{number + 7},0.{3 - number}\n2,0.{4 + 2 * number},0.{6 - 2 * number}\n")
         log.save(entry, run, blend("quick"), ACCURACY, Score(0.99, 0.001))
     assert entry.metadata["differs_from_previous"] == {"rows": 1, "examples": ["2: b -> a"]}
+
+
+def test_the_number_of_a_removed_submission_is_not_used_again(log):
+    submit(log, RUN, "aab", "quick")
+    removed = submit(log, replace(RUN, blend="mean"), "abb", "quick")
+    log.record_score("letters", removed.digest, "accuracy", "leaderboard", 0.5)
+    shutil.rmtree(removed.folder)
+    assert submit(log, replace(RUN, blend="convex"), "bbb", "quick").number == 3
+    assert log.read()["leaderboard"].tolist() == ["", "0.500000", ""]
+    assert [entry.number for entry in log.entries("letters")] == [1, 3]
+
+
+def test_a_row_that_was_lost_is_added_from_the_metadata(log):
+    first = submit(log, RUN, "aab", "quick")
+    log.record_score("letters", first.digest, "accuracy", "leaderboard", 0.5)
+    content = log.path.read_bytes()
+    second = submit(log, replace(RUN, blend="mean"), "abb", "quick")
+    log.path.write_bytes(content)  # as if the run was killed before it wrote the row
+    assert log.read()["number"].tolist() == ["1", "2"]
+    assert log.record_score("letters", second.digest, "accuracy", "leaderboard", 0.25) == [2]
+    assert log.read()["leaderboard"].tolist() == ["0.500000", "0.250000"]
+
+
+def test_folders_whose_names_do_not_begin_with_a_number_are_ignored(log):
+    submit(log, RUN, "aab", "quick")
+    for name in ("2nd-try", "007", "x-1"):
+        (log.folder / "letters" / name).mkdir()
+        (log.folder / "letters" / name / "metadata.json").write_text("{}")
+    assert submit(log, replace(RUN, blend="mean"), "abb", "quick").number == 2
+    assert len(log.read()) == 2 and [entry.number for entry in log.entries("letters")] == [1, 2]
+
+
+@pytest.mark.parametrize("content", [None, "", "Id,Label\n1,a\n", 'Id,Label\n1,"a\n'])
+def test_a_file_that_its_metadata_do_not_describe_is_refused_and_not_compared_with(content, log):
+    entry = submit(log, RUN, "aab", "quick")
+    entry.require_intact()
+    if content is None:
+        entry.file.unlink()
+    else:
+        entry.file.write_text(content)
+    reason = "submission.csv is not the file that its metadata describe; run the same `make submit COMPETITION=letters`"
+    with pytest.raises(UserError, match=re.escape(reason)):
+        entry.require_intact()
+    later = submit(log, replace(RUN, blend="mean"), "abb", "quick")
+    assert later.metadata["differs_from_previous"] is None and later.metadata["identical_to"] == []
+    submit(log, RUN, "aab", "quick").require_intact()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"score": 1.0}, {"score": [0.5]}, {"score": ["0.5", "0.1"]}, {"score": [0.5, None]}, {"members": 1},
+        {"members": ["quick"]}, {"git": None}, {"git": [1]}, {"run": {}}, {"run_digest": ""},
+    ],
+)  # fmt: skip
+def test_metadata_of_other_types_are_damaged(change, log):
+    entry = submit(log, RUN, "aab", "quick")
+    entry.metadata_file.write_text(json.dumps(entry.metadata | change))
+    with pytest.raises(UserError, match=r"metadata\.json is damaged"):
+        _ = entry.metadata
+    entry.metadata_file.write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"metadata\.json is damaged"):
+        _ = entry.metadata

@@ -100,6 +100,46 @@ def test_an_invalid_request_is_refused_with_the_reason(body, status, reason, dem
         assert response.code == status and reason in json.load(response)["error"]
 
 
+def fetch_status(address, path, body=None, **headers):
+    request = Request(address + path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    try:
+        with urlopen(request) as response:
+            return response.status
+    except HTTPError as error:
+        with error:
+            return error.code
+
+
+def test_pages_of_other_sites_are_refused(demo):
+    address, _, rows = demo
+    body, port = request_body(rows[0][0]), address.rstrip("/").rpartition(":")[2]
+    assert fetch_status(address, "predict", body, Origin=f"http://127.0.0.1:{port}") == 200
+    assert fetch_status(address, "predict", body, Host=f"localhost:{port}", Origin=f"http://localhost:{port}") == 200
+    others = ("http://example.org", "null", f"https://127.0.0.1:{port}", "http://127.0.0.1", f"http://localhost:{port}")
+    for origin in (*others, f"http://127.0.0.1:{port}.example.org"):
+        assert fetch_status(address, "predict", body, Origin=origin) == 403, origin
+        assert fetch_status(address, "examples", Origin=origin) == 403, origin
+    # A name of another site that was made to point to this machine: the browser takes its pages for the demo's.
+    for host in ("example.org", f"example.org:{port}", "127.0.0.1.example.org", "localhost.example.org", "0.0.0.0"):
+        for path, data in (("", None), ("examples", None), ("predict", body)):
+            assert fetch_status(address, path, data, Host=host, Origin=f"http://{host}") == 400, (host, path)
+
+
+def test_nothing_but_the_page_is_served(demo):
+    assert fetch_status(demo[0], "") == fetch_status(demo[0], "examples") == 200
+    for path in (
+        "docs",
+        "redoc",
+        "openapi.json",
+        "page.html",
+        "../server.py",
+        "%2e%2e/%2e%2e/etc/passwd",
+        "predict/..",
+    ):
+        assert fetch_status(demo[0], path) == 404, path
+    assert fetch_status(demo[0], "predict") == 405 == fetch_status(demo[0], "", b"{}")
+
+
 def test_twenty_concurrent_clients_are_served_without_a_memory_leak(demo):
     address, server, rows = demo
     bodies = [request_body(image) for image, _ in rows]

@@ -1,4 +1,8 @@
-"""The HTTP server of the demo: the page, and POST /predict."""
+"""The HTTP server of the demo: the page, and POST /predict.
+
+Only the page itself may use it. Requests that a page of another site makes the browser send are refused: they name that
+site as their origin or, if its name was made to point to this machine (DNS rebinding), as their host.
+"""
 
 import base64
 import binascii
@@ -8,8 +12,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import HTMLResponse, JSONResponse
 from PIL import Image, UnidentifiedImageError
 
@@ -17,6 +22,7 @@ from competition.views.demo.predictor import BlendPredictor
 from competition.views.html import render_page
 
 PAGE = Path(__file__).parent / "page.html"
+HOSTS = ("127.0.0.1", "localhost")
 DRAWING_HINT = "Draw one character, open an image, or try an example."
 COLOUR_HINT = "Open an image, or try an example."
 MAX_BYTES = 2_000_000
@@ -33,7 +39,9 @@ class BadRequest(Exception):
 
 def create_app(predictor: BlendPredictor, examples: list[str], title: str) -> FastAPI:
     """Create the application; `examples` are data URLs of images that the page offers."""
-    app = FastAPI(title=title)
+    # Without the pages that describe the interface: they load scripts from the network.
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(check_origin)])
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False)
 
     @app.exception_handler(BadRequest)
     async def handle_bad_request(request: Request, error: BadRequest) -> JSONResponse:
@@ -54,6 +62,12 @@ def create_app(predictor: BlendPredictor, examples: list[str], title: str) -> Fa
         return await run_in_threadpool(predictor.predict, drawing)
 
     return app
+
+
+async def check_origin(request: Request) -> None:
+    """Refuse requests from pages of other sites; requests without an origin are not made by scripts of another page."""
+    if request.headers.get("origin", origin := f"http://{request.headers['host']}") != origin:
+        raise BadRequest(403, f"the request comes from another site; open {origin}/")
 
 
 async def read_body(request: Request) -> bytes:

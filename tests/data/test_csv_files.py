@@ -1,0 +1,19 @@
+import pytest
+
+from competition.data.csv_files import read_header, read_text
+from competition.errors import UserError
+
+
+def test_some_columns_are_read_by_their_stripped_names(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("label, patient ,pixel0\n1,007,3\n2,,4\n")
+    assert read_header(path) == ["label", "patient", "pixel0"]
+    assert read_text(path, columns=["patient"]).to_dict("list") == {"patient": ["007", ""]}
+
+
+@pytest.mark.parametrize("content", ["# a comment\n", "# a comment\n\n  \n", "\x1c\n", "\u2028\n"])
+def test_a_file_of_comments_or_blanks_is_empty(content, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=r"t\.csv is empty"):
+        read_text(path, comment="#")
