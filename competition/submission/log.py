@@ -281,7 +281,7 @@ class SubmissionLog:
             is_valid = rows[column].str.fullmatch(pattern)
             if not is_valid.all():
                 row = int(is_valid.argmin())
-                raise self._damaged(f"line {row + 2}, column {column}: invalid value {rows[column][row]!r}")
+                raise self._damaged(f"line {row + 2}, column {column}: invalid value {rows[column].iloc[row]!r}")
         return rows
 
     def read_competition(self, competition: str) -> pd.DataFrame:

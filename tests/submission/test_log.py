@@ -307,3 +307,11 @@ def test_metadata_of_other_types_are_damaged(change, log):
     entry.metadata_file.write_text("[" * 100_000)
     with pytest.raises(UserError, match=r"metadata\.json is damaged"):
         _ = entry.metadata
+
+
+def test_a_row_with_too_many_values_is_damage(log):
+    submit(log, RUN, "aab", "quick")
+    header, row = log.path.read_text().splitlines()
+    log.path.write_text(f"{header}\nx,{row}\n")
+    with pytest.raises(UserError, match=r"log\.csv is damaged"):
+        log.read()
