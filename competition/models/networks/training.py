@@ -1,8 +1,4 @@
-"""The training loop of Keras networks: a Recipe holds the hyperparameters, a function builds the layers.
-
-The loop passes single batches to Keras instead of calling `fit`: with TensorFlow 2.21, each epoch of `fit` waited up
-to 5 s for a background thread on one core, and the order of batches would depend on the backend's random generator.
-"""
+"""The training loop of Keras networks: a Recipe holds the hyperparameters, a function builds the layers."""
 
 import math
 import time
@@ -17,6 +13,7 @@ from keras import layers, ops
 from scipy.special import expit, softmax
 
 from competition.data.augmentation import Augmentation
+from competition.models.gpus import trains_on_gpu
 from competition.models.interface import Epoch, EpochCallback, Images, Target
 from competition.models.networks.augmentation import RandomAugmentation
 from competition.models.networks.border import Border, find_blank_border, respect_symmetries
@@ -24,6 +21,7 @@ from competition.models.networks.deskew import deskew
 from competition.models.networks.fast_layers import fold_batch_normalization
 from competition.models.networks.recipe import UNSHIFTED, Recipe
 from competition.models.networks.symmetries import detect_symmetries
+from competition.models.networks.trainers import TrainingRows, create_trainer
 
 Backbone = Callable[[Any], Any]  # maps images in 0..1 to features
 
@@ -58,38 +56,28 @@ class Network:
         keras.utils.clear_session()
         keras.utils.set_random_seed(self.seed)
         keras.config.set_dtype_policy(self.recipe.precision)
-        if keras.backend.backend() == "tensorflow":
+        if keras.backend.backend() == "tensorflow" and not trains_on_gpu():  # Keras would not use XLA
             _enable_tensorflow_determinism()
         if self.recipe.deskew:
             images = _deskew_all(images)
         augmentation = self._resolve_augmentation(images, labels)
         self.network = self._build_network(images.shape[1:], self._find_border(images, augmentation))
-        trainer = self._build_trainer(augmentation)
-        targets = self._targets(labels)
-        rng = np.random.default_rng(self.seed)
         batch_size = min(self.recipe.batch_size, len(images))
-        starts = range(0, len(images) - batch_size + 1, batch_size)
-        epochs = self.recipe.epochs_for(len(starts))
-        total_steps = epochs * len(starts)
-        step = 0
+        steps = len(images) // batch_size
+        epochs = self.recipe.epochs_for(steps)
+        rows = TrainingRows(images, self._targets(labels), batch_size, self._rates(epochs * steps))
+        trainer = create_trainer(self._augmented_network(augmentation), rows, self._compile)
+        rng = np.random.default_rng(self.seed)
         first_view = NetworkPredictor(self._add_views(self.network, (UNSHIFTED,)))
         for epoch in range(1, epochs + 1):
-            trainer.reset_metrics()  # Keras returns the mean loss since the last reset
             start_time = time.perf_counter()
-            order = rng.permutation(len(images))
-            for start in starts:
-                rows = order[start : start + batch_size]
-                trainer.optimizer.learning_rate = self.recipe.peak_learning_rate * self.recipe.schedule(
-                    step / total_steps
-                )
-                loss = trainer.train_on_batch(images[rows], targets[rows])
-                step += 1
+            loss = trainer.train_epoch(epoch - 1, rng.permutation(len(images)))
             if not np.isfinite(loss):
                 reason = f"the loss is {loss} in epoch {epoch} of {epochs}"
                 raise FloatingPointError(f"training diverged: {reason}; lower the learning rate")
-            images_per_second = batch_size * len(starts) / (time.perf_counter() - start_time)
+            images_per_second = batch_size * steps / (time.perf_counter() - start_time)
             self._predictor = None
-            on_epoch_end(Epoch(epoch, epochs, float(loss), images_per_second, first_view.predict_proba))
+            on_epoch_end(Epoch(epoch, epochs, loss, images_per_second, first_view.predict_proba))
         return self
 
     def predict_proba(self, images: Images) -> np.ndarray:
@@ -159,18 +147,22 @@ class Network:
             augmentation = replace(augmentation, symmetries=symmetries)
         return augmentation
 
-    def _build_trainer(self, augmentation: Augmentation | None) -> keras.Model:
-        """Compile a model of augmentation and network."""
-        images = keras.Input(self.network.input_shape[1:], dtype="uint8")
-        augmented = RandomAugmentation(augmentation, self.seed)(images) if augmentation else images
-        trainer = keras.Model(images, self.network(augmented))
-        config = {"learning_rate": self.recipe.peak_learning_rate, "weight_decay": self.recipe.weight_decay}
-        trainer.compile(
-            keras.optimizers.get({"class_name": self.recipe.optimizer, "config": config}),
-            self._loss(),
-            jit_compile=keras.backend.backend() == "jax",  # on CPUs, XLA is slower than TensorFlow's own kernels
-        )
-        return trainer
+    def _rates(self, steps: int) -> list[float]:
+        """The learning rate of each step."""
+        return [self.recipe.peak_learning_rate * self.recipe.schedule(step / steps) for step in range(steps)]
+
+    def _augmented_network(self, augmentation: Augmentation | None) -> Callable[[Any], Any]:
+        """The function from images to logits that is trained."""
+        if not augmentation:
+            return self.network
+        augment = RandomAugmentation(augmentation, self.seed)
+        return lambda images: self.network(augment(images))
+
+    def _compile(self, model: keras.Model, learning_rate: Any, **options: Any) -> None:
+        """Compile a model for training."""
+        config = {"learning_rate": learning_rate, "weight_decay": self.recipe.weight_decay}
+        optimizer = keras.optimizers.get({"class_name": self.recipe.optimizer, "config": config})
+        model.compile(optimizer, self._loss(), **options)
 
     def _loss(self) -> keras.losses.Loss:
         if self.target.kind == "labels":
