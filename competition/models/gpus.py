@@ -36,6 +36,11 @@ def usable_gpus() -> tuple[Gpu, ...]:
     return tuple(Gpu(name, float(capability)) for name, _, capability in pairs)
 
 
+def trains_on_gpu() -> bool:
+    """Whether networks train on a GPU in this process; workers on the other cores see none."""
+    return bool(usable_gpus()) and os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1")
+
+
 def gpu_precision() -> str | None:
     """The precision in which all usable GPUs train fastest; None without GPUs."""
     if not (gpus := usable_gpus()):

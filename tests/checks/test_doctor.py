@@ -167,3 +167,10 @@ def test_the_page_works_in_a_browser(width, scheme, dataset, tmp_path, open_acce
     page = write_findings(tmp_path / "doctor.html", "digits8", changed, list(check_duplicates(changed)))
     tab = open_accessible_page(page.as_uri(), width, scheme)
     assert tab.locator("tr").count() == 3 and tab.locator("h2").count() == 1 and tab.locator("figure").count() == 2
+
+
+def test_the_time_includes_the_extraction_of_features(dataset):
+    plan = replace(PLAN, gflops=REFERENCE_GFLOPS, extraction_seconds=1200.0)
+    message = check_resources(dataset, plan).message
+    assert "about 10 min for knn, of which 10 min to extract features (workers: 2" in message
+    assert "features" not in check_resources(dataset, PLAN).message

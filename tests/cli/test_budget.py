@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from competition.checks import machine_speed
 from competition.cli import training
 from competition.cli.run import FOLDS, Competition, Run
 from competition.cli.training import BudgetLimits, fit_to_budget
@@ -95,3 +96,18 @@ def test_the_first_network_comes_before_cheaper_models(run):
         priorities = limits.priorities(complete, run.members[1:])
         names = [member.name for member in sorted(run.members[1:], key=lambda member: -priorities.get(member, 0.0))]
         assert names[:2] == (["quick", "svm"] if budget else ["svm", "quick"])
+
+
+@pytest.mark.parametrize(("seconds", "is_left_out"), [(900.0, False), (1100.0, True)])
+def test_features_whose_extraction_takes_most_of_the_budget_are_left_out(
+    seconds, is_left_out, run, monkeypatch, capsys
+):
+    monkeypatch.setattr(training, "extraction_seconds", lambda competition, members: seconds)
+    monkeypatch.setattr(machine_speed, "measure_gflops", lambda: {"float32": machine_speed.REFERENCE_GFLOPS})
+    save_folds(run, "knn", reference_seconds(run, "knn"))
+    workers = LocalWorkers(2).jobs
+    with_features = replace(run, members=(*run.members, Member.parse("features-svm")), budget=1000.0 * 2 / workers)
+    assert (chosen_names(with_features, monkeypatch)[-1] == "features-svm") is not is_left_out
+    assert (
+        "features-svm are left out: extracting their features takes about" in capsys.readouterr().out
+    ) is is_left_out

@@ -4,7 +4,7 @@ from typing import Self
 
 import numpy as np
 from scipy.ndimage import affine_transform
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
 
 from competition.data.augmentation import affine_matrix
 
@@ -56,3 +56,54 @@ class AugmentedClassifier(ClassifierMixin, BaseEstimator):
     def predict(self, images: np.ndarray) -> np.ndarray:
         """The predicted classes."""
         return self.classifier_.predict(images)
+
+
+class FeaturesWithCopies(TransformerMixin, BaseEstimator):
+    """Features of images and, in training, of augmented copies of them: (rows, 1 + copies, dimensions)."""
+
+    def __init__(self, features: BaseEstimator, n_copies: int, rotation: float, zoom: float, seed: int) -> None:
+        self.features = features
+        self.n_copies = n_copies
+        self.rotation = rotation
+        self.zoom = zoom
+        self.seed = seed
+
+    def fit(self, images: np.ndarray, labels: np.ndarray | None = None) -> Self:
+        """Fit the features on the images."""
+        self.features_ = clone(self.features).fit(images)
+        return self
+
+    def fit_transform(self, images: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        """Features of the training images and of their copies."""
+        self.features_ = clone(self.features)
+        features, rng = [self.features_.fit_transform(images)], np.random.default_rng(self.seed)
+        for _ in range(self.n_copies):
+            features.append(self.features_.transform(augment_images(images, rng, self.rotation, self.zoom)))
+        return np.stack(features, axis=1)
+
+    def transform(self, images: np.ndarray) -> np.ndarray:
+        """Features of other images, without copies."""
+        return self.features_.transform(images)[:, None]
+
+
+class ClassifierOfCopies(ClassifierMixin, BaseEstimator):
+    """A classifier that is fitted on the features of images and of their copies: (rows, 1 + copies, dimensions)."""
+
+    def __init__(self, classifier: BaseEstimator) -> None:
+        self.classifier = classifier
+
+    def fit(self, features: np.ndarray, labels: np.ndarray) -> Self:
+        """Fit the classifier; copies have the label of their image."""
+        rows, copies, dimensions = features.shape
+        flat = features.reshape(rows * copies, dimensions)
+        self.classifier_ = clone(self.classifier).fit(flat, np.repeat(labels, copies))
+        self.classes_ = self.classifier_.classes_
+        return self
+
+    def decision_function(self, features: np.ndarray) -> np.ndarray:
+        """The classifier's decision values (rows, classes)."""
+        return self.classifier_.decision_function(features[:, 0])
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """The predicted classes."""
+        return self.classifier_.predict(features[:, 0])

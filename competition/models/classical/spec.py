@@ -112,11 +112,16 @@ def classical_spec(
     search_space: "Callable[[BaseTrial], None]",
     seconds: float,
     inputs: Inputs = "images",
+    label_pipeline: Callable[[Any, int], Pipeline] | None = None,
 ) -> ModelSpec:
-    """Create the spec of a scikit-learn model; `pipeline` builds the pipeline from a recipe and a seed."""
+    """Create the spec of a scikit-learn model; `pipeline` builds the pipeline from a recipe and a seed.
+
+    For label sets, the last step of `label_pipeline`, by default of `pipeline`, is repeated for each label.
+    """
 
     def build(recipe: Any, seed: int, shape: tuple[int, ...], target: Target) -> Classifier:
-        built = pipeline(recipe, seed)
+        build_pipeline = (target.kind == "labels" and label_pipeline) or pipeline
+        built = build_pipeline(recipe, seed)
         return PipelineClassifier(classify_labels(built) if target.kind == "labels" else built, target)
 
     return ModelSpec(build, load_pipeline, recipe, ("scikit-learn", "scipy", "numpy"), search_space, seconds, inputs)

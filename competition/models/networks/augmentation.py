@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from competition.data.augmentation import Augmentation, Symmetry, affine_matrix
+from competition.models.networks.affine import transform_images
 
 
 class RandomAugmentation(keras.layers.Layer):
@@ -41,7 +42,7 @@ class RandomAugmentation(keras.layers.Layer):
         f = centre_y - d * centre_x - e * centre_y + shift_y * (limits.shift * height)
         zeros = ops.zeros_like(a)
         transform = ops.stack([a, b, c, d, e, f, zeros, zeros], axis=1)
-        return ops.image.affine_transform(images, transform, interpolation="bilinear", fill_mode="constant")
+        return transform_images(images, transform)
 
     def _draw(self, symmetry: Symmetry, images: Any, count: int) -> Any:
         """Draw an integer below `count` for each image; 0, without drawing, if the symmetry is not enabled."""

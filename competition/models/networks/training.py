@@ -1,8 +1,4 @@
-"""The training loop of Keras networks: a Recipe holds the hyperparameters, a function builds the layers.
-
-The loop passes single batches to Keras instead of calling `fit`: with TensorFlow 2.21, each epoch of `fit` waited up
-to 5 s for a background thread on one core, and the order of batches would depend on the backend's random generator.
-"""
+"""The training loop of Keras networks: a Recipe holds the hyperparameters, a function builds the layers."""
 
 import math
 import time
@@ -18,6 +14,7 @@ from keras import layers, ops
 from scipy.special import expit, softmax
 
 from competition.data.augmentation import Augmentation
+from competition.models.gpus import trains_on_gpu
 from competition.models.interface import Checkpoint, Epoch, EpochCallback, Images, Target, TrainingState
 from competition.models.networks.augmentation import RandomAugmentation
 from competition.models.networks.augmentation_choice import choose_augmentation, describe_choice
@@ -26,6 +23,7 @@ from competition.models.networks.deskew import deskew
 from competition.models.networks.fast_layers import fold_batch_normalization
 from competition.models.networks.layers import conv_bn_relu, max_pool
 from competition.models.networks.recipe import UNSHIFTED, Recipe
+from competition.models.networks.trainers import TrainingRows, create_trainer, state_variables
 
 Backbone = Callable[[Any], Any]  # maps images in 0..1 to features
 
@@ -79,39 +77,29 @@ class Network:
         augmentation = self._choose_augmentation(images, labels)
         self._start_session()  # again, since small networks may have been trained
         self.network = self._build_network(images.shape[1:], self._find_border(images, augmentation))
-        trainer = self._build_trainer(augmentation)
-        targets = self._targets(labels)
-        rng = np.random.default_rng(self.seed)
         batch_size = min(self.recipe.batch_size, len(images))
-        starts = range(0, len(images) - batch_size + 1, batch_size)
-        epochs = self.recipe.epochs_for(len(starts))
-        total_steps = epochs * len(starts)
+        steps = len(images) // batch_size
+        epochs = self.recipe.epochs_for(steps)
+        rows = TrainingRows(images, self._targets(labels), batch_size, self._rates(epochs * steps))
+        trainer = create_trainer(self._augmented_network(augmentation), rows, self._compile)
+        rng = np.random.default_rng(self.seed)
         state = checkpoint.load() if checkpoint else None
         if state:
-            _restore_state(trainer, rng, state)
+            _restore_state(trainer.model, rng, state)
         finished = state.epoch if state else 0
-        step = finished * len(starts)
         first_view = NetworkPredictor(self._add_views(self.network, (UNSHIFTED,)))
         for epoch in range(finished + 1, epochs + 1):
-            trainer.reset_metrics()  # Keras returns the mean loss since the last reset
             start_time = time.perf_counter()
-            order = rng.permutation(len(images))
-            for start in starts:
-                rows = order[start : start + batch_size]
-                trainer.optimizer.learning_rate = self.recipe.peak_learning_rate * self.recipe.schedule(
-                    step / total_steps
-                )
-                loss = trainer.train_on_batch(images[rows], targets[rows])
-                step += 1
+            loss = trainer.train_epoch(epoch - 1, rng.permutation(len(images)))
             if not np.isfinite(loss):
                 reason = f"the loss is {loss} in epoch {epoch} of {epochs}"
                 raise FloatingPointError(f"training diverged: {reason}; lower the learning rate")
-            images_per_second = batch_size * len(starts) / (time.perf_counter() - start_time)
+            images_per_second = batch_size * steps / (time.perf_counter() - start_time)
             self._predictor = None
-            result = Epoch(epoch, epochs, float(loss), images_per_second, first_view.predict_proba)
+            result = Epoch(epoch, epochs, loss, images_per_second, first_view.predict_proba)
             on_epoch_end(result)
             if checkpoint:
-                checkpoint.save(result, partial(_read_state, trainer, rng, epoch))
+                checkpoint.save(result, partial(_read_state, trainer.model, rng, epoch))
         return self
 
     def _start_session(self) -> None:
@@ -119,7 +107,7 @@ class Network:
         keras.utils.clear_session()
         keras.utils.set_random_seed(self.seed)
         keras.config.set_dtype_policy(self.recipe.precision)
-        if keras.backend.backend() == "tensorflow":
+        if keras.backend.backend() == "tensorflow" and not trains_on_gpu():  # Keras would not use XLA
             _enable_tensorflow_determinism()
 
     def predict_proba(self, images: Images) -> np.ndarray:
@@ -196,18 +184,22 @@ class Network:
         recipe = replace(self.recipe, **SMALL_RECIPE, augmentation=augmentation)
         return Network(_small_backbone, recipe, self.seed, images.shape[1:], self.target).fit(images, labels, _ignore)
 
-    def _build_trainer(self, augmentation: Augmentation | None) -> keras.Model:
-        """Compile a model of augmentation and network."""
-        images = keras.Input(self.network.input_shape[1:], dtype="uint8")
-        augmented = RandomAugmentation(augmentation, self.seed)(images) if augmentation else images
-        trainer = keras.Model(images, self.network(augmented))
-        config = {"learning_rate": self.recipe.peak_learning_rate, "weight_decay": self.recipe.weight_decay}
-        trainer.compile(
-            keras.optimizers.get({"class_name": self.recipe.optimizer, "config": config}),
-            self._loss(),
-            jit_compile=keras.backend.backend() == "jax",  # on CPUs, XLA is slower than TensorFlow's own kernels
-        )
-        return trainer
+    def _rates(self, steps: int) -> list[float]:
+        """The learning rate of each step."""
+        return [self.recipe.peak_learning_rate * self.recipe.schedule(step / steps) for step in range(steps)]
+
+    def _augmented_network(self, augmentation: Augmentation | None) -> Callable[[Any], Any]:
+        """The function from images to logits that is trained."""
+        if not augmentation:
+            return self.network
+        augment = RandomAugmentation(augmentation, self.seed)
+        return lambda images: self.network(augment(images))
+
+    def _compile(self, model: keras.Model, learning_rate: Any, **options: Any) -> None:
+        """Compile a model for training."""
+        config = {"learning_rate": learning_rate, "weight_decay": self.recipe.weight_decay}
+        optimizer = keras.optimizers.get({"class_name": self.recipe.optimizer, "config": config})
+        model.compile(optimizer, self._loss(), **options)
 
     def _loss(self) -> keras.losses.Loss:
         if self.target.kind == "labels":
@@ -215,21 +207,16 @@ class Network:
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.recipe.label_smoothing)
 
 
-def _state_variables(trainer: keras.Model) -> list[keras.Variable]:
-    """Return all variables that training changes, except metrics, which each epoch resets."""
-    return [*trainer.variables, *trainer.optimizer.variables]
-
-
 def _read_state(trainer: keras.Model, rng: np.random.Generator, epoch: int) -> TrainingState:
     """Return the state after an epoch."""
-    variables = [ops.convert_to_numpy(variable) for variable in _state_variables(trainer)]
+    variables = [ops.convert_to_numpy(variable) for variable in state_variables(trainer)]
     return TrainingState(epoch, variables, rng.bit_generator.state)
 
 
 def _restore_state(trainer: keras.Model, rng: np.random.Generator, state: TrainingState) -> None:
     """Continue from a saved state."""
     trainer.optimizer.build(trainer.trainable_variables)
-    for variable, value in zip(_state_variables(trainer), state.variables, strict=True):
+    for variable, value in zip(state_variables(trainer), state.variables, strict=True):
         variable.assign(value)
     rng.bit_generator.state = state.row_order
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from competition.models.classical.augmented_copies import AugmentedClassifier
+from competition.models.classical.augmented_copies import AugmentedClassifier, ClassifierOfCopies, FeaturesWithCopies
 from competition.models.classical.features import Deskew, Hog, RandomizedPCA, RBFLandmarkFeatures
 from competition.models.classical.spec import calibrate, classical_spec
 
@@ -40,6 +40,16 @@ def pipeline(recipe: LinearRecipe, seed: int) -> Pipeline:
     return make_pipeline(calibrate(augmented))
 
 
+def label_pipeline(recipe: LinearRecipe, seed: int) -> Pipeline:
+    """Build the pipeline whose last step is fitted for each label, on features that are computed once."""
+    features = make_pipeline(Deskew(), Hog(), RandomizedPCA(recipe.n_components, seed))
+    classifier = make_pipeline(
+        RBFLandmarkFeatures(recipe.n_landmarks, recipe.gamma, seed), RidgeClassifier(recipe.alpha, solver="cholesky")
+    )
+    with_copies = FeaturesWithCopies(features, recipe.n_copies, recipe.rotation, recipe.zoom, seed)
+    return make_pipeline(with_copies, calibrate(ClassifierOfCopies(classifier)))
+
+
 def search_space(trial: "BaseTrial") -> None:
     """Suggest hyperparameters, except n_landmarks and n_copies: larger values are better but slower."""
     trial.suggest_int("n_components", 40, 240)
@@ -49,4 +59,4 @@ def search_space(trial: "BaseTrial") -> None:
     trial.suggest_float("zoom", 0.0, 0.3)
 
 
-SPEC = classical_spec(pipeline, LinearRecipe(), search_space, seconds=36)
+SPEC = classical_spec(pipeline, LinearRecipe(), search_space, seconds=36, label_pipeline=label_pipeline)

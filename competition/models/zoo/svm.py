@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from competition.models.classical.augmented_copies import augment_images
+from competition.models.classical.augmented_copies import FeaturesWithCopies, augment_images
 from competition.models.classical.features import Deskew, Hog, Pixels, RandomizedPCA
 from competition.models.classical.pairwise_svc import PairwiseSVC
 from competition.models.classical.spec import classical_spec
@@ -82,6 +82,29 @@ class VirtualSupportVectors(ClassifierMixin, BaseEstimator):
         return selected, fit_temperature(probabilities, labels)
 
 
+class SharedVirtualSupportVectors(VirtualSupportVectors):
+    """The same on features of images and of copies (rows, 1 + copies, dimensions), which several labels share."""
+
+    def fit(self, features: np.ndarray, labels: np.ndarray) -> Self:
+        """Select the rows, and fit temperature and final machine."""
+        self.classes_ = np.unique(labels)
+        selected, self.temperature_ = self._select_rows(features[:, 0], np.searchsorted(self.classes_, labels))
+        training = np.concatenate(list(features[selected].swapaxes(0, 1)))
+        self.svm_ = self._build_svm().fit(training, np.tile(labels[selected], features.shape[1]))
+        return self
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        """Probabilities (rows, classes)."""
+        return apply_temperature(self.svm_.predict_proba(features[:, 0]), self.temperature_)
+
+
+def label_pipeline(recipe: SvmRecipe, seed: int) -> Pipeline:
+    """Build the pipeline whose last step is fitted for each label, on features that are computed once."""
+    features = make_pipeline(Deskew(), Hog(), RandomizedPCA(recipe.n_components, seed))
+    with_copies = FeaturesWithCopies(features, recipe.n_copies, recipe.rotation, recipe.zoom, seed)
+    return make_pipeline(with_copies, SharedVirtualSupportVectors(recipe, seed))
+
+
 def pipeline(recipe: SvmRecipe, seed: int) -> Pipeline:
     """Build the pipeline from images to probabilities."""
     return make_pipeline(VirtualSupportVectors(recipe, seed))
@@ -107,5 +130,5 @@ def pixel_search_space(trial: "BaseTrial") -> None:
     trial.suggest_float("sigmoid_slope", 0.5, 10.0, log=True)
 
 
-SPEC = classical_spec(pipeline, SvmRecipe(), search_space, seconds=16)
+SPEC = classical_spec(pipeline, SvmRecipe(), search_space, seconds=16, label_pipeline=label_pipeline)
 VARIANTS = {"pixels": classical_spec(pixel_pipeline, SvmRecipe(), pixel_search_space, seconds=600)}
