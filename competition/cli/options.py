@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from competition.cli.run import COLUMN_MODELS, GLYPH_MODELS, PHOTO_MODELS
+from competition.cli.run import COLUMN_MODELS, GLYPH_MODELS, PHOTO_MODELS, PRETRAINED_MODELS
 
 PREFIX = "FOLDBLEND_"  # of the environment variables, by which the Makefile passes its variables
 
@@ -63,8 +63,9 @@ Models = Annotated[
         "models",
         'Models to use, e.g. "quick quick.1 svm", or "all". MODEL.SEED is the same network with another seed, '
         f"MODEL:NAME a variant with another recipe.  [default: {' '.join(GLYPH_MODELS)} for light glyphs on "
-        f"black, such as digits; {' '.join(PHOTO_MODELS)} for others; also {' '.join(COLUMN_MODELS)} where the tables "
-        "have columns alongside the images]",
+        f"black, such as digits; {' '.join(PRETRAINED_MODELS)} for coloured pictures larger than 48 pixels; "
+        f"{' '.join(PHOTO_MODELS)} for others; also {' '.join(COLUMN_MODELS)} where the tables have columns alongside "
+        "the images]",
         parser=parse_names,
         metavar="NAMES",
     ),
