@@ -2,8 +2,9 @@
 
 Light glyphs on black keep the recipe's augmentation, which was tuned on such images. For others, small networks that
 differ only in augmentation are trained on one part of a sample of the training images and predict the rest. The
-recipe's augmentation is weakened if the loss becomes lower, and symmetries are added unless it becomes higher. Held-out
-rows have no part in it.
+recipe's augmentation is weakened if that clearly lowers the loss. Mirror images are used unless they raise it, since
+most objects have them and a short training gains little from more images; other symmetries only if they lower it.
+Held-out rows have no part in it.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,8 @@ STRENGTHS = (1.0, 0.5, 0.0)
 LARGEST_SIDE = 32  # pixels; larger images are reduced
 MAX_TRAINING_ROWS, MAX_VALIDATION_ROWS = 6_000, 4_000
 MIN_ROWS, MIN_SIDE = 300, 16  # of images that are compared; with fewer rows, the differences are noise
+
+CLEAR_DIFFERENCE = 2.0  # standard errors
 
 Train = Callable[[Images, np.ndarray, Augmentation], Predictor]
 
@@ -44,11 +47,12 @@ def choose_augmentation(
         best = replace(best, strength=STRENGTHS[0])
         for strength in STRENGTHS[1:]:
             weaker = replace(best, strength=strength)
-            best = weaker if comparison.is_worse(best, weaker) else best
+            best = weaker if comparison.difference(best, weaker) > CLEAR_DIFFERENCE else best
     if augmentation.symmetries is None:
         for symmetry in SYMMETRIES if images.shape[1] == images.shape[2] else SYMMETRIES[:2]:
             more = replace(best, symmetries=(*(best.symmetries or ()), symmetry))
-            best = best if comparison.is_worse(more, best) else more
+            is_used = comparison.difference(more, best) < (1 if symmetry == "left-right" else -1)
+            best = more if is_used else best
     return best
 
 
@@ -70,10 +74,11 @@ class _Comparison:
         self.images, self.labels, self.train = images, labels, train
         self._losses: dict[Augmentation, np.ndarray] = {}
 
-    def is_worse(self, augmentation: Augmentation, other: Augmentation) -> bool:
-        """Whether the loss of the first is higher by more than a standard error of the difference."""
-        difference = self._loss(augmentation) - self._loss(other)
-        return bool(difference.mean() > difference.std() / len(difference) ** 0.5)
+    def difference(self, augmentation: Augmentation, other: Augmentation) -> float:
+        """Loss of the first minus that of the other, in standard errors of the difference."""
+        differences = self._loss(augmentation) - self._loss(other)
+        standard_error = differences.std() / len(differences) ** 0.5
+        return float(differences.mean() / standard_error) if standard_error else 0.0
 
     def _loss(self, augmentation: Augmentation) -> np.ndarray:
         if augmentation not in self._losses:
