@@ -275,7 +275,8 @@ class SubmissionLog:
             rows = pd.read_csv(self.path, dtype=str, keep_default_na=False)
         except ValueError as error:
             raise self._damaged(str(error).splitlines()[0]) from None
-        if list(rows.columns) != list(COLUMNS):
+        has_more_values = not isinstance(rows.index, pd.RangeIndex)  # pandas takes the first ones as names of the rows
+        if list(rows.columns) != list(COLUMNS) or has_more_values:
             raise self._damaged(f"expected the columns {','.join(COLUMNS)}")
         for column, pattern in COLUMNS.items():
             is_valid = rows[column].str.fullmatch(pattern)

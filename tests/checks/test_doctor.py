@@ -139,7 +139,8 @@ def test_a_rare_class_and_a_blank_image_are_reported(dataset):
 
 @pytest.mark.parametrize("jobs", [1, 4])
 def test_the_time_is_divided_among_the_workers(jobs, dataset):
-    large = replace(dataset, labels=np.zeros(42_000, dtype=int))
+    images = np.broadcast_to(np.uint8(0), (42_000, 28, 28, 1))
+    large = replace(dataset, images=images, labels=np.zeros(42_000, dtype=int))
     plan = replace(PLAN, members=[Member.parse("quick")], jobs=jobs, gflops=REFERENCE_GFLOPS / 2)
     minutes = float(check_resources(large, plan).message.split("about ")[1].split()[0])
     assert minutes == round(2 * 5 * Member.parse("quick").spec.seconds / jobs / 60)

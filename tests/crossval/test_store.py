@@ -178,7 +178,7 @@ def test_an_imported_member_whose_first_fold_is_lost_has_to_be_imported_again(st
     member = store.import_folds(tmp_path / store.folds.name / "knn", "theirs")
     (tmp_path / store.folds.name / "@theirs" / "fold-0.npz").unlink()
     with pytest.raises(UserError, match=r"@theirs are incomplete \(not trained yet\); import them again"):
-        store.model_path(member, 1)
+        store.load_model(member, 1)
 
 
 def test_predictions_are_not_imported_while_another_run_uses_the_split(store, tmp_path):

@@ -172,9 +172,9 @@ def test_invalid_member_names_are_rejected(name):
 
 def test_the_error_for_an_unknown_model_lists_the_available_ones():
     with pytest.raises(
-        UserError, match=r"unknown model 'resnet'; choose from .*quick.*add competition/models/zoo/resnet\.py"
+        UserError, match=r"unknown model 'unet'; choose from .*quick.*add competition/models/zoo/unet\.py"
     ):
-        Member.parse("resnet.2")
+        Member.parse("unet.2")
 
 
 @pytest.mark.parametrize("name", available_models())

@@ -169,7 +169,8 @@ def test_a_damaged_log_is_rejected_and_can_be_rebuilt_from_metadata(tmp_path, fa
     expected = log.read().drop(columns="when")
     for damage in damages(log.path, flips=60):
         try:
-            assert len(log.read()) == 3 or damage.startswith("truncated"), damage
+            # A changed name or number is a row of another submission, to which the lost one is added.
+            assert len(log.read()) in (3, 4) or damage.startswith("truncated"), damage
         except UserError as error:
             remedy = f"mv {log.path} {log.path}.old"
             assert f"{log.path} is damaged" in str(error) and remedy in str(error), damage
