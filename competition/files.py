@@ -102,6 +102,13 @@ def scratch_folder() -> Iterator[Path]:
         _remove(folder)
 
 
+def reserve_space(path: Path) -> None:
+    """Reserve the disk space of a file that is mapped into memory, where a full disk would kill the process."""
+    if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+        with explain_write_errors(path), path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
 def make_folder(folder: Path) -> None:
     """Create the folder and its missing parents; their names survive a loss of power."""
     for path in reversed([folder, *folder.parents]):

@@ -15,6 +15,7 @@ from competition.files import (
     exclusive_lock,
     explain_write_errors,
     remove_stale_files,
+    reserve_space,
     scratch_folder,
     sha256,
     wait_for_lock,
@@ -178,3 +179,15 @@ def test_a_folder_is_locked_until_its_process_ends(tmp_path):
             holder.kill()
     with exclusive_lock(tmp_path):
         pass
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve space")
+def test_reserved_space_is_taken_from_the_disk_and_keeps_the_content(tmp_path):
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.write(b"header")
+        file.truncate(1_000_000)
+    assert path.stat().st_blocks * 512 < 1_000_000
+    reserve_space(path)
+    assert path.stat().st_blocks * 512 >= 1_000_000
+    assert path.read_bytes() == b"header".ljust(1_000_000, b"\0")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from competition.errors import UserError, command
-from competition.files import atomic_folder, sha256
+from competition.files import atomic_folder, reserve_space, sha256
 
 VIEWS = 2  # of each image: as it is, and mirrored
 PARTS = ("train", "test")
@@ -72,6 +72,8 @@ class Features:
                 for part in PARTS
                 if rows[part]
             }
+            for part in arrays:
+                reserve_space(temporary / f"{part}.npy")
             for part in PARTS:
                 if not rows[part]:  # an empty file cannot be mapped
                     np.save(temporary / f"{part}.npy", np.empty((0, *self.shape), np.float16))
