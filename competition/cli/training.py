@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from competition.models.member import Member
     from competition.workers.base import Workers
 
-SHORTER_VARIANTS = {"quick": ("quick:e10", "quick:e8", "quick:short", "quick:e4", "quick:e2")}  # longest first
+SHORTER_VARIANTS = {  # longest first
+    "quick": ("quick:e10", "quick:e8", "quick:short", "quick:e4", "quick:e2"),
+    "resnet": ("resnet:short",),
+}
 MAX_EXTRACTION_SHARE = 0.5  # of the budget; otherwise nothing is extracted
 BUDGET_SHARE = 0.85  # of the time left that the first network is planned to take; estimates are off by a tenth
 

@@ -40,3 +40,5 @@ RECIPE = replace(
     augmentation=Augmentation(rotation=6.4, shift=0.065, zoom=0.233, shear=0.16),
 )
 SPEC = network_spec(body, RECIPE, seconds=180)
+SHORT_RECIPE = replace(RECIPE, epochs=RECIPE.epochs // 2, min_steps=RECIPE.min_steps // 2)
+VARIANTS = {"short": replace(SPEC, recipe=SHORT_RECIPE, seconds=SPEC.seconds / 2)}  # for what is left of a budget
