@@ -18,6 +18,7 @@ from competition.cli.run import (
     open_extractor,
     open_store,
 )
+from competition.data.config import PretrainedNetwork, read_config
 from competition.errors import UserError, command, flag, shorten_list
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ def _find_pretrained(options: RunOptions) -> "Extractor | None":
     from competition.models.member import Member
 
     folder = DATA / options.competition
+    if isinstance(read_config(folder).pretrained, PretrainedNetwork):  # its weights are part of the features' digest
+        return download_extractor(folder)
     if options.models is not None and "all" not in options.models:
         members = [Member.parse(name) for name in options.models]
     elif folder.exists():

@@ -97,6 +97,7 @@ def write_checkpoint(path: Path, stored: StoredTraining) -> None:
     details = {
         "epoch": stored.state.epoch,
         "row_order": stored.state.row_order,
+        "augmentation": stored.state.augmentation,
         "points": [asdict(point) for point in stored.points],
         "seconds": stored.seconds,
         "made_of": stored.made_of,
@@ -108,7 +109,7 @@ def write_checkpoint(path: Path, stored: StoredTraining) -> None:
 
 
 def read_checkpoint(path: Path) -> StoredTraining:
-    """Read a checkpoint; raise ValueError if it is damaged."""
+    """Read a checkpoint; raise ValueError if it is damaged or of another version of this package."""
     data = path.read_bytes()
     length = hashlib.sha256().digest_size
     if hashlib.sha256(data[length:]).digest() != data[:length]:
@@ -117,9 +118,12 @@ def read_checkpoint(path: Path) -> StoredTraining:
         details = json.loads(str(file["details"]))
         names = [name for name in file.files if name.startswith("arr_")]
         variables = [file[f"arr_{number}"] for number in range(len(names))]
-    state = TrainingState(details["epoch"], variables, details["row_order"])
-    points = [CurvePoint(**point) for point in details["points"]]
-    return StoredTraining(state, points, details["seconds"], details["made_of"])
+    try:
+        state = TrainingState(details["epoch"], variables, details["row_order"], details["augmentation"])
+        points = [CurvePoint(**point) for point in details["points"]]
+        return StoredTraining(state, points, details["seconds"], details["made_of"])
+    except (KeyError, TypeError):
+        raise ValueError("written by another version") from None
 
 
 class FoldCheckpoint:

@@ -24,6 +24,7 @@ from competition.crossval.store import Store
 from competition.crossval.task import FoldResult, Task, train_fold
 from competition.data.dataset import Dataset
 from competition.errors import UserError
+from competition.models.gpus import trains_on_gpu
 from competition.models.member import Member
 from competition.workers.base import Emit, LocalFolder, Workers
 from competition.workers.events import Emitted, Event, Failed, Failure, Finished, OnEvent, Skipped
@@ -185,7 +186,8 @@ def _train_and_record(
         remove_abandoned(checkpoints.path)
     recorder = CurveRecorder(dataset, folds.held_out == task.fold)
     path = checkpoint_path(checkpoints.path, task.member.name, task.fold)
-    made_of = ingredients(task.member, dataset, folds) | {"fold": str(task.fold)}
+    device = "GPU" if task.member.spec.is_network and trains_on_gpu() else "CPU"  # their optimizers' states differ
+    made_of = ingredients(task.member, dataset, folds) | {"fold": str(task.fold), "device": device}
     checkpoint = FoldCheckpoint(path, made_of, recorder.points, emit, interval)
     result = train_fold(task, dataset, folds, lambda epoch: emit(recorder.record(epoch)), checkpoint)
     if not checkpoints.is_drivers:

@@ -71,6 +71,7 @@ class TrainingState:
     epoch: int  # the last finished one
     variables: Sequence[np.ndarray]  # of model and optimizer, and of the random generators of layers
     row_order: Mapping[str, Any]  # state of the generator that shuffles the rows
+    augmentation: Mapping[str, Any] | None  # as it was chosen before the first epoch
 
 
 class Checkpoint(Protocol):

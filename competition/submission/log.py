@@ -266,7 +266,8 @@ class SubmissionLog:
         known = set(zip(rows["competition"], rows["number"], strict=True))
         competitions = sorted(path.name for path in self.folder.glob("*") if path.is_dir())
         entries = [entry for competition in competitions for entry in self.entries(competition)]
-        lost = [entry.as_row() for entry in entries if (entry.folder.parent.name, str(entry.number)) not in known]
+        rows_of_entries = [entry.as_row() for entry in entries]
+        lost = [row for row in rows_of_entries if (row["competition"], row["number"]) not in known]
         return pd.DataFrame([*rows.to_dict("records"), *lost], columns=list(COLUMNS), dtype=str) if lost else rows
 
     def _read_file(self) -> pd.DataFrame:

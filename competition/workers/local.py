@@ -174,6 +174,8 @@ def _run_task(function: TaskFunction, task: Any, result: Path) -> Failure | Disk
     try:
         result.write_bytes(pickle.dumps(function(task, partial(send, task))))
     except Exception as error:
+        if isinstance(error, DiskError):
+            return error
         if isinstance(error, OSError) and error.errno in DISK_FAILURES:
             return DiskError(str(describe_file_error(error, result)))
         return Failure(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())

@@ -34,7 +34,9 @@ from competition.workers.events import Finished, Retried
 from competition.workers.local import LocalWorkers
 
 EPOCHS = 4
-STATE = TrainingState(2, [np.arange(6.0), np.ones((2, 3), np.float32)], np.random.default_rng(0).bit_generator.state)
+STATE = TrainingState(
+    2, [np.arange(6.0), np.ones((2, 3), np.float32)], np.random.default_rng(0).bit_generator.state, None
+)
 POINTS = [CurvePoint(number, EPOCHS, 0.5, 900.0, 2**20, 1.0, 0.1, 1.0, 0.1) for number in (1, 2)]
 EPOCH = Epoch(2, EPOCHS, 0.5, 900.0, lambda images: np.zeros((len(images), 10)))
 

@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 from joblib import cpu_count
 
+from competition.errors import DiskError
 from competition.workers.base import take_in_order
 from competition.workers.events import Emitted, Failure, Retried, Started, ignore_event
 from competition.workers.local import LocalWorkers
@@ -237,3 +238,12 @@ def test_finished_tasks_can_add_tasks():
         if squared < 1000:
             waiting.append(squared)
     assert results == [2, 4, 16, 256]
+
+
+def report_a_full_disk(task, emit):
+    raise DiskError("cannot write FILE (No space left on device); free some space")
+
+
+def test_a_full_disk_that_a_task_reports_stops_the_run():
+    with LocalWorkers(1) as workers, pytest.raises(DiskError, match="cannot write FILE"):
+        list(workers.run(report_a_full_disk, take_in_order(["task"]), ignore_event))

@@ -60,7 +60,8 @@ def describe_choice(augmentation: Augmentation) -> str:
     """Say how the augmentation differs from the recipe's; empty if it does not."""
     parts = [f"augmented by {', '.join(augmentation.symmetries)}"] if augmentation.symmetries else []
     if augmentation.strength != 1:
-        parts.append(f"rotation, shift, zoom and shear at {augmentation.strength:.0%}")
+        share = f"{augmentation.strength:.0%} of the" if augmentation.strength else "no"
+        parts.append(f"{share} rotation, shift, zoom and shear")
     return "; ".join(parts)
 
 
@@ -70,8 +71,10 @@ class _Comparison:
     def __init__(self, images: Images, labels: np.ndarray, seed: int, train: Train) -> None:
         order = np.random.default_rng(seed).permutation(len(images))
         count = min(MAX_TRAINING_ROWS, len(images) * 2 // 3)
-        self.training, self.validation = order[:count], order[count : count + MAX_VALIDATION_ROWS]
-        self.images, self.labels, self.train = images, labels, train
+        training, validation = order[:count], order[count : count + MAX_VALIDATION_ROWS]
+        self.training = _reduce(images[training]), labels[training]
+        self.validation = _reduce(images[validation]), labels[validation]
+        self.train = train
         self._losses: dict[Augmentation, np.ndarray] = {}
 
     def difference(self, augmentation: Augmentation, other: Augmentation) -> float:
@@ -82,9 +85,9 @@ class _Comparison:
 
     def _loss(self, augmentation: Augmentation) -> np.ndarray:
         if augmentation not in self._losses:
-            predictor = self.train(_reduce(self.images[self.training]), self.labels[self.training], augmentation)
-            predicted = predictor.predict_proba(_reduce(self.images[self.validation]))
-            self._losses[augmentation] = _log_loss(predicted, self.labels[self.validation])
+            images, labels = self.validation
+            predicted = self.train(*self.training, augmentation).predict_proba(images)
+            self._losses[augmentation] = _log_loss(predicted, labels)
         return self._losses[augmentation]
 
 

@@ -55,7 +55,7 @@ def create_trainer(forward: Callable[[Any], Any], rows: TrainingRows, compile_mo
 
 
 def state_variables(model: keras.Model) -> list[keras.Variable]:
-    """Return all variables that training changes, except metrics, which each epoch resets."""
+    """Return all variables that training changes, except metrics, which do not affect it."""
     images = {id(layer.images) for layer in model.layers if isinstance(layer, _ImagesOnDevice)}
     return [variable for variable in (*model.variables, *model.optimizer.variables) if id(variable) not in images]
 
@@ -82,6 +82,7 @@ class HostTrainer:
         for step in range(steps):
             rows = order[step * size : (step + 1) * size]
             self.model.optimizer.learning_rate = self.rows.rates[epoch * steps + step]
+            self.model.reset_metrics()  # before Keras 3.15, the loss would be a mean over earlier batches, too
             losses.append(self.model.train_on_batch(images[rows], targets[rows]))
         return float(np.mean(losses))
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -74,7 +74,10 @@ class Network:
         self._start_session()
         if self.recipe.deskew:
             images = _deskew_all(images)
-        augmentation = self._choose_augmentation(images, labels)
+        state = checkpoint.load() if checkpoint else None
+        augmentation = _restore_augmentation(state) if state else self._choose_augmentation(images, labels)
+        if augmentation and augmentation != self.recipe.augmentation:
+            self.remark = describe_choice(augmentation)
         self._start_session()  # again, since small networks may have been trained
         self.network = self._build_network(images.shape[1:], self._find_border(images, augmentation))
         batch_size = min(self.recipe.batch_size, len(images))
@@ -83,7 +86,6 @@ class Network:
         rows = TrainingRows(images, self._targets(labels), batch_size, self._rates(epochs * steps))
         trainer = create_trainer(self._augmented_network(augmentation), rows, self._compile)
         rng = np.random.default_rng(self.seed)
-        state = checkpoint.load() if checkpoint else None
         if state:
             _restore_state(trainer.model, rng, state)
         finished = state.epoch if state else 0
@@ -99,7 +101,7 @@ class Network:
             result = Epoch(epoch, epochs, loss, images_per_second, first_view.predict_proba)
             on_epoch_end(result)
             if checkpoint:
-                checkpoint.save(result, partial(_read_state, trainer.model, rng, epoch))
+                checkpoint.save(result, partial(_read_state, trainer.model, rng, epoch, augmentation))
         return self
 
     def _start_session(self) -> None:
@@ -175,9 +177,7 @@ class Network:
         steps_per_epoch = len(images) // min(self.recipe.batch_size, len(images))
         is_long = self.recipe.epochs_for(steps_per_epoch) * steps_per_epoch >= MIN_STEPS_TO_MEASURE
         train = self._train_small_network if is_long else None
-        chosen = choose_augmentation(images, labels, augmentation, self.seed, train)
-        self.remark = describe_choice(chosen)
-        return chosen
+        return choose_augmentation(images, labels, augmentation, self.seed, train)
 
     def _train_small_network(self, images: Images, labels: np.ndarray, augmentation: Augmentation) -> "Network":
         """Train a small network, to compare augmentations."""
@@ -207,10 +207,19 @@ class Network:
         return keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.recipe.label_smoothing)
 
 
-def _read_state(trainer: keras.Model, rng: np.random.Generator, epoch: int) -> TrainingState:
+def _read_state(
+    trainer: keras.Model, rng: np.random.Generator, epoch: int, augmentation: Augmentation | None
+) -> TrainingState:
     """Return the state after an epoch."""
     variables = [ops.convert_to_numpy(variable) for variable in state_variables(trainer)]
-    return TrainingState(epoch, variables, rng.bit_generator.state)
+    return TrainingState(epoch, variables, rng.bit_generator.state, asdict(augmentation) if augmentation else None)
+
+
+def _restore_augmentation(state: TrainingState) -> Augmentation | None:
+    """The augmentation that was chosen before the first epoch."""
+    if state.augmentation is None:
+        return None
+    return Augmentation(**{**state.augmentation, "symmetries": tuple(state.augmentation["symmetries"])})
 
 
 def _restore_state(trainer: keras.Model, rng: np.random.Generator, state: TrainingState) -> None:

