@@ -328,17 +328,22 @@ def extraction_seconds(competition: Competition, members: "Sequence[Member]") ->
 def open_run(options: RunOptions) -> Run:
     """Load the competition, its split, members and metric."""
     competition = open_competition(options.competition)
-    store, members = open_store(competition, options.folds, options.seed), competition.members(options.models)
+    store = open_store(competition, options.folds, options.seed)
     return Run(
         competition,
         store,
         competition.metric(),
-        members if options.models else _drop_calibrated_models(store, members),
+        competition.members(options.models) if options.models else default_members(competition, store),
         options.jobs,
         options.budget,
         options.cluster,
         options.blend,
     )
+
+
+def default_members(competition: Competition, store: "Store") -> "tuple[Member, ...]":
+    """The default models of the competition, except those that cannot be trained on its rows."""
+    return _drop_calibrated_models(store, competition.members(None))
 
 
 def find_config_metric(folder: Path, name: str, kind: "TargetKind" = "class") -> "Metric":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from competition.cli.run import (
     MIN_CLASS_ROWS,
     Run,
+    default_members,
     extraction_seconds,
     needs_class_rows,
     open_extractor,
@@ -130,7 +131,7 @@ def fit_to_budget(run: Run) -> Run:
 
 
 def _drop_features(run: Run, budget: float) -> Run:
-    """Leave out the members of pretrained features if their extraction would take most of the budget."""
+    """Train models without pretrained features instead if extracting these would take most of the budget."""
     seconds = extraction_seconds(run.competition, run.members)
     if not seconds:
         return run
@@ -144,7 +145,8 @@ def _drop_features(run: Run, budget: float) -> Run:
     names = " and ".join(member.name for member in run.members if member.uses_features)
     needed = clock(seconds)
     print(f"{names} are left out: extracting their features takes about {needed} of the {clock(budget)}", flush=True)
-    return replace(run, members=tuple(member for member in run.members if not member.uses_features))
+    competition = replace(run.competition, dataset=replace(run.dataset, features=None))
+    return replace(run, members=default_members(competition, run.store))
 
 
 def _choose_length(run: Run, cheapest: "Member | None", left: float) -> "tuple[Member, ...]":
