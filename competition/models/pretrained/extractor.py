@@ -56,7 +56,8 @@ class Extractor:
         versions = [f"{library} {version(library)}" for library in libraries]
         settings = [self.name, self.weights, str(self.size), str(self.dimensions), self.precision]
         settings += [self.normalization] if self.normalization else []
-        parts = [*settings, str(VIEWS), module_digest(MODULES[self.kind]), *versions]
+        sources = [module_digest(MODULES[self.kind]), module_digest("competition.data.images")]  # which resizes them
+        parts = [*settings, str(VIEWS), *sources, *versions]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def describe(self) -> str:
