@@ -42,6 +42,7 @@ def _interrupt(signum: int, frame: object) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program `foldblend`; return its exit status."""
+    sys.path.append("")  # the current folder may have a module of a custom metric; only `python -m` searches it
     return run(app, "foldblend", arguments)
 
 
