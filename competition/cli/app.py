@@ -369,8 +369,8 @@ def kernel(
     """Write a script that trains on Kaggle's machines.
 
     The script goes to kernels/COMPETITION/. It carries this package, and makes a submission in a notebook without
-    network, within 8 hours unless --budget says otherwise. With --push, it is pushed, and its predictions are imported
-    as members @kaggle-MODEL; pushed again, it continues where the last session ended.
+    internet access, within 8 hours unless --budget says otherwise. With --push, it is pushed, and its predictions are
+    imported as members @kaggle-MODEL; pushed again, it continues where the last session ended.
     """
     from competition.cli import kernel
 
