@@ -16,10 +16,12 @@ COMMON = 4  # options that at least so many commands have are described once
 INTRODUCTION = """\
 # Commands
 
-Every command is both a target of `make` and a subcommand of `foldblend`. The option `--models "knn svm"` of `foldblend
-cv` is the variable `MODELS="knn svm"` of `make cv`, and the environment variable `FOLDBLEND_MODELS`; a flag such as
-`--yes` is `YES=1`. `foldblend COMMAND --help` prints the same texts. The exit status is 0 after success, 2 after an
-error that you can fix, and 130 after Ctrl-C.
+Every command is both a target of `make` and a subcommand of `foldblend`, except for the [make-only
+targets](#make-only-targets). The option `--models "knn svm"` of `foldblend cv` is the variable `MODELS="knn svm"` of
+`make cv`, and the environment variable `FOLDBLEND_MODELS`; a flag such as `--yes` is `YES=1`, and the arguments
+`FILE...` of `predict` are the variable `FILES=`. `foldblend COMMAND --help` prints the same texts. The exit status
+is 0 after success, 1 if a file cannot be read or written, 2 after any other error that you can fix, and 130 after
+Ctrl-C.
 
 This page is generated from the code by `.venv/bin/python -m docs.commands`.
 """
@@ -82,7 +84,7 @@ def write_page() -> str:
         for target, purpose in targets.items()
         if target not in commands
     ]
-    lines += ["", "## Targets of make alone", "", *_table("target", others)]
+    lines += ["", "## Make-only targets", "", *_table("target", others)]
     return "\n".join(lines) + "\n"
 
 

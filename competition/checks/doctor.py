@@ -183,7 +183,7 @@ def check_labels(dataset: Dataset, complete: Sequence[Predictions]) -> Finding:
     passed = len(suspects) < MAX_LABEL_ERRORS * len(dataset.labels)
     names = ", ".join(member.member for member in complete)
     message = f"{len(suspects)} training rows have a label that none of {names} predicts"
-    return Finding("suspected labels", passed, message, [(int(row),) for row in suspects[order]])
+    return Finding("suspected label errors", passed, message, [(int(row),) for row in suspects[order]])
 
 
 def check_distribution_shift(dataset: Dataset) -> Finding:

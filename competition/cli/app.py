@@ -42,6 +42,7 @@ def _interrupt(signum: int, frame: object) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program `foldblend`; return its exit status."""
+    sys.path.append("")  # the current folder may have a module of a custom metric; only `python -m` searches it
     return run(app, "foldblend", arguments)
 
 
@@ -368,8 +369,8 @@ def kernel(
     """Write a script that trains on Kaggle's machines.
 
     The script goes to kernels/COMPETITION/. It carries this package, and makes a submission in a notebook without
-    network, within 8 hours unless --budget says otherwise. With --push, it is pushed, and its predictions are imported
-    as members @kaggle-MODEL; pushed again, it continues where the last session ended.
+    internet access, within 8 hours unless --budget says otherwise. With --push, it is pushed, and its predictions are
+    imported as members @kaggle-MODEL; pushed again, it continues where the last session ended.
     """
     from competition.cli import kernel
 

@@ -76,8 +76,8 @@ Jobs = Annotated[
     int | None,
     count_option(
         "jobs",
-        "Number of single-threaded workers; with --cluster, at most this many of its workers.  "
-        "[default and maximum: number of cores; with --cluster: all of its workers]",
+        "Number of single-threaded workers; with --cluster, of tasks that run at a time.  "
+        "[default and maximum: number of cores; with --cluster: all threads of its Dask workers]",
     ),
 ]
 Budget = Annotated[
@@ -125,7 +125,11 @@ Storage = Annotated[
 ]
 Number = Annotated[
     int | None,
-    count_option("number", "Number of the submission.  [default: the one in submissions/submission.csv]"),
+    count_option(
+        "number",
+        "Number of the submission.  [default: the competition's submission in submissions/submission.csv, else its "
+        "latest]",
+    ),
 ]
 Port = Annotated[int, count_option("port", "Port of the page.")]
 Wait = Annotated[

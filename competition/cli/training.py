@@ -87,7 +87,7 @@ def describe_unfinished(store: "Store", progress: "Progress") -> Iterator[None]:
         for task in progress.running:
             path = checkpoint_path(store.folder / store.folds.name, task.member.name, task.fold)
             if epoch := describe_checkpoint(path):
-                print(f"{task.name} will go on after {epoch}", file=sys.stderr, flush=True)
+                print(f"{task.name} will continue after {epoch}", file=sys.stderr, flush=True)
         raise
 
 

@@ -51,7 +51,7 @@ class Resumed(Event):
 
 @dataclass(frozen=True)
 class Unsaved(Event):
-    """The training has no usable checkpoint, or cannot write one, and goes on without."""
+    """The training has no usable checkpoint, or cannot write one, and continues without."""
 
     reason: str
 
@@ -170,7 +170,7 @@ class FoldCheckpoint:
             write_checkpoint(self.path, StoredTraining(read_state(), self.points, seconds, self.made_of))
         except (OSError, UserError) as error:
             self._is_writable = False
-            self.emit(CheckpointProblem(f"it goes on without checkpoints: {error}"))
+            self.emit(CheckpointProblem(f"training continues without checkpoints: {error}"))
         self._last = time.perf_counter()
         if self.interval:
             self._pause = max(self.interval, (self._last - start) / MAX_SHARE)

@@ -1,7 +1,7 @@
 """Compute the features of a competition's images by a pretrained network, once for all folds and members.
 
 The weights never saw a label of the competition, so that features of held-out rows may be computed with the others.
-Chunks of images are tasks of the workers. Each finished one is a file, so that a run that was killed goes on.
+Chunks of images are tasks of the workers. Each finished one is a file, so that a run that was killed continues.
 """
 
 import shutil

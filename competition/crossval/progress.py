@@ -82,7 +82,7 @@ class Progress:
                 self.running[task].update(point)
             case Resumed(task, points) if task in self.running:
                 self.running[task].resume(points[-1])
-                return f"{task.name} goes on after {describe_epoch(points[-1])}"
+                return f"{task.name} continues after {describe_epoch(points[-1])}"
             case Unsaved(task, reason):
                 return f"{task.name}: {reason}"
             case Skipped(task) if task.member not in self.skipped:

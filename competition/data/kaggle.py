@@ -55,7 +55,7 @@ def has_credentials() -> bool:
 def download_competition(competition: str, folder: Path) -> Path:
     """Download the competition's files as `folder/COMPETITION.zip`, after a check of the disk space.
 
-    An interrupted download is resumed by the next call. The archive gets its name when it is complete.
+    An interrupted download is resumed by the next call. The archive is renamed when it is complete.
     """
     archive = folder / f"{competition}.zip"
     with open_client(competition) as api:

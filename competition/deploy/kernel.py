@@ -1,7 +1,7 @@
 """A folder that Kaggle's client pushes: one script that carries the package, and its metadata.
 
-The script runs on Kaggle's machines without network and installs nothing. It unpacks the package, and the pure-Python
-packages that Kaggle may lack, into a temporary folder, and calls `competition.cli.session`.
+The script runs on Kaggle's machines without internet access and installs nothing. It unpacks the package, and the
+pure-Python packages that Kaggle may lack, into a temporary folder, and calls `competition.cli.session`.
 """
 
 import base64
@@ -29,7 +29,7 @@ MAX_TITLE = 50
 SCRIPT = '''\
 """{title}, made by `make kernel` of foldblend. Do not edit: run the command again.
 
-It carries the package, and runs without network: attach the competition {competition} as an input, and choose a GPU.
+It carries the package, and runs offline: attach the competition {competition} as an input, and choose a GPU.
 """
 
 import base64

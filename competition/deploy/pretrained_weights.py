@@ -1,4 +1,4 @@
-"""The weights of a pretrained network as a data set, for sessions on Kaggle, which have no network."""
+"""The weights of a pretrained network as a data set, for sessions on Kaggle, which are offline."""
 
 import shutil
 from collections.abc import Mapping

@@ -191,6 +191,18 @@ def test_help_lists_the_commands_without_loading_numpy(command):
     assert not any(f"'{name}'" in modules for name in ("numpy", "sklearn", "tensorflow", "optuna", "rich"))
 
 
+def test_an_installed_program_imports_modules_of_the_current_folder(tmp_path):
+    (tmp_path / "own_metric.py").write_text("def steps_away(labels, probabilities):\n    return 0.0\n")
+    script = tmp_path / "bin" / "foldblend"  # Python searches this folder instead of the current one
+    script.parent.mkdir()
+    script.write_text("from competition.cli.app import main\nmain(['--version'])\nimport own_metric\n")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, env=environment, text=True, capture_output=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
 def test_options_are_not_abbreviated(command):
     result = command("cv", "--model", "knn")
     assert result.returncode == 2 and "No such option: --model" in result.stderr

@@ -117,7 +117,8 @@ def test_training_goes_on_if_no_checkpoint_can_be_written(tmp_path):
     for _ in range(2):
         checkpoint.save(EPOCH, lambda: STATE)
     (problem,) = messages
-    assert isinstance(problem, CheckpointProblem) and problem.reason.startswith("it goes on without checkpoints: ")
+    assert isinstance(problem, CheckpointProblem)
+    assert problem.reason.startswith("training continues without checkpoints: ")
 
 
 def test_old_checkpoints_are_deleted(tmp_path):

@@ -116,7 +116,7 @@ def test_a_resumed_fold_is_extrapolated_from_the_epochs_of_this_run(progress):
     task, running = Task(MEMBERS[1], 0), RunningTask()
     points = [CurvePoint(epoch, 12, 0.3, 900.0, 2**30, 1.0, 0.1, 1.0, 0.1) for epoch in range(1, 12)]
     progress.running[task] = running
-    assert progress.update(Resumed(task, tuple(points[:9]))) == "mlp fold 0 goes on after epoch 9 of 12"
+    assert progress.update(Resumed(task, tuple(points[:9]))) == "mlp fold 0 continues after epoch 9 of 12"
     assert running.time_left(expected=120.0) == pytest.approx(30.0, abs=1.0)
     running.start -= 20.0
     progress.update(EpochDone(task, points[10]))
