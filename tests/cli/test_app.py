@@ -142,7 +142,7 @@ def test_a_user_error_is_one_line_and_exit_status_2(command, competition_copy):
     for arguments, message in (
         (("data", "--competition", "no_such"), "error: data/no_such contains no competition files"),
         (("cv", *SMALL, "--models", "all quick"), "error: `all` cannot be combined with other models"),
-        (("cv", *SMALL, "--models", "resnet"), "error: unknown model 'resnet'"),
+        (("cv", *SMALL, "--models", "unet"), "error: unknown model 'unet'"),
         (("submit", *SMALL, "--blend", "median"), "error: unknown blender 'median'; choose from auto"),
         (
             ("report", *SPLIT, "--models", "knn"),
@@ -225,10 +225,10 @@ def test_the_version_is_printed(command):
 
 @pytest.mark.integration
 def test_models_that_exceed_the_budget_are_not_started(command, tmp_path):
-    result = command("submit", *SMALL, "--models", "knn vgg:tutorial", "--jobs", "1", "--budget", "60s")
+    result = command("submit", *SMALL, "--models", "knn residual", "--jobs", "1", "--budget", "60s")
     assert result.returncode == 0, result.stderr
-    assert "vgg:tutorial skipped: needs about" in result.stdout and "submission 1: " in result.stdout
-    assert not list(tmp_path.glob("folds/*/*/vgg:tutorial/*.npz"))
+    assert "residual skipped: needs about" in result.stdout and "submission 1: " in result.stdout
+    assert not list(tmp_path.glob("folds/*/*/residual/*.npz"))
 
 
 @pytest.mark.integration

@@ -32,6 +32,7 @@ from competition.models.interface import Epoch, TrainingState
 from competition.models.member import Member
 from competition.workers.events import Finished, Retried
 from competition.workers.local import LocalWorkers
+from competition.workers.machine import SINGLE_THREAD
 
 EPOCHS = 4
 STATE = TrainingState(
@@ -151,12 +152,12 @@ def kill_after_epoch(folder: Path, data: Path, epoch: int) -> None:
 
 
 def kill_training(folder: Path, data: Path, epoch: int, backend="tensorflow") -> None:
-    """Run `kill_after_epoch` in a process of its own."""
+    """Run `kill_after_epoch` in a process of its own, with one thread, like a worker."""
     program = "import sys; from pathlib import Path; from test_checkpoint import kill_after_epoch as kill\n"
     program += "kill(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))"
     done = subprocess.run(
         [sys.executable, "-c", program, str(folder), str(data), str(epoch)],
-        env=os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": search_path()},
+        env=os.environ | SINGLE_THREAD | {"KERAS_BACKEND": backend, "PYTHONPATH": search_path()},
         capture_output=True,
         text=True,
         check=False,
