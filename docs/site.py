@@ -24,7 +24,7 @@ CODE_BLOCK = re.compile(r"(^```.*?^```$)", re.M | re.S)
 
 def site_pages() -> dict[Path, Path]:
     """The files of the site by their place in the repository, both as relative paths."""
-    docs = (path for suffix in ("md", "png", "css") for path in (ROOT / "docs").rglob(f"*.{suffix}"))
+    docs = (path for suffix in ("md", "png", "svg", "css") for path in (ROOT / "docs").rglob(f"*.{suffix}"))
     files = [*ROOT.glob("*.md"), *docs]
     sources = sorted(path.relative_to(ROOT) for path in files)
     return {
