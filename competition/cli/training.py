@@ -68,7 +68,7 @@ def cross_validate_run(run: Run) -> "Generator[list[Predictions]]":
         schedule = Schedule(limits.fits, limits.priorities)
         with (
             describe_unfinished(store, progress),
-            exclusive_lock(store.folder / store.folds.name),
+            exclusive_lock(store.split_folder),
             live.show_progress(progress) as show_event,
             log_epochs(log_folder(store), show_event) as on_event,
             closing(cross_validate(store, run.members, workers, on_event, schedule)) as complete,
@@ -85,7 +85,7 @@ def describe_unfinished(store: "Store", progress: "Progress") -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         for task in progress.running:
-            path = checkpoint_path(store.folder / store.folds.name, task.member.name, task.fold)
+            path = checkpoint_path(store.split_folder, task.member.name, task.fold)
             if epoch := describe_checkpoint(path):
                 print(f"{task.name} will continue after {epoch}", file=sys.stderr, flush=True)
         raise

@@ -85,7 +85,7 @@ def describe_epoch(point: CurvePoint) -> str:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Delete the checkpoints in the folder of a split that nobody has continued for a long time."""
+    """Delete a split's checkpoints that are older than MAX_AGE."""
     for path in folder.glob(f"*/fold-*{SUFFIX}"):
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > MAX_AGE:

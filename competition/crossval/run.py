@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from competition.crossval.checkpoint import (
     CHECKPOINT_SECONDS,
@@ -113,7 +112,7 @@ def cross_validate(
     if completed:
         yield list(completed.values())
         set_priorities()
-    checkpoints = LocalFolder(_split_folder(store).absolute(), store.folds.digest)
+    checkpoints = LocalFolder(store.split_folder.absolute(), store.folds.digest)
     function = partial(
         _train_and_record,
         dataset=store.dataset,
@@ -128,7 +127,7 @@ def cross_validate(
             continue
         result, curve = outcome
         store.save(task.member, task.fold, result, curve)
-        checkpoint_path(_split_folder(store), task.member.name, task.fold).unlink(missing_ok=True)
+        checkpoint_path(store.split_folder, task.member.name, task.fold).unlink(missing_ok=True)
         on_event(Finished(task, result))
         pending[task.member].discard(task.fold)
         if not pending[task.member]:
@@ -140,16 +139,12 @@ def cross_validate(
         raise UserError(f"{names} failed, as reported above; other results are saved: run again to retry only these")
 
 
-def _split_folder(store: Store) -> Path:
-    return store.folder / store.folds.name
-
-
 def _remove_leftovers(store: Store, members: Sequence[Member], pending: Sequence[Task]) -> None:
     """Delete checkpoints of finished folds, in case an earlier run was killed before it did, and of abandoned ones."""
-    remove_abandoned(_split_folder(store))
+    remove_abandoned(store.split_folder)
     for task in (Task(member, fold) for member in members for fold in range(store.folds.count)):
         if task not in pending:
-            checkpoint_path(_split_folder(store), task.member.name, task.fold).unlink(missing_ok=True)
+            checkpoint_path(store.split_folder, task.member.name, task.fold).unlink(missing_ok=True)
 
 
 def _interpret(event: Event) -> Event:

@@ -61,6 +61,11 @@ class Store:
     dataset: Dataset
     folds: Folds
 
+    @property
+    def split_folder(self) -> Path:
+        """The folder of the split, with a folder for each member."""
+        return self.folder / self.folds.name
+
     def command(self, name: str, /, **options: object) -> str:
         """How the user runs a command on this split of this competition."""
         return command(name, **options, competition=self.folder.name, folds=self.folds.count, seed=self.folds.seed)
@@ -88,7 +93,7 @@ class Store:
 
     def import_predictions(self, member: Member, by_fold: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
         """Save imported (held-out, test) predictions; older ones are removed first so that they cannot be mixed."""
-        with exclusive_lock(self.folder / self.folds.name):
+        with exclusive_lock(self.split_folder):
             self._remove_folds(member)
             self._write_imported(member, by_fold, {})
 
@@ -97,7 +102,7 @@ class Store:
         member = Member.parse(f"@{name}")
         paths = [fold_path(source, fold) for fold in range(self.folds.count)]
         by_fold = [self._read_foreign_fold(path, fold) for fold, path in enumerate(paths)]
-        with exclusive_lock(self.folder / self.folds.name):
+        with exclusive_lock(self.split_folder):
             self._remove_folds(member)
             for fold, path in enumerate(paths):
                 seconds, curve = read_metadata(path)
@@ -221,7 +226,7 @@ class Store:
 
     def curves(self) -> Iterator[tuple[str, int, list[CurvePoint]]]:
         """Yield (member, fold, curve) of every saved fold, whatever it was made from."""
-        for path in sorted((self.folder / self.folds.name).glob("*/fold-*.npz")):
+        for path in sorted(self.split_folder.glob("*/fold-*.npz")):
             yield path.parent.name, int(path.stem.removeprefix("fold-")), read_metadata(path)[1]
 
     def _load(self, member: Member, fold: int) -> FoldPredictions | str:
@@ -237,4 +242,4 @@ class Store:
         return f"made with different {', '.join(differing)}" if differing else predictions
 
     def _path(self, member: Member, fold: int) -> Path:
-        return fold_path(self.folder / self.folds.name / member.name, fold)
+        return fold_path(self.split_folder / member.name, fold)

@@ -75,6 +75,10 @@ class Recipe:
         """Number of rows below which training time no longer decreases."""
         return self.min_steps * self.batch_size / self.epochs
 
+    def steps_per_epoch(self, rows: int) -> int:
+        """Number of whole batches; fewer rows than a batch are one."""
+        return rows // min(self.batch_size, rows)
+
     def epochs_for(self, steps_per_epoch: int) -> int:
         """Number of epochs, given the steps in each."""
         return max(self.epochs, ceil(self.min_steps / steps_per_epoch))

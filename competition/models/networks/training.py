@@ -81,7 +81,7 @@ class Network:
         self._start_session()  # again, since small networks may have been trained
         self.network = self._build_network(images.shape[1:], self._find_border(images, augmentation))
         batch_size = min(self.recipe.batch_size, len(images))
-        steps = len(images) // batch_size
+        steps = self.recipe.steps_per_epoch(len(images))
         epochs = self.recipe.epochs_for(steps)
         rows = TrainingRows(images, self._targets(labels), batch_size, self._rates(epochs * steps))
         trainer = create_trainer(self._augmented_network(augmentation), rows, self._compile)
@@ -174,8 +174,8 @@ class Network:
         augmentation = self.recipe.augmentation
         if not augmentation or (augmentation.symmetries is not None and augmentation.strength is not None):
             return augmentation
-        steps_per_epoch = len(images) // min(self.recipe.batch_size, len(images))
-        is_long = self.recipe.epochs_for(steps_per_epoch) * steps_per_epoch >= MIN_STEPS_TO_MEASURE
+        steps = self.recipe.steps_per_epoch(len(images))
+        is_long = self.recipe.epochs_for(steps) * steps >= MIN_STEPS_TO_MEASURE
         train = self._train_small_network if is_long else None
         return choose_augmentation(images, labels, augmentation, self.seed, train)
 

@@ -2,12 +2,11 @@
 
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from competition.errors import UserError
-from competition.files import write_atomically
+from competition.files import scratch_folder, write_atomically
 
 DOWNLOAD = """
 import sys
@@ -66,8 +65,8 @@ def download_weights(name: str, downloads: Path) -> Path:
     target = downloads / f"{name}-imagenet.weights.h5"
     if target.exists():
         return target
-    with tempfile.TemporaryDirectory() as temporary:
-        file = Path(temporary) / target.name
+    with scratch_folder() as temporary:
+        file = temporary / target.name
         process = subprocess.run(
             [sys.executable, "-c", DOWNLOAD, name, file], capture_output=True, text=True, check=False
         )

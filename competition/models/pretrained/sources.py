@@ -1,7 +1,6 @@
 """The pretrained network that competition.toml names, by default EfficientNet-Lite0."""
 
 import json
-from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -37,8 +36,7 @@ def find_extractor(config: Config, folder: Path) -> Extractor:
     application = APPLICATIONS[network.model]
     size = network.size or application.size
     licence = "" if network.weights else "weights of keras.applications"
-    return replace(
-        Extractor(),
+    return Extractor(
         name=network.model,
         weights=digest,
         licence=licence,

@@ -65,7 +65,7 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
 
 
 def reliability_diagram(labels: np.ndarray, probabilities: np.ndarray) -> str:
-    """How often predictions of a confidence are correct, on axes that have room for 99 % and 99.9 %."""
+    """A reliability diagram: observed frequency by predicted confidence, on logit axes."""
     bins = calibration_bins(*confidences(labels, probabilities))
     is_multilabel = target_kind(labels) == "labels"
     x, y = ("probability of a label", "frequency of the label") if is_multilabel else ("confidence", "share correct")
@@ -108,7 +108,7 @@ def learning_curves(member: Predictions, loss: str, axis: Axis) -> str:
     plot = Plot(linear_axis("epoch", min(1, *epochs), max(2, *epochs)), axis)
     lines, rows = "", []
     for kind, name in (("train", "training rows"), ("held", "held-out rows")):
-        losses = np.array([[_loss(point, kind) for point in curve if point.epoch in epochs] for curve in curves])
+        losses = _losses(curves, epochs, kind)
         low, median, high = np.min(losses, axis=0), np.median(losses, axis=0), np.max(losses, axis=0)
         lower, upper = (list(zip(epochs, values.tolist(), strict=True)) for values in (low, high))
         lines += plot.band(lower, upper, kind)
@@ -127,19 +127,24 @@ def describe_training(member: Predictions) -> str:
     """Whether the held-out loss fell until the end, and how far it is from that of the training rows."""
     curves = [curve for curve in member.curves if curve]
     epochs = _common_epochs(curves)
-    held_out = np.array([[_loss(point, "held") for point in curve if point.epoch in epochs] for curve in curves])
+    held_out = _losses(curves, epochs, "held")
     best = int(np.median(held_out, axis=0).argmin())
     last = np.median(held_out[:, -1])
     if best < held_out.shape[1] - 1 and (held_out[:, best] < held_out[:, -1]).all():
         rise = f"{last / np.median(held_out[:, best]) - 1:.0%}"
         return f"overfits: lowest on held-out rows after epoch {epochs[best]}, {rise} higher at the end, in every fold"
-    ratio = last / np.median([_loss(curve[-1], "train") for curve in curves])
+    ratio = last / np.median(_losses(curves, epochs, "train")[:, -1])
     return f"does not rise on held-out rows; at the end it is {ratio:.2g} times that of training rows"
 
 
 def _common_epochs(curves: Sequence[Sequence[CurvePoint]]) -> list[int]:
     """The epochs of all curves; with few rows, folds of one row more are trained for fewer epochs."""
     return sorted(set.intersection(*({point.epoch for point in curve} for curve in curves)))
+
+
+def _losses(curves: Sequence[Sequence[CurvePoint]], epochs: Sequence[int], kind: str) -> np.ndarray:
+    """The losses (folds, epochs) on training or held-out rows."""
+    return np.array([[_loss(point, kind) for point in curve if point.epoch in epochs] for curve in curves])
 
 
 def learning_axis(networks: Sequence[Predictions], loss: str) -> Axis:

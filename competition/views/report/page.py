@@ -111,7 +111,7 @@ def _models(data: ReportData) -> str:
     if len(data.members) == 1:
         return table
     text, correlation = CORRELATION_TEXT, model_tables.correlation_table(data)
-    return f'{table}<div class="beside"><div>{text}</div>{correlation}</div>'
+    return f'{table}<div class="side-by-side"><div>{text}</div>{correlation}</div>'
 
 
 def _errors(data: ReportData) -> str:

@@ -8,6 +8,7 @@ from competition.scoring.standard_error import Score
 from competition.submission.log import git_state
 from competition.views.html import html_table
 from competition.views.report.data import ReportData
+from competition.views.report.summary import format_value
 
 LIBRARIES = ("tensorflow", "keras", "scikit-learn", "numpy", "optuna")
 
@@ -18,8 +19,9 @@ def submissions_table(data: ReportData) -> str:
     rows = []
     for _, row in log.iloc[::-1].iterrows():
         cv = metric.format(Score(float(row["cv"]), float(row["cv_standard_error"])))
-        scores = [metric.format(Score(float(row[column]), 0.0)).split(" ± ")[0] if row[column] else ""
-                  for column in ("held_back", "leaderboard")]  # fmt: skip
+        scores = [
+            format_value(metric, float(row[column])) if row[column] else "" for column in ("held_back", "leaderboard")
+        ]
         rows.append((row["number"], row["when"][:16].replace("T", " "), row["members"], row["blender"], cv, *scores))
     if not rows:
         return ""

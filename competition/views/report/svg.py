@@ -51,7 +51,7 @@ def log_axis(title: str, low: float, high: float) -> Axis:
 
 
 def logit_axis(title: str, low: float, high: float) -> Axis:
-    """An axis of probabilities that has as much room for 99 to 99.9 % as for 90 to 99 %."""
+    """A logit axis for probabilities, which magnifies values near 0 and 1."""
     values = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
     ticks = [(value, f"{100 * value:g} %") for value in values if low <= value <= high]
     return Axis(title, low, high, ticks, lambda value: math.log(value / (1 - value)))
