@@ -153,6 +153,7 @@ class Run:
     budget: float | None  # seconds
     cluster: str | None
     blend: str
+    slowdown: float = 1.0  # of this machine against the reference machine, if it was measured
 
     @property
     def dataset(self) -> "Dataset":

@@ -54,8 +54,11 @@ class RunningTask:
 class Progress:
     """Which folds are finished, which are running, and how long the others will take."""
 
-    def __init__(self, store: Store, members: Sequence[Member], workers: Workers, metric: Metric) -> None:
+    def __init__(
+        self, store: Store, members: Sequence[Member], workers: Workers, metric: Metric, slowdown: float = 1.0
+    ) -> None:
         self.store = store
+        self.slowdown = slowdown  # against the reference machine; until a fold of this run is finished
         self.metric = metric
         self.groups = repeated_groups(store.dataset.groups)
         self.members = cheapest_first(members)
@@ -104,7 +107,7 @@ class Progress:
         name, held_out = task.member.name, self.store.folds.held_out == task.fold
         self.seconds[name][task.fold] = result.seconds
         if not task.member.uses_columns:  # their time depends on the number of columns
-            self.measured.append((result.seconds, self._reference_seconds(task.member)))
+            self.measured.append((result.seconds, self.reference_seconds(task.member)))
         self.oof[name][held_out] = result.held_out
         self._score(name)
         took, left = clock(result.seconds), clock(self.time_left())
@@ -139,10 +142,6 @@ class Progress:
             heapq.heapreplace(ends, ends[0] + expected)
         return max(ends)
 
-    def measure_speed(self, member: Member) -> None:
-        """Take the finished folds of a member as measurements of this machine's speed."""
-        self.measured += [(seconds, self._reference_seconds(member)) for seconds in self.seconds[member.name].values()]
-
     def fits(self, member: Member, seconds: float) -> bool:
         """Whether the member can be completed in this time if all workers train it."""
         return self.member_time_left(member) <= seconds
@@ -167,11 +166,12 @@ class Progress:
         """Estimate the seconds for one fold, from the member's finished folds or else from this machine's speed."""
         if done := self.seconds[member.name]:
             return float(np.mean(list(done.values())))
-        reference = sum(reference for _, reference in self.measured) or 1
-        slowdown = sum(seconds for seconds, _ in self.measured) / reference or 1.0
-        return self._reference_seconds(member) * slowdown
+        reference = sum(reference for _, reference in self.measured)
+        slowdown = sum(seconds for seconds, _ in self.measured) / reference if reference else self.slowdown
+        return self.reference_seconds(member) * slowdown
 
-    def _reference_seconds(self, member: Member) -> float:
+    def reference_seconds(self, member: Member) -> float:
+        """Estimate the seconds that the reference machine needs for one fold."""
         dataset = self.store.dataset
         return member.training_seconds(len(dataset.labels) * (1 - 1 / self.store.folds.count), dataset.images.shape[1:])
 

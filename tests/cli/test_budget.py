@@ -9,6 +9,7 @@ from competition.checks import machine_speed
 from competition.cli import training
 from competition.cli.run import FOLDS, Competition, Run
 from competition.cli.training import BudgetLimits, fit_to_budget
+from competition.crossval import speed
 from competition.crossval.folds import make_folds
 from competition.crossval.predictions import Predictions
 from competition.crossval.progress import Progress
@@ -41,15 +42,20 @@ def save_folds(run, name, seconds):
         run.store.save(member, fold, FoldResult(held_out, test, seconds, b"", ".model", made_of))
 
 
-def chosen_names(run, monkeypatch):
-    """The members chosen for the budget; `knn` is not trained again."""
+def chosen_names(run, monkeypatch, slowdown=None):
+    """The members chosen for the budget on a machine that is so much slower; `knn` is not trained."""
 
     def cross_validate(run):
         assert [member.name for member in run.members] == ["knn"]
         yield []
 
+    def measure(member, store, workers):
+        return slowdown and slowdown * reference_seconds(run, member.name)
+
     monkeypatch.setattr(training, "cross_validate_run", cross_validate)
+    monkeypatch.setattr(speed, "measure_fold_seconds", measure)
     fitted = fit_to_budget(run)
+    assert fitted.slowdown == pytest.approx(slowdown or 1.0)
     assert fitted.budget <= run.budget
     return [member.name for member in fitted.members]
 
@@ -63,27 +69,35 @@ def test_the_network_is_trained_as_long_as_fits(chosen, run, monkeypatch):
     slowdown = (
         0.99 * training.BUDGET_SHARE * run.budget / reference_seconds(run, chosen)
     )  # two folds on two workers take one fold's time
-    save_folds(run, "knn", slowdown * reference_seconds(run, "knn"))
-    assert chosen_names(run, monkeypatch) == ["knn", "svm", chosen, "quick:deskewed"]
+    assert chosen_names(run, monkeypatch, slowdown) == ["knn", "svm", chosen, "quick:deskewed"]
 
 
-def test_the_speed_is_measured_by_a_model_of_images(run, monkeypatch):
-    slowdown = 0.99 * training.BUDGET_SHARE * run.budget / reference_seconds(run, "quick")
-    save_folds(run, "knn", slowdown * reference_seconds(run, "knn"))
+def test_the_model_that_makes_the_first_submission_learns_from_images(run, monkeypatch):
     with_columns = replace(run, members=(Member.parse("logistic"), *run.members))
-    assert chosen_names(with_columns, monkeypatch) == ["logistic", "knn", "svm", "quick", "quick:deskewed"]
+    assert chosen_names(with_columns, monkeypatch, 0.01) == ["logistic", "knn", "svm", "quick", "quick:deskewed"]
 
 
 def test_a_finished_training_takes_no_time(run, monkeypatch):
     slowdown = 0.99 * training.BUDGET_SHARE * run.budget / reference_seconds(run, "quick:e4")
-    save_folds(run, "knn", slowdown * reference_seconds(run, "knn"))
     save_folds(run, "quick:e10", 1.0)
-    assert chosen_names(run, monkeypatch)[2] == "quick:e10"
+    assert chosen_names(run, monkeypatch, slowdown)[2] == "quick:e10"
 
 
-def test_without_a_classical_model_nothing_is_shortened(run):
+def test_a_finished_network_is_not_measured(run, monkeypatch):
+    save_folds(run, "quick", 1.0)
+    monkeypatch.setattr(training, "cross_validate_run", lambda run: (stage for stage in [[]]))
+    monkeypatch.setattr(speed, "measure_fold_seconds", None)
+    assert fit_to_budget(run).members == run.members
+
+
+def test_without_a_classical_model_the_network_is_shortened_too(run, monkeypatch):
+    slowdown = 0.99 * training.BUDGET_SHARE * run.budget / reference_seconds(run, "quick:short")
     networks = replace(run, members=run.members[2:])
-    assert fit_to_budget(networks).members == networks.members
+    assert chosen_names(networks, monkeypatch, slowdown) == ["quick:short", "quick:deskewed"]
+
+
+def test_if_the_speed_cannot_be_measured_the_reference_machines_is_assumed(run, monkeypatch):
+    assert chosen_names(run, monkeypatch) == ["knn", "svm", "quick", "quick:deskewed"]
 
 
 def test_the_first_network_comes_before_cheaper_models(run):
@@ -104,7 +118,6 @@ def test_features_whose_extraction_takes_most_of_the_budget_are_left_out(
 ):
     monkeypatch.setattr(training, "extraction_seconds", lambda competition, members: seconds)
     monkeypatch.setattr(machine_speed, "measure_gflops", lambda: {"float32": machine_speed.REFERENCE_GFLOPS})
-    save_folds(run, "knn", reference_seconds(run, "knn"))
     workers = LocalWorkers(2).jobs
     with_features = replace(run, members=(*run.members, Member.parse("features-svm")), budget=1000.0 * 2 / workers)
     assert (chosen_names(with_features, monkeypatch)[-1] == "features-svm") is not is_left_out
