@@ -86,9 +86,19 @@ class _Comparison:
     def _loss(self, augmentation: Augmentation) -> np.ndarray:
         if augmentation not in self._losses:
             images, labels = self.validation
-            predicted = self.train(*self.training, augmentation).predict_proba(images)
+            try:
+                predicted = self.train(*self.training, augmentation).predict_proba(images)
+            except FloatingPointError:  # the training diverged
+                predicted = _guess(labels)
             self._losses[augmentation] = _log_loss(predicted, labels)
         return self._losses[augmentation]
+
+
+def _guess(labels: np.ndarray) -> np.ndarray:
+    """The same probability for all classes, or for having and not having a label."""
+    if labels.ndim == 1:
+        return np.full((len(labels), labels.max() + 1), 1 / (labels.max() + 1))
+    return np.full(labels.shape, 0.5)
 
 
 def _log_loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

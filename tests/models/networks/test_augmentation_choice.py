@@ -93,3 +93,16 @@ def test_the_description_names_what_differs_from_the_recipe():
     assert describe_choice(Augmentation(symmetries=(), strength=1.0)) == ""
     half = Augmentation(symmetries=("left-right",), strength=0.5)
     assert describe_choice(half) == "augmented by left-right; 50% of the rotation, shift, zoom and shear"
+
+
+@pytest.mark.parametrize("several_labels", [False, True])
+def test_augmentation_with_which_a_small_network_diverges_is_not_used(several_labels):
+    images, classes = bars(600, spread=1)
+    labels = np.eye(2, dtype=int)[classes] if several_labels else classes
+
+    def train_or_diverge(images, labels, augmentation):
+        if augmentation.strength:
+            raise FloatingPointError("training diverged")
+        return NearestMean(images, labels if labels.ndim == 1 else labels[:, 1], [shifted(0)])
+
+    assert choose_augmentation(images, labels, replace(OPEN, symmetries=()), 0, train_or_diverge).strength == 0
