@@ -131,6 +131,15 @@ def test_a_label_that_no_member_predicts_is_suspected(report):
     assert suspected == {str(train_id) for train_id in dataset.train_ids[unpredicted]}
 
 
+def test_the_gallery_counts_errors_that_no_blend_could_avoid(report):
+    page, members, blend, dataset = report
+    wrong = blend.oof.argmax(axis=1) != dataset.labels
+    missed = np.all([member.oof.argmax(axis=1) != dataset.labels for member in members], axis=0)
+    assert missed.any() and (wrong & ~missed).any()
+    text = page.read_text()
+    assert f"avoids {(wrong & ~missed).sum()} of the blend's {wrong.sum()} errors; {missed.sum()} rows are" in text
+
+
 def test_a_report_of_one_member_without_submissions(dataset, tmp_path):
     store = Store(tmp_path / "digits8", dataset, make_folds(dataset, 2, 0))
     data = make_data(store, [simulate_member("only", dataset, 0.05)])
@@ -209,6 +218,10 @@ def test_filters_and_confusion_cells_select_images_in_a_browser(width, scheme, r
     wrong = int((blend.oof.argmax(axis=1) != dataset.labels).sum())
     assert tab.locator("#images li").count() == min(wrong, 48)
     assert tab.locator("#count").inner_text().startswith(f"{wrong} of the ")
+    tab.select_option("#kind", "missed")
+    missed = tab.locator("#images li").count()
+    tab.select_option("#kind", "disputed")
+    assert missed and missed + tab.locator("#images li").count() == wrong
     cell = tab.locator(".confusion button").first
     true, predicted = (int(cell.get_attribute(f"data-{name}")) for name in ("true", "predicted"))
     cell.click()

@@ -18,6 +18,19 @@ MAX_ROWS = 400  # rows on the page
 MAX_PROBABILITIES = 3  # largest probabilities of a row that are shown
 
 
+def describe_reachable(members: Sequence[Predictions], blend: Blend, labels: np.ndarray) -> str:
+    """How many errors of the blend some member avoids; empty unless several members predict classes."""
+    if target_kind(labels) != "class" or len(members) < 2:
+        return ""
+    wrong = blend.oof.argmax(axis=1) != labels
+    missed = np.all([member.oof.argmax(axis=1) != labels for member in members], axis=0)
+    avoided = int((wrong & ~missed).sum())
+    return (
+        f"Some model avoids {avoided:,} of the blend's {int(wrong.sum()):,} errors; {int(missed.sum()):,} rows are "
+        "predicted wrongly by every model, and no blend of these models could be expected to get them right."
+    )
+
+
 def hardest_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset) -> list[dict[str, Any]]:
     """Return the rows with the highest loss, highest first."""
     labels = dataset.labels

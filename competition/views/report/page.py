@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from competition.crossval.progress import clock
@@ -12,7 +13,7 @@ from competition.files import write_atomically
 from competition.views.html import image_class, render_page
 from competition.views.report import charts, class_tables, model_tables, provenance
 from competition.views.report.data import BLEND, ReportData
-from competition.views.report.gallery import hardest_rows
+from competition.views.report.gallery import describe_reachable, hardest_rows
 from competition.views.report.summary import summary
 
 PAGE, GALLERY = Path(__file__).parent / "page.html", Path(__file__).parent / "gallery.html"
@@ -100,7 +101,7 @@ def _sections(data: ReportData) -> list[Section]:
         Section("errors", "Errors", _errors(data)),
         Section("calibration", "Calibration", "" if data.kind == "number" else _calibration(data)),
         Section("training", "Training", _training(data)),
-        Section("gallery", "Hardest rows", GALLERY.read_text(encoding="utf-8")),
+        Section("gallery", "Hardest rows", _gallery(data)),
         Section("submissions", "Submissions", provenance.submissions_table(data)),
         Section("made", "How this was made", _provenance(data)),
     ]
@@ -150,6 +151,11 @@ def _training(data: ReportData) -> str:
         for member in networks
     )
     return f'{TRAINING_TEXT.format(loss=loss[0].upper() + loss[1:])}<div class="facets">{cards}</div>'
+
+
+def _gallery(data: ReportData) -> str:
+    text = GALLERY.read_text(encoding="utf-8")
+    return Template(text).substitute(reachable=describe_reachable(data.members, data.blend, data.labels))
 
 
 def _provenance(data: ReportData) -> str:
