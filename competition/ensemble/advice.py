@@ -16,7 +16,7 @@ from competition.scoring.standard_error import Score
 from competition.scoring.temperature import EPSILON
 
 ASSUMED_REDUCTION = 0.3  # fraction of a single member's loss by which a second, different model reduces it
-MIN_GAIN = 1e-4  # reduction of the loss below which a new seed is not worth training
+MIN_GAIN = 0.01  # fraction of the blend's loss that a new seed has to save, to be worth training
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,12 @@ class Contribution:
     error_correlation: float  # mean over the other members
     expected_gain_of_new_seed: float  # reduction of the loss on test rows
     minutes: float  # CPU time of another seed
+    blend_loss: float  # with all members
+
+    @property
+    def is_worth_another_seed(self) -> bool:
+        """Whether another seed of the member is expected to reduce the loss noticeably."""
+        return self.expected_gain_of_new_seed >= MIN_GAIN * self.blend_loss
 
     @property
     def is_measurable(self) -> bool:
@@ -63,9 +69,7 @@ def advise(contributions: Sequence[Contribution]) -> Advice:
     redundant = [member for member in contributions if not member.is_measurable]
     redundant_kinds = {member.kind for member in redundant}
     repeatable = [
-        member
-        for member in contributions
-        if member.kind not in redundant_kinds and member.expected_gain_of_new_seed >= MIN_GAIN
+        member for member in contributions if member.kind not in redundant_kinds and member.is_worth_another_seed
     ]
     return Advice(
         max(repeatable, key=lambda member: member.expected_gain_of_new_seed / (member.minutes + 1e-9), default=None),
@@ -98,6 +102,7 @@ def measure_contributions(
             float(mean_correlations[index]),
             _expected_gain_of_new_seed(members, full_blend, index, target_kind(labels)),
             member.seconds / 60,
+            float(losses.mean()),
         )
         contributions.append(contribution)
     return contributions

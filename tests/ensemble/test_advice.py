@@ -98,7 +98,9 @@ def test_advice_never_trains_again_what_it_leaves_out_or_what_contributes_nothin
     for member in contributions:
         by_kind.setdefault(member.kind, []).append(member)
     if seed := advice.another_seed:
-        assert seed.expected_gain_of_new_seed >= MIN_GAIN and Member.parse(seed.member).spec.is_network
+        assert (
+            seed.expected_gain_of_new_seed >= MIN_GAIN * seed.blend_loss and Member.parse(seed.member).spec.is_network
+        )
         assert all(member.loss_reduction.value > member.loss_reduction.standard_error for member in by_kind[seed.kind])
     if left_out := advice.leave_out:
         assert left_out in contributions and not left_out.is_measurable
@@ -108,7 +110,7 @@ def test_advice_never_trains_again_what_it_leaves_out_or_what_contributes_nothin
 
 
 def test_contradictory_advice_cannot_be_expressed():
-    first = Contribution("quick", None, Score(0.01, 0.001), 0.5, 0.01, 1.0)
+    first = Contribution("quick", None, Score(0.01, 0.001), 0.5, 0.01, 1.0, 0.1)
     second = replace(first, member="quick.1", loss_reduction=Score(0.0, 0.001))
     with pytest.raises(ValueError, match="quick cannot be both trained again and left out"):
         Advice(first, second, 0.01)
@@ -123,3 +125,20 @@ def test_of_two_models_with_the_same_errors_only_the_more_expensive_one_is_left_
     full_blend = blend(members, labels, held_out, "convex")
     advice = advise(measure_contributions(members, full_blend, labels, held_out))
     assert advice.leave_out and advice.leave_out.member == "mlp.1" and advice.another_seed is None
+
+
+def test_the_advice_does_not_depend_on_the_unit_of_the_loss():
+    seed = Contribution("quick", None, Score(0.01, 0.001), 0.5, 0.0005, 1.0, 0.04)
+    other = replace(seed, member="knn", expected_gain_of_new_seed=0.0)
+    in_other_units = [
+        replace(
+            member,
+            loss_reduction=Score(1e4 * member.loss_reduction.value, 1e4 * member.loss_reduction.standard_error),
+            expected_gain_of_new_seed=1e4 * member.expected_gain_of_new_seed,
+            blend_loss=1e4 * member.blend_loss,
+        )
+        for member in (seed, other)
+    ]
+    assert advise([seed, other]).another_seed and advise(in_other_units).another_seed
+    worthless = [replace(member, blend_loss=100 * member.blend_loss) for member in in_other_units]
+    assert advise(worthless).another_seed is None
