@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 MIN_STRATUM_ROWS = 10  # of rare sets of labels that are merged
+MIN_SAMPLE_ROWS = 3  # of each stratum, since classical models are calibrated on thirds of the rows
 BLOCKS = 10  # of a fold's held-out rows, whose mean losses the pruner compares between trials
 
 
@@ -88,11 +89,13 @@ def _calibrate(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def stratified_sample(rows: np.ndarray, labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """A stratified random fraction of the rows, in ascending order."""
+    """A stratified random fraction of the rows, in ascending order, with enough of each stratum to calibrate on."""
     shuffled = np.random.default_rng(seed).permutation(rows)
     strata = stratify(labels[shuffled], MIN_STRATUM_ROWS)
     by_stratum = [shuffled[strata == stratum] for stratum in np.unique(strata)]
-    return np.sort(np.concatenate([rows[: math.ceil(fraction * len(rows))] for rows in by_stratum]))
+    return np.sort(
+        np.concatenate([rows[: max(math.ceil(fraction * len(rows)), MIN_SAMPLE_ROWS)] for rows in by_stratum])
+    )
 
 
 def fold_results(trial: "FrozenTrial | Trial") -> dict[int, TrialFoldResult]:

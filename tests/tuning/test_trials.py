@@ -62,4 +62,9 @@ def test_a_share_is_stratified(dataset):
     rows = np.flatnonzero(np.arange(len(labels)) % 3 > 0)
     sample = stratified_sample(rows, labels, 0.2, seed=0)
     assert set(labels[sample]) == set(labels[rows]) and set(sample) <= set(rows)
-    assert abs(len(sample) - 0.2 * len(rows)) <= len(set(labels))
+    assert abs(len(sample) - 0.2 * len(rows)) <= len(set(labels)) + 2
+
+
+def test_a_small_share_has_enough_rows_of_each_class_for_calibration(dataset):
+    sample = stratified_sample(np.arange(100), dataset.labels, 0.05, seed=0)
+    assert np.bincount(dataset.labels[sample]).tolist() == [3] * 10
