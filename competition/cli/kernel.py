@@ -117,11 +117,12 @@ def _write(options: RunOptions, folder: Path, address: str, continues: bool) -> 
 def _find_pretrained(options: RunOptions) -> "Extractor | None":
     """The pretrained network from which members of the session learn; None if there are none."""
     from competition.models.member import Member
+    from competition.models.registry import LISTS_OF_MODELS
 
     folder = DATA / options.competition
     if isinstance(read_config(folder).pretrained, PretrainedNetwork):  # its weights are part of the features' digest
         return download_extractor(folder)
-    if options.models is not None and "all" not in options.models:
+    if options.models is not None and not set(LISTS_OF_MODELS).intersection(options.models):
         members = [Member.parse(name) for name in options.models]
     elif folder.exists():
         members = list(open_competition(options.competition).members(options.models))

@@ -61,7 +61,8 @@ Models = Annotated[
     Names | None,
     option(
         "models",
-        'Models to use, e.g. "quick quick.1 svm", or "all". MODEL.SEED is the same network with another seed, '
+        'Models to use, e.g. "quick quick.1 svm"; "best": more and longer networks than the default; "all": every '
+        "model. MODEL.SEED is the same network with another seed, "
         f"MODEL:NAME a variant with another recipe.  [default: {' '.join(GLYPH_MODELS)} for light glyphs on "
         f"black, such as digits; {' '.join(PRETRAINED_MODELS)} for coloured pictures larger than 48 pixels; "
         f"{' '.join(PHOTO_MODELS)} for others; also {' '.join(COLUMN_MODELS)} where the tables have columns alongside "

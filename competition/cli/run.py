@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
 # Networks that see different inputs make less correlated errors.
 GLYPH_MODELS = ("knn", "svm", "quick", "quick:deskewed")
+BEST_GLYPH_MODELS = ("svm", "quick:deskewed", "quick:wide", "quick:long")  # of `best`; see docs/experiments/improvements.md
 COLUMN_MODELS = ("boosting", "logistic")
 MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
 PHOTO_MODELS = ("knn", "svm", "quick", "plain")
@@ -36,7 +37,7 @@ class RunOptions:
     """The options that commands share, as typed by the user."""
 
     competition: str
-    models: Sequence[str] | None = None  # None: the default models; `all` alone: every model
+    models: Sequence[str] | None = None  # None: the default models; alone, `best` and `all` are lists of models
     folds: int = 5
     seed: int = 0
     jobs: int | None = None
@@ -124,6 +125,8 @@ class Competition:
         has_columns = len(self.dataset.column_names) > 0
         if names is None:
             names = default_models(self.dataset)
+        elif list(names) == ["best"]:
+            names = best_models(self.dataset)
         elif list(names) == ["all"]:
             inputs = {"images", *(["columns"] if has_columns else []), *(["features"] if self.dataset.features else [])}
             names = [name for name in available_models() if load_spec(name).inputs in inputs]
@@ -249,6 +252,20 @@ def default_models(dataset: "Dataset") -> list[str]:
         names = " and ".join(too_large)
         print(f"{names} would need {need} and are left out; name them in MODELS to train them anyway", flush=True)
     return [name for name in models if name not in too_large]
+
+
+def best_models(dataset: "Dataset") -> list[str]:
+    """More and longer networks than the default, for the best score that an hour or two allow."""
+    from competition.models.member import Member
+    from competition.models.networks.border import has_dark_border
+
+    models = default_models(dataset)
+    if has_dark_border(dataset.images):
+        svm, *networks = BEST_GLYPH_MODELS
+        others = [name for name in models if name in (*COLUMN_MODELS, svm)]
+        return [*others, *networks]
+    networks = [name for name in models if Member.parse(name).spec.is_network]
+    return [*models, *(f"{name}.1" for name in networks)]
 
 
 @dataclass(frozen=True)

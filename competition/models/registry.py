@@ -11,6 +11,7 @@ from pathlib import Path
 from competition.errors import UserError
 from competition.models.interface import ModelSpec
 
+LISTS_OF_MODELS = ("best", "all")  # what `MODELS` may be instead of names
 ZOO = Path(__file__).parent / "zoo"
 
 
@@ -27,8 +28,8 @@ def model_module(name: str) -> str:
 @cache
 def load_spec(name: str, variant: str | None = None) -> ModelSpec:
     """Load the spec in zoo/<name>.py, or a variant of it; no other model is imported."""
-    if name == "all":
-        raise UserError("`all` cannot be combined with other models, a seed or a variant; use it alone")
+    if name in LISTS_OF_MODELS:
+        raise UserError(f"`{name}` cannot be combined with other models, a seed or a variant; use it alone")
     if name not in available_models():
         raise UserError(
             f"unknown model {name!r}; choose from {', '.join(available_models())}, "

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from competition.cli import run as run_module
-from competition.cli.run import COLUMN_MODELS, GLYPH_MODELS, PHOTO_MODELS, Competition, Run
+from competition.cli.run import BEST_GLYPH_MODELS, COLUMN_MODELS, GLYPH_MODELS, PHOTO_MODELS, Competition, Run
 from competition.data.config import Config
 from competition.errors import UserError
-from competition.models.registry import available_models
+from competition.models.registry import LISTS_OF_MODELS, available_models
 
 
 def member_names(dataset, models) -> list[str]:
@@ -38,6 +38,21 @@ def test_all_models_include_those_of_columns_only_where_there_are_any(dataset, d
     of_features = {"features-knn", "features-linear", "features-svm"}
     assert set(available_models()) - set(member_names(dataset_with_columns, ["all"])) == of_features
     assert set(available_models()) - set(member_names(dataset, ["all"])) == {*COLUMN_MODELS, *of_features}
+
+
+def test_the_best_models_of_glyphs_are_longer_networks_and_of_others_another_seed_of_each(
+    dataset, dataset_with_columns
+):
+    glyphs = replace(dataset, images=np.pad(dataset.images, ((0, 0), (4, 4), (4, 4), (0, 0))))
+    assert member_names(glyphs, ["best"]) == list(BEST_GLYPH_MODELS)
+    assert member_names(dataset, ["best"]) == [*PHOTO_MODELS, "quick.1", "plain.1"]
+    assert member_names(dataset_with_columns, ["best"])[:2] == list(COLUMN_MODELS)
+
+
+@pytest.mark.parametrize("name", LISTS_OF_MODELS)
+def test_a_list_of_models_is_used_alone(name, dataset):
+    with pytest.raises(UserError, match=f"`{name}` cannot be combined with other models"):
+        member_names(dataset, [name, "knn"])
 
 
 def test_a_model_of_columns_is_rejected_where_there_are_none(dataset, dataset_with_columns):

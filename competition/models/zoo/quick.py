@@ -6,6 +6,7 @@ multiply-adds.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from competition.data.augmentation import Augmentation
@@ -14,17 +15,17 @@ from competition.models.networks.recipe import ONE_CYCLE_RECIPE
 from competition.models.networks.spec import network_spec
 
 
-def body(x: Any) -> Any:
+def body(x: Any, filters: int = 32) -> Any:
     """Reduce 24 pixels per side to 12, 10, 8, 4, 4 and 2."""
     from keras import layers
 
     from competition.models.networks.layers import conv_bn_relu, max_pool
 
-    x = conv_bn_relu(x, 32, 5, strides=2)
-    x = conv_bn_relu(x, 64, 3, padding="valid")
-    x = max_pool(conv_bn_relu(x, 64, 3, padding="valid"))
-    x = conv_bn_relu(x, 128, 3)
-    x = conv_bn_relu(x, 128, 3, padding="valid")
+    x = conv_bn_relu(x, filters, 5, strides=2)
+    x = conv_bn_relu(x, 2 * filters, 3, padding="valid")
+    x = max_pool(conv_bn_relu(x, 2 * filters, 3, padding="valid"))
+    x = conv_bn_relu(x, 4 * filters, 3)
+    x = conv_bn_relu(x, 4 * filters, 3, padding="valid")
     return layers.Dropout(0.4)(layers.Flatten()(x))
 
 
@@ -51,5 +52,7 @@ def _with_epochs(epochs: int) -> ModelSpec:
 VARIANTS = {
     "deskewed": replace(SPEC, recipe=replace(TUNED_RECIPE, deskew=True), seconds=65),  # makes other errors
     "short": _with_epochs(6),  # for quick experiments
+    "long": _with_epochs(22),  # this and the next one take twice the time
+    "wide": network_spec(partial(body, filters=48), TUNED_RECIPE, seconds=140),
     **{f"e{epochs}": _with_epochs(epochs) for epochs in (2, 4, 8, 10)},  # for what is left of a budget
 }
