@@ -75,6 +75,23 @@ def tutorials(jobs: cli.Jobs = None) -> None:
 
 
 @command(app)
+def training_rows(
+    competition: cli.Competition = "digits", models: cli.Models = None, seed: cli.Seed = 1, jobs: cli.Jobs = None
+) -> None:
+    """Train on half of the rows, in 5 and in 10 folds and on all of them, and compare on the other half."""
+    from benchmarks.tables import training_rows_table
+    from benchmarks.training_rows import compare_training_rows
+    from competition.cli.training import open_workers
+    from competition.views.terminal.screen import console
+
+    opened = open_run(RunOptions(competition, models or ["quick"], 2, seed, jobs))
+    for member in opened.members:
+        with open_workers(opened) as workers:
+            results = list(compare_training_rows(opened.dataset, opened.store.folds, member, (5, 10), 5, workers))
+        console.print(training_rows_table(member.name, results))
+
+
+@command(app)
 def screenshots(
     competition: cli.Competition = "digits",
     models: cli.Models = None,

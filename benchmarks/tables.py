@@ -6,6 +6,7 @@ from rich.table import Table
 
 from benchmarks.race import GOAL, Run
 from benchmarks.speed import Speed
+from benchmarks.training_rows import Prediction
 from benchmarks.tutorials import TUTORIALS, Result
 from competition.crossval.progress import clock
 from competition.scoring.standard_error import Score, format_percent
@@ -49,6 +50,17 @@ def race_table(runs: Sequence[Run]) -> Table:
 
 def _ranking_seconds(run: Run) -> float:
     return run.seconds_to_goal or run.seconds[-1]
+
+
+def training_rows_table(member: str, predictions: Sequence[Prediction]) -> Table:
+    """A row for each way to use the training rows."""
+    table = Table(member, box=None)
+    for heading in ("training rows", "trainings", "wrong", "log loss", "CPU time"):
+        table.add_column(heading, justify="right")
+    for each in predictions:
+        counts = f"{each.training_rows:,}", str(each.trainings), str(each.wrong)
+        table.add_row(each.name, *counts, f"{each.log_loss:.4f}", clock(each.seconds))
+    return table
 
 
 def print_tutorial_progress(event: Event) -> None:
