@@ -20,7 +20,7 @@ from competition.scoring.temperature import EPSILON, apply_temperature, fit_temp
 
 STRENGTHS = (1.0, 0.5, 0.0)
 LARGEST_SIDE = 32  # pixels; larger images are reduced
-MAX_TRAINING_ROWS, MAX_VALIDATION_ROWS = 6_000, 4_000
+MAX_TRAINING_ROWS, MAX_VALIDATION_ROWS = 6_000, 12_000
 MIN_ROWS, MIN_SIDE = 300, 16  # of images that are compared; with fewer rows, the differences are noise
 
 CLEAR_DIFFERENCE = 2.0  # standard errors
