@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
 # Networks that see different inputs make less correlated errors.
 GLYPH_MODELS = ("knn", "svm", "quick", "quick:deskewed")
-BEST_GLYPH_MODELS = ("svm", "quick:deskewed", "quick:wide", "quick:long")  # of `best`; see docs/experiments/improvements.md
+BEST_GLYPH_MODELS = (
+    "svm",
+    "quick:deskewed",
+    "quick:wide",
+    "quick:long",
+)  # of `best`; see docs/experiments/improvements.md
 COLUMN_MODELS = ("boosting", "logistic")
 MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
 PHOTO_MODELS = ("knn", "svm", "quick", "plain")

@@ -47,7 +47,7 @@ class FoldPredictions:
     ingredients: Ingredients
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Predictions:
     """A member's predictions, rows in Dataset order."""
 

@@ -1,5 +1,6 @@
 """The ingredients that predictions are made from; predictions made from others are never reused."""
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
 from competition.crossval.folds import Folds
@@ -36,6 +37,7 @@ def member_ingredients(member: Member) -> Ingredients:
     return made_of | {library: installed_version(library) for library in libraries}
 
 
+@cache
 def installed_version(library: str) -> str:
     """The version of a library, also if it is installed under another name, such as tensorflow-cpu."""
     try:

@@ -7,7 +7,7 @@ import numpy as np
 
 from competition.crossval.predictions import Predictions
 from competition.data.targets import TargetKind, target_kind
-from competition.ensemble.blend import Blend, blend
+from competition.ensemble.blend import Blend, Temperatures, blend
 from competition.models.member import Member
 from competition.scoring.losses import row_errors, row_losses
 from competition.scoring.multilabel import to_binary
@@ -84,6 +84,7 @@ def measure_contributions(
     labels: np.ndarray,
     held_out: np.ndarray,
     groups: np.ndarray | None = None,
+    temperatures: Temperatures | None = None,
 ) -> list[Contribution]:
     """Compare the blend of all members with cross-fitted blends that leave one out; none for a single member."""
     if len(members) == 1:
@@ -92,9 +93,10 @@ def measure_contributions(
     mean_correlations = (correlations.sum(axis=1) - correlations.diagonal()) / (len(members) - 1)
     is_number, errors = target_kind(labels) == "number", row_errors(labels, full_blend.oof)
     losses, contributions = row_losses(labels, full_blend.oof), []
+    temperatures = {} if temperatures is None else temperatures
     for index, member in enumerate(members):
         others = [other for other in members if other is not member]
-        without = blend(others, labels, held_out, full_blend.blender).oof
+        without = blend(others, labels, held_out, full_blend.blender, None, temperatures).oof
         contribution = Contribution(
             member.member,
             None if is_number else Score.from_rows(row_errors(labels, without) - errors, groups),

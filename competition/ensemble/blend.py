@@ -13,7 +13,14 @@ import numpy as np
 
 from competition.crossval.predictions import Predictions
 from competition.data.targets import TargetKind, target_kind
-from competition.ensemble.blenders import Combination, blender_names, find_blender, fit_blender
+from competition.ensemble.blenders import (
+    TEMPERED_BLENDERS,
+    Combination,
+    blender_names,
+    find_blender,
+    fit_blender,
+    fit_temperatures,
+)
 from competition.scoring.losses import row_losses
 from competition.scoring.metrics import accuracy, log_loss
 from competition.scoring.standard_error import Score
@@ -23,6 +30,7 @@ MIN_GAIN_SE = 2.0  # standard errors of the loss by which another blender has to
 
 ExcludedFolds = frozenset[int]  # folds whose labels are not used
 NO_FOLDS = ExcludedFolds()
+Temperatures = dict[tuple[Predictions, ExcludedFolds], float]  # of members, on the rows of the other folds
 
 
 @dataclass(frozen=True)
@@ -44,9 +52,10 @@ def blend(
     held_out: np.ndarray,
     blender: str = AUTO,
     groups: np.ndarray | None = None,
+    temperatures: Temperatures | None = None,
 ) -> Blend:
     """Blend complete members by this blender; `auto` selects one."""
-    return BlendSearch(members, labels, held_out, groups).blend(blender)
+    return BlendSearch(members, labels, held_out, groups, temperatures).blend(blender)
 
 
 def check_blender(blender: str, kind: TargetKind) -> None:
@@ -64,8 +73,10 @@ class BlendSearch:
         labels: np.ndarray,
         held_out: np.ndarray,
         groups: np.ndarray | None = None,
+        temperatures: Temperatures | None = None,
     ) -> None:
         self.members = members
+        self.temperatures: Temperatures = {} if temperatures is None else temperatures
         self.groups = groups
         self.kind = target_kind(labels)
         self.stack = np.stack([member.oof for member in members])
@@ -96,8 +107,19 @@ class BlendSearch:
         """Fit a blender on all other folds."""
         if (blender, excluded) not in self.fitted:
             rows = ~np.isin(self.held_out, list(excluded))
-            self.fitted[blender, excluded] = fit_blender(blender, self.stack[:, rows], self.labels[rows])
+            stack, labels = self.stack[:, rows], self.labels[rows]
+            is_tempered = blender in TEMPERED_BLENDERS and self.kind != "number"
+            temperatures = self._fit_temperatures(stack, labels, excluded) if is_tempered else None
+            self.fitted[blender, excluded] = fit_blender(blender, stack, labels, temperatures)
         return self.fitted[blender, excluded]
+
+    def _fit_temperatures(self, stack: np.ndarray, labels: np.ndarray, excluded: ExcludedFolds) -> np.ndarray:
+        """The members' temperatures on these rows, which do not depend on the other members or the blender."""
+        keys = [(member, excluded) for member in self.members]
+        for index, key in enumerate(keys):
+            if key not in self.temperatures:
+                self.temperatures[key] = float(fit_temperatures(stack[index : index + 1], labels)[0])
+        return np.array([self.temperatures[key] for key in keys])
 
     def select_blender(self, excluded: ExcludedFolds = NO_FOLDS) -> str:
         """The blender with the lowest cross-fitted loss on the other folds; the mean unless it is clearly beaten.

@@ -6,6 +6,7 @@ blended as binary classification of each label, by the same combination for all 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -35,7 +36,7 @@ class Combination(Protocol):
         """Combine predictions (members, rows, outputs) to (rows, outputs)."""
 
 
-Blender = Callable[[np.ndarray, np.ndarray], Combination]
+Blender = Callable[..., Combination]  # (stack, labels), and the members' temperatures for those in TEMPERED_BLENDERS
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,13 @@ class PerLabel:
         return from_binary(self.binary.combine(to_binary(stack)), stack.shape[2])
 
 
+def fit_temperatures(stack: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The temperature of each member that minimizes its log loss."""
+    if target_kind(labels) == "labels":
+        return fit_temperatures(to_binary(stack), labels.ravel())
+    return np.array([fit_temperature(member, labels) for member in stack])
+
+
 def fit_mean(stack: np.ndarray, labels: np.ndarray) -> Combination:
     """Mean with equal weights, without temperature scaling."""
     return WeightedMean(_equal_weights(stack), np.ones(len(stack)))
@@ -104,17 +112,19 @@ def fit_geometric_mean(stack: np.ndarray, labels: np.ndarray) -> Combination:
     return GeometricMean(_equal_weights(stack))
 
 
-def fit_tempered_mean(stack: np.ndarray, labels: np.ndarray) -> Combination:
+def fit_tempered_mean(stack: np.ndarray, labels: np.ndarray, temperatures: np.ndarray | None = None) -> Combination:
     """Mean with equal weights, each member at its best temperature."""
-    return WeightedMean(_equal_weights(stack), _fit_temperatures(stack, labels))
+    return WeightedMean(
+        _equal_weights(stack), fit_temperatures(stack, labels) if temperatures is None else temperatures
+    )
 
 
-def fit_convex(stack: np.ndarray, labels: np.ndarray) -> Combination:
+def fit_convex(stack: np.ndarray, labels: np.ndarray, temperatures: np.ndarray | None = None) -> Combination:
     """Mean with the weights that minimize log loss, each member at its best temperature.
 
     The weights are fitted by expectation-maximization, as of a mixture whose components are the members.
     """
-    temperatures = _fit_temperatures(stack, labels)
+    temperatures = fit_temperatures(stack, labels) if temperatures is None else temperatures
     probabilities = _label_probabilities(stack, labels, temperatures)
     weights = _equal_weights(stack).astype(probabilities.dtype)
     loss = np.inf
@@ -127,13 +137,13 @@ def fit_convex(stack: np.ndarray, labels: np.ndarray) -> Combination:
         weights /= weights.sum()
 
 
-def fit_hill_climbing(stack: np.ndarray, labels: np.ndarray) -> Combination:
+def fit_hill_climbing(stack: np.ndarray, labels: np.ndarray, temperatures: np.ndarray | None = None) -> Combination:
     """Mean with weights from greedy selection with replacement: the member that reduces log loss most, until none does.
 
     Temperatures are fitted first, since members trained with label smoothing would be ranked too low. The weights are
     averaged over random halves of the rows, so that no single pick decides.
     """
-    temperatures = _fit_temperatures(stack, labels)
+    temperatures = fit_temperatures(stack, labels) if temperatures is None else temperatures
     probabilities = _label_probabilities(stack, labels, temperatures)
     rng = np.random.default_rng(0)
     halves = (rng.permutation(len(labels))[: (len(labels) + 1) // 2] for _ in range(N_BAGS))
@@ -176,6 +186,7 @@ BLENDERS: dict[str, Blender] = {
     "hill-climbing": fit_hill_climbing,
     "stacked": fit_stacking,
 }
+TEMPERED_BLENDERS = ("tempered", "convex", "hill-climbing")  # of classes and labels
 NUMBER_BLENDERS: dict[str, Blender] = {"mean": fit_mean, "convex": fit_least_squares}
 
 
@@ -193,10 +204,14 @@ def blender_names(kind: TargetKind) -> tuple[str, ...]:
     return tuple(NUMBER_BLENDERS if kind == "number" else BLENDERS)
 
 
-def fit_blender(name: str, stack: np.ndarray, labels: np.ndarray) -> Combination:
-    """Fit the blender of this name."""
+def fit_blender(
+    name: str, stack: np.ndarray, labels: np.ndarray, temperatures: np.ndarray | None = None
+) -> Combination:
+    """Fit the blender of this name; the members' temperatures are fitted if it needs them and they are not given."""
     kind = target_kind(labels)
     blender = find_blender(name, kind)
+    if name in TEMPERED_BLENDERS and kind != "number":
+        blender = partial(blender, temperatures=temperatures)
     return PerLabel(blender(to_binary(stack), labels.ravel())) if kind == "labels" else blender(stack, labels)
 
 
@@ -228,10 +243,6 @@ def _label_probabilities(stack: np.ndarray, labels: np.ndarray, temperatures: np
     pairs = zip(stack, temperatures, strict=True)
     probabilities = np.stack([apply_temperature(member, temperature)[rows, labels] for member, temperature in pairs])
     return np.maximum(probabilities, EPSILON).astype(np.float32)
-
-
-def _fit_temperatures(stack: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return np.array([fit_temperature(member, labels) for member in stack])
 
 
 def _log_probabilities(stack: np.ndarray) -> np.ndarray:

@@ -7,10 +7,13 @@ import pytest
 from conftest import ROOT
 
 from competition.crossval.predictions import Predictions
-from competition.ensemble.blend import blend, check_blender
+from competition.ensemble import blenders
+from competition.ensemble.advice import measure_contributions
+from competition.ensemble.blend import BlendSearch, blend, check_blender
 from competition.ensemble.blenders import BLENDERS, fit_blender
 from competition.errors import UserError
 from competition.scoring.metrics import accuracy, log_loss
+from competition.scoring.temperature import fit_temperature
 
 ROWS, CLASSES, FOLDS = 3_000, 4, 5
 
@@ -45,6 +48,23 @@ def simulation():
     """A random generator, training labels, test labels and folds."""
     rng = np.random.default_rng(0)
     return rng, rng.integers(0, CLASSES, ROWS), rng.integers(0, CLASSES, ROWS), np.arange(ROWS) % FOLDS
+
+
+def test_the_temperature_of_a_member_is_fitted_once_on_the_same_rows(simulation, monkeypatch):
+    _, labels, _, held_out = simulation
+    members = [simulate_member(simulation, 2.0, sharpness=2.0, name=name) for name in ("mlp", "lenet", "knn")]
+    expected = blend(members, labels, held_out).oof
+    fitted = []
+
+    def count_temperatures(probabilities, labels):
+        fitted.append((probabilities.tobytes(), labels.tobytes()))
+        return fit_temperature(probabilities, labels)
+
+    monkeypatch.setattr(blenders, "fit_temperature", count_temperatures)
+    search = BlendSearch(members, labels, held_out)
+    blended = search.blend()
+    measure_contributions(members, blended, labels, held_out, temperatures=search.temperatures)
+    assert len(fitted) == len(set(fitted)) and (blended.oof == expected).all()
 
 
 def test_the_mean_averages_members_and_folds(simulation):
