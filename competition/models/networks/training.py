@@ -28,6 +28,7 @@ from competition.models.networks.trainers import TrainingRows, create_trainer, s
 Backbone = Callable[[Any], Any]  # maps images in 0..1 to features
 
 PREDICTION_BATCH_SIZE = 500
+FEW_IMAGES = 20
 # Between the two largest logits, or of each label's logit from 0; see docs/experiments/training.md.
 CONFIDENT_MARGIN = 3.5
 CONFIDENT_SHARE = 0.8  # of the margin that label smoothing aims at: also 3.5 for `quick` on ten classes
@@ -238,14 +239,27 @@ class NetworkPredictor:
         self.is_multilabel = OUTPUTS["labels"] in model.output
         self.all_views = keras.Model(model.input, model.output[OUTPUTS["labels" if self.is_multilabel else "class"]])
         self._first_view = keras.Model(model.input, [model.output["first_view"], model.output["is_uncertain"]])
+        self._has_predicted = False
 
     def predict_proba(self, images: Images) -> np.ndarray:
         """Probabilities (rows, outputs); the other views are predicted only where the first is uncertain."""
-        batches = [self._first_view.predict_on_batch(images[rows]) for rows in _batches(np.arange(len(images)))]
+        # Compiling takes as long as predicting hundreds of images, so the first few are predicted without.
+        is_compiled = self._has_predicted or len(images) > FEW_IMAGES or keras.backend.backend() != "tensorflow"
+        predict = _predict_compiled if is_compiled else _predict_eagerly
+        self._has_predicted = True
+        batches = [predict(self._first_view, images[rows]) for rows in _batches(np.arange(len(images)))]
         logits, is_uncertain = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         for rows in _batches(np.flatnonzero(is_uncertain)):
-            logits[rows] = self.all_views.predict_on_batch(images[rows])
+            logits[rows] = predict(self.all_views, images[rows])
         return expit(logits.astype(np.float64)) if self.is_multilabel else softmax(logits.astype(np.float64), axis=1)
+
+
+def _predict_compiled(model: keras.Model, images: np.ndarray) -> Any:
+    return model.predict_on_batch(images)
+
+
+def _predict_eagerly(model: keras.Model, images: np.ndarray) -> Any:
+    return keras.tree.map_structure(ops.convert_to_numpy, model(images, training=False))
 
 
 def _small_backbone(images: Any) -> Any:

@@ -105,6 +105,25 @@ def test_a_saved_network_predicts_the_same(dataset, tmp_path):
     assert (loaded == network.predict_proba(dataset.test_images)).all()
 
 
+def test_the_first_few_images_are_predicted_without_compiling(dataset, tmp_path, monkeypatch):
+    train(dataset).save(tmp_path / "network.keras")
+    network, images = load_network(tmp_path / "network.keras"), dataset.test_images[: training.FEW_IMAGES]
+    compiled = []
+    predict = keras.Model.predict_on_batch
+
+    def predict_on_batch(model, images):
+        compiled.append(len(images))
+        return predict(model, images)
+
+    monkeypatch.setattr(keras.Model, "predict_on_batch", predict_on_batch)
+    at_first = network.predict_proba(images)
+    assert not compiled
+    assert np.allclose(network.predict_proba(images), at_first, atol=1e-3) and compiled[0] == len(images)
+    compiled.clear()
+    load_network(tmp_path / "network.keras").predict_proba(dataset.test_images)
+    assert compiled[0] == len(dataset.test_images)
+
+
 def test_a_saved_network_that_could_execute_code_is_rejected(tmp_path):
     images = keras.Input((4, 4, 1))
     keras.Model(images, layers.Lambda(lambda x: x + 1)(images)).save(tmp_path / "network.keras")
