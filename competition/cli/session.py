@@ -55,7 +55,12 @@ def _run(task: Task, settings: Mapping[str, Any], files: Path) -> int:
                 print("error: no model was completed in time; push again to continue", file=sys.stderr)
         finally:
             os.chdir(working)
-    return 0 if (working / SUBMISSION).exists() else 2  # Kaggle keeps the outputs only of scripts that succeed
+    return 0 if _has_outputs(working) else 2  # Kaggle keeps the outputs only of scripts that succeed
+
+
+def _has_outputs(working: Path) -> bool:
+    """Whether there is a submission, or a finished fold or checkpoint from which the next session continues."""
+    return (working / SUBMISSION).exists() or any((working / FOLDS).glob("*/*/*/fold-*"))
 
 
 def _link_inputs(competition: str, files: Path) -> None:

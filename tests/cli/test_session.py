@@ -1,0 +1,33 @@
+"""What a Kaggle session returns."""
+
+import pytest
+
+from competition.cli import session
+from competition.cli.run import FOLDS
+from competition.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("output", "status"),
+    [
+        (session.SUBMISSION, 0),
+        (FOLDS / "cats" / "5-folds-seed-0" / "quick" / "fold-0.npz", 0),
+        (FOLDS / "cats" / "5-folds-seed-0" / "quick" / "fold-0.checkpoint", 0),
+        (FOLDS / "cats" / "5-folds-seed-0" / "split.csv", 2),
+    ],
+)
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_session_succeeds_if_there_is_anything_to_continue_from(output, status, fails, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(session, "_link_inputs", lambda competition, files: None)
+
+    def train(settings, files, start):
+        path = tmp_path / output
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        if fails:
+            raise UserError("quick fold 1 failed")
+
+    assert session._run(train, {"competition": "cats"}, tmp_path) == status
+    message = "quick fold 1 failed" if fails else "push again to continue" if output != session.SUBMISSION else ""
+    assert message in capsys.readouterr().err
