@@ -30,7 +30,7 @@ BEST_GLYPH_MODELS = (
     "quick:deskewed",
     "quick:wide",
     "quick:long",
-)  # of `best`; see docs/experiments/improvements.md
+)  # of `best`; see docs/experiments/training.md
 COLUMN_MODELS = ("boosting", "logistic")
 MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
 PHOTO_MODELS = ("knn", "svm", "quick", "plain")
@@ -260,7 +260,7 @@ def default_models(dataset: "Dataset") -> list[str]:
 
 
 def best_models(dataset: "Dataset") -> list[str]:
-    """More and longer networks than the default, for the best score that an hour or two allow."""
+    """More and longer networks than the default, for several times the training time."""
     from competition.models.member import Member
     from competition.models.networks.border import has_dark_border
 
