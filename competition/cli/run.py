@@ -1,7 +1,7 @@
 """What a command works on, resolved once from its options: data, split, members, metric and workers."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,12 +25,8 @@ if TYPE_CHECKING:
 DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
 # Networks that see different inputs make less correlated errors.
 GLYPH_MODELS = ("knn", "svm", "quick", "quick:deskewed")
-BEST_GLYPH_MODELS = (
-    "svm",
-    "quick:deskewed",
-    "quick:wide",
-    "quick:long",
-)  # of `best`; see docs/experiments/training.md
+# How they were chosen: docs/experiments/training.md
+BEST_GLYPH_MODELS = ("svm", "quick:deskewed", "quick:wide", "quick:long")
 COLUMN_MODELS = ("boosting", "logistic")
 MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
 PHOTO_MODELS = ("knn", "svm", "quick", "plain")
@@ -131,7 +127,7 @@ class Competition:
         if names is None:
             names = default_models(self.dataset)
         elif list(names) == ["best"]:
-            names = best_models(self.dataset)
+            names = default_models(self.dataset, best=True)
         elif list(names) == ["all"]:
             inputs = {"images", *(["columns"] if has_columns else []), *(["features"] if self.dataset.features else [])}
             names = [name for name in available_models() if load_spec(name).inputs in inputs]
@@ -161,7 +157,7 @@ class Run:
     budget: float | None  # seconds
     cluster: str | None
     blend: str
-    slowdown: float = 1.0  # of this machine against the reference machine, if it was measured
+    slowdowns: Mapping[str, float] = field(default_factory=dict)  # of networks, against the reference machine
 
     @property
     def dataset(self) -> "Dataset":
@@ -233,8 +229,11 @@ def is_practice_competition(name: str) -> bool:
     return is_practice(folder) or (name in KNOWN_COMPETITIONS and not folder.exists())
 
 
-def default_models(dataset: "Dataset") -> list[str]:
-    """The default models for such images and columns, except those that would need too much memory."""
+def default_models(dataset: "Dataset", best: bool = False) -> list[str]:
+    """The default models for such images and columns, except those that would need too much memory.
+
+    The best ones are more and longer networks, for several times the training time.
+    """
     from competition.crossval.task import input_shape
     from competition.data.targets import target_kind
     from competition.models.member import Member
@@ -244,6 +243,9 @@ def default_models(dataset: "Dataset") -> list[str]:
     models: tuple[str, ...] = GLYPH_MODELS if has_dark_border(dataset.images) else PHOTO_MODELS
     if dataset.features and _has_weights(dataset.features):
         models = PRETRAINED_MODELS
+    if best:
+        seeds = tuple(f"{name}.1" for name in models if Member.parse(name).spec.is_network)
+        models = BEST_GLYPH_MODELS if models == GLYPH_MODELS else models + seeds
     if target_kind(dataset.labels) == "labels":  # a support vector machine for each of them would take hours
         models = tuple(name for name in models if name not in ("svm", "features-svm"))
     if len(dataset.column_names):
@@ -257,20 +259,6 @@ def default_models(dataset: "Dataset") -> list[str]:
         names = " and ".join(too_large)
         print(f"{names} would need {need} and are left out; name them in MODELS to train them anyway", flush=True)
     return [name for name in models if name not in too_large]
-
-
-def best_models(dataset: "Dataset") -> list[str]:
-    """More and longer networks than the default, for several times the training time."""
-    from competition.models.member import Member
-    from competition.models.networks.border import has_dark_border
-
-    models = default_models(dataset)
-    if has_dark_border(dataset.images):
-        svm, *networks = BEST_GLYPH_MODELS
-        others = [name for name in models if name in (*COLUMN_MODELS, svm)]
-        return [*others, *networks]
-    networks = [name for name in models if Member.parse(name).spec.is_network]
-    return [*models, *(f"{name}.1" for name in networks)]
 
 
 @dataclass(frozen=True)
@@ -352,11 +340,12 @@ def open_run(options: RunOptions) -> Run:
     """Load the competition, its split, members and metric."""
     competition = open_competition(options.competition)
     store = open_store(competition, options.folds, options.seed)
+    has_names = options.models and list(options.models) != ["best"]
     return Run(
         competition,
         store,
         competition.metric(),
-        competition.members(options.models) if options.models else default_members(competition, store),
+        competition.members(options.models) if has_names else default_members(competition, store, options.models),
         options.jobs,
         options.budget,
         options.cluster,
@@ -364,9 +353,11 @@ def open_run(options: RunOptions) -> Run:
     )
 
 
-def default_members(competition: Competition, store: "Store") -> "tuple[Member, ...]":
-    """The default models of the competition, except those that cannot be trained on its rows."""
-    return _drop_calibrated_models(store, competition.members(None))
+def default_members(
+    competition: Competition, store: "Store", models: Sequence[str] | None = None
+) -> "tuple[Member, ...]":
+    """The default or best models of the competition, except those that cannot be trained on its rows."""
+    return _drop_calibrated_models(store, competition.members(models))
 
 
 def find_config_metric(folder: Path, name: str, kind: "TargetKind" = "class") -> "Metric":

@@ -41,7 +41,7 @@ def predict(settings: Mapping[str, Any], files: Path) -> int:
 
 def _run(task: Task, settings: Mapping[str, Any], files: Path) -> int:
     """Run the task in a temporary folder, whose folds/ and submissions are in the current folder."""
-    start, working = time.monotonic(), Path.cwd()
+    start, working, failed = time.monotonic(), Path.cwd(), False
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
         try:
@@ -49,18 +49,16 @@ def _run(task: Task, settings: Mapping[str, Any], files: Path) -> int:
             _link_outputs(working)
             task(settings, files, start)
         except UserError as error:
+            failed = True
             print(f"error: {error}", file=sys.stderr)
         else:
             if not (working / SUBMISSION).exists():
                 print("error: no model was completed in time; push again to continue", file=sys.stderr)
         finally:
             os.chdir(working)
-    return 0 if _has_outputs(working) else 2  # Kaggle keeps the outputs only of scripts that succeed
-
-
-def _has_outputs(working: Path) -> bool:
-    """Whether there is a submission, or a finished fold or checkpoint from which the next session continues."""
-    return (working / SUBMISSION).exists() or any((working / FOLDS).glob("*/*/*/fold-*"))
+    # Kaggle keeps the outputs only of scripts that succeed; the next session continues from folds and checkpoints.
+    continues = not failed and any((working / FOLDS).glob("*/*/*/fold-*"))
+    return 0 if continues or (working / SUBMISSION).exists() else 2
 
 
 def _link_inputs(competition: str, files: Path) -> None:

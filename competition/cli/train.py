@@ -200,9 +200,7 @@ def _explain_submission(run: Run, entry: "Entry", search: "BlendSearch", blended
     from competition.views.terminal.screen import console
 
     labels = run.dataset.labels
-    contributions = advice.measure_contributions(
-        search.members, blended, labels, run.store.folds.held_out, run.groups, search.temperatures
-    )
+    contributions = advice.measure_contributions(search, blended)
     if contributions:
         _print_blends(run, search, blended)
         console.print(scores.contribution_table(contributions, loss_name(labels)))

@@ -63,7 +63,7 @@ def cross_validate_run(run: Run) -> "Generator[list[Predictions]]":
     prepare_features(run)
     with open_workers(run) as workers:
         print_plan(run, workers)
-        progress = Progress(store, run.members, workers, run.metric, run.slowdown)
+        progress = Progress(store, run.members, workers, run.metric, run.slowdowns)
         limits = BudgetLimits(run, progress)
         schedule = Schedule(limits.fits, limits.priorities)
         with (
@@ -151,23 +151,49 @@ def _drop_features(run: Run, budget: float) -> Run:
 
 
 def _choose_length(run: Run, end: float) -> Run:
-    """Replace the first network by the longest of its variants that can be completed at the measured speed."""
-    from competition.crossval.progress import Progress
-    from competition.crossval.speed import measure_fold_seconds
+    """Replace the first network by the longest of its variants that can be completed at the measured speed.
 
+    A variant that was begun by an earlier run comes first, if it still fits.
+    """
+    from competition.crossval.checkpoint import checkpoint_path
+    from competition.crossval.progress import Progress, clock
+
+    store = run.store
     first = next((member for member in run.members if member.spec.is_network), None)
-    if not first or not any(run.store.reason_to_train(first, fold) for fold in range(run.store.folds.count)):
+    if not first or not any(store.reason_to_train(first, fold) for fold in range(store.folds.count)):
         return run
-    print(f"measuring how fast {first.name} trains here ...", flush=True)
     variants = [first, *(run.competition.member(name) for name in SHORTER_VARIANTS.get(first.name, ()))]
     with open_workers(run) as workers:
-        progress = Progress(run.store, variants, workers, run.metric)
-        if seconds := measure_fold_seconds(first, run.store, workers):
-            progress.slowdown = seconds / progress.reference_seconds(first)
-        left = end - time.monotonic()
-        chosen = next((member for member in variants if progress.fits(member, BUDGET_SHARE * left)), variants[-1])
+        progress = Progress(store, variants, workers, run.metric)
+        if not any(progress.seconds.values()):
+            _measure_slowdowns(run, variants, workers, progress)
+        begun = [
+            member
+            for member in variants
+            if progress.seconds[member.name]
+            or any(checkpoint_path(store.split_folder, member.name, fold).exists() for fold in range(store.folds.count))
+        ]
+        left = BUDGET_SHARE * (end - time.monotonic())
+        chosen = next((member for member in [*begun, *variants] if progress.fits(member, left)), variants[-1])
+        expected = clock(progress.expected_seconds(chosen))
+    print(f"a fold of {chosen.name} takes about {expected}", flush=True)
     members = tuple(chosen if member == first else member for member in run.members)
-    return replace(run, members=members, slowdown=progress.slowdown)
+    return replace(run, members=members, slowdowns=progress.slowdowns)
+
+
+def _measure_slowdowns(run: Run, variants: "Sequence[Member]", workers: "Workers", progress: "Progress") -> None:
+    """Tell the progress how much slower the workers are than the reference machine, for each of these variants."""
+    from competition.crossval.speed import measure_speed
+    from competition.workers.events import Failure
+
+    first = variants[0]
+    print(f"measuring how fast {first.name} trains ...", flush=True)
+    speed = measure_speed(first, run.store, workers)
+    if isinstance(speed, Failure):
+        print(f"that failed ({speed.reason}); a typical speed is assumed", flush=True)
+        return
+    for member in variants:
+        progress.slowdowns[member.name] = speed.fold_seconds(member, run.store) / progress.reference_seconds(member)
 
 
 class BudgetLimits:

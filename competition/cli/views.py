@@ -31,16 +31,16 @@ EXAMPLES = 12  # test images on the demo page
 def report(options: RunOptions) -> None:
     """Write an HTML report: scores, learning curves, confusion matrix, hardest rows."""
     from competition.ensemble import advice
-    from competition.ensemble import blend as ensemble
+    from competition.ensemble.blend import BlendSearch
 
     run = open_run(options)
     complete = [predictions for predictions in map(run.store.predictions, run.members) if predictions.complete]
     if not complete:
         names = " ".join(member.name for member in run.members)
         raise UserError(f"none of {names} is complete; run `{run.store.command('cv', models=names)}`")
-    rows = run.dataset.labels, run.store.folds.held_out
-    blended = ensemble.blend(complete, *rows, run.blend, run.groups)
-    contributions = advice.measure_contributions(complete, blended, *rows, run.groups)
+    search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out, run.groups)
+    blended = search.blend(run.blend)
+    contributions = advice.measure_contributions(search, blended)
     write_report(run, complete, blended, contributions)
 
 

@@ -2,9 +2,10 @@
 
 import heapq
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
@@ -55,10 +56,15 @@ class Progress:
     """Which folds are finished, which are running, and how long the others will take."""
 
     def __init__(
-        self, store: Store, members: Sequence[Member], workers: Workers, metric: Metric, slowdown: float = 1.0
+        self,
+        store: Store,
+        members: Sequence[Member],
+        workers: Workers,
+        metric: Metric,
+        slowdowns: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.store = store
-        self.slowdown = slowdown  # against the reference machine; until a fold of this run is finished
+        self.slowdowns = dict(slowdowns)  # measured for single networks, against the reference machine
         self.metric = metric
         self.groups = repeated_groups(store.dataset.groups)
         self.members = cheapest_first(members)
@@ -74,7 +80,9 @@ class Progress:
             for fold in np.unique(store.folds.held_out[predicted]).tolist():
                 self.seconds[member.name][fold] = store.seconds(member, fold)
         self.skipped: list[Member] = []  # for lack of time
-        self.measured: list[tuple[float, float]] = []  # (seconds, seconds on the reference machine) of this run's folds
+        # (seconds, seconds on the reference machine) of this run's folds, by whether a network was trained: images
+        # without a blank border, bfloat16 and GPUs affect only networks.
+        self.measured: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
 
     def update(self, event: Event) -> str | None:
         """Update from an event; return a line for the log if there is something to report."""
@@ -107,7 +115,8 @@ class Progress:
         name, held_out = task.member.name, self.store.folds.held_out == task.fold
         self.seconds[name][task.fold] = result.seconds
         if not task.member.uses_columns:  # their time depends on the number of columns
-            self.measured.append((result.seconds, self.reference_seconds(task.member)))
+            measured = self.measured[task.member.spec.is_network]
+            measured.append((result.seconds, self.reference_seconds(task.member)))
         self.oof[name][held_out] = result.held_out
         self._score(name)
         took, left = clock(result.seconds), clock(self.time_left())
@@ -166,9 +175,26 @@ class Progress:
         """Estimate the seconds for one fold, from the member's finished folds or else from this machine's speed."""
         if done := self.seconds[member.name]:
             return float(np.mean(list(done.values())))
-        reference = sum(reference for _, reference in self.measured)
-        slowdown = sum(seconds for seconds, _ in self.measured) / reference if reference else self.slowdown
-        return self.reference_seconds(member) * slowdown
+        return self.reference_seconds(member) * self._slowdown(member)
+
+    def _slowdown(self, member: Member) -> float:
+        """How much slower this machine is than the reference machine, by the members of the same kind if there are any.
+
+        What this run measured counts first, then what was measured before, then the finished folds of earlier runs.
+        """
+        is_network = member.spec.is_network
+        if not (measured := self.measured[is_network]):
+            if is_network and self.slowdowns:
+                return self.slowdowns.get(member.name, float(np.mean(list(self.slowdowns.values()))))
+            of_kind = [other for other in self.members if other.spec.is_network == is_network]
+            measured = [
+                (seconds, self.reference_seconds(other))
+                for other in of_kind
+                if not other.uses_columns
+                for seconds in self.seconds[other.name].values()
+            ] or self.measured[not is_network]
+        reference = sum(reference for _, reference in measured)
+        return sum(seconds for seconds, _ in measured) / reference if reference else 1.0
 
     def reference_seconds(self, member: Member) -> float:
         """Estimate the seconds that the reference machine needs for one fold."""

@@ -31,6 +31,8 @@ def member_ingredients(member: Member) -> Ingredients:
         "seed": str(member.seed),
         "source": source_digest(model_module(member.model)),
     }
+    if member.variant:  # which may differ in more than the recipe
+        made_of["variant"] = member.variant
     if "keras" in libraries:
         made_of["backend"] = keras_backend()
         libraries += (made_of["backend"],)

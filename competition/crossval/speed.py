@@ -1,6 +1,7 @@
-"""How long this machine takes to train a network, measured by a few steps of it."""
+"""How long the workers take to train a network, measured by a few steps of it."""
 
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -10,38 +11,57 @@ from competition.crossval.task import Task, train_member
 from competition.data.dataset import Dataset
 from competition.models.interface import Epoch
 from competition.models.member import Member
+from competition.models.networks.augmentation_choice import compares_augmentations
 from competition.workers.base import Emit, Workers, take_in_order
 from competition.workers.events import Failure, ignore_event
 
-MEASURED_STEPS = 40
-OVERHEAD = 1.15  # prediction, and the choice of the augmentation
+MEASURED_STEPS = 40  # in each of two epochs
+PREDICTION_SHARE = 0.07  # of the time of the steps
+COMPARISON_STEPS = 400  # of `quick` that take as long as the comparison of augmentations by small networks
+MAX_COMPARISON_SECONDS = 60.0
 
 
-def measure_fold_seconds(member: Member, store: Store, workers: Workers) -> float | None:
-    """Estimate the seconds of a fold while all workers train; None if the training failed."""
+@dataclass(frozen=True)
+class TrainingSpeed:
+    """What the training of a fold costs."""
+
+    start: float  # seconds before the first step: libraries, building and compiling
+    step: float  # seconds of a step while others train as well
+
+    def fold_seconds(self, member: Member, store: Store) -> float:
+        """Estimate the seconds of a fold of a network with these layers, whatever its number of epochs."""
+        steps_per_epoch = member.recipe.steps_per_epoch(round(len(store.dataset.labels) * (1 - 1 / store.folds.count)))
+        steps = member.recipe.epochs_for(steps_per_epoch) * steps_per_epoch
+        seconds = self.start + steps * self.step * (1 + PREDICTION_SHARE)
+        if compares_augmentations(store.dataset.images, member.recipe.augmentation, steps):
+            seconds += min(COMPARISON_STEPS * self.step, MAX_COMPARISON_SECONDS)
+        return seconds
+
+
+def measure_speed(member: Member, store: Store, workers: Workers) -> TrainingSpeed | Failure:
+    """Time some steps of the network on each worker that would train a fold of it at the same time."""
     tasks = [Task(member, fold) for fold in range(min(workers.capacity(Task(member, 0)), store.folds.count))]
-    outcomes = workers.run(partial(_time_step, dataset=store.dataset), take_in_order(tasks), ignore_event)
-    seconds = [outcome for _, outcome in outcomes if not isinstance(outcome, Failure)]
-    if not seconds:
-        return None
-    steps = member.recipe.steps_per_epoch(round(len(store.dataset.labels) * (1 - 1 / store.folds.count)))
-    return OVERHEAD * steps * int(member.recipe.epochs_for(steps)) * max(seconds)
+    outcomes = workers.run(partial(_time_steps, dataset=store.dataset), take_in_order(tasks), ignore_event)
+    results = [outcome for _, outcome in outcomes]
+    speeds = [result for result in results if isinstance(result, TrainingSpeed)]
+    if not speeds:
+        return next(result for result in results if isinstance(result, Failure))
+    return TrainingSpeed(
+        float(np.mean([speed.start for speed in speeds])), float(np.mean([speed.step for speed in speeds]))
+    )
 
 
-def _time_step(task: Task, emit: Emit, dataset: Dataset) -> float:
-    """Train on some of the rows, in a worker, and return the seconds of a step in the second epoch.
-
-    The first one includes compilation.
-    """
+def _time_steps(task: Task, emit: Emit, dataset: Dataset) -> TrainingSpeed:
+    """Train for two epochs on some of the rows, in a worker; the first epoch includes compilation."""
+    start = time.perf_counter()
     recipe = replace(task.member.recipe, epochs=2, min_steps=0)
-    if recipe.augmentation:  # which nothing is measured for
+    if recipe.augmentation:  # without comparing augmentations
         recipe = replace(recipe, augmentation=replace(recipe.augmentation, symmetries=(), strength=1.0))
-    batch_size = min(recipe.batch_size, len(dataset.labels))
-    rows = np.arange(len(dataset.labels)) < MEASURED_STEPS * batch_size
-    seconds: list[float] = []
-
-    def on_epoch(epoch: Epoch) -> None:
-        seconds.append(batch_size / epoch.images_per_second)
-
-    train_member(replace(task, member=replace(task.member, recipe=recipe)), dataset, rows, on_epoch)
-    return seconds[-1]
+    batch_size, count = min(recipe.batch_size, len(dataset.labels)), len(dataset.labels)
+    rows = np.zeros(count, dtype=bool)
+    rows[np.linspace(0, count - 1, min(MEASURED_STEPS * batch_size, count)).astype(int)] = True
+    epochs: list[Epoch] = []
+    train_member(replace(task, member=replace(task.member, recipe=recipe)), dataset, rows, epochs.append)
+    step = batch_size / epochs[-1].images_per_second
+    steps = 2 * recipe.steps_per_epoch(int(rows.sum()))
+    return TrainingSpeed(max(0.0, time.perf_counter() - start - steps * step), step)

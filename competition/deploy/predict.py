@@ -12,7 +12,7 @@ from competition.data.targets import TargetKind
 from competition.ensemble.blend import BlendSearch
 from competition.ensemble.blenders import Combination
 from competition.errors import UserError
-from competition.models.interface import Inputs, Predictor, Target
+from competition.models.interface import CompiledPredictor, Inputs, Predictor, Target
 from competition.models.member import Member
 from competition.workers.base import Emit, Workers, result_or_raise, take_in_order
 from competition.workers.events import ignore_event
@@ -81,5 +81,7 @@ def _predict_fold(
     task: Task, emit: Emit, load_model: LoadModel, inputs: Mapping[Member, np.ndarray], kind: TargetKind
 ) -> np.ndarray:
     """Runs in a worker: predict with the saved model of one fold."""
-    predictions = load_model(task.member, task.fold).predict_proba(inputs[task.member])
+    model = load_model(task.member, task.fold)
+    predict = model.predict_once if isinstance(model, CompiledPredictor) else model.predict_proba
+    predictions = predict(inputs[task.member])
     return check_predictions(predictions, kind).astype(np.float32)

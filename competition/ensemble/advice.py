@@ -7,7 +7,7 @@ import numpy as np
 
 from competition.crossval.predictions import Predictions
 from competition.data.targets import TargetKind, target_kind
-from competition.ensemble.blend import Blend, Temperatures, blend
+from competition.ensemble.blend import Blend, BlendSearch
 from competition.models.member import Member
 from competition.scoring.losses import row_errors, row_losses
 from competition.scoring.multilabel import to_binary
@@ -78,25 +78,17 @@ def advise(contributions: Sequence[Contribution]) -> Advice:
     )
 
 
-def measure_contributions(
-    members: Sequence[Predictions],
-    full_blend: Blend,
-    labels: np.ndarray,
-    held_out: np.ndarray,
-    groups: np.ndarray | None = None,
-    temperatures: Temperatures | None = None,
-) -> list[Contribution]:
+def measure_contributions(search: BlendSearch, full_blend: Blend) -> list[Contribution]:
     """Compare the blend of all members with cross-fitted blends that leave one out; none for a single member."""
+    members, labels, groups = search.members, search.labels, search.groups
     if len(members) == 1:
         return []
     correlations = error_correlation(np.stack([row_errors(labels, member.oof) for member in members]))
     mean_correlations = (correlations.sum(axis=1) - correlations.diagonal()) / (len(members) - 1)
     is_number, errors = target_kind(labels) == "number", row_errors(labels, full_blend.oof)
     losses, contributions = row_losses(labels, full_blend.oof), []
-    temperatures = {} if temperatures is None else temperatures
     for index, member in enumerate(members):
-        others = [other for other in members if other is not member]
-        without = blend(others, labels, held_out, full_blend.blender, None, temperatures).oof
+        without = search.without(member).blend(full_blend.blender).oof
         contribution = Contribution(
             member.member,
             None if is_number else Score.from_rows(row_errors(labels, without) - errors, groups),
@@ -122,9 +114,10 @@ def estimate_gains(
 
     Of several seeds of a different model, only the first is expected to reduce it.
     """
-    full_blend = blend(complete, labels, held_out, "convex")
+    search = BlendSearch(complete, labels, held_out)
+    full_blend = search.blend("convex")
     new_kind_gain = (
-        mean_reduction(measure_contributions(complete, full_blend, labels, held_out))
+        mean_reduction(measure_contributions(search, full_blend))
         if len(complete) > 1
         else ASSUMED_REDUCTION * float(row_losses(labels, full_blend.oof).mean())
     )

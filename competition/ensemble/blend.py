@@ -30,7 +30,6 @@ MIN_GAIN_SE = 2.0  # standard errors of the loss by which another blender has to
 
 ExcludedFolds = frozenset[int]  # folds whose labels are not used
 NO_FOLDS = ExcludedFolds()
-Temperatures = dict[tuple[Predictions, ExcludedFolds], float]  # of members, on the rows of the other folds
 
 
 @dataclass(frozen=True)
@@ -52,10 +51,9 @@ def blend(
     held_out: np.ndarray,
     blender: str = AUTO,
     groups: np.ndarray | None = None,
-    temperatures: Temperatures | None = None,
 ) -> Blend:
     """Blend complete members by this blender; `auto` selects one."""
-    return BlendSearch(members, labels, held_out, groups, temperatures).blend(blender)
+    return BlendSearch(members, labels, held_out, groups).blend(blender)
 
 
 def check_blender(blender: str, kind: TargetKind) -> None:
@@ -73,10 +71,8 @@ class BlendSearch:
         labels: np.ndarray,
         held_out: np.ndarray,
         groups: np.ndarray | None = None,
-        temperatures: Temperatures | None = None,
     ) -> None:
         self.members = members
-        self.temperatures: Temperatures = {} if temperatures is None else temperatures
         self.groups = groups
         self.kind = target_kind(labels)
         self.stack = np.stack([member.oof for member in members])
@@ -84,6 +80,14 @@ class BlendSearch:
         self.held_out = held_out
         self.folds = np.unique(held_out).tolist()
         self.fitted: dict[tuple[str, ExcludedFolds], Combination] = {}
+        self.temperatures: dict[tuple[Predictions, ExcludedFolds], float] = {}
+
+    def without(self, member: Predictions) -> "BlendSearch":
+        """The blends of the other members, whose temperatures are the same."""
+        others = [other for other in self.members if other is not member]
+        search = BlendSearch(others, self.labels, self.held_out, self.groups)
+        search.temperatures = self.temperatures
+        return search
 
     def blend(self, blender: str = AUTO) -> Blend:
         """Blend by this blender; `auto` selects one, for each fold without its labels."""

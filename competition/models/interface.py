@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -102,6 +102,14 @@ class Predictor(Protocol):
 
     def predict_proba(self, images: Images) -> np.ndarray:
         """Probabilities (rows, outputs); numbers (rows, 1) if those are predicted."""
+
+
+@runtime_checkable
+class CompiledPredictor(Predictor, Protocol):
+    """A predictor that is compiled when it predicts for the first time."""
+
+    def predict_once(self, images: Images) -> np.ndarray:
+        """The same as `predict_proba`, faster for a few images if the predictor is not used again."""
 
 
 class Classifier(Predictor, Protocol):

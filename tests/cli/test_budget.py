@@ -10,6 +10,7 @@ from competition.cli import training
 from competition.cli.run import FOLDS, Competition, Run
 from competition.cli.training import BudgetLimits, fit_to_budget
 from competition.crossval import speed
+from competition.crossval.checkpoint import checkpoint_path
 from competition.crossval.folds import make_folds
 from competition.crossval.predictions import Predictions
 from competition.crossval.progress import Progress
@@ -19,6 +20,7 @@ from competition.crossval.task import FoldResult
 from competition.data.config import Config
 from competition.models.member import Member
 from competition.scoring.metrics import ACCURACY
+from competition.workers.events import Failure
 from competition.workers.local import LocalWorkers
 
 
@@ -49,13 +51,15 @@ def chosen_names(run, monkeypatch, slowdown=None):
         assert [member.name for member in run.members] == ["knn"]
         yield []
 
-    def measure(member, store, workers):
-        return slowdown and slowdown * reference_seconds(run, member.name)
+    class Speed:
+        def fold_seconds(self, member, store):
+            return slowdown * reference_seconds(run, member.name)
 
     monkeypatch.setattr(training, "cross_validate_run", cross_validate)
-    monkeypatch.setattr(speed, "measure_fold_seconds", measure)
+    measured = Speed() if slowdown else Failure("out of memory", "")
+    monkeypatch.setattr(speed, "measure_speed", lambda member, store, workers: measured)
     fitted = fit_to_budget(run)
-    assert fitted.slowdown == pytest.approx(slowdown or 1.0)
+    assert all(value == pytest.approx(slowdown) for value in fitted.slowdowns.values())
     assert fitted.budget <= run.budget
     return [member.name for member in fitted.members]
 
@@ -77,17 +81,45 @@ def test_the_model_that_makes_the_first_submission_learns_from_images(run, monke
     assert chosen_names(with_columns, monkeypatch, 0.01) == ["logistic", "knn", "svm", "quick", "quick:deskewed"]
 
 
-def test_a_finished_training_takes_no_time(run, monkeypatch):
-    slowdown = 0.99 * training.BUDGET_SHARE * run.budget / reference_seconds(run, "quick:e4")
-    save_folds(run, "quick:e10", 1.0)
-    assert chosen_names(run, monkeypatch, slowdown)[2] == "quick:e10"
+def test_a_training_that_was_begun_is_completed_without_measuring_again(run, monkeypatch):
+    save_folds(run, "quick:e8", 1.0)
+    (run.store.split_folder / "quick:e8" / "fold-1.npz").unlink()
+    monkeypatch.setattr(training, "cross_validate_run", lambda run: (stage for stage in [[]]))
+    monkeypatch.setattr(speed, "measure_speed", None)
+    assert fit_to_budget(run).members[2].name == "quick:e8"
+
+
+def test_a_training_that_has_a_checkpoint_is_continued_if_it_fits(run, monkeypatch):
+    checkpoint = checkpoint_path(run.store.split_folder, "quick:e8", 1)
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    seconds = training.BUDGET_SHARE * run.budget / reference_seconds(run, "quick")
+    assert chosen_names(run, monkeypatch, 0.5 * seconds)[2] == "quick:e8"
+    assert chosen_names(run, monkeypatch, 2 * seconds)[2] == "quick:e4"
 
 
 def test_a_finished_network_is_not_measured(run, monkeypatch):
     save_folds(run, "quick", 1.0)
     monkeypatch.setattr(training, "cross_validate_run", lambda run: (stage for stage in [[]]))
-    monkeypatch.setattr(speed, "measure_fold_seconds", None)
+    monkeypatch.setattr(speed, "measure_speed", None)
     assert fit_to_budget(run).members == run.members
+
+
+def test_a_networks_slowdown_says_nothing_about_other_models(run):
+    progress = Progress(run.store, run.members, LocalWorkers(2, gpus=[]), ACCURACY, {"quick": 3.0})
+    svm, quick, deskewed = (run.competition.member(name) for name in ("svm", "quick", "quick:deskewed"))
+    assert progress.expected_seconds(svm) == pytest.approx(reference_seconds(run, "svm"))
+    assert progress.expected_seconds(quick) == pytest.approx(3 * reference_seconds(run, "quick"))
+    assert progress.expected_seconds(deskewed) == pytest.approx(3 * reference_seconds(run, "quick:deskewed"))
+
+
+def test_without_measurements_finished_models_of_the_same_kind_tell_the_speed(run):
+    save_folds(run, "knn", 2 * reference_seconds(run, "knn"))
+    save_folds(run, "quick", 5 * reference_seconds(run, "quick"))
+    progress = Progress(run.store, run.members, LocalWorkers(2, gpus=[]), ACCURACY)
+    svm, deskewed = (run.competition.member(name) for name in ("svm", "quick:deskewed"))
+    assert progress.expected_seconds(svm) == pytest.approx(2 * reference_seconds(run, "svm"), rel=0.01)
+    assert progress.expected_seconds(deskewed) == pytest.approx(5 * reference_seconds(run, "quick:deskewed"), rel=0.01)
 
 
 def test_without_a_classical_model_the_network_is_shortened_too(run, monkeypatch):
@@ -96,8 +128,9 @@ def test_without_a_classical_model_the_network_is_shortened_too(run, monkeypatch
     assert chosen_names(networks, monkeypatch, slowdown) == ["quick:short", "quick:deskewed"]
 
 
-def test_if_the_speed_cannot_be_measured_the_reference_machines_is_assumed(run, monkeypatch):
+def test_if_the_speed_cannot_be_measured_a_typical_one_is_assumed(run, monkeypatch, capsys):
     assert chosen_names(run, monkeypatch) == ["knn", "svm", "quick", "quick:deskewed"]
+    assert "that failed (out of memory); a typical speed is assumed" in capsys.readouterr().out
 
 
 def test_the_first_network_comes_before_cheaper_models(run):

@@ -8,6 +8,8 @@ import pytest
 
 from competition.cli import run as run_module
 from competition.cli.run import BEST_GLYPH_MODELS, COLUMN_MODELS, GLYPH_MODELS, PHOTO_MODELS, Competition, Run
+from competition.crossval.folds import make_folds
+from competition.crossval.store import Store
 from competition.data.config import Config
 from competition.errors import UserError
 from competition.models.registry import LISTS_OF_MODELS, available_models
@@ -22,10 +24,14 @@ def test_default_models_are_used_if_none_are_named(dataset, capsys):
     assert member_names(dataset, None) == list(PHOTO_MODELS) and capsys.readouterr().out == ""
 
 
+def glyphs(dataset):
+    """The digits with a black border."""
+    return replace(dataset, images=np.pad(dataset.images, ((0, 0), (4, 4), (4, 4), (0, 0))))
+
+
 def test_writing_is_also_seen_without_its_slant(dataset):
-    with_border = np.pad(dataset.images, ((0, 0), (4, 4), (4, 4), (0, 0)))
-    assert member_names(replace(dataset, images=with_border), None) == list(GLYPH_MODELS)
-    in_colour = np.repeat(with_border, 3, axis=3)
+    assert member_names(glyphs(dataset), None) == list(GLYPH_MODELS)
+    in_colour = np.repeat(glyphs(dataset).images, 3, axis=3)
     assert member_names(replace(dataset, images=in_colour), None) == list(PHOTO_MODELS)
 
 
@@ -41,12 +47,23 @@ def test_all_models_include_those_of_columns_only_where_there_are_any(dataset, d
 
 
 def test_the_best_models_of_glyphs_are_longer_networks_and_of_others_another_seed_of_each(
-    dataset, dataset_with_columns
+    dataset, dataset_with_columns, label_dataset
 ):
-    glyphs = replace(dataset, images=np.pad(dataset.images, ((0, 0), (4, 4), (4, 4), (0, 0))))
-    assert member_names(glyphs, ["best"]) == list(BEST_GLYPH_MODELS)
+    assert member_names(glyphs(dataset), ["best"]) == list(BEST_GLYPH_MODELS)
     assert member_names(dataset, ["best"]) == [*PHOTO_MODELS, "quick.1", "plain.1"]
     assert member_names(dataset_with_columns, ["best"])[:2] == list(COLUMN_MODELS)
+    assert "svm" not in member_names(label_dataset, ["best"])
+
+
+def test_the_best_models_leave_out_what_the_default_models_do(dataset, tmp_path, capsys):
+    rare = glyphs(dataset)
+    labels = np.where(np.arange(len(rare.labels)) < 4, 10, rare.labels)
+    rare = replace(rare, labels=labels, classes=np.append(rare.classes, "rare"))
+    competition = Competition("small", Config(), rare)
+    store = Store(tmp_path, rare, make_folds(rare, 2, 0))
+    names = [member.name for member in run_module.default_members(competition, store, ["best"])]
+    assert names == [name for name in BEST_GLYPH_MODELS if name != "svm"]
+    assert "svm need 3 training images of each class" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", LISTS_OF_MODELS)

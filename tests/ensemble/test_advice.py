@@ -15,7 +15,7 @@ from competition.ensemble.advice import (
     mean_reduction,
     measure_contributions,
 )
-from competition.ensemble.blend import blend
+from competition.ensemble.blend import BlendSearch, blend
 from competition.models.member import Member
 from competition.scoring.standard_error import Score
 
@@ -46,7 +46,7 @@ def rows():
 def contributions_by_member(rows, *members):
     labels, held_out = rows[:2]
     full_blend = blend(members, labels, held_out, "convex")
-    contributions = measure_contributions(members, full_blend, labels, held_out)
+    contributions = measure_contributions(BlendSearch(members, labels, held_out), full_blend)
     return {contribution.member: contribution for contribution in contributions}
 
 
@@ -123,7 +123,7 @@ def test_of_two_models_with_the_same_errors_only_the_more_expensive_one_is_left_
     labels, held_out, constant, _, duplicate = rows
     members = [replace(constant, seconds=30), duplicate]
     full_blend = blend(members, labels, held_out, "convex")
-    advice = advise(measure_contributions(members, full_blend, labels, held_out))
+    advice = advise(measure_contributions(BlendSearch(members, labels, held_out), full_blend))
     assert advice.leave_out and advice.leave_out.member == "mlp.1" and advice.another_seed is None
 
 

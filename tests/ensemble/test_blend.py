@@ -63,7 +63,7 @@ def test_the_temperature_of_a_member_is_fitted_once_on_the_same_rows(simulation,
     monkeypatch.setattr(blenders, "fit_temperature", count_temperatures)
     search = BlendSearch(members, labels, held_out)
     blended = search.blend()
-    measure_contributions(members, blended, labels, held_out, temperatures=search.temperatures)
+    measure_contributions(search, blended)
     assert len(fitted) == len(set(fitted)) and (blended.oof == expected).all()
 
 

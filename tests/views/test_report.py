@@ -13,7 +13,7 @@ from competition.crossval.folds import make_folds
 from competition.crossval.predictions import CurvePoint, Predictions
 from competition.crossval.store import Store
 from competition.ensemble.advice import measure_contributions
-from competition.ensemble.blend import blend as make_blend
+from competition.ensemble.blend import BlendSearch
 from competition.scoring.metrics import ACCURACY, LOG_LOSS, RMSE
 from competition.submission.log import COLUMNS
 from competition.views.report import class_tables, gallery
@@ -28,8 +28,9 @@ COMMAND = "make submit COMPETITION=digits8 MODELS='mlp lenet'"
 
 def make_data(store, members, metric=ACCURACY, log=NO_SUBMISSIONS, **changes):
     labels, held_out = store.dataset.labels, store.folds.held_out
-    blend = make_blend(members, labels, held_out, "mean")
-    contributions = measure_contributions(members, blend, labels, held_out)
+    search = BlendSearch(members, labels, held_out)
+    blend = search.blend("mean")
+    contributions = measure_contributions(search, blend)
     options = {"public_rows": 100.0, "is_practice": False} | changes
     return ReportData(store, members, blend, metric, contributions, log, RECIPES, COMMAND, **options)
 
@@ -131,13 +132,13 @@ def test_a_label_that_no_member_predicts_is_suspected(report):
     assert suspected == {str(train_id) for train_id in dataset.train_ids[unpredicted]}
 
 
-def test_the_gallery_counts_errors_that_no_blend_could_avoid(report):
+def test_the_gallery_counts_the_errors_that_all_models_make(report):
     page, members, blend, dataset = report
     wrong = blend.oof.argmax(axis=1) != dataset.labels
-    missed = np.all([member.oof.argmax(axis=1) != dataset.labels for member in members], axis=0)
-    assert missed.any() and (wrong & ~missed).any()
-    text = page.read_text()
-    assert f"avoids {(wrong & ~missed).sum()} of the blend's {wrong.sum()} errors; {missed.sum()} rows are" in text
+    shared = wrong & np.all([member.oof.argmax(axis=1) != dataset.labels for member in members], axis=0)
+    assert shared.any() and (wrong & ~shared).any()
+    counts = f"{wrong.sum()} errors, at least one model predicts {(wrong & ~shared).sum()} correctly"
+    assert counts in page.read_text() and f"wrong on the other {shared.sum()}." in page.read_text()
 
 
 def test_a_report_of_one_member_without_submissions(dataset, tmp_path):
@@ -218,10 +219,10 @@ def test_filters_and_confusion_cells_select_images_in_a_browser(width, scheme, r
     wrong = int((blend.oof.argmax(axis=1) != dataset.labels).sum())
     assert tab.locator("#images li").count() == min(wrong, 48)
     assert tab.locator("#count").inner_text().startswith(f"{wrong} of the ")
-    tab.select_option("#kind", "missed")
-    missed = tab.locator("#images li").count()
+    tab.select_option("#kind", "shared")
+    shared = tab.locator("#images li").count()
     tab.select_option("#kind", "disputed")
-    assert missed and missed + tab.locator("#images li").count() == wrong
+    assert shared and shared + tab.locator("#images li").count() == wrong
     cell = tab.locator(".confusion button").first
     true, predicted = (int(cell.get_attribute(f"data-{name}")) for name in ("true", "predicted"))
     cell.click()

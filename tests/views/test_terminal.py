@@ -9,7 +9,7 @@ from competition.crossval.progress import Progress
 from competition.crossval.store import Store
 from competition.crossval.task import Task
 from competition.ensemble.advice import measure_contributions
-from competition.ensemble.blend import blend
+from competition.ensemble.blend import BlendSearch, blend
 from competition.ensemble.blenders import blender_names
 from competition.models.member import Member
 from competition.scoring.losses import loss_name
@@ -38,7 +38,7 @@ def test_tables_of_label_sets_and_numbers_show_their_metrics(kind, label_dataset
     held_out, labels = np.arange(len(true)) % 3, dataset.labels
     chosen = blend(members, labels, held_out, "convex")
     others = [blend(members, labels, held_out, name) for name in blender_names(kind)]
-    contributions = measure_contributions(members, chosen, labels, held_out)
+    contributions = measure_contributions(BlendSearch(members, labels, held_out), chosen)
     text = render(scores.leaderboard_table(members, labels, metric)) + render(
         scores.blend_table(chosen, others, labels, metric)
     )

@@ -23,9 +23,19 @@ LARGEST_SIDE = 32  # pixels; larger images are reduced
 MAX_TRAINING_ROWS, MAX_VALIDATION_ROWS = 6_000, 12_000
 MIN_ROWS, MIN_SIDE = 300, 16  # of images that are compared; with fewer rows, the differences are noise
 
+MIN_STEPS = 1_000  # of a training; before shorter ones, comparing would take too long
+
 CLEAR_DIFFERENCE = 2.0  # standard errors
 
 Train = Callable[[Images, np.ndarray, Augmentation], Predictor]
+
+
+def compares_augmentations(images: Images, augmentation: Augmentation | None, steps: int) -> bool:
+    """Whether small networks choose the augmentation of a training of so many steps on these images."""
+    if not augmentation or (augmentation.symmetries is not None and augmentation.strength is not None):
+        return False
+    is_large = len(images) >= MIN_ROWS and min(images.shape[1:3]) >= MIN_SIDE
+    return steps >= MIN_STEPS and is_large and not has_dark_border(images)
 
 
 def choose_augmentation(
@@ -33,11 +43,11 @@ def choose_augmentation(
 ) -> Augmentation:
     """Return the augmentation with its strength and symmetries chosen, unless they are given.
 
-    `train` trains a small network. Without it, and for light glyphs on black, the strength is that of the recipe, and
-    the symmetries are detected by a linear model.
+    `train` trains a small network. Without it, the strength is that of the recipe, and the symmetries are detected by
+    a linear model.
     """
     classes = labels if labels.ndim == 1 else np.unique(labels, axis=0, return_inverse=True)[1]
-    if not train or len(images) < MIN_ROWS or min(images.shape[1:3]) < MIN_SIDE or has_dark_border(images):
+    if not train:
         if augmentation.symmetries is None:
             augmentation = replace(augmentation, symmetries=detect_symmetries(images, classes, seed))
         return augmentation if augmentation.strength is not None else replace(augmentation, strength=1.0)

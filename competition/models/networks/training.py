@@ -17,7 +17,7 @@ from competition.data.augmentation import Augmentation
 from competition.models.gpus import trains_on_gpu
 from competition.models.interface import Checkpoint, Epoch, EpochCallback, Images, Target, TrainingState
 from competition.models.networks.augmentation import RandomAugmentation
-from competition.models.networks.augmentation_choice import choose_augmentation, describe_choice
+from competition.models.networks.augmentation_choice import choose_augmentation, compares_augmentations, describe_choice
 from competition.models.networks.border import Border, find_blank_border, respect_symmetries
 from competition.models.networks.deskew import deskew
 from competition.models.networks.fast_layers import fold_batch_normalization
@@ -33,7 +33,6 @@ FEW_IMAGES = 20
 CONFIDENT_MARGIN = 3.5
 CONFIDENT_SHARE = 0.8  # of the margin that label smoothing aims at: also 3.5 for `quick` on ten classes
 
-MIN_STEPS_TO_MEASURE = 1_000  # of a training; before shorter ones, comparing augmentations would take too long
 # Of the small network that compares augmentations.
 SMALL_RECIPE: dict[str, Any] = {
     "epochs": 1,
@@ -175,9 +174,9 @@ class Network:
         augmentation = self.recipe.augmentation
         if not augmentation or (augmentation.symmetries is not None and augmentation.strength is not None):
             return augmentation
-        steps = self.recipe.steps_per_epoch(len(images))
-        is_long = self.recipe.epochs_for(steps) * steps >= MIN_STEPS_TO_MEASURE
-        train = self._train_small_network if is_long else None
+        steps_per_epoch = self.recipe.steps_per_epoch(len(images))
+        steps = self.recipe.epochs_for(steps_per_epoch) * steps_per_epoch
+        train = self._train_small_network if compares_augmentations(images, augmentation, steps) else None
         return choose_augmentation(images, labels, augmentation, self.seed, train)
 
     def _train_small_network(self, images: Images, labels: np.ndarray, augmentation: Augmentation) -> "Network":
@@ -239,14 +238,17 @@ class NetworkPredictor:
         self.is_multilabel = OUTPUTS["labels"] in model.output
         self.all_views = keras.Model(model.input, model.output[OUTPUTS["labels" if self.is_multilabel else "class"]])
         self._first_view = keras.Model(model.input, [model.output["first_view"], model.output["is_uncertain"]])
-        self._has_predicted = False
 
     def predict_proba(self, images: Images) -> np.ndarray:
         """Probabilities (rows, outputs); the other views are predicted only where the first is uncertain."""
-        # Compiling takes as long as predicting hundreds of images, so the first few are predicted without.
-        is_compiled = self._has_predicted or len(images) > FEW_IMAGES or keras.backend.backend() != "tensorflow"
-        predict = _predict_compiled if is_compiled else _predict_eagerly
-        self._has_predicted = True
+        return self._predict(images, _predict_compiled)
+
+    def predict_once(self, images: Images) -> np.ndarray:
+        """The same; a few images are predicted without compiling, which takes as long as hundreds of images."""
+        is_slow = len(images) > FEW_IMAGES or keras.backend.backend() != "tensorflow"
+        return self._predict(images, _predict_compiled if is_slow else _predict_eagerly)
+
+    def _predict(self, images: Images, predict: Callable[[keras.Model, np.ndarray], Any]) -> np.ndarray:
         batches = [predict(self._first_view, images[rows]) for rows in _batches(np.arange(len(images)))]
         logits, is_uncertain = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         for rows in _batches(np.flatnonzero(is_uncertain)):

@@ -18,16 +18,15 @@ MAX_ROWS = 400  # rows on the page
 MAX_PROBABILITIES = 3  # largest probabilities of a row that are shown
 
 
-def describe_reachable(members: Sequence[Predictions], blend: Blend, labels: np.ndarray) -> str:
-    """How many errors of the blend some member avoids; empty unless several members predict classes."""
+def describe_shared_errors(members: Sequence[Predictions], blend: Blend, labels: np.ndarray) -> str:
+    """How many errors of the blend all members make; empty unless several members predict classes."""
     if target_kind(labels) != "class" or len(members) < 2:
         return ""
     wrong = blend.oof.argmax(axis=1) != labels
-    missed = np.all([member.oof.argmax(axis=1) != labels for member in members], axis=0)
-    avoided = int((wrong & ~missed).sum())
+    shared = np.all([wrong, *(member.oof.argmax(axis=1) != labels for member in members)], axis=0)
     return (
-        f"Some model avoids {avoided:,} of the blend's {int(wrong.sum()):,} errors; {int(missed.sum()):,} rows are "
-        "predicted wrongly by every model, and no blend of these models could be expected to get them right."
+        f"Of the blend's {int(wrong.sum()):,} errors, at least one model predicts {int((wrong & ~shared).sum()):,} "
+        f"correctly; all models are wrong on the other {int(shared.sum()):,}."
     )
 
 

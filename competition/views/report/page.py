@@ -13,7 +13,7 @@ from competition.files import write_atomically
 from competition.views.html import image_class, render_page
 from competition.views.report import charts, class_tables, model_tables, provenance
 from competition.views.report.data import BLEND, ReportData
-from competition.views.report.gallery import describe_reachable, hardest_rows
+from competition.views.report.gallery import describe_shared_errors, hardest_rows
 from competition.views.report.summary import summary
 
 PAGE, GALLERY = Path(__file__).parent / "page.html", Path(__file__).parent / "gallery.html"
@@ -155,7 +155,7 @@ def _training(data: ReportData) -> str:
 
 def _gallery(data: ReportData) -> str:
     text = GALLERY.read_text(encoding="utf-8")
-    return Template(text).substitute(reachable=describe_reachable(data.members, data.blend, data.labels))
+    return Template(text).substitute(shared_errors=describe_shared_errors(data.members, data.blend, data.labels))
 
 
 def _provenance(data: ReportData) -> str:

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from competition.data.augmentation import Augmentation
-from competition.models.networks.augmentation_choice import choose_augmentation, describe_choice
+from competition.models.networks.augmentation_choice import (
+    MIN_STEPS,
+    choose_augmentation,
+    compares_augmentations,
+    describe_choice,
+)
 
 SIDE = 20
 
@@ -85,8 +90,19 @@ def test_what_is_given_is_not_measured():
 def test_light_glyphs_on_black_keep_the_augmentation_of_the_recipe():
     images = np.zeros((400, 28, 28, 1), np.uint8)
     images[:, 8:20, 8:20] = np.random.default_rng(0).integers(0, 255, (400, 12, 12, 1))
-    chosen = choose_augmentation(images, np.arange(400) % 2, Augmentation(), 0, pytest.fail)
+    assert not compares_augmentations(images, Augmentation(), MIN_STEPS)
+    chosen = choose_augmentation(images, np.arange(400) % 2, Augmentation(), 0, None)
     assert chosen == Augmentation(symmetries=(), strength=1.0)
+
+
+def test_augmentations_are_compared_for_long_trainings_on_enough_images_unless_everything_is_given():
+    images, _ = bars(600, spread=1)
+    assert compares_augmentations(images, Augmentation(), MIN_STEPS)
+    assert not compares_augmentations(images, Augmentation(), MIN_STEPS - 1)
+    assert not compares_augmentations(images[:200], Augmentation(), MIN_STEPS)
+    assert not compares_augmentations(images[:, :8], Augmentation(), MIN_STEPS)
+    assert not compares_augmentations(images, Augmentation(symmetries=(), strength=0.5), MIN_STEPS)
+    assert not compares_augmentations(images, None, MIN_STEPS)
 
 
 def test_the_description_names_what_differs_from_the_recipe():

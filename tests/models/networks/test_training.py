@@ -105,9 +105,10 @@ def test_a_saved_network_predicts_the_same(dataset, tmp_path):
     assert (loaded == network.predict_proba(dataset.test_images)).all()
 
 
-def test_the_first_few_images_are_predicted_without_compiling(dataset, tmp_path, monkeypatch):
+def test_a_few_images_are_predicted_once_without_compiling(dataset, tmp_path, monkeypatch):
     train(dataset).save(tmp_path / "network.keras")
     network, images = load_network(tmp_path / "network.keras"), dataset.test_images[: training.FEW_IMAGES]
+    expected = network.predict_proba(images)
     compiled = []
     predict = keras.Model.predict_on_batch
 
@@ -116,11 +117,8 @@ def test_the_first_few_images_are_predicted_without_compiling(dataset, tmp_path,
         return predict(model, images)
 
     monkeypatch.setattr(keras.Model, "predict_on_batch", predict_on_batch)
-    at_first = network.predict_proba(images)
-    assert not compiled
-    assert np.allclose(network.predict_proba(images), at_first, atol=1e-3) and compiled[0] == len(images)
-    compiled.clear()
-    load_network(tmp_path / "network.keras").predict_proba(dataset.test_images)
+    assert np.allclose(network.predict_once(images), expected, atol=1e-3) and not compiled
+    network.predict_once(dataset.test_images)
     assert compiled[0] == len(dataset.test_images)
 
 
@@ -276,7 +274,7 @@ class Memory:
 
 
 def test_a_resumed_training_keeps_the_augmentation_that_was_measured_before(monkeypatch):
-    monkeypatch.setattr("competition.models.networks.training.MIN_STEPS_TO_MEASURE", 1)
+    monkeypatch.setattr("competition.models.networks.augmentation_choice.MIN_STEPS", 1)
     monkeypatch.setitem(training.SMALL_RECIPE, "min_steps", 10)
     rng = np.random.default_rng(0)
     labels = np.arange(320) % 2
