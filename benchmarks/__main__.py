@@ -85,10 +85,12 @@ def training_rows(
     from competition.views.terminal.screen import console
 
     opened = open_run(RunOptions(competition, models or ["quick"], 2, seed, jobs))
+    opened.competition.require_classes("training-rows")
+    rows = int((opened.store.folds.held_out == 0).sum())
     for member in opened.members:
         with open_workers(opened) as workers:
             results = list(compare_training_rows(opened.dataset, opened.store.folds, member, (5, 10), 5, workers))
-        console.print(training_rows_table(member.name, results))
+        console.print(training_rows_table(member.name, results, rows))
 
 
 @command(app)

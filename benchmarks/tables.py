@@ -6,7 +6,7 @@ from rich.table import Table
 
 from benchmarks.race import GOAL, Run
 from benchmarks.speed import Speed
-from benchmarks.training_rows import Prediction
+from benchmarks.training_rows import Comparison
 from benchmarks.tutorials import TUTORIALS, Result
 from competition.crossval.progress import clock
 from competition.scoring.standard_error import Score, format_percent
@@ -52,14 +52,16 @@ def _ranking_seconds(run: Run) -> float:
     return run.seconds_to_goal or run.seconds[-1]
 
 
-def training_rows_table(member: str, predictions: Sequence[Prediction]) -> Table:
-    """A row for each way to use the training rows."""
+def training_rows_table(member: str, comparisons: Sequence[Comparison], rows: int) -> Table:
+    """A row for each way to use the training rows, with its paired differences from the first."""
     table = Table(member, box=None)
-    for heading in ("training rows", "trainings", "wrong", "log loss", "CPU time"):
+    for heading in ("training rows", "trainings", "wrong", "difference", "log loss", "difference", "time"):
         table.add_column(heading, justify="right")
-    for each in predictions:
+    for each in comparisons:
+        wrong = f"{rows * each.more_wrong.value:+.0f} ± {rows * each.more_wrong.standard_error:.0f}"
+        loss = f"{each.more_log_loss.value:+.5f} ± {each.more_log_loss.standard_error:.5f}"
         counts = f"{each.training_rows:,}", str(each.trainings), str(each.wrong)
-        table.add_row(each.name, *counts, f"{each.log_loss:.4f}", clock(each.seconds))
+        table.add_row(each.name, *counts, wrong, f"{each.log_loss:.5f}", loss, clock(each.seconds))
     return table
 
 

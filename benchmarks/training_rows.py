@@ -8,11 +8,12 @@ from functools import partial
 import numpy as np
 
 from competition.crossval.folds import Folds, make_folds
-from competition.crossval.task import Task, train_member
+from competition.crossval.task import Task, select_inputs, train_member
 from competition.data.dataset import Dataset
 from competition.models.interface import Epoch
 from competition.models.member import Member
-from competition.scoring.metrics import log_loss
+from competition.scoring.losses import row_errors, row_losses
+from competition.scoring.standard_error import Score
 from competition.scoring.temperature import apply_temperature, fit_temperature
 from competition.workers.base import Emit, Workers, result_or_raise, take_in_order
 from competition.workers.events import ignore_event
@@ -21,41 +22,56 @@ UNSEEN = -1  # rows that no training sees
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """The mean predictions of several trainings, for rows that none of them saw."""
+class Comparison:
+    """Means over several trainings, for rows that none of them saw, compared with those of the first split."""
 
     name: str
     training_rows: int
     trainings: int
     wrong: int
-    log_loss: float  # after temperature scaling
+    log_loss: float  # after temperature scaling, cross-fitted on halves of the rows
+    more_wrong: Score  # mean per row
+    more_log_loss: Score
     seconds: float  # of all trainings
 
 
 def compare_training_rows(
     dataset: Dataset, folds: Folds, member: Member, counts: Sequence[int], trainings: int, workers: Workers
-) -> Iterator[Prediction]:
+) -> Iterator[Comparison]:
     """Train on the rows outside fold 0, in so many folds or so many times on all of them, and predict fold 0."""
     unseen = folds.held_out == 0
     labels = dataset.labels[unseen]
     splits = {f"{count} folds": _split(dataset, ~unseen, count, folds.seed) for count in counts}
     splits["all rows"] = np.where(unseen, UNSEEN, trainings)
+    first: tuple[np.ndarray, np.ndarray] | None = None
     for name, held_out in splits.items():
         tasks = [Task(member, fold) for fold in range(held_out.max() + (name != "all rows"))]
         outcomes = workers.run(
             partial(_predict_unseen, dataset=dataset, held_out=held_out), take_in_order(tasks), ignore_event
         )
         results = [result_or_raise(task.name, outcome) for task, outcome in outcomes]
-        predicted = np.mean([probabilities for probabilities, _ in results], axis=0)
-        scaled = apply_temperature(predicted, fit_temperature(predicted, labels))
-        yield Prediction(
+        predicted = _calibrate(np.mean([probabilities for probabilities, _ in results], axis=0), labels)
+        rows = row_errors(labels, predicted), row_losses(labels, predicted)
+        first = first or rows
+        yield Comparison(
             name,
             int(((held_out != UNSEEN) & (held_out != 0)).sum()),
             len(tasks),
-            int((predicted.argmax(axis=1) != labels).sum()),
-            log_loss(labels, scaled).value,
+            int(rows[0].sum()),
+            float(rows[1].mean()),
+            Score.from_rows(rows[0] - first[0]),
+            Score.from_rows(rows[1] - first[1]),
             sum(seconds for _, seconds in results),
         )
+
+
+def _calibrate(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Scale each half of the rows by the temperature that is best for the other half."""
+    half = np.arange(len(labels)) % 2 == 0
+    scaled = np.empty_like(probabilities, dtype=float)
+    for rows in (half, ~half):
+        scaled[rows] = apply_temperature(probabilities[rows], fit_temperature(probabilities[~rows], labels[~rows]))
+    return scaled
 
 
 def _split(dataset: Dataset, training: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -70,7 +86,7 @@ def _predict_unseen(task: Task, emit: Emit, dataset: Dataset, held_out: np.ndarr
     """Train in a worker; return the predictions for the unseen rows and the seconds."""
     start, unseen = time.perf_counter(), held_out == UNSEEN
     model = train_member(task, dataset, ~unseen & (held_out != task.fold), _ignore)
-    return model.predict_proba(dataset.images[unseen]), time.perf_counter() - start
+    return model.predict_proba(select_inputs(task.member, dataset)[unseen]), time.perf_counter() - start
 
 
 def _ignore(epoch: Epoch) -> None:

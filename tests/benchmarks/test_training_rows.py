@@ -1,3 +1,5 @@
+import pytest
+
 from benchmarks.training_rows import UNSEEN, _split, compare_training_rows
 from competition.crossval.folds import make_folds
 from competition.models.member import Member
@@ -14,7 +16,11 @@ def test_more_folds_train_on_more_rows_and_a_training_on_all_rows_on_most(datase
         ("3 folds", 200, 3),
         ("all rows", 300, 2),
     ]
-    assert all(0 < each.wrong < 150 and each.log_loss > 0 and each.seconds > 0 for each in results)
+    first, _, last = results
+    assert first.more_wrong.value == 0 and first.more_log_loss.value == 0
+    assert last.more_wrong.value == pytest.approx((last.wrong - first.wrong) / 300)
+    assert last.more_log_loss.value == pytest.approx(last.log_loss - first.log_loss)
+    assert all(0 < each.wrong < 150 and each.seconds > 0 for each in results)
 
 
 def test_unseen_rows_are_in_no_fold(dataset):
