@@ -183,7 +183,7 @@ def _choose_length(run: Run, end: float) -> Run:
 
 def _measure_slowdowns(run: Run, variants: "Sequence[Member]", workers: "Workers", progress: "Progress") -> None:
     """Tell the progress how much slower the workers are than the reference machine, for each of these variants."""
-    from competition.crossval.speed import measure_speed
+    from competition.crossval.training_speed import measure_speed
     from competition.workers.events import Failure
 
     first = variants[0]

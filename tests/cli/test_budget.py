@@ -9,7 +9,7 @@ from competition.checks import machine_speed
 from competition.cli import training
 from competition.cli.run import FOLDS, Competition, Run
 from competition.cli.training import BudgetLimits, fit_to_budget
-from competition.crossval import speed
+from competition.crossval import training_speed
 from competition.crossval.checkpoint import checkpoint_path
 from competition.crossval.folds import make_folds
 from competition.crossval.predictions import Predictions
@@ -57,7 +57,7 @@ def chosen_names(run, monkeypatch, slowdown=None):
 
     monkeypatch.setattr(training, "cross_validate_run", cross_validate)
     measured = Speed() if slowdown else Failure("out of memory", "")
-    monkeypatch.setattr(speed, "measure_speed", lambda member, store, workers: measured)
+    monkeypatch.setattr(training_speed, "measure_speed", lambda member, store, workers: measured)
     fitted = fit_to_budget(run)
     assert all(value == pytest.approx(slowdown) for value in fitted.slowdowns.values())
     assert fitted.budget <= run.budget
@@ -85,7 +85,7 @@ def test_a_training_that_was_begun_is_completed_without_measuring_again(run, mon
     save_folds(run, "quick:e8", 1.0)
     (run.store.split_folder / "quick:e8" / "fold-1.npz").unlink()
     monkeypatch.setattr(training, "cross_validate_run", lambda run: (stage for stage in [[]]))
-    monkeypatch.setattr(speed, "measure_speed", None)
+    monkeypatch.setattr(training_speed, "measure_speed", None)
     assert fit_to_budget(run).members[2].name == "quick:e8"
 
 
@@ -101,7 +101,7 @@ def test_a_training_that_has_a_checkpoint_is_continued_if_it_fits(run, monkeypat
 def test_a_finished_network_is_not_measured(run, monkeypatch):
     save_folds(run, "quick", 1.0)
     monkeypatch.setattr(training, "cross_validate_run", lambda run: (stage for stage in [[]]))
-    monkeypatch.setattr(speed, "measure_speed", None)
+    monkeypatch.setattr(training_speed, "measure_speed", None)
     assert fit_to_budget(run).members == run.members
 
 

@@ -52,7 +52,7 @@ def test_a_log_line_has_the_score_so_far_and_the_time_left(progress):
 def test_the_time_left_follows_the_measured_speed(progress):
     progress.update(Finished(Task(MEMBERS[1], 0), result_of(progress, 0, seconds=60.0)))
     slow = progress.time_left()
-    progress.measured.clear()
+    progress.measured[True].clear()
     progress.seconds["mlp"][0] = 0.1
     progress.update(Finished(Task(MEMBERS[1], 0), result_of(progress, 0, seconds=0.1)))
     assert slow > 100 * progress.time_left() > 0

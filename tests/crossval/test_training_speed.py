@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from competition.crossval import speed
+from competition.crossval import training_speed
 from competition.crossval.folds import make_folds
-from competition.crossval.speed import TrainingSpeed, measure_speed
 from competition.crossval.store import Store
 from competition.crossval.task import Task
+from competition.crossval.training_speed import TrainingSpeed, measure_speed
 from competition.data.augmentation import Augmentation
 from competition.models.interface import Epoch
 from competition.models.member import Member
@@ -29,7 +29,7 @@ def store(dataset, tmp_path):
 def test_a_fold_takes_its_start_and_all_steps_of_the_recipe(store):
     batches = 300 // 128
     steps = batches * -(-1000 // batches)
-    expected = 5 + 0.01 * steps * (1 + speed.PREDICTION_SHARE)
+    expected = 5 + 0.01 * steps * (1 + training_speed.PREDICTION_SHARE)
     assert TrainingSpeed(5, 0.01).fold_seconds(DECIDED, store) == pytest.approx(expected)
 
 
@@ -38,7 +38,7 @@ def test_the_comparison_of_augmentations_takes_time_where_there_is_one(store):
         TrainingSpeed(0, step).fold_seconds(QUICK, store) - TrainingSpeed(0, step).fold_seconds(DECIDED, store)
         for step in (0.01, 10)
     ]
-    assert added == pytest.approx([0.01 * speed.COMPARISON_STEPS, speed.MAX_COMPARISON_SECONDS])
+    assert added == pytest.approx([0.01 * training_speed.COMPARISON_STEPS, training_speed.MAX_COMPARISON_SECONDS])
 
 
 def test_the_step_is_that_of_the_second_epoch_and_the_rest_is_the_start(dataset, monkeypatch):
@@ -49,8 +49,8 @@ def test_the_step_is_that_of_the_second_epoch_and_the_rest_is_the_start(dataset,
         for epoch, images_per_second in ((1, 100.0), (2, 128_000.0)):
             on_epoch(Epoch(epoch, 2, 0.5, images_per_second, lambda images: images))
 
-    monkeypatch.setattr(speed, "train_member", train)
-    measured = speed._time_steps(Task(QUICK, 0), lambda payload: None, dataset)
+    monkeypatch.setattr(training_speed, "train_member", train)
+    measured = training_speed._time_steps(Task(QUICK, 0), lambda payload: None, dataset)
     assert measured.step == pytest.approx(0.001) and measured.start == 0
     recipe, rows = trained[0]
     assert (recipe.epochs, recipe.augmentation.strength) == (2, 1.0) and rows[-1] == len(dataset.labels) - 1
