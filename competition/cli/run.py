@@ -126,7 +126,7 @@ class Competition:
         has_columns = len(self.dataset.column_names) > 0
         if names is None:
             names = default_models(self.dataset)
-        elif list(names) == ["best"]:
+        elif _is_best(names):
             names = default_models(self.dataset, best=True)
         elif list(names) == ["all"]:
             inputs = {"images", *(["columns"] if has_columns else []), *(["features"] if self.dataset.features else [])}
@@ -227,6 +227,10 @@ def is_practice_competition(name: str) -> bool:
 
     folder = DATA / name
     return is_practice(folder) or (name in KNOWN_COMPETITIONS and not folder.exists())
+
+
+def _is_best(models: Sequence[str]) -> bool:
+    return list(models) == ["best"]
 
 
 def default_models(dataset: "Dataset", best: bool = False) -> list[str]:
@@ -340,12 +344,13 @@ def open_run(options: RunOptions) -> Run:
     """Load the competition, its split, members and metric."""
     competition = open_competition(options.competition)
     store = open_store(competition, options.folds, options.seed)
-    has_names = options.models and list(options.models) != ["best"]
+    models = options.models
+    is_chosen_here = not models or _is_best(models)
     return Run(
         competition,
         store,
         competition.metric(),
-        competition.members(options.models) if has_names else default_members(competition, store, options.models),
+        default_members(competition, store, models) if is_chosen_here else competition.members(models),
         options.jobs,
         options.budget,
         options.cluster,
@@ -357,7 +362,7 @@ def default_members(
     competition: Competition, store: "Store", models: Sequence[str] | None = None
 ) -> "tuple[Member, ...]":
     """The default or best models of the competition, except those that cannot be trained on its rows."""
-    return _drop_calibrated_models(store, competition.members(models))
+    return _drop_calibrated_models(store, competition.members(models or None))
 
 
 def find_config_metric(folder: Path, name: str, kind: "TargetKind" = "class") -> "Metric":

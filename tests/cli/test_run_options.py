@@ -55,6 +55,11 @@ def test_the_best_models_of_glyphs_are_longer_networks_and_of_others_another_see
     assert "svm" not in member_names(label_dataset, ["best"])
 
 
+def test_an_empty_list_of_models_is_the_default(dataset, tmp_path):
+    competition, store = Competition("small", Config(), dataset), Store(tmp_path, dataset, make_folds(dataset, 2, 0))
+    assert [member.name for member in run_module.default_members(competition, store, ())] == list(PHOTO_MODELS)
+
+
 def test_the_best_models_leave_out_what_the_default_models_do(dataset, tmp_path, capsys):
     rare = glyphs(dataset)
     labels = np.where(np.arange(len(rare.labels)) < 4, 10, rare.labels)
