@@ -10,11 +10,10 @@ import numpy as np
 from competition.crossval.folds import Folds, make_folds
 from competition.crossval.task import Task, select_inputs, train_member
 from competition.data.dataset import Dataset
-from competition.models.interface import Epoch
 from competition.models.member import Member
 from competition.scoring.losses import row_errors, row_losses
 from competition.scoring.standard_error import Score
-from competition.scoring.temperature import apply_temperature, fit_temperature
+from competition.tuning.trials import calibrate
 from competition.workers.base import Emit, Workers, result_or_raise, take_in_order
 from competition.workers.events import ignore_event
 
@@ -50,7 +49,7 @@ def compare_training_rows(
             partial(_predict_unseen, dataset=dataset, held_out=held_out), take_in_order(tasks), ignore_event
         )
         results = [result_or_raise(task.name, outcome) for task, outcome in outcomes]
-        predicted = _calibrate(np.mean([probabilities for probabilities, _ in results], axis=0), labels)
+        predicted = calibrate(np.mean([probabilities for probabilities, _ in results], axis=0), labels)
         rows = row_errors(labels, predicted), row_losses(labels, predicted)
         first = first or rows
         yield Comparison(
@@ -65,15 +64,6 @@ def compare_training_rows(
         )
 
 
-def _calibrate(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Scale each half of the rows by the temperature that is best for the other half."""
-    half = np.arange(len(labels)) % 2 == 0
-    scaled = np.empty_like(probabilities, dtype=float)
-    for rows in (half, ~half):
-        scaled[rows] = apply_temperature(probabilities[rows], fit_temperature(probabilities[~rows], labels[~rows]))
-    return scaled
-
-
 def _split(dataset: Dataset, training: np.ndarray, count: int, seed: int) -> np.ndarray:
     """The fold of each training row; UNSEEN for the others."""
     held_out = np.full(len(training), UNSEEN, dtype=np.int32)
@@ -85,9 +75,5 @@ def _split(dataset: Dataset, training: np.ndarray, count: int, seed: int) -> np.
 def _predict_unseen(task: Task, emit: Emit, dataset: Dataset, held_out: np.ndarray) -> tuple[np.ndarray, float]:
     """Train in a worker; return the predictions for the unseen rows and the seconds."""
     start, unseen = time.perf_counter(), held_out == UNSEEN
-    model = train_member(task, dataset, ~unseen & (held_out != task.fold), _ignore)
+    model = train_member(task, dataset, ~unseen & (held_out != task.fold), lambda epoch: None)
     return model.predict_proba(select_inputs(task.member, dataset)[unseen]), time.perf_counter() - start
-
-
-def _ignore(epoch: Epoch) -> None:
-    """An epoch is not reported."""

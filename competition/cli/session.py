@@ -41,7 +41,7 @@ def predict(settings: Mapping[str, Any], files: Path) -> int:
 
 def _run(task: Task, settings: Mapping[str, Any], files: Path) -> int:
     """Run the task in a temporary folder, whose folds/ and submissions are in the current folder."""
-    start, working, failed = time.monotonic(), Path.cwd(), False
+    start, working, has_progress = time.monotonic(), Path.cwd(), False
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
         try:
@@ -49,16 +49,15 @@ def _run(task: Task, settings: Mapping[str, Any], files: Path) -> int:
             _link_outputs(working)
             task(settings, files, start)
         except UserError as error:
-            failed = True
             print(f"error: {error}", file=sys.stderr)
         else:
+            has_progress = any((working / FOLDS).glob("*/*/*/fold-*"))
             if not (working / SUBMISSION).exists():
                 print("error: no model was completed in time; push again to continue", file=sys.stderr)
         finally:
             os.chdir(working)
     # Kaggle keeps the outputs only of scripts that succeed; the next session continues from folds and checkpoints.
-    continues = not failed and any((working / FOLDS).glob("*/*/*/fold-*"))
-    return 0 if continues or (working / SUBMISSION).exists() else 2
+    return 0 if has_progress or (working / SUBMISSION).exists() else 2
 
 
 def _link_inputs(competition: str, files: Path) -> None:

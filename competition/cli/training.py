@@ -114,7 +114,7 @@ def prepare_features(run: Run) -> None:
 def fit_to_budget(run: Run) -> Run:
     """Choose how long to train the first network, so that it can be completed within the budget.
 
-    The cheapest model of images is trained before, so that there is a submission.
+    The cheapest model of images is trained first, so that there is a submission.
     """
     from competition.crossval.run import cheapest_first
 

@@ -35,6 +35,11 @@ class Folds:
         """Name of the split's folder."""
         return _name(self.count, self.seed)
 
+    @property
+    def training_rows(self) -> float:
+        """The mean number of rows that a fold trains on."""
+        return len(self.held_out) * (1 - 1 / self.count)
+
 
 def load_or_make_folds(dataset: Dataset, folder: Path, count: int, seed: int) -> Folds:
     """Load the split saved in `folder`, or make and save it if there is none for this number of folds and seed."""

@@ -198,8 +198,7 @@ class Progress:
 
     def reference_seconds(self, member: Member) -> float:
         """Estimate the seconds that the reference machine needs for one fold."""
-        dataset = self.store.dataset
-        return member.training_seconds(len(dataset.labels) * (1 - 1 / self.store.folds.count), dataset.images.shape[1:])
+        return member.training_seconds(self.store.folds.training_rows, self.store.dataset.images.shape[1:])
 
 
 def clock(seconds: float) -> str:

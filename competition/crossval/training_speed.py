@@ -30,8 +30,7 @@ class TrainingSpeed:
 
     def fold_seconds(self, member: Member, store: Store) -> float:
         """Estimate the seconds of a fold of a network with these layers, whatever its number of epochs."""
-        steps_per_epoch = member.recipe.steps_per_epoch(round(len(store.dataset.labels) * (1 - 1 / store.folds.count)))
-        steps = member.recipe.epochs_for(steps_per_epoch) * steps_per_epoch
+        steps = member.recipe.steps(round(store.folds.training_rows))
         seconds = self.start + steps * self.step * (1 + PREDICTION_SHARE)
         if compares_augmentations(store.dataset.images, member.recipe.augmentation, steps):
             seconds += min(COMPARISON_STEPS * self.step, MAX_COMPARISON_SECONDS)

@@ -207,10 +207,10 @@ def blender_names(kind: TargetKind) -> tuple[str, ...]:
 def fit_blender(
     name: str, stack: np.ndarray, labels: np.ndarray, temperatures: np.ndarray | None = None
 ) -> Combination:
-    """Fit the blender of this name; the members' temperatures are fitted if it needs them and they are not given."""
+    """Fit the blender of this name; those in TEMPERED_BLENDERS fit the members' temperatures unless these are given."""
     kind = target_kind(labels)
     blender = find_blender(name, kind)
-    if name in TEMPERED_BLENDERS and kind != "number":
+    if temperatures is not None:
         blender = partial(blender, temperatures=temperatures)
     return PerLabel(blender(to_binary(stack), labels.ravel())) if kind == "labels" else blender(stack, labels)
 

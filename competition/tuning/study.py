@@ -120,7 +120,7 @@ class Study:
     def default_fold_seconds(self) -> float:
         """The model's estimate for a fold on the reference machine."""
         dataset = self.context.dataset
-        rows = len(dataset.labels) * (1 - 1 / self.folds.count) * self.train_fraction
+        rows = self.folds.training_rows * self.train_fraction
         return self.member.training_seconds(rows, dataset.images.shape[1:])
 
     def trial_seconds(self) -> float:

@@ -67,13 +67,13 @@ def run_trial_fold(trial_fold: TrialFold, emit: Emit, dataset: Dataset, folds: F
     kind = target_kind(labels)
     inputs = RowSubset(select_inputs(trial_fold.task.member, dataset), held_out)
     predictions = check_predictions(model.predict_proba(inputs), kind)
-    row_loss = row_losses(labels, predictions if kind == "number" else _calibrate(predictions, labels))
+    row_loss = row_losses(labels, predictions if kind == "number" else calibrate(predictions, labels))
     losses = [float(block.mean()) for block in np.array_split(row_loss, min(BLOCKS, len(labels)))]
     wrong = None if kind == "number" else int((1 - is_correct(labels, predictions)).sum())
     return TrialFoldResult(tuple(losses), wrong, len(labels), time.perf_counter() - start)
 
 
-def _calibrate(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def calibrate(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Scale each half of the rows by the temperature that is best for the other half."""
     half = np.arange(len(labels)) % 2 == 0
     calibrated = np.empty_like(probabilities, dtype=float)

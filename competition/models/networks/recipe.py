@@ -83,6 +83,11 @@ class Recipe:
         """Number of epochs, given the steps in each."""
         return max(self.epochs, ceil(self.min_steps / steps_per_epoch))
 
+    def steps(self, rows: int) -> int:
+        """Number of steps of the whole training."""
+        steps_per_epoch = self.steps_per_epoch(rows)
+        return self.epochs_for(steps_per_epoch) * steps_per_epoch
+
 
 # What tutorials and winning notebooks have in common, to reproduce their networks.
 TUTORIAL_RECIPE = Recipe(

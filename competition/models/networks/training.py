@@ -172,11 +172,10 @@ class Network:
     def _choose_augmentation(self, images: Images, labels: np.ndarray) -> Augmentation | None:
         """The recipe's augmentation; what it leaves open is measured on the images."""
         augmentation = self.recipe.augmentation
-        if not augmentation or (augmentation.symmetries is not None and augmentation.strength is not None):
-            return augmentation
-        steps_per_epoch = self.recipe.steps_per_epoch(len(images))
-        steps = self.recipe.epochs_for(steps_per_epoch) * steps_per_epoch
-        train = self._train_small_network if compares_augmentations(images, augmentation, steps) else None
+        if not augmentation:
+            return None
+        is_compared = compares_augmentations(images, augmentation, self.recipe.steps(len(images)))
+        train = self._train_small_network if is_compared else None
         return choose_augmentation(images, labels, augmentation, self.seed, train)
 
     def _train_small_network(self, images: Images, labels: np.ndarray, augmentation: Augmentation) -> "Network":
@@ -241,12 +240,12 @@ class NetworkPredictor:
 
     def predict_proba(self, images: Images) -> np.ndarray:
         """Probabilities (rows, outputs); the other views are predicted only where the first is uncertain."""
-        return self._predict(images, _predict_compiled)
+        return self._predict(images, keras.Model.predict_on_batch)
 
     def predict_once(self, images: Images) -> np.ndarray:
         """The same; a few images are predicted without compiling, which takes as long as hundreds of images."""
         is_slow = len(images) > FEW_IMAGES or keras.backend.backend() != "tensorflow"
-        return self._predict(images, _predict_compiled if is_slow else _predict_eagerly)
+        return self._predict(images, keras.Model.predict_on_batch if is_slow else _predict_eagerly)
 
     def _predict(self, images: Images, predict: Callable[[keras.Model, np.ndarray], Any]) -> np.ndarray:
         batches = [predict(self._first_view, images[rows]) for rows in _batches(np.arange(len(images)))]
@@ -254,10 +253,6 @@ class NetworkPredictor:
         for rows in _batches(np.flatnonzero(is_uncertain)):
             logits[rows] = predict(self.all_views, images[rows])
         return expit(logits.astype(np.float64)) if self.is_multilabel else softmax(logits.astype(np.float64), axis=1)
-
-
-def _predict_compiled(model: keras.Model, images: np.ndarray) -> Any:
-    return model.predict_on_batch(images)
 
 
 def _predict_eagerly(model: keras.Model, images: np.ndarray) -> Any:
