@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 # Variables that can be set on the command line, e.g. MODELS="quick quick.1 svm". The program reads them from the
 # environment, as FOLDBLEND_MODELS etc.; `foldblend COMMAND --help` explains each of them.
-variables = BLEND BUDGET CLUSTER COMPETITION FILE FOLDS FULL INFER JOBS JSON MODELS NAME NUMBER OOF PORT PUSH SEED SLEEP SPLIT \
+variables = BLEND BUDGET CLUSTER COMPETITION FILE FOLDS FULL INFER JOBS JSON MODELS NAME NUMBER OOF PORT PUSH REFIT SEED SLEEP SPLIT \
 	STORAGE TASKS TEST TRIALS VALUE WAIT YES
 known = FILES $(variables)
 given := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
@@ -35,7 +35,7 @@ $(commands):
 
 .PHONY: help
 help: ## list the targets
-	@echo 'make TARGET [COMPETITION=digits] [MODELS="quick quick.1 svm"] [FOLDS=5] [SEED=0] [JOBS=cores] [BUDGET=20m] [BLEND=auto] [CLUSTER=tcp://host:8786]'
+	@echo 'make TARGET [COMPETITION=digits] [MODELS="quick quick.1 svm"] [FOLDS=5] [SEED=0] [JOBS=cores] [BUDGET=20m] [BLEND=auto] [REFIT=0] [CLUSTER=tcp://host:8786]'
 	@awk -F ':.*## ' '/^## / { print ""; print substr($$0, 4) } /^[a-z-]+:.*## / { printf "  %-20s  %s\n", $$1, $$2 }' Makefile
 
 ## start here

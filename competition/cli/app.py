@@ -153,6 +153,7 @@ def submit(
     budget: cli.Budget = None,
     cluster: cli.Cluster = None,
     blend: cli.Blend = "auto",
+    refit: cli.Refit = 0,
 ) -> None:
     """Cross-validate, blend and write submission.csv.
 
@@ -161,7 +162,7 @@ def submit(
     """
     from competition.cli import train
 
-    train.submit(RunOptions(competition, models, folds, seed, jobs, budget, cluster, blend))
+    train.submit(RunOptions(competition, models, folds, seed, jobs, budget, cluster, blend, refit))
 
 
 @command(app)
@@ -171,6 +172,7 @@ def report(
     folds: cli.Folds = 5,
     seed: cli.Seed = 0,
     blend: cli.Blend = "auto",
+    refit: cli.Refit = 0,
 ) -> None:
     """Write an HTML report.
 
@@ -178,7 +180,7 @@ def report(
     """
     from competition.cli import views
 
-    views.report(RunOptions(competition, models, folds, seed, blend=blend))
+    views.report(RunOptions(competition, models, folds, seed, blend=blend, refit=refit))
 
 
 @command(app)
@@ -362,6 +364,7 @@ def kernel(
     seed: cli.Seed = 0,
     budget: cli.Budget = None,
     blend: cli.Blend = "auto",
+    refit: cli.Refit = 0,
     number: cli.Number = None,
     infer: cli.Infer = False,
     push: cli.Push = False,
@@ -377,7 +380,8 @@ def kernel(
     if infer:
         kernel.predict_on_kaggle(competition, number, push)
     else:
-        kernel.train_on_kaggle(RunOptions(competition, models, folds, seed, budget=budget, blend=blend), push)
+        options = RunOptions(competition, models, folds, seed, budget=budget, blend=blend, refit=refit)
+        kernel.train_on_kaggle(options, push)
 
 
 @command(app, "record-score")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from competition.models.pretrained.extractor import Extractor
 
 KERNELS = Path("kernels")
-SHARED_OPTIONS = ("competition", "models", "folds", "seed", "blend", "budget")
+SHARED_OPTIONS = ("competition", "models", "folds", "seed", "blend", "budget", "refit")
 UNKNOWN_OWNER = "YOUR-KAGGLE-NAME"
 PUSHED_FILE = "pushed"  # exists while a session's outputs are not fetched yet
 LOG_LINES = 3
@@ -64,11 +64,12 @@ def predict_on_kaggle(competition: str, number: int | None, push: bool) -> None:
     from competition.files import sha256
 
     _reject_practice(competition)
-    entry, store, members = load_submission(competition, number)
+    submission = load_submission(competition, number)
     folder, owner = KERNELS / f"{competition}-infer", _owner(competition, push)
     kernel, dataset = (f"{owner}/{kernel_slug(competition, purpose)}" for purpose in ("-infer", "-models"))
     if not (push and _is_pushed(folder, kernel)):
-        blend, pack = fit_blend(store, members, entry.metadata["blender"]), folder / "dataset" / PACK_FILE
+        store, pack = submission.store, folder / "dataset" / PACK_FILE
+        blend = fit_blend(store, submission.members, submission.blender)
         write_pack(pack, store, blend, open_extractor(store, list(blend.positions)))
         kaggle_kernels.write_dataset_metadata(pack.parent, dataset)
         settings = {"competition": competition, "dataset": dataset, "pack": sha256(pack)}
@@ -76,7 +77,7 @@ def predict_on_kaggle(competition: str, number: int | None, push: bool) -> None:
         script = write_kernel(folder, kernel, settings, files, KernelSources("predict", datasets=(dataset,)))
         print(f"{pack}: {pack.stat().st_size:,} bytes\n{script}: {script.stat().st_size:,} bytes, for {kernel}")
         if not push:
-            again = command("kernel", competition=competition, number=entry.number)
+            again = command("kernel", competition=competition, number=submission.entry.number)
             print(f"push both: {again} {flag('infer')} {flag('push')}")
             return
         kaggle_kernels.push_dataset(pack.parent, dataset, competition)

@@ -99,6 +99,14 @@ Blend = Annotated[
         metavar="BLENDER",
     ),
 ]
+Refit = Annotated[
+    int,
+    count_option(
+        "refit",
+        "How often the networks of the blend are trained once more, on all training rows, to predict the test rows in "
+        "place of the folds' models; other models once. The score stays that of cross-validation.",
+    ),
+]
 Cluster = Annotated[
     str | None,
     option(

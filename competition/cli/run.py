@@ -45,6 +45,7 @@ class RunOptions:
     budget: float | None = None  # seconds
     cluster: str | None = None  # address of a Dask scheduler
     blend: str = "auto"
+    refit: int = 0  # how often networks are trained on all rows
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ class Run:
     budget: float | None  # seconds
     cluster: str | None
     blend: str
+    refit: int = 0
     slowdowns: Mapping[str, float] = field(default_factory=dict)  # of networks, against the reference machine
 
     @property
@@ -190,6 +192,7 @@ class Run:
             self.blend,
             self.metric.name,
             self.competition.config.answer,
+            self.refit or None,
         )
 
 
@@ -355,6 +358,7 @@ def open_run(options: RunOptions) -> Run:
         options.budget,
         options.cluster,
         options.blend,
+        options.refit,
     )
 
 
@@ -391,8 +395,22 @@ def parse_split(name: str) -> tuple[int, int]:
     return int(folds), int(seed)
 
 
-def load_submission(name: str, number: int | None) -> "tuple[Entry, Store, list[Member]]":
-    """A submission with the store and the members that made it; an error if these have changed since."""
+@dataclass(frozen=True)
+class LoadedSubmission:
+    """A submission and what predicted its test rows."""
+
+    entry: "Entry"
+    members: "list[Member]"
+    store: "Store"  # with the models that predicted, of folds or of all rows
+
+    @property
+    def blender(self) -> str:
+        """The name of the blender."""
+        return self.entry.metadata["blender"]
+
+
+def load_submission(name: str, number: int | None) -> LoadedSubmission:
+    """A submission with the members and the models that made it; an error if these have changed since."""
     from competition.submission.log import SubmissionLog
 
     entry = SubmissionLog(SUBMISSIONS).entry(name, number)
@@ -400,11 +418,13 @@ def load_submission(name: str, number: int | None) -> "tuple[Entry, Store, list[
     competition = open_competition(name)
     store = open_store(competition, *parse_split(spec["split"]))
     members = [competition.member(member) for member in entry.metadata["members"]]
-    submit = store.command("submit", models=" ".join(spec["members"]))
+    refit = {"refit": spec["refit"]} if "refit" in spec else {}
+    submit = store.command("submit", models=" ".join(spec["members"]), **refit)
     for member in members:
         if store.fingerprint(member) != spec["members"][member.name]:
             raise UserError(
                 f"{entry.folder}: {member.name} has changed since this submission was made; choose a later one with "
                 f"{option('number')}, run `{submit}`, or {entry.restore_remedy}"
             )
-    return entry, store, members
+    refits = entry.metadata.get("refits", 0)
+    return LoadedSubmission(entry, members, store.refits(refits) if refits else store)

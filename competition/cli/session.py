@@ -100,7 +100,7 @@ def _train(settings: Mapping[str, Any], files: Path, start: float) -> None:
     if (files / "parameters").exists():
         shutil.copytree(files / "parameters", competition.folds_folder / "parameters", dirs_exist_ok=True)
     limit = max((settings["budget"] or SESSION_SECONDS) - (time.monotonic() - start), MIN_SECONDS)
-    options = {name: settings[name] for name in ("models", "folds", "seed", "blend")}
+    options = {name: settings[name] for name in ("models", "folds", "seed", "blend", "refit")}
     if settings["budget"]:
         submit(RunOptions(competition.name, budget=limit, **options))
         return
@@ -139,7 +139,8 @@ def _predict(settings: Mapping[str, Any], files: Path, start: float) -> None:
 
 
 def _copy_earlier_folds(competition: str, digest: str) -> None:
-    """Copy the finished folds of earlier sessions that are attached and were trained on the same data."""
+    """Copy finished trainings of earlier sessions that are attached and were trained on the same data."""
+    from competition.crossval.folds import ALL_ROWS
     from competition.data.mounts import find_inputs
 
     for split in find_inputs(f"{FOLDS}/{competition}/*/split.csv"):
@@ -147,7 +148,8 @@ def _copy_earlier_folds(competition: str, digest: str) -> None:
             is_same_data = file.readline().split()[-1:] == [digest]
         if is_same_data:
             print(f"continuing from {split.parent}", flush=True)
-            _copy_missing(split.parent, FOLDS / competition / split.parent.name)
+            for folder in (split.parent, split.parent.parent / ALL_ROWS):
+                _copy_missing(folder, FOLDS / competition / folder.name)
 
 
 def _copy_missing(source: Path, target: Path) -> None:

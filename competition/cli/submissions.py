@@ -1,10 +1,12 @@
 """Commands that grade, score, reproduce and reuse submissions."""
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from competition.cli.refits import pending_refits, train_refits
 from competition.cli.run import (
     DATA,
     SUBMISSIONS,
@@ -77,7 +79,13 @@ def reproduce(competition: str, number: int | None, jobs: int | None, cluster: s
     entry.require_intact()
     metadata, spec = entry.metadata, entry.metadata["run"]
     options = RunOptions(
-        competition, list(spec["members"]), *parse_split(spec["split"]), jobs, cluster=cluster, blend=spec["blend"]
+        competition,
+        list(spec["members"]),
+        *parse_split(spec["split"]),
+        jobs,
+        cluster=cluster,
+        blend=spec["blend"],
+        refit=spec.get("refit", 0),
     )
     run = replace(open_run(options), metric=find_metric(metadata["metric"]))
     if run.spec.digest != metadata["run_digest"]:
@@ -88,13 +96,16 @@ def reproduce(competition: str, number: int | None, jobs: int | None, cluster: s
     missing = len(pending_tasks(run.store, run.members))
     *_, complete = cross_validate_run(run)
     blend = ensemble.blend(complete, run.dataset.labels, run.store.folds.held_out, run.blend, run.groups)
+    if metadata.get("refits"):
+        missing += len(pending_refits(run, blend))
+        blend = train_refits(run, blend)
     with scratch_folder() as folder:
         file = folder / "submission.csv"
         write_submission(blend.test, run.dataset, run.competition.sample(run.metric), file)
         if sha256(file) != metadata["sha256"]:
             reason = "its bytes differ; results are bit-identical only on the same CPU type"
             raise UserError(f"{entry.file} was not reproduced: {reason}")
-    source = f"after training {missing} folds" if missing else "from the stored predictions"
+    source = f"after training {missing} models" if missing else "from the stored predictions"
     console.print(f"{entry.file} is reproduced byte for byte, {source}")
 
 
@@ -111,14 +122,17 @@ def predict(files: list[Path], competition: str, number: int | None, jobs: int |
     from competition.deploy.predict import predict_blend
     from competition.scoring.multilabel import has_empty_sets, select_labels
     from competition.workers.local import LocalWorkers
+    from competition.workers.machine import QUIET_LIBRARIES
 
-    entry, store, members = load_submission(competition, number)
+    os.environ.update(QUIET_LIBRARIES)
+    submission = load_submission(competition, number)
+    store, members = submission.store, submission.members
     paths, images = zip(*read_images(files, store.dataset.images), strict=True)
     inputs: dict[Inputs, np.ndarray] = {"images": np.concatenate(images)}
     if extractor := open_extractor(store, members):
         squares = read_squares(files, store.dataset.images.shape[1:], extractor.size)
         inputs["features"] = extractor.extract(squares)
-    predictions = predict_blend(store, members, entry.metadata["blender"], inputs, LocalWorkers(jobs))
+    predictions = predict_blend(store, members, submission.blender, inputs, LocalWorkers(jobs))
     names, kind = store.dataset.classes.astype(str), target_kind(store.dataset.labels)
     table = pd.DataFrame({"file": np.repeat([str(path) for path in paths], [len(each) for each in images])})
     table["row"] = table.groupby("file").cumcount() + 1

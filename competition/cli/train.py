@@ -1,10 +1,12 @@
 """Commands from the data files to a submission."""
 
 import os
+import time
 from contextlib import closing
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from competition.cli.refits import check_refits, leave_time_for_refits, train_refits, use_finished_refits
 from competition.cli.run import (
     DATA,
     SUBMISSIONS,
@@ -16,11 +18,12 @@ from competition.cli.run import (
     open_run,
 )
 from competition.cli.training import cross_validate_run, fit_to_budget, time_limit
-from competition.cli.views import report_path, write_report
+from competition.cli.views import announce_report, report_path, write_report
 from competition.errors import UserError, command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from rich.table import Table
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from competition.data.dataset import Dataset
     from competition.ensemble.blend import Blend, BlendSearch
     from competition.scoring.metrics import Metric
-    from competition.submission.log import Entry, SubmissionLog
+    from competition.submission.log import Entry
 
 MIN_LABEL_ROWS = 3  # images with a label; classical models predict its frequency if there are fewer
 
@@ -115,7 +118,7 @@ def cv(options: RunOptions) -> None:
         console.print(_leaderboard(run, complete))
     if len(complete) > 1 and not run.dataset.layout.sample:
         search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out, run.groups)
-        _print_blends(run, search, search.blend(run.blend))
+        console.print(_blend_table(run, search, search.blend(run.blend)))
 
 
 def _leaderboard(run: Run, complete: "Sequence[Predictions]") -> "Table":
@@ -125,89 +128,165 @@ def _leaderboard(run: Run, complete: "Sequence[Predictions]") -> "Table":
     return scores.leaderboard_table(complete, run.dataset.labels, run.metric, run.groups, run.column_members)
 
 
-def _print_blends(run: Run, search: "BlendSearch", chosen: "Blend") -> None:
-    """Print the cross-fitted scores of all blenders and the chosen blend."""
+def _blend_table(run: Run, search: "BlendSearch", chosen: "Blend") -> "Table":
+    """The cross-fitted scores of all blenders and the chosen blend."""
     from competition.ensemble.blenders import blender_names
     from competition.views.terminal import scores
-    from competition.views.terminal.screen import console
 
     others = [search.blend(name) for name in blender_names(run.competition.kind)]
-    console.print(scores.blend_table(chosen, others, run.dataset.labels, run.metric, run.groups))
+    return scores.blend_table(chosen, others, run.dataset.labels, run.metric, run.groups)
 
 
 def submit(options: RunOptions) -> None:
     """Cross-validate, blend and write submission.csv; update it whenever another model is complete."""
-    from competition.ensemble.blend import BlendSearch, check_blender
+    from competition.ensemble.blend import check_blender
     from competition.submission.log import SubmissionLog
-    from competition.views.terminal import scores, submissions
-    from competition.views.terminal.screen import console
+    from competition.views.terminal import submissions
 
     kaggle_hint = submissions.hint_at_kaggle(options.competition, DATA)
     if kaggle_hint:
         print(kaggle_hint, flush=True)
-    run = open_run(options)
+    start, run = time.monotonic(), open_run(options)
     check_blender(options.blend, run.competition.kind)  # before anything is trained
+    check_refits(run)
     print_data_summary(run.competition, run.metric)
     if not run.dataset.layout.sample:
         cross_validate = command("cv", competition=options.competition)
         raise UserError(f"{run.competition.folder} has no test images to predict; evaluate models: {cross_validate}")
+    run = leave_time_for_refits(run)
     if run.budget and options.models is None:
         run = fit_to_budget(run)
-    spec, log = run.spec, SubmissionLog(SUBMISSIONS)
-    entry = log.get_or_create_entry(spec)
+    entry = SubmissionLog(SUBMISSIONS).get_or_create_entry(run.spec)
+    if summary := _saved_summary(run, entry):
+        print("everything is trained, and the submission is up to date", summary, sep="\n", end="", flush=True)
+    else:
+        _train_and_submit(run, entry, options.budget and start + options.budget)
+    if is_practice_competition(run.competition.name) and entry.metadata_file.exists():
+        print(submissions.explain_practice(_submission_files(run, entry)[-1], kaggle_hint))
+
+
+def _train_and_submit(run: Run, entry: "Entry", end: float | None) -> None:
+    """Train what is missing until this time, updating the submission, and describe the result."""
+    from competition.ensemble.blend import BlendSearch
+    from competition.views.terminal import submissions
+    from competition.views.terminal.screen import console
+
     complete: list[Predictions] = []
     result: tuple[BlendSearch, Blend] | None = None
     try:
         with time_limit(run.budget), closing(cross_validate_run(run)) as stages:
             for complete in stages:
                 search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out, run.groups)
-                blended = search.blend(options.blend)
-                file = _write_submission(run, entry, blended, log)
-                score = run.metric.score(run.dataset.labels, blended.oof, run.groups)
-                log.save(entry, spec, blended, run.metric, score)
-                result = search, blended
-                names, text = ", ".join(blended.members), scores.format_metric(run.metric, score)
-                console.print(f"{file} now blends {names} ({blended.blender}): {text} out of fold")
+                result = search, use_finished_refits(run, search.blend(run.blend))
+                _save_submission(run, entry, result[1])
+        if result and run.refit and not result[1].refits:
+            left = end and max(1.0, end - time.monotonic())
+            with time_limit(left):
+                result = search, train_refits(replace(run, budget=left), result[1])
+                if result[1].refits:
+                    _save_submission(run, entry, result[1])
+            if not result[1].refits:
+                print("the models of the folds predict the test rows; those of all rows are incomplete", flush=True)
     finally:
-        console.print(_leaderboard(run, complete))
+        shown: list[Table | str] = [_leaderboard(run, complete)]
         if result:
-            console.print(submissions.describe_entry(entry))
+            shown.append(submissions.describe_entry(entry))
+        console.print(*shown, sep="\n")
     if result:
-        _explain_submission(run, entry, *result)
-        if is_practice_competition(run.competition.name):
-            print(submissions.explain_practice(file, kaggle_hint))
+        explanation = _explain_submission(run, entry, *result)
+        console.print(*explanation, sep="\n")
+        _save_summary(entry, [*shown, *explanation])
 
 
-def _write_submission(run: Run, entry: "Entry", blended: "Blend", log: "SubmissionLog") -> Path:
-    """Write the file of the entry, then submission.csv, unless practice would replace a submission for Kaggle."""
+def _save_submission(run: Run, entry: "Entry", blended: "Blend") -> None:
+    """Write the blend's files, metadata and row of the log, and print its score."""
     from competition.submission.format import write_submission
+    from competition.submission.log import SubmissionLog
+    from competition.views.terminal import scores
+    from competition.views.terminal.screen import console
 
-    sample, current = run.competition.sample(run.metric), log.current_competition()
+    log, files, sample = SubmissionLog(SUBMISSIONS), _submission_files(run, entry), run.competition.sample(run.metric)
+    for file in files:
+        write_submission(blended.test, run.dataset, sample, file)
+    score = run.metric.score(run.dataset.labels, blended.oof, run.groups)
+    log.save(entry, run.spec, blended, run.metric, score)
+    names, text = ", ".join(blended.members), scores.format_metric(run.metric, score)
+    trained = ", trained on all rows" if blended.refits else ""
+    console.print(f"{files[-1]} now blends {names} ({blended.blender}){trained}: {text} out of fold")
+
+
+def _submission_files(run: Run, entry: "Entry") -> "list[Path]":
+    """The file of the entry, and submission.csv unless practice would replace a submission for Kaggle."""
+    from competition.submission.log import SubmissionLog
+
+    log = SubmissionLog(SUBMISSIONS)
+    current = log.current_competition()
     keeps_current = (
         current is not None and is_practice_competition(run.competition.name) and not is_practice_competition(current)
     )
-    files = [entry.file] if keeps_current else [entry.file, log.current_file]
-    for file in files:
-        write_submission(blended.test, run.dataset, sample, file)
-    return files[-1]
+    return [entry.file] if keeps_current else [entry.file, log.current_file]
 
 
-def _explain_submission(run: Run, entry: "Entry", search: "BlendSearch", blended: "Blend") -> None:
-    """Print how blenders and members compare and what to do next; write the report."""
+def _explain_submission(run: Run, entry: "Entry", search: "BlendSearch", blended: "Blend") -> "list[Table | str]":
+    """How blenders and members compare and what to do next; also writes the report."""
     from competition.ensemble import advice
     from competition.scoring.losses import loss_name
     from competition.views.terminal import scores, submissions
-    from competition.views.terminal.screen import console
 
-    labels = run.dataset.labels
     contributions = advice.measure_contributions(search, blended)
+    shown: list[Table | str] = []
     if contributions:
-        _print_blends(run, search, blended)
-        console.print(scores.contribution_table(contributions, loss_name(labels)))
-    console.print(submissions.next_step(run.competition.folder))
-    page, made = report_path(run), entry.metadata_file.stat().st_mtime_ns
-    # The report gets the metadata's time stamp, and is current if the two are equal: an order of times could not be
-    # relied on after the clock was set back.
-    if not page.exists() or page.stat().st_mtime_ns != made:
-        write_report(run, search.members, blended, contributions)
+        shown = [_blend_table(run, search, blended), scores.contribution_table(contributions, loss_name(search.labels))]
+    if not _has_current_report(run, entry):
+        page = write_report(run, search.members, blended, contributions)
+        made = entry.metadata_file.stat().st_mtime_ns
         os.utime(page, ns=(made, made))
+    return [*shown, submissions.next_step(run.competition.folder), announce_report(report_path(run))]
+
+
+def _has_current_report(run: Run, entry: "Entry") -> bool:
+    """Whether the report is that of this submission.
+
+    It gets the time stamp of the metadata: an order of times could not be relied on after the clock was set back.
+    """
+    page = report_path(run)
+    return page.exists() and page.stat().st_mtime_ns == entry.metadata_file.stat().st_mtime_ns
+
+
+def _saved_summary(run: Run, entry: "Entry") -> str | None:
+    """What an earlier run of the same command printed at its end; None if anything is missing or has changed since."""
+    from competition.crossval.run import pending_tasks
+    from competition.files import sha256
+    from competition.models.source import package_digest
+
+    if not (entry.metadata_file.exists() and entry.summary_file.exists() and entry.is_intact):
+        return None
+    made_by, _, text = entry.summary_file.read_text(encoding="utf-8").partition("\n")
+    submission, weights = _submission_files(run, entry)[-1], entry.metadata["members"]
+    weighted = [member for member in run.members if weights.get(member.name)]
+    is_current = (
+        made_by == package_digest()
+        and set(weights) == {member.name for member in run.members}
+        and entry.metadata.get("refits", 0) == run.refit
+        and _has_current_report(run, entry)
+        and submission.exists()
+        and sha256(submission) == entry.metadata["sha256"]
+        and not pending_tasks(run.store, run.members)
+        and not (run.refit and pending_tasks(run.store.refits(run.refit), weighted))
+    )
+    return text if is_current else None
+
+
+def _save_summary(entry: "Entry", shown: "Sequence[Table | str]") -> None:
+    """Keep what is printed at the end next to the submission."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    from competition.files import write_atomically
+    from competition.models.source import package_digest
+    from competition.views.terminal.screen import LOG_WIDTH
+
+    text = StringIO()
+    Console(file=text, width=LOG_WIDTH, highlight=False, soft_wrap=True).print(*shown, sep="\n")
+    write_atomically(entry.summary_file, f"{package_digest()}\n{text.getvalue()}".encode())

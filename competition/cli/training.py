@@ -211,9 +211,9 @@ class BudgetLimits:
         """The first network, then by expected reduction of the loss per second; none without a budget."""
         from competition.ensemble.advice import estimate_gains
 
-        if not self.run.budget:
-            return {}
         store = self.run.store
+        if not self.run.budget or store.folds.use_all_rows:
+            return {}
         gains = estimate_gains(complete, waiting, store.dataset.labels, store.folds.held_out)
         priorities = {member: gains[member] / max(self.progress.work_left(member), 1.0) for member in waiting}
         first_network = next(filter(lambda member: member.spec.is_network, self.run.members), None)
@@ -227,7 +227,8 @@ def print_plan(run: Run, workers: "Workers") -> None:
 
     if tasks := pending_tasks(run.store, run.members):
         reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
-        print(f"{len(tasks)} folds to train with {workers.jobs} workers", *reasons, sep="\n  ", flush=True)
+        what = "trainings on all rows" if run.store.folds.use_all_rows else "folds to train"
+        print(f"{len(tasks)} {what} with {workers.jobs} workers", *reasons, sep="\n  ", flush=True)
     for path in sorted({tuned_path(run.store.folder, member) for member in run.members}):
         if path.exists():
             print(f"{path.stem} uses the hyperparameters in {path}", flush=True)

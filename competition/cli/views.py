@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from competition.cli.refits import use_finished_refits
 from competition.cli.run import (
     SUBMISSIONS,
     Run,
@@ -39,9 +40,9 @@ def report(options: RunOptions) -> None:
         names = " ".join(member.name for member in run.members)
         raise UserError(f"none of {names} is complete; run `{run.store.command('cv', models=names)}`")
     search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out, run.groups)
-    blended = search.blend(run.blend)
+    blended = use_finished_refits(run, search.blend(run.blend))
     contributions = advice.measure_contributions(search, blended)
-    write_report(run, complete, blended, contributions)
+    print(announce_report(write_report(run, complete, blended, contributions)))
 
 
 def report_path(run: Run) -> Path:
@@ -51,8 +52,8 @@ def report_path(run: Run) -> Path:
 
 def write_report(
     run: Run, complete: "Sequence[Predictions]", blended: "Blend", contributions: "Sequence[Contribution]"
-) -> None:
-    """Write the report of a blend."""
+) -> Path:
+    """Write the report of a blend; return its path."""
     from competition.ensemble.blend import AUTO
     from competition.models.hyperparameters import describe_recipe
     from competition.submission.log import SubmissionLog
@@ -61,7 +62,9 @@ def write_report(
 
     name, members = run.competition.name, {member.name: member for member in run.members}
     recipes = {each: describe_recipe(members[each].recipe) for each in blended.members if not members[each].is_imported}
-    blend = {} if run.blend == AUTO else {"blend": run.blend}
+    options = {"blend": run.blend} if run.blend != AUTO else {}
+    if run.refit:
+        options["refit"] = str(run.refit)
     data = ReportData(
         run.store,
         complete,
@@ -70,11 +73,16 @@ def write_report(
         contributions,
         SubmissionLog(SUBMISSIONS).read_competition(name),
         recipes,
-        run.store.command("submit", models=" ".join(blended.members), **blend),
+        run.store.command("submit", models=" ".join(blended.members), **options),
         run.competition.scored_rows,
         is_practice_competition(name),
     )
-    print(f"report: {write_page(report_path(run), data)}, to be opened in a browser")
+    return write_page(report_path(run), data)
+
+
+def announce_report(page: Path) -> str:
+    """The line that tells where the report is."""
+    return f"report: {page}, to be opened in a browser"
 
 
 def tensorboard(options: RunOptions, port: int) -> None:
@@ -117,8 +125,10 @@ def open_demo(competition: str, number: int | None) -> "FastAPI":
 
     os.environ.update(QUIET_LIBRARIES)
     open_competition(competition).require_classes("demo")
-    entry, store, members = load_submission(competition, number)
-    print(f"loading {', '.join(member.name for member in members)} of submission {entry.number} ...", flush=True)
-    predictor = BlendPredictor(store, members, entry.metadata["blender"], open_extractor(store, members))
+    submission = load_submission(competition, number)
+    store, members = submission.store, submission.members
+    names = ", ".join(member.name for member in members)
+    print(f"loading {names} of submission {submission.entry.number} ...", flush=True)
+    predictor = BlendPredictor(store, members, submission.blender, open_extractor(store, members))
     examples = [image_data_url(image) for image in store.dataset.test_images[:EXAMPLES]]
     return create_app(predictor, examples, f"{competition}: live predictions of {len(predictor.models)} models")

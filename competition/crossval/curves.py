@@ -33,15 +33,18 @@ class CurveRecorder:
 
     def record(self, epoch: Epoch) -> CurvePoint:
         """Append and return the next point of the curve."""
-        train, held_out = ((labels, epoch.predict_proba(images)) for images, labels in self._samples)
+        train, held_out = (
+            _evaluate(labels, epoch.predict_proba(images)) if len(images) else None for images, labels in self._samples
+        )
+        assert train
         point = CurvePoint(
             epoch.number,
             epoch.total,
             epoch.loss,
             epoch.images_per_second,
             _memory(),
-            *_evaluate(*train),
-            *_evaluate(*held_out),
+            *train,
+            *(held_out or (None, None)),
         )
         self.points.append(point)
         return point

@@ -19,13 +19,15 @@ from competition.files import atomic_file
 RARE_IMAGES = 2  # of classes that are rare by nature, such as individual animals, if there are many such classes
 MIN_RARE_CLASSES, RARE_SHARE = 3, 0.1  # at least so many, and this fraction of all classes
 NUMBER_STRATA = 10  # quantile bins of numbers
+ALL_ROWS = "all-rows"  # the folder of models that are trained on all rows
+NEVER = -1  # instead of the fold that holds out a row
 
 
 @dataclass(frozen=True)
 class Folds:
     """The fold that holds out each training row, in Dataset order."""
 
-    held_out: np.ndarray  # (train rows,) fold numbers, 0 to count - 1
+    held_out: np.ndarray  # (train rows,) fold numbers, 0 to count - 1; NEVER in trainings on all rows
     count: int
     seed: int
     digest: str
@@ -33,12 +35,23 @@ class Folds:
     @property
     def name(self) -> str:
         """Name of the split's folder."""
-        return _name(self.count, self.seed)
+        return ALL_ROWS if self.use_all_rows else _name(self.count, self.seed)
+
+    @property
+    def use_all_rows(self) -> bool:
+        """Whether no row is held out."""
+        return bool((self.held_out == NEVER).all())
 
     @property
     def training_rows(self) -> float:
         """The mean number of rows that a fold trains on."""
-        return len(self.held_out) * (1 - 1 / self.count)
+        return len(self.held_out) * (1.0 if self.use_all_rows else 1 - 1 / self.count)
+
+
+def all_rows(dataset: Dataset, count: int) -> Folds:
+    """So many trainings on all rows, in place of folds; each has its own random stream."""
+    held_out = np.full(len(dataset.train_ids), NEVER, dtype=np.int32)
+    return Folds(held_out, count, 0, _digest(dataset.train_ids, held_out))
 
 
 def load_or_make_folds(dataset: Dataset, folder: Path, count: int, seed: int) -> Folds:

@@ -35,7 +35,7 @@ class CurvePoint:
     train_accuracy: float | None  # None for numbers
     train_log_loss: float  # root mean squared error of numbers
     held_out_accuracy: float | None
-    held_out_log_loss: float
+    held_out_log_loss: float | None  # None if no rows are held out
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def load_predictions(folder: Path) -> Predictions:
     metadata = [read_metadata(path) for path in paths.values()]
     return Predictions(
         folder.name,
-        *combine_folds(folds, held_out, *shapes),
+        *combine_folds(folds, held_out, len(paths), *shapes),
         sum(seconds for seconds, _ in metadata),
         fingerprint(folds[0].ingredients),
         [curve for _, curve in metadata],
@@ -81,11 +81,15 @@ def load_predictions(folder: Path) -> Predictions:
 
 
 def combine_folds(
-    folds: Mapping[int, FoldPredictions], held_out: np.ndarray, oof_shape: tuple[int, int], test_shape: tuple[int, int]
+    folds: Mapping[int, FoldPredictions],
+    held_out: np.ndarray,
+    count: int,
+    oof_shape: tuple[int, int],
+    test_shape: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Combine finished folds to (out-of-fold, test) predictions; NaN stands for the others."""
     oof = np.full(oof_shape, np.nan, dtype=np.float32)
-    test = np.full((held_out.max() + 1, *test_shape), np.nan, dtype=np.float32)
+    test = np.full((count, *test_shape), np.nan, dtype=np.float32)
     for fold, predictions in folds.items():
         oof[held_out == fold], test[fold] = predictions.held_out, predictions.test
     return oof, test

@@ -11,7 +11,7 @@ import numpy as np
 
 from competition.crossval.checkpoint import Resumed, Unsaved, describe_epoch
 from competition.crossval.curves import EpochDone
-from competition.crossval.predictions import CurvePoint
+from competition.crossval.predictions import CurvePoint, Predictions
 from competition.crossval.run import cheapest_first
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult, Task
@@ -74,15 +74,21 @@ class Progress:
         self.oof: dict[str, np.ndarray] = {}  # NaN where a fold is unfinished
         self.scores: dict[str, Score] = {}  # on the finished folds
         for member in members:
-            self.oof[member.name] = store.predictions(member).oof
+            predictions = store.predictions(member)
+            self.oof[member.name] = predictions.oof
             self._score(member.name)
-            predicted = np.isfinite(self.oof[member.name][:, 0])
-            for fold in np.unique(store.folds.held_out[predicted]).tolist():
+            for fold in self._finished_folds(predictions):
                 self.seconds[member.name][fold] = store.seconds(member, fold)
         self.skipped: list[Member] = []  # for lack of time
         # (seconds, seconds on the reference machine) of this run's folds, by whether a network was trained: images
         # without a blank border, bfloat16 and GPUs affect only networks.
         self.measured: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+
+    def _finished_folds(self, predictions: Predictions) -> list[int]:
+        """The folds, or trainings on all rows, that have predictions."""
+        if self.store.folds.use_all_rows:
+            return np.flatnonzero(np.isfinite(predictions.test).all(axis=(1, 2))).tolist()
+        return np.unique(self.store.folds.held_out[np.isfinite(predictions.oof[:, 0])]).tolist()
 
     def update(self, event: Event) -> str | None:
         """Update from an event; return a line for the log if there is something to report."""
@@ -121,7 +127,8 @@ class Progress:
         self._score(name)
         took, left = clock(result.seconds), clock(self.time_left())
         remark = f", {result.remark}" if result.remark else ""
-        return f"{task.name} took {took}{remark}; {name} scores {self.format_score(name)} so far; time left {left}"
+        score = f"; {name} scores {self.format_score(name)} so far" if held_out.any() else ""
+        return f"{task.name} took {took}{remark}{score}; time left {left}"
 
     def format_score(self, name: str) -> str:
         """Format the member's score on its finished folds; empty before the first."""
@@ -166,7 +173,7 @@ class Progress:
 
     def _count_waiting(self, member: Member) -> int:
         """Count the member's folds that are neither finished nor running."""
-        return self.store.folds.count - len(self.seconds[member.name]) - len(self._running(member))
+        return len(self.store.tasks(member)) - len(self.seconds[member.name]) - len(self._running(member))
 
     def _capacity(self, member: Member) -> int:
         return self.workers.capacity(Task(member, 0))

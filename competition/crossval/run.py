@@ -50,7 +50,7 @@ def cheapest_first(members: Sequence[Member]) -> list[Member]:
 
 def pending_tasks(store: Store, members: Sequence[Member]) -> dict[Task, str]:
     """Return the tasks that have to be trained, in order, each with the reason."""
-    tasks = (Task(member, fold) for member in cheapest_first(members) for fold in range(store.folds.count))
+    tasks = (task for member in cheapest_first(members) for task in store.tasks(member))
     reasons = ((task, store.reason_to_train(task.member, task.fold)) for task in tasks)
     pending = {task: reason for task, reason in reasons if reason}
     if missing := next((task.member.name for task in pending if task.member.is_imported), None):
@@ -142,7 +142,7 @@ def cross_validate(
 def _remove_leftovers(store: Store, members: Sequence[Member], pending: Sequence[Task]) -> None:
     """Delete checkpoints of finished folds, in case an earlier run was killed before it did, and of abandoned ones."""
     remove_abandoned(store.split_folder)
-    for task in (Task(member, fold) for member in members for fold in range(store.folds.count)):
+    for task in (task for member in members for task in store.tasks(member)):
         if task not in pending:
             checkpoint_path(store.split_folder, task.member.name, task.fold).unlink(missing_ok=True)
 

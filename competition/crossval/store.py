@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from competition.crossval.folds import Folds
+from competition.crossval.folds import Folds, all_rows
 from competition.crossval.predictions import (
     CurvePoint,
     FoldPredictions,
@@ -22,7 +22,7 @@ from competition.crossval.predictions import (
     write_metadata,
 )
 from competition.crossval.provenance import ingredients
-from competition.crossval.task import FoldResult
+from competition.crossval.task import FoldResult, Task
 from competition.data.dataset import Dataset
 from competition.errors import UserError, command
 from competition.files import exclusive_lock, sync_folder, write_atomically
@@ -60,6 +60,7 @@ class Store:
     folder: Path
     dataset: Dataset
     folds: Folds
+    cross_validated: "Store | None" = None  # where models were cross-validated that are trained on all rows here
 
     @property
     def split_folder(self) -> Path:
@@ -68,7 +69,19 @@ class Store:
 
     def command(self, name: str, /, **options: object) -> str:
         """How the user runs a command on this split of this competition."""
+        if self.cross_validated:
+            return self.cross_validated.command(name, **options, refit=self.folds.count)
         return command(name, **options, competition=self.folder.name, folds=self.folds.count, seed=self.folds.seed)
+
+    def refits(self, count: int) -> "Store":
+        """The predictions of models that are trained on all rows, networks so many times."""
+        return replace(self, folds=all_rows(self.dataset, count), cross_validated=self)
+
+    def tasks(self, member: Member) -> list[Task]:
+        """All trainings of the member. On all rows, models without random weights would be the same each time."""
+        uses_all_rows = self.folds.use_all_rows
+        count = 1 if uses_all_rows and not member.spec.is_network else self.folds.count
+        return [Task(member, fold, uses_all_rows) for fold in range(count)]
 
     def reason_to_train(self, member: Member, fold: int) -> str | None:
         """Describe why the fold has to be trained, or return None if it is finished."""
@@ -149,10 +162,10 @@ class Store:
     def predictions(self, member: Member) -> Predictions:
         """Combine the member's finished folds."""
         dataset, outputs = self.dataset, len(self.dataset.classes)
-        loaded = {fold: self._load(member, fold) for fold in range(self.folds.count)}
+        loaded = {task.fold: self._load(member, task.fold) for task in self.tasks(member)}
         folds = {fold: predictions for fold, predictions in loaded.items() if not isinstance(predictions, str)}
         shapes = (len(dataset.labels), outputs), (len(dataset.test_ids), outputs)
-        oof, test = combine_folds(folds, self.folds.held_out, *shapes)
+        oof, test = combine_folds(folds, self.folds.held_out, len(loaded), *shapes)
         metadata = [read_metadata(self._path(member, fold)) for fold in folds]
         seconds, curves = sum(seconds for seconds, _ in metadata), [curve for _, curve in metadata]
         return Predictions(member.name, oof, test, seconds, self.fingerprint(member), curves)
@@ -198,7 +211,7 @@ class Store:
             return spec.load(model, target)
         except Exception as error:  # each library has its own errors
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            remedy = f"rm {self._path(member, fold)} && {self.command('cv', models=member.name)}"
+            remedy = f"rm {self._path(member, fold)} && {self._training_command(member)}"
             raise UserError(f"cannot load {model} ({reason}); if it is damaged: {remedy}") from error
 
     def model_path(self, member: Member, fold: int) -> Path:
@@ -207,8 +220,13 @@ class Store:
         path = self._path(member, fold)
         models = _model_files(path)
         if self.reason_to_train(member, fold) or not models:
-            raise UserError(f"{member.name} fold {fold} is not trained; run `{self.command('cv', models=member.name)}`")
+            task = Task(member, fold, self.folds.use_all_rows)
+            raise UserError(f"{task.name} is not trained; run `{self._training_command(member)}`")
         return models[0]
+
+    def _training_command(self, member: Member) -> str:
+        """How the user trains the member here."""
+        return self.command("submit" if self.cross_validated else "cv", models=member.name)
 
     def fingerprint(self, member: Member) -> str:
         """Return the fingerprint of the current code and data or, for an imported member, of what was imported."""

@@ -26,11 +26,17 @@ class Task:
 
     member: Member
     fold: int
+    uses_all_rows: bool = False  # then `fold` numbers the trainings
+
+    @property
+    def part(self) -> str:
+        """What is trained of the member, in messages."""
+        return f"on all rows ({self.fold + 1})" if self.uses_all_rows else f"fold {self.fold}"
 
     @property
     def name(self) -> str:
         """The task's name in messages."""
-        return f"{self.member.name} fold {self.fold}"
+        return f"{self.member.name} {self.part}"
 
     @property
     def wants_gpu(self) -> bool:
@@ -54,22 +60,24 @@ class FoldResult:
 def train_fold(
     task: Task, dataset: Dataset, folds: Folds, on_epoch: EpochCallback, checkpoint: Checkpoint | None = None
 ) -> FoldResult:
-    """Train on the other folds, then predict the held-out and the test rows once, with the final weights."""
+    """Train on the other folds, then predict the held-out and the test rows once, with the final weights.
+
+    Trainings on all rows hold out none, and predict the test rows only.
+    """
     start = time.perf_counter()
     made_of = ingredients(task.member, dataset, folds)
     held_out = folds.held_out == task.fold
     model = train_member(task, dataset, ~held_out, on_epoch, checkpoint)
-    kind = target_kind(dataset.labels)
-    inputs = select_inputs(task.member, dataset)
-    held_out_predictions = check_predictions(model.predict_proba(RowSubset(inputs, held_out)), kind)
-    test_inputs, outputs = select_inputs(task.member, dataset, test=True), held_out_predictions.shape[1]
-    predicted = model.predict_proba(test_inputs) if len(test_inputs) else np.empty((0, outputs))
-    test_predictions = check_predictions(predicted, kind)
+    kind, nothing = target_kind(dataset.labels), np.empty((0, len(dataset.classes)))
+    inputs, test_inputs = (select_inputs(task.member, dataset, test=is_test) for is_test in (False, True))
+    predicted = model.predict_proba(RowSubset(inputs, held_out)) if held_out.any() else nothing
+    predicted_test = model.predict_proba(test_inputs) if len(test_inputs) else nothing
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model{model.suffix}"
         model.save(path)
         saved = path.read_bytes()
     seconds = time.perf_counter() - start
+    held_out_predictions, test_predictions = (check_predictions(each, kind) for each in (predicted, predicted_test))
     return FoldResult(held_out_predictions, test_predictions, seconds, saved, model.suffix, made_of, model.remark)
 
 

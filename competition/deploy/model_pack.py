@@ -46,7 +46,7 @@ class ModelPack:
     extractor: Extractor | None  # the pretrained network from which some members learn
 
     def load_model(self, member: Member, fold: int) -> Predictor:
-        """Load the model of a member's fold."""
+        """Load one of a member's models."""
         (path,) = (self.folder / member.name).glob(f"fold-{fold}.*")
         try:
             load = Member.parse(self.trained_as[member.name]).spec.load
@@ -78,7 +78,7 @@ def write_pack(path: Path, store: Store, blend: BlendModels, extractor: Extracto
     description = {
         "members": [member.name for member in blend.members],
         "inputs": blend.inputs,
-        "folds": blend.folds,
+        "counts": blend.counts,
         "kind": blend.target.kind,
         "shape": store.dataset.images.shape[1:],
         "columns": [str(name) for name in store.dataset.column_names],
@@ -92,13 +92,13 @@ def write_pack(path: Path, store: Store, blend: BlendModels, extractor: Extracto
         _write(archive, COMBINATION, _save_combination(blend.combination))
         _write(archive, CLASSES, _save_array(store.dataset.classes))
         if blend.target.kind == "number":
-            for fold in range(blend.folds):
+            for fold in range(max(blend.counts)):
                 bins = Bins.fit(store.dataset.labels[store.folds.held_out != fold])
                 _write(archive, BINS.format(fold), _save_arrays(asdict(bins)))
         if extractor:
             _write(archive, f"{PRETRAINED}/{extractor.file.name}", extractor.file.read_bytes())
-        for member in members:
-            for fold in range(blend.folds):
+        for member, number in blend.positions.items():
+            for fold in range(blend.counts[number]):
                 model = store.model_path(member, fold)
                 content = model.read_bytes()
                 _write(
@@ -115,7 +115,7 @@ def read_pack(path: Path, folder: Path) -> ModelPack:
     classes = np.load(folder / CLASSES, allow_pickle=False)
     blend = BlendModels(
         tuple(map(Member.parse, description["members"])),
-        description["folds"],
+        tuple(description["counts"]),
         Target(description["kind"], len(classes)),
         _load_combination(folder / COMBINATION),
         tuple(description["inputs"]),

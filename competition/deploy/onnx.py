@@ -1,4 +1,4 @@
-"""Export the networks of a blend as one ONNX file, including scaling, temperatures, weights and the mean over folds.
+"""Export the networks of a blend as one ONNX file, including scaling, temperatures, weights and the mean over models.
 
 A logistic regression on the features of a pretrained network is exported with that network, which takes the images at
 its own size as a second input. Other models of scikit-learn have no form in Keras, of which the file is made.
@@ -20,6 +20,7 @@ from sklearn.pipeline import Pipeline
 from competition.crossval.store import Store
 from competition.data.targets import TargetKind, target_kind
 from competition.deploy.predict import fit_combination
+from competition.ensemble.blend import combine_models
 from competition.ensemble.blenders import Combination, GeometricMean, PerLabel, StackedRegression, WeightedMean
 from competition.errors import UserError, command
 from competition.files import scratch_folder, write_atomically
@@ -70,6 +71,8 @@ def export_blend(
 ) -> OnnxExport:
     """Fit the blender on those members that can be exported, and write their blend to an ONNX file."""
     networks = [member for member in members if is_exported(member, pretrained)]
+    if store.folds.use_all_rows:  # where members without a weight are not trained
+        networks = [member for member in networks if not store.reason_to_train(member, 0)]
     if not networks:
         raise UserError(
             "no member of the submission is a network; only networks, and features-linear with a pretrained network of "
@@ -98,10 +101,9 @@ def export_blend(
             reason = f"the ONNX file's probabilities differ from Keras by {difference:.1e}"
             raise UserError(f"not exported: {reason}; upgrade tf2onnx and onnxruntime, or use `{command('predict')}`")
         write_atomically(path, file.read_bytes())
-    by_fold = zip(*(store.predictions(member).test for member in networks), strict=True)
-    trained = np.mean([combination.combine(np.stack(fold)[:, :rows]) for fold in by_fold], axis=0)
+    trained = combine_models(combination, [store.predictions(member).test[:, :rows] for member in networks])
     other_labels = int((_decide(trained, kind) != _decide(probabilities, kind)).any(axis=1).sum())
-    count = len(networks) * store.folds.count
+    count = sum(len(store.tasks(member)) for member in networks)
     shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
     return OnnxExport(path, count, rows, difference, other_labels, rows / seconds, shapes)
 
@@ -116,7 +118,7 @@ def _decide(probabilities: np.ndarray, kind: TargetKind) -> np.ndarray:
 def build_model(
     store: Store, members: Sequence[Member], combination: Combination, extractor: Extractor | None = None
 ) -> Any:
-    """The networks of all folds and their blend as one Keras model in float32: ONNX has no bfloat16 on CPUs."""
+    """All networks of the store and their blend as one Keras model in float32: ONNX has no bfloat16 on CPUs."""
     import keras
     from keras import ops
 
@@ -132,10 +134,10 @@ def build_model(
         views = [pretrained(pictures), pretrained(pictures[:, :, ::-1])]
         inputs.append(pictures)
     blends = []
-    for fold in range(store.folds.count):
+    for fold in range(max(len(store.tasks(member)) for member in members)):
         logits = []
         for number, member in enumerate(members):
-            model: Any = store.load_model(member, fold)
+            model: Any = store.load_model(member, fold % len(store.tasks(member)))
             if member.uses_features:
                 logits.append(_apply_linear(model.pipeline, views, len(store.dataset.classes)))
                 continue

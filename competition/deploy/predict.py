@@ -1,15 +1,16 @@
 """Predict new images with a submission's blend, by the models that cross-validation saved."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from competition.crossval.store import Store
 from competition.crossval.task import Task, check_predictions
 from competition.data.targets import TargetKind
-from competition.ensemble.blend import BlendSearch
+from competition.ensemble.blend import BlendSearch, combine_models
 from competition.ensemble.blenders import Combination
 from competition.errors import UserError
 from competition.models.interface import CompiledPredictor, Inputs, Predictor, Target
@@ -17,11 +18,14 @@ from competition.models.member import Member
 from competition.workers.base import Emit, Workers, result_or_raise, take_in_order
 from competition.workers.events import ignore_event
 
-LoadModel = Callable[[Member, int], Predictor]  # the model of a member's fold
+FEW_IMAGES = 32  # are predicted in this process: starting workers takes longer
+
+LoadModel = Callable[[Member, int], Predictor]  # one of a member's models
 
 
 def fit_combination(store: Store, members: Sequence[Member], blender: str) -> Combination:
     """The blender's combination of these members, fitted on all out-of-fold rows."""
+    store = store.cross_validated or store
     predictions = [store.predictions(member) for member in members]
     if incomplete := [each.member for each in predictions if not each.complete]:
         submit = store.command("submit", models=" ".join(member.name for member in members))
@@ -30,16 +34,18 @@ def fit_combination(store: Store, members: Sequence[Member], blender: str) -> Co
 
 
 def fit_blend(store: Store, members: Sequence[Member], blender: str) -> "BlendModels":
-    """The members and the blender's combination of them."""
+    """The members and the blender's combination of them; `store` has their models, of folds or of all rows."""
     target = Target.of(store.dataset.labels, store.dataset.classes)
     inputs = tuple(store.trained_as(member).spec.inputs for member in members)
-    return BlendModels(tuple(members), store.folds.count, target, fit_combination(store, members, blender), inputs)
+    combination = fit_combination(store, members, blender)
+    counts = tuple(len(store.tasks(member)) for member in members)
+    return BlendModels(tuple(members), counts, target, combination, inputs)
 
 
 def predict_blend(
     store: Store, members: Sequence[Member], blender: str, inputs: Mapping[Inputs, np.ndarray], workers: Workers
 ) -> np.ndarray:
-    """Predictions (images, outputs): the mean over folds of the blend of each fold's models."""
+    """Predictions (images, outputs) of the blend by the models in the store."""
     models = fit_blend(store, members, blender)
     store.require_image_models(list(models.positions))
     return predict_combination(models, store.load_model, inputs, workers)
@@ -47,10 +53,10 @@ def predict_blend(
 
 @dataclass(frozen=True)
 class BlendModels:
-    """The members of a blend, each with a model for each fold, and how they are combined."""
+    """The members of a blend, each with several models, and how they are combined."""
 
     members: tuple[Member, ...]
-    folds: int
+    counts: tuple[int, ...]  # of the members' models
     target: Target
     combination: Combination
     inputs: tuple[Inputs, ...]  # what each member learns from
@@ -65,22 +71,30 @@ def predict_combination(
     blend: BlendModels, load_model: LoadModel, inputs: Mapping[Inputs, np.ndarray], workers: Workers
 ) -> np.ndarray:
     """Predictions (images, outputs) of a blend whose models are loaded by `load_model`."""
-    outputs, images = blend.target.outputs, len(inputs["images"])
-    # Members without a weight do not predict; their uniform probabilities have no effect.
-    stacks = np.full((blend.folds, len(blend.members), images, outputs), 1 / outputs, dtype=np.float32)
-    positions = blend.positions
-    tasks = [Task(member, fold) for member in positions for fold in range(blend.folds)]
+    positions, shape = blend.positions, (len(inputs["images"]), blend.target.outputs)
+    tasks = [Task(member, model) for member, number in positions.items() for model in range(blend.counts[number])]
     inputs_of = {member: inputs[blend.inputs[number]] for member, number in positions.items()}
+    predictions: list[np.ndarray | None] = [
+        np.empty((count, *shape), dtype=np.float32) if number in positions.values() else None
+        for number, count in enumerate(blend.counts)
+    ]
     predict = partial(_predict_fold, load_model=load_model, inputs=inputs_of, kind=blend.target.kind)
-    for task, outcome in workers.run(predict, take_in_order(tasks), ignore_event):
-        stacks[task.fold, positions[task.member]] = result_or_raise(task.name, outcome)
-    return np.mean([blend.combination.combine(stack) for stack in stacks], axis=0)
+    outcomes: Iterable[tuple[Task, Any]] = (
+        ((task, predict(task, ignore_event)) for task in tasks)
+        if len(inputs["images"]) <= FEW_IMAGES
+        else workers.run(predict, take_in_order(tasks), ignore_event)
+    )
+    for task, outcome in outcomes:
+        models = predictions[positions[task.member]]
+        assert models is not None
+        models[task.fold] = result_or_raise(task.name, outcome)
+    return combine_models(blend.combination, predictions)
 
 
 def _predict_fold(
     task: Task, emit: Emit, load_model: LoadModel, inputs: Mapping[Member, np.ndarray], kind: TargetKind
 ) -> np.ndarray:
-    """Runs in a worker: predict with the saved model of one fold."""
+    """Predict with one saved model."""
     model = load_model(task.member, task.fold)
     predict = model.predict_once if isinstance(model, CompiledPredictor) else model.predict_proba
     predictions = predict(inputs[task.member])

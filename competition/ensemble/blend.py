@@ -7,7 +7,7 @@ other folds' rows and scored on this fold's, so that no row affects the blend th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,6 +43,11 @@ class Blend:
     test: np.ndarray  # (test rows, outputs)
     accuracy: Score | None  # None for numbers
     log_loss: Score | None
+    refits: int = 0  # how often networks were trained on all rows to predict the test rows; 0: the folds' models did
+
+    def with_refits(self, refits: Sequence[np.ndarray | None], count: int) -> "Blend":
+        """The blend with test rows predicted by the members' models of all rows, as `combine_models` takes them."""
+        return replace(self, test=combine_models(self.combination, refits), refits=count)
 
 
 def blend(
@@ -54,6 +59,20 @@ def blend(
 ) -> Blend:
     """Blend complete members by this blender; `auto` selects one."""
     return BlendSearch(members, labels, held_out, groups).blend(blender)
+
+
+def combine_models(combination: Combination, predictions: Sequence[np.ndarray | None]) -> np.ndarray:
+    """Combine the members' predictions (models, rows, outputs), blend by blend of one model of each.
+
+    Members with a single model take part in every blend; those without a weight may be None.
+    """
+    given = [each for each in predictions if each is not None]
+    count, outputs = max(map(len, given)), given[0].shape[2]
+    uniform = np.full((1, *given[0].shape[1:]), 1 / outputs, dtype=np.float32)  # has no weight, so no effect
+    models = [uniform if each is None else each for each in predictions]
+    # A mean over models would be sharper than the out-of-fold rows on which the temperatures were fitted.
+    stacks = (np.stack([each[number % len(each)] for each in models]) for number in range(count))
+    return np.mean([combination.combine(stack) for stack in stacks], axis=0)
 
 
 def check_blender(blender: str, kind: TargetKind) -> None:
@@ -99,13 +118,11 @@ class BlendSearch:
             oof[rows] = self.fit(name, excluded).combine(self.stack[:, rows])
         name = self.select_blender() if blender == AUTO else blender
         combination = self.fit(name)
-        # Fold by fold: a mean over folds is sharper than the out-of-fold rows on which the temperatures were fitted.
-        by_fold = zip(*(member.test for member in self.members), strict=True)
-        test = np.mean([combination.combine(np.stack(fold)) for fold in by_fold], axis=0)
+        test = combine_models(combination, [member.test for member in self.members])
         names = tuple(member.member for member in self.members)
         metrics = (None, None) if self.kind == "number" else (accuracy, log_loss)
-        scores = (metric and metric(self.labels, oof, self.groups) for metric in metrics)
-        return Blend(names, name, combination, oof, test, *scores)
+        accuracy_score, loss = (metric and metric(self.labels, oof, self.groups) for metric in metrics)
+        return Blend(names, name, combination, oof, test, accuracy_score, loss)
 
     def fit(self, blender: str, excluded: ExcludedFolds = NO_FOLDS) -> Combination:
         """Fit a blender on all other folds."""

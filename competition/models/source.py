@@ -30,6 +30,15 @@ def module_digest(module: str) -> str:
 
 
 @cache
+def package_digest() -> str:
+    """Digest of all files of the package, exactly as they are."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
 def model_digests() -> dict[str, str]:
     """Source digest of each model, by model name."""
     return {name: source_digest(model_module(name)) for name in available_models()}

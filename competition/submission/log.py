@@ -51,6 +51,7 @@ class RunSpec:
     blend: str  # as requested, e.g. auto
     metric: str
     answer: str | None = None  # labels or probabilities, if the competition's config says so
+    refit: int | None = None  # how often networks are trained on all rows, if at all
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that are set, for the metadata."""
@@ -87,6 +88,11 @@ class Entry:
     def metadata_file(self) -> Path:
         """The file that records how the submission was made."""
         return self.folder / METADATA_FILE
+
+    @property
+    def summary_file(self) -> Path:
+        """What the run printed at its end, after a line with the digest of the package that printed it."""
+        return self.folder / "summary.txt"
 
     @property
     def claim_file(self) -> Path:
@@ -208,8 +214,8 @@ class SubmissionLog:
         digest, entries = sha256(entry.file), self.entries(run.competition)
         if entry in entries:
             saved = entry.metadata
-            new = digest, list(blend.members), [score.value, score.standard_error]
-            if (saved["sha256"], list(saved["members"]), saved["score"]) == new:
+            new = digest, list(blend.members), [score.value, score.standard_error], blend.refits
+            if (saved["sha256"], list(saved["members"]), saved["score"], saved.get("refits", 0)) == new:
                 entry.claim_file.unlink(missing_ok=True)  # the run may have been killed after it wrote the metadata
                 self._upsert_row(entry)
                 return
@@ -221,6 +227,7 @@ class SubmissionLog:
             "blender": blend.blender,
             "metric": metric.name,
             "score": [score.value, score.standard_error],
+            "refits": blend.refits,
             "rows": len(blend.oof),
             "accuracy": blend.accuracy and [blend.accuracy.value, blend.accuracy.standard_error],
             "log_loss": blend.log_loss and [blend.log_loss.value, blend.log_loss.standard_error],

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -266,8 +267,9 @@ def test_a_task_that_is_retried_continues(dataset, tmp_path):
         events.append(event)
         if path.exists() and not any(isinstance(event, Retried | Finished) for event in events):
             for child in psutil.Process().children():
-                if any("popen_loky" in part for part in child.cmdline()):
-                    child.kill()
+                with suppress(psutil.NoSuchProcess):  # it has ended in between
+                    if any("popen_loky" in part for part in child.cmdline()):
+                        child.kill()
 
     train(store, kill_worker, short_member(epochs=60))
     assert [event.task.fold for event in events if isinstance(event, Retried)] == [0]

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -55,6 +56,32 @@ def test_a_trained_member_is_loaded_without_its_data_set(store, tmp_path):
     loaded, saved = load_predictions(tmp_path / store.folds.name / "knn"), store.predictions(MEMBER)
     assert (loaded.oof == saved.oof).all() and (loaded.test == saved.test).all()
     assert vars(replace(loaded, oof=None, test=None)) == vars(replace(saved, oof=None, test=None))
+
+
+def test_trainings_on_all_rows_are_shared_by_all_splits(dataset, tmp_path):
+    stores = [
+        Store(tmp_path / "letters", dataset, make_folds(dataset, count, seed)) for count, seed in ((3, 0), (4, 7))
+    ]
+    first, second = (store.refits(2) for store in stores)
+    made_of = ingredients(MEMBER, dataset, first.folds)
+    test = np.full((len(dataset.test_ids), 10), 0.1)
+    first.save(MEMBER, 0, FoldResult(np.empty((0, 10)), test, 1.5, b"model", ".skops", made_of))
+    assert second.reason_to_train(MEMBER, 0) is None and np.isfinite(second.predictions(MEMBER).test).all()
+    assert stores[0].reason_to_train(MEMBER, 0) and first.differing_ingredients(
+        MEMBER, ingredients(MEMBER, dataset, stores[0].folds)
+    ) == ["split"]
+
+
+def test_only_networks_are_trained_on_all_rows_more_than_once(store):
+    counts = {name: len(store.refits(4).tasks(Member.parse(name))) for name in ("knn", "svm", "mlp", "quick.1")}
+    assert counts == {"knn": 1, "svm": 1, "mlp": 4, "quick.1": 4}
+
+
+def test_an_untrained_model_of_all_rows_is_reported_with_the_command_of_its_split(dataset, tmp_path):
+    store = Store(tmp_path / "letters", dataset, make_folds(dataset, 3, 7)).refits(5)
+    remedy = "run `make submit MODELS=mlp REFIT=5 COMPETITION=letters FOLDS=3 SEED=7`"
+    with pytest.raises(UserError, match=re.escape(f"mlp on all rows (2) is not trained; {remedy}")):
+        store.load_model(Member.parse("mlp"), 1)
 
 
 def test_an_untrained_fold_is_reported_with_the_command_of_its_split(dataset, tmp_path):

@@ -9,7 +9,7 @@ from conftest import ROOT
 from competition.crossval.predictions import Predictions
 from competition.ensemble import blenders
 from competition.ensemble.advice import measure_contributions
-from competition.ensemble.blend import BlendSearch, blend, check_blender
+from competition.ensemble.blend import BlendSearch, blend, check_blender, combine_models
 from competition.ensemble.blenders import BLENDERS, fit_blender
 from competition.errors import UserError
 from competition.scoring.metrics import accuracy, log_loss
@@ -73,6 +73,14 @@ def test_the_mean_averages_members_and_folds(simulation):
     blended = blend(members, labels, held_out, "mean")
     assert np.allclose(blended.oof, np.mean([member.oof for member in members], axis=0))
     assert np.allclose(blended.test, np.mean([member.test for member in members], axis=(0, 1)))
+
+
+def test_a_single_model_takes_part_in_every_blend_and_members_without_weight_in_none(simulation):
+    rng = np.random.default_rng(0)
+    several, single = (rng.dirichlet(np.ones(10), (count, ROWS)) for count in (3, 1))
+    combination = blenders.WeightedMean(np.array([0.25, 0.75, 0.0]), np.ones(3))
+    combined = combine_models(combination, [several, single, None])
+    assert np.allclose(combined, 0.25 * several.mean(axis=0) + 0.75 * single[0])
 
 
 def test_useless_members_get_no_weight(simulation):

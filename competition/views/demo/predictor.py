@@ -18,7 +18,7 @@ from competition.models.member import Member
 from competition.models.pretrained.extractor import Extractor
 from competition.views.html import image_class, image_data_url
 
-FOLD = 0  # one model per member predicts; those of all folds would take five times as long
+FOLD = 0  # one model per member predicts; all of them would take five times as long
 
 
 @contextmanager

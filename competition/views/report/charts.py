@@ -155,7 +155,9 @@ def learning_axis(networks: Sequence[Predictions], loss: str) -> Axis:
 
 
 def _loss(point: CurvePoint, kind: str) -> float:
-    return point.train_log_loss if kind == "train" else point.held_out_log_loss
+    loss = point.train_log_loss if kind == "train" else point.held_out_log_loss
+    assert loss is not None  # only trainings on all rows have none, and no chart
+    return loss
 
 
 def _accuracy(point: CurvePoint, kind: str) -> str:

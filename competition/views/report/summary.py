@@ -59,6 +59,8 @@ def _expectation(data: ReportData) -> str:
         f'<p class="big range">{format_range(metric, expected)}</p><p>In 95 of 100 cases the {escape(metric.name)} on '
         f"{rows} is in this range, if they are like the training rows.</p>"
     )
+    if data.blend.refits:
+        text += "<p>They are predicted by models of all training rows, which are slightly better on average.</p>"
     column, place = ("held_back", "the held-back labels") if data.is_practice else ("leaderboard", "the leaderboard")
     if data.submission is not None and data.submission[column]:
         value = float(data.submission[column])

@@ -42,15 +42,14 @@ def progress_table(progress: Progress) -> Table:
     table = Table("model", "folds", box=None, title=title, title_justify="left")
     for heading in (f"{progress.metric.name} so far", "loss", "images/s", "memory", "time left"):
         table.add_column(heading, justify="right")
-    count = progress.store.folds.count
     for member in progress.members:
-        done = len(progress.seconds[member.name])
+        done, count = len(progress.seconds[member.name]), len(progress.store.tasks(member))
         left = "" if done == count else clock(progress.member_time_left(member))
         table.add_row(member.name, f"{done}/{count}", progress.format_score(member.name), "", "", "", left)
         for task, run in list(progress.running.items()):
             if task.member == member:
                 left = clock(run.time_left(progress.expected_seconds(member)))
-                table.add_row(f"  fold {task.fold}", *_epoch_cells(run.point), left, style="dim")
+                table.add_row(f"  {task.part}", *_epoch_cells(run.point), left, style="dim")
     return table
 
 
@@ -59,7 +58,7 @@ def _epoch_cells(point: CurvePoint | None) -> tuple[str, ...]:
     if point is None:
         return "started", "", "", "", ""
     speed, memory = f"{point.images_per_second:,.0f}", f"{point.memory / 2**30:.1f} GiB"
-    accuracy = f"RMSE {point.held_out_log_loss:.4g}"
+    accuracy = "" if point.held_out_log_loss is None else f"RMSE {point.held_out_log_loss:.4g}"
     if point.held_out_accuracy is not None:
         accuracy = f"{100 * point.held_out_accuracy:.1f} % accuracy"
     return f"epoch {point.epoch}/{point.epochs}", accuracy, f"{point.loss:.3f}", speed, memory

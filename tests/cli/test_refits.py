@@ -1,0 +1,93 @@
+"""Models that are trained on all rows once cross-validation has told the score (REFIT)."""
+
+import json
+from io import StringIO
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from competition.cli import refits
+from competition.cli.refits import leave_time_for_refits, pending_refits, train_refits
+from competition.cli.run import Competition, Run
+from competition.crossval.folds import make_folds
+from competition.crossval.provenance import ingredients
+from competition.crossval.store import Store
+from competition.crossval.task import FoldResult
+from competition.data.config import Config
+from competition.ensemble.blend import blend
+from competition.scoring.metrics import ACCURACY
+
+OPTIONS = ("--competition", "digits8", "--folds", "2", "--jobs", "2", "--models", "mlp knn", "--refit", "2")
+FOLDER = "submissions/digits8/001-mlp-knn"
+
+
+@pytest.fixture
+def run(dataset, tmp_path):
+    """A run of `knn` and `mlp`, whose folds are finished, with four trainings on all rows."""
+    store = Store(tmp_path, dataset, make_folds(dataset, 5, 0))
+    competition = Competition("digits8", Config(), dataset)
+    run = Run(competition, store, ACCURACY, competition.members(["knn", "mlp"]), 2, 900.0, None, "mean", refit=4)
+    for member in run.members:
+        made_of = ingredients(member, dataset, store.folds)
+        for fold in range(5):
+            rows = (store.folds.held_out == fold).sum(), len(dataset.test_ids)
+            predictions = (np.full((count, 10), 0.1) for count in rows)
+            store.save(member, fold, FoldResult(*predictions, 1.0, b"", ".model", made_of))
+    return run
+
+
+@pytest.mark.integration
+def test_models_of_all_rows_predict_the_test_rows_and_change_no_score(command, tmp_path):
+    before = command("submit", *OPTIONS[:-2])
+    assert before.returncode == 0, before.stderr
+    result = command("submit", *OPTIONS)
+    assert result.returncode == 0, result.stderr
+    assert "3 trainings on all rows" in result.stdout and "mlp on all rows (2) took" in result.stdout
+    without, with_refits = (
+        json.loads((tmp_path / "submissions" / "digits8" / name / "metadata.json").read_text())
+        for name in ("001-mlp-knn", "002-mlp-knn")
+    )
+    assert without["score"] == with_refits["score"]
+    assert (without["refits"], with_refits["refits"]) == (0, 2)
+    files = (tmp_path / "folds" / "digits8" / "all-rows").glob("*/*.npz")
+    assert sorted(f"{path.parent.name} {path.stem}" for path in files) == ["knn fold-0", "mlp fold-0", "mlp fold-1"]
+    predict = ("predict", "data/digits8/test.csv", "--competition", "digits8", "--number")
+    first, second = (pd.read_csv(StringIO(command(*predict, number).stdout)) for number in ("1", "2"))
+    assert (first["probability"] != second["probability"]).mean() > 0.9
+    again = command("submit", *OPTIONS)
+    assert again.returncode == 0 and "all rows" not in again.stdout.split("now blends")[0]
+
+
+@pytest.mark.integration
+def test_a_submission_of_all_rows_is_predicted_exported_and_reproduced_by_its_models(command, tmp_path):
+    assert command("submit", *OPTIONS).returncode == 0
+    submitted = pd.read_csv(tmp_path / FOLDER / "submission.csv")
+    result = command("predict", "data/digits8/test.csv", "--competition", "digits8")
+    assert (pd.read_csv(StringIO(result.stdout))["label"] == submitted["Label"]).all(), result.stderr
+    result = command("reproduce", "--competition", "digits8")
+    assert "byte for byte, from the stored predictions" in result.stdout, result.stderr
+    for path in (tmp_path / "folds" / "digits8" / "all-rows" / "mlp").glob("fold-1.*"):
+        path.unlink()
+    result = command("predict", "data/digits8/test.csv", "--competition", "digits8")
+    assert result.returncode == 2 and "mlp on all rows (2) is not trained" in result.stderr
+    result = command("reproduce", "--competition", "digits8")
+    assert "byte for byte, after training 1 models" in result.stdout, result.stderr
+
+
+def test_without_time_for_all_rows_the_models_of_the_folds_predict(run, monkeypatch):
+    members = [run.store.predictions(member) for member in run.members]
+    blended = blend(members, run.dataset.labels, run.store.folds.held_out)
+    monkeypatch.setattr(refits, "cross_validate_run", lambda run: (stage for stage in ()))
+    assert train_refits(run, blended) is blended and len(pending_refits(run, blended)) == 5
+
+
+@pytest.mark.integration
+def test_imported_members_cannot_be_trained_on_all_rows(command, competition_copy):
+    result = command("submit", *OPTIONS[:-4], "--models", "knn @theirs", "--refit", "1")
+    assert result.returncode == 2 and "@theirs was imported and cannot be trained on all rows" in result.stderr
+    assert "REFIT=1" in result.stderr
+
+
+def test_a_budget_is_divided_by_the_rows_that_are_trained_on(run):
+    assert np.isclose(leave_time_for_refits(run).budget, 450.0)  # five times 4/5 of the rows, and four times all
