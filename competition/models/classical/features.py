@@ -87,16 +87,18 @@ class Hog(_BatchedTransformer):
 
     def _vote(self, images: np.ndarray) -> np.ndarray:
         """Gradient magnitude of each pixel by orientation: (rows, height, width, orientations)."""
-        gradient_y, gradient_x = np.gradient(images, axis=(1, 2))
+        gradient_y, gradient_x = (gradient.ravel() for gradient in np.gradient(images, axis=(1, 2)))
+        pixels = np.flatnonzero((gradient_y != 0) | (gradient_x != 0))  # the others, mostly background, have no votes
+        gradient_y, gradient_x = gradient_y[pixels], gradient_x[pixels]
         magnitude = np.hypot(gradient_y, gradient_x)
         position = np.arctan2(gradient_y, gradient_x) / (2 * np.pi) % 1 * self.orientations
         low = np.floor(position)
         fraction = position - low
         low = low.astype(np.int64) % self.orientations
         votes = np.zeros((*images.shape, self.orientations), dtype=np.float32)
-        np.put_along_axis(votes, low[..., None], (magnitude * (1 - fraction))[..., None], axis=3)
-        high = (low + 1) % self.orientations
-        np.put_along_axis(votes, high[..., None], (magnitude * fraction)[..., None], axis=3)
+        flat, first = votes.reshape(-1), pixels * self.orientations
+        flat[first + low] = magnitude * (1 - fraction)
+        flat[first + (low + 1) % self.orientations] = magnitude * fraction
         return votes
 
     def _normalize_blocks(self, grid: np.ndarray) -> np.ndarray:

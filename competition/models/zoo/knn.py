@@ -50,5 +50,5 @@ def pixel_search_space(trial: "BaseTrial") -> None:
     trial.suggest_int("n_neighbors", 1, 15)
 
 
-SPEC = classical_spec(pipeline, KnnRecipe(), search_space, seconds=15)
+SPEC = classical_spec(pipeline, KnnRecipe(), search_space, seconds=16)
 VARIANTS = {"pixels": classical_spec(pixel_pipeline, KnnRecipe(n_neighbors=3), pixel_search_space, seconds=30)}
