@@ -53,10 +53,12 @@ def export_onnx(competition: str, number: int | None) -> None:
     submission = load_submission(competition, number)
     store, members = submission.store, submission.members
     pretrained = _open_pretrained(store, members)
-    left_out = [member.name for member in members if not onnx.is_exported(member, pretrained)]
     print("exporting the networks, which takes a minute or two ...", flush=True)
     model = onnx.export_blend(submission.entry.folder / "blend.onnx", store, members, submission.blender, pretrained)
-    print(f"{model.path}: {model.networks} networks" + (f"; left out: {', '.join(left_out)}" if left_out else ""))
+    print(
+        f"{model.path}: {model.networks} networks"
+        + (f"; left out: {', '.join(model.left_out)}" if model.left_out else "")
+    )
     print(f"largest difference from the Keras networks in float32, on {model.rows:,} test rows: {model.difference:.0e}")
     print(f"rows whose predicted label differs from the original networks: {model.other_labels}")
     print(f"speed: {model.images_per_second:,.0f} images/s")

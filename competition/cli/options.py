@@ -103,8 +103,8 @@ Refit = Annotated[
     int,
     count_option(
         "refit",
-        "How often the networks of the blend are trained once more, on all training rows, to predict the test rows in "
-        "place of the folds' models; other models once. The score stays that of cross-validation.",
+        "Number of times to retrain the blend's networks on all training rows, and other models once; these models "
+        "then predict the test rows. The score stays that of cross-validation.",
     ),
 ]
 Cluster = Annotated[

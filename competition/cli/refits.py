@@ -1,26 +1,26 @@
 """Train the members of a blend once more, on all rows, to predict the test rows (REFIT).
 
-Cross-validation has given the score and the blend by then; nothing is measured or chosen on models of all rows.
+Cross-validation has given the score and the blend by then; nothing is measured or chosen with models that were trained
+on all rows.
 """
 
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from competition.cli.run import Run
-from competition.cli.training import cross_validate_run
+from competition.cli.training import train_members
 from competition.errors import UserError, option
 
 if TYPE_CHECKING:
+    from competition.crossval.store import Store
     from competition.crossval.task import Task
     from competition.ensemble.blend import Blend
     from competition.models.member import Member
 
 
 def check_refits(run: Run) -> None:
-    """Raise UserError if members are to be trained on all rows that were imported."""
+    """Raise UserError if an imported member would have to be trained on all rows."""
     if run.refit and (imported := next((member for member in run.members if member.is_imported), None)):
         raise UserError(
             f"{imported.name} was imported and cannot be trained on all rows; "
@@ -32,24 +32,23 @@ def leave_time_for_refits(run: Run) -> Run:
     """The run with that part of its budget that cross-validation may take."""
     if not run.budget or not run.refit:
         return run
-    folds = run.store.folds
-    rows = folds.count * folds.training_rows, run.refit * len(folds.held_out)
-    return replace(run, budget=run.budget * rows[0] / sum(rows))
+    cross_validation, refits = (
+        _reference_seconds(store, run.members) for store in (run.store, run.store.refits(run.refit))
+    )
+    return replace(run, budget=run.budget * cross_validation / (cross_validation + refits))
 
 
 def use_finished_refits(run: Run, blended: "Blend") -> "Blend":
-    """The blend as its models of all rows predict the test rows; as it is, unless all of them are finished."""
-    if not run.refit:
+    """The blend with test predictions by the models trained on all rows; unchanged if any is missing."""
+    if not run.refit or pending_refits(run, blended):
         return blended
-    store, members = run.store.refits(run.refit), _weighted_members(run, blended)
-    tests = {member.name: store.predictions(member).test for member in members}
-    if not all(np.isfinite(test).all() for test in tests.values()):
-        return blended
+    store = run.store.refits(run.refit)
+    tests = {member.name: store.predictions(member).test for member in _weighted_members(run, blended)}
     return blended.with_refits([tests.get(name) for name in blended.members], run.refit)
 
 
 def pending_refits(run: Run, blended: "Blend") -> "list[Task]":
-    """The trainings on all rows that are not finished."""
+    """The models that are still to be trained on all rows."""
     from competition.crossval.run import pending_tasks
 
     return list(pending_tasks(run.store.refits(run.refit), _weighted_members(run, blended)))
@@ -58,14 +57,11 @@ def pending_refits(run: Run, blended: "Blend") -> "list[Task]":
 def train_refits(run: Run, blended: "Blend") -> "Blend":
     """Train the members of the blend on all rows, and let these models predict the test rows.
 
-    The blend is returned as it is if not all of them are finished within the run's budget.
+    The blend is unchanged if the run's budget does not suffice for all of them.
     """
     members = _weighted_members(run, blended)
     slowdowns = {member.name: _slowdown(run, member) for member in members}
-    refits = replace(run, store=run.store.refits(run.refit), members=members, slowdowns=slowdowns)
-    with closing(cross_validate_run(refits)) as stages:
-        for _ in stages:
-            pass
+    train_members(replace(run, store=run.store.refits(run.refit), members=members, slowdowns=slowdowns))
     return use_finished_refits(run, blended)
 
 
@@ -76,7 +72,12 @@ def _weighted_members(run: Run, blended: "Blend") -> "tuple[Member, ...]":
 
 
 def _slowdown(run: Run, member: "Member") -> float:
-    """How much slower than on the reference machine the member's folds were trained."""
-    store, shape = run.store, run.dataset.images.shape[1:]
-    seconds = [store.seconds(member, task.fold) for task in store.tasks(member)]
-    return float(np.mean(seconds)) / member.training_seconds(store.folds.training_rows, shape)
+    """How much slower than on the reference machine the member's folds were trained; 1 if that is not known."""
+    seconds = sum(run.store.seconds(member, task.fold) for task in run.store.tasks(member))
+    return seconds / _reference_seconds(run.store, [member]) if seconds else 1.0
+
+
+def _reference_seconds(store: "Store", members: "Sequence[Member]") -> float:
+    """Seconds that one core of the reference machine needs to train all models of these members."""
+    rows, shape = store.folds.training_rows, store.dataset.images.shape[1:]
+    return sum(len(store.tasks(member)) * member.training_seconds(rows, shape) for member in members)

@@ -46,7 +46,7 @@ class RunOptions:
     budget: float | None = None  # seconds
     cluster: str | None = None  # address of a Dask scheduler
     blend: str = "auto"
-    refit: int = 0  # how often networks are trained on all rows
+    refit: int = 0  # number of times to retrain networks on all rows
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Commands that grade, score, reproduce and reuse submissions."""
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -105,7 +104,7 @@ def reproduce(competition: str, number: int | None, jobs: int | None, cluster: s
         if sha256(file) != metadata["sha256"]:
             reason = "its bytes differ; results are bit-identical only on the same CPU type"
             raise UserError(f"{entry.file} was not reproduced: {reason}")
-    source = f"after training {missing} models" if missing else "from the stored predictions"
+    source = f"after training {missing} model{'s' * (missing != 1)}" if missing else "from the stored predictions"
     console.print(f"{entry.file} is reproduced byte for byte, {source}")
 
 
@@ -122,9 +121,7 @@ def predict(files: list[Path], competition: str, number: int | None, jobs: int |
     from competition.deploy.predict import predict_blend
     from competition.scoring.multilabel import has_empty_sets, select_labels
     from competition.workers.local import LocalWorkers
-    from competition.workers.machine import QUIET_LIBRARIES
 
-    os.environ.update(QUIET_LIBRARIES)
     submission = load_submission(competition, number)
     store, members = submission.store, submission.members
     paths, images = zip(*read_images(files, store.dataset.images), strict=True)

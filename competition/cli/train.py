@@ -1,5 +1,6 @@
 """Commands from the data files to a submission."""
 
+import hashlib
 import os
 import time
 from contextlib import closing
@@ -17,7 +18,7 @@ from competition.cli.run import (
     open_competition,
     open_run,
 )
-from competition.cli.training import cross_validate_run, fit_to_budget, time_limit
+from competition.cli.training import LIMIT_REACHED, cross_validate_run, fit_to_budget, time_limit
 from competition.cli.views import announce_report, report_path, write_report
 from competition.errors import UserError, command
 
@@ -29,10 +30,12 @@ if TYPE_CHECKING:
 
     from competition.crossval.predictions import Predictions
     from competition.data.dataset import Dataset
+    from competition.ensemble.advice import Contribution
     from competition.ensemble.blend import Blend, BlendSearch
     from competition.scoring.metrics import Metric
     from competition.submission.log import Entry
 
+REFIT_LIMIT_REACHED = "the rest of the time is for training on all rows; finished folds are kept"
 MIN_LABEL_ROWS = 3  # images with a label; classical models predict its frequency if there are fewer
 
 
@@ -161,41 +164,82 @@ def submit(options: RunOptions) -> None:
         print("everything is trained, and the submission is up to date", summary, sep="\n", end="", flush=True)
     else:
         _train_and_submit(run, entry, options.budget and start + options.budget)
-    if is_practice_competition(run.competition.name) and entry.metadata_file.exists():
-        print(submissions.explain_practice(_submission_files(run, entry)[-1], kaggle_hint))
+    if entry.metadata_file.exists():
+        print(submissions.next_step(run.competition.folder))
+        if is_practice_competition(run.competition.name):
+            print(submissions.explain_practice(_submission_files(run, entry)[-1], kaggle_hint))
 
 
 def _train_and_submit(run: Run, entry: "Entry", end: float | None) -> None:
     """Train what is missing until this time, updating the submission, and describe the result."""
-    from competition.ensemble.blend import BlendSearch
+    from competition.ensemble import advice
     from competition.views.terminal import submissions
     from competition.views.terminal.screen import console
 
     complete: list[Predictions] = []
     result: tuple[BlendSearch, Blend] | None = None
+    failure: UserError | None = None
+    limit_reached = REFIT_LIMIT_REACHED if run.refit else LIMIT_REACHED
     try:
-        with time_limit(run.budget), closing(cross_validate_run(run)) as stages:
+        with time_limit(run.budget, limit_reached), closing(cross_validate_run(run)) as stages:
             for complete in stages:
-                search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out, run.groups)
-                result = search, use_finished_refits(run, search.blend(run.blend))
-                _save_submission(run, entry, result[1])
-        if result and run.refit and not result[1].refits:
-            left = end and max(1.0, end - time.monotonic())
-            with time_limit(left):
-                result = search, train_refits(replace(run, budget=left), result[1])
-                if result[1].refits:
+                result = _blend(run, complete)
+                if not _was_predicted_by_refits(entry, result[1]):
                     _save_submission(run, entry, result[1])
-            if not result[1].refits:
-                print("the models of the folds predict the test rows; those of all rows are incomplete", flush=True)
+        if result and not (entry.metadata_file.exists() and entry.is_intact):  # the limit was reached while saving
+            _save_submission(run, entry, result[1])
+        if result and run.refit and not result[1].refits:
+            try:
+                result = result[0], _refit(run, entry, result[1], end)
+            except UserError as error:  # the submission of the folds is complete, so it is described first
+                failure = error
     finally:
         shown: list[Table | str] = [_leaderboard(run, complete)]
-        if result:
+        if result and entry.metadata_file.exists():
             shown.append(submissions.describe_entry(entry))
         console.print(*shown, sep="\n")
     if result:
-        explanation = _explain_submission(run, entry, *result)
+        search, blended = result
+        contributions = advice.measure_contributions(search, blended)
+        explanation = _explain_submission(run, search, blended, contributions)
         console.print(*explanation, sep="\n")
-        _save_summary(entry, [*shown, *explanation])
+        if not _has_current_report(run, entry):
+            made = entry.metadata_file.stat().st_mtime_ns
+            os.utime(write_report(run, search.members, blended, contributions), ns=(made, made))
+        announcement = announce_report(report_path(run))
+        if not failure:
+            _save_summary(entry, [*shown, *explanation, announcement])
+        print(announcement)
+    if failure:
+        raise failure
+
+
+def _blend(run: Run, complete: "Sequence[Predictions]") -> "tuple[BlendSearch, Blend]":
+    """Blend the complete members."""
+    from competition.ensemble.blend import BlendSearch
+
+    search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out, run.groups)
+    return search, use_finished_refits(run, search.blend(run.blend))
+
+
+def _refit(run: Run, entry: "Entry", blended: "Blend", end: float | None) -> "Blend":
+    """Train the members of the blend on all rows until this time, and save the submission that they predict."""
+    left = end and end - time.monotonic()
+    if left is None or left > 0:
+        with time_limit(left):
+            blended = train_refits(replace(run, budget=left), blended)
+    if blended.refits:
+        _save_submission(run, entry, blended)
+    else:
+        print("training on all rows is not finished; run the same command again to continue", flush=True)
+    return blended
+
+
+def _was_predicted_by_refits(entry: "Entry", blended: "Blend") -> bool:
+    """Whether the submission has the same members, trained on all rows, of which some are missing now."""
+    if blended.refits or not entry.metadata_file.exists():
+        return False
+    return entry.metadata.get("refits", 0) > 0 and set(entry.metadata["members"]) == set(blended.members)
 
 
 def _save_submission(run: Run, entry: "Entry", blended: "Blend") -> None:
@@ -227,21 +271,16 @@ def _submission_files(run: Run, entry: "Entry") -> "list[Path]":
     return [entry.file] if keeps_current else [entry.file, log.current_file]
 
 
-def _explain_submission(run: Run, entry: "Entry", search: "BlendSearch", blended: "Blend") -> "list[Table | str]":
-    """How blenders and members compare and what to do next; also writes the report."""
-    from competition.ensemble import advice
+def _explain_submission(
+    run: Run, search: "BlendSearch", blended: "Blend", contributions: "Sequence[Contribution]"
+) -> "list[Table | str]":
+    """How blenders and members compare; nothing if there is only one member."""
     from competition.scoring.losses import loss_name
-    from competition.views.terminal import scores, submissions
+    from competition.views.terminal import scores
 
-    contributions = advice.measure_contributions(search, blended)
-    shown: list[Table | str] = []
-    if contributions:
-        shown = [_blend_table(run, search, blended), scores.contribution_table(contributions, loss_name(search.labels))]
-    if not _has_current_report(run, entry):
-        page = write_report(run, search.members, blended, contributions)
-        made = entry.metadata_file.stat().st_mtime_ns
-        os.utime(page, ns=(made, made))
-    return [*shown, submissions.next_step(run.competition.folder), announce_report(report_path(run))]
+    if not contributions:
+        return []
+    return [_blend_table(run, search, blended), scores.contribution_table(contributions, loss_name(search.labels))]
 
 
 def _has_current_report(run: Run, entry: "Entry") -> bool:
@@ -257,15 +296,14 @@ def _saved_summary(run: Run, entry: "Entry") -> str | None:
     """What an earlier run of the same command printed at its end; None if anything is missing or has changed since."""
     from competition.crossval.run import pending_tasks
     from competition.files import sha256
-    from competition.models.source import package_digest
 
     if not (entry.metadata_file.exists() and entry.summary_file.exists() and entry.is_intact):
         return None
-    made_by, _, text = entry.summary_file.read_text(encoding="utf-8").partition("\n")
+    stamp, _, text = entry.summary_file.read_bytes().partition(b"\n")
     submission, weights = _submission_files(run, entry)[-1], entry.metadata["members"]
     weighted = [member for member in run.members if weights.get(member.name)]
     is_current = (
-        made_by == package_digest()
+        stamp == _summary_stamp(entry, text)
         and set(weights) == {member.name for member in run.members}
         and entry.metadata.get("refits", 0) == run.refit
         and _has_current_report(run, entry)
@@ -274,7 +312,7 @@ def _saved_summary(run: Run, entry: "Entry") -> str | None:
         and not pending_tasks(run.store, run.members)
         and not (run.refit and pending_tasks(run.store.refits(run.refit), weighted))
     )
-    return text if is_current else None
+    return text.decode() if is_current else None
 
 
 def _save_summary(entry: "Entry", shown: "Sequence[Table | str]") -> None:
@@ -284,9 +322,17 @@ def _save_summary(entry: "Entry", shown: "Sequence[Table | str]") -> None:
     from rich.console import Console
 
     from competition.files import write_atomically
-    from competition.models.source import package_digest
     from competition.views.terminal.screen import LOG_WIDTH
 
-    text = StringIO()
-    Console(file=text, width=LOG_WIDTH, highlight=False, soft_wrap=True).print(*shown, sep="\n")
-    write_atomically(entry.summary_file, f"{package_digest()}\n{text.getvalue()}".encode())
+    output = StringIO()
+    Console(file=output, width=LOG_WIDTH, highlight=False, soft_wrap=True).print(*shown, sep="\n")
+    text = output.getvalue().encode()
+    write_atomically(entry.summary_file, _summary_stamp(entry, text) + b"\n" + text)
+
+
+def _summary_stamp(entry: "Entry", text: bytes) -> bytes:
+    """A checksum of a summary, of the metadata that it describes and of the code that wrote it."""
+    from competition.models.source import package_digest
+
+    content = package_digest().encode() + entry.metadata_file.read_bytes() + text
+    return hashlib.sha256(content).hexdigest().encode()

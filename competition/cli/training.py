@@ -34,6 +34,7 @@ SHORTER_VARIANTS = {  # longest first
     "resnet": ("resnet:short",),
 }
 MAX_EXTRACTION_SHARE = 0.5  # of the budget; otherwise nothing is extracted
+LIMIT_REACHED = "time limit reached; finished work is kept, run the same command again to continue"
 BUDGET_SHARE = 0.9  # of the time left that the first network is planned to take; estimates are off by a twentieth
 
 
@@ -99,8 +100,8 @@ def prepare_features(run: Run) -> None:
     from competition.views.terminal.live import show_extraction
 
     features, competition = run.dataset.features, run.competition
-    if not features or not any(member.uses_features for member in run.members):
-        return
+    if not features or not any(member.uses_features for member in run.members) or run.store.folds.use_all_rows:
+        return  # no features, or they were extracted for cross-validation
     opt_out = f"where outside weights are forbidden, set pretrained = false in {competition.folder / CONFIG_FILE}"
     network = find_extractor(competition.config, competition.folder)
     print(f"features: {network.describe()}; {opt_out}", flush=True)
@@ -124,9 +125,7 @@ def fit_to_budget(run: Run) -> Run:
     cheapest = next((member for member in cheapest_first(on_images) if not member.spec.is_network), None)
     with time_limit(budget):
         if cheapest:
-            with closing(cross_validate_run(replace(run, members=(cheapest,)))) as stages:
-                for _ in stages:
-                    pass
+            train_members(replace(run, members=(cheapest,)))
         run = _choose_length(run, start + budget)
     return replace(run, budget=max(1.0, start + budget - time.monotonic()))
 
@@ -227,8 +226,10 @@ def print_plan(run: Run, workers: "Workers") -> None:
 
     if tasks := pending_tasks(run.store, run.members):
         reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
-        what = "trainings on all rows" if run.store.folds.use_all_rows else "folds to train"
+        what = "models to train on all rows" if run.store.folds.use_all_rows else "folds to train"
         print(f"{len(tasks)} {what} with {workers.jobs} workers", *reasons, sep="\n  ", flush=True)
+    if run.store.folds.use_all_rows:
+        return
     for path in sorted({tuned_path(run.store.folder, member) for member in run.members}):
         if path.exists():
             print(f"{path.stem} uses the hyperparameters in {path}", flush=True)
@@ -247,8 +248,15 @@ def require_class_rows(store: "Store", members: "Sequence[Member]") -> None:
         )
 
 
+def train_members(run: Run) -> None:
+    """Train all members of the run."""
+    with closing(cross_validate_run(run)) as stages:
+        for _ in stages:
+            pass
+
+
 @contextmanager
-def time_limit(seconds: float | None) -> Iterator[None]:
+def time_limit(seconds: float | None, message: str = LIMIT_REACHED) -> Iterator[None]:
     """Leave the block without an error after so many seconds, whatever is running: as on Ctrl-C, but on time."""
     if not seconds:
         yield
@@ -271,4 +279,4 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     except KeyboardInterrupt:
         if not reached.is_set():
             raise
-        print("time limit reached; finished work is kept, run the same command again to continue", flush=True)
+        print(message, flush=True)

@@ -61,6 +61,7 @@ def write_report(
     from competition.views.report.page import write_report as write_page
 
     name, members = run.competition.name, {member.name: member for member in run.members}
+    log = SubmissionLog(SUBMISSIONS)
     recipes = {each: describe_recipe(members[each].recipe) for each in blended.members if not members[each].is_imported}
     options = {"blend": run.blend} if run.blend != AUTO else {}
     if run.refit:
@@ -71,17 +72,18 @@ def write_report(
         blended,
         run.metric,
         contributions,
-        SubmissionLog(SUBMISSIONS).read_competition(name),
+        log.read_competition(name),
         recipes,
         run.store.command("submit", models=" ".join(blended.members), **options),
         run.competition.scored_rows,
         is_practice_competition(name),
+        {str(entry.number): entry.metadata.get("refits", 0) for entry in log.entries(name)},
     )
     return write_page(report_path(run), data)
 
 
 def announce_report(page: Path) -> str:
-    """The line that tells where the report is."""
+    """The line that says where the report is."""
     return f"report: {page}, to be opened in a browser"
 
 
@@ -99,7 +101,7 @@ def tensorboard(options: RunOptions, port: int) -> None:
     store = open_run(options).store
     print(f"{log_saved_curves(store)} folds have logs in {log_folder(store)}", flush=True)
     # In a session of its own: Ctrl-C then reaches only this process, which ends quietly.
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log_folder(store)), "--port", str(port)]
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log_folder(store).parent), "--port", str(port)]
     subprocess.run(command, check=False, start_new_session=True, env=os.environ | QUIET_LIBRARIES)
 
 

@@ -49,7 +49,7 @@ class Folds:
 
 
 def all_rows(dataset: Dataset, count: int) -> Folds:
-    """So many trainings on all rows, in place of folds; each has its own random stream."""
+    """The folds of `count` models that are all trained on all rows, each with its own random stream."""
     held_out = np.full(len(dataset.train_ids), NEVER, dtype=np.int32)
     return Folds(held_out, count, 0, _digest(dataset.train_ids, held_out))
 

@@ -190,6 +190,8 @@ class Progress:
         What this run measured counts first, then what was measured before, then the finished folds of earlier runs.
         """
         is_network = member.spec.is_network
+        if not is_network and member.name in self.slowdowns:
+            return self.slowdowns[member.name]
         if not (measured := self.measured[is_network]):
             if is_network and self.slowdowns:
                 return self.slowdowns.get(member.name, float(np.mean(list(self.slowdowns.values()))))

@@ -74,7 +74,7 @@ class Store:
         return command(name, **options, competition=self.folder.name, folds=self.folds.count, seed=self.folds.seed)
 
     def refits(self, count: int) -> "Store":
-        """The predictions of models that are trained on all rows, networks so many times."""
+        """The predictions of models that are trained on all rows: `count` of each network, one of each other member."""
         return replace(self, folds=all_rows(self.dataset, count), cross_validated=self)
 
     def tasks(self, member: Member) -> list[Task]:
@@ -225,8 +225,10 @@ class Store:
         return models[0]
 
     def _training_command(self, member: Member) -> str:
-        """How the user trains the member here."""
-        return self.command("submit" if self.cross_validated else "cv", models=member.name)
+        """How the user trains the member here; `reproduce` trains what is missing and changes no submission."""
+        if self.cross_validated:
+            return command("reproduce", number="...", competition=self.folder.name)
+        return self.command("cv", models=member.name)
 
     def fingerprint(self, member: Member) -> str:
         """Return the fingerprint of the current code and data or, for an imported member, of what was imported."""

@@ -57,7 +57,9 @@ class ModelPack:
             return BinnedPredictor(load(path, bins.target), bins)
         except Exception as error:  # each library has its own errors
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise UserError(f"cannot load {member.name} fold {fold} ({reason}){self._explain_versions()}") from error
+            raise UserError(
+                f"cannot load model {fold} of {member.name} ({reason}){self._explain_versions()}"
+            ) from error
 
     def _explain_versions(self) -> str:
         """That other versions of libraries may be the reason."""
@@ -79,6 +81,7 @@ def write_pack(path: Path, store: Store, blend: BlendModels, extractor: Extracto
         "members": [member.name for member in blend.members],
         "inputs": blend.inputs,
         "counts": blend.counts,
+        "use_all_rows": blend.use_all_rows,
         "kind": blend.target.kind,
         "shape": store.dataset.images.shape[1:],
         "columns": [str(name) for name in store.dataset.column_names],
@@ -119,6 +122,7 @@ def read_pack(path: Path, folder: Path) -> ModelPack:
         Target(description["kind"], len(classes)),
         _load_combination(folder / COMBINATION),
         tuple(description["inputs"]),
+        description["use_all_rows"],
     )
     extractor = description["extractor"]
     return ModelPack(

@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 
 from competition.crossval.store import Store
 from competition.data.targets import TargetKind, target_kind
-from competition.deploy.predict import fit_combination
+from competition.deploy.predict import fit_blend, fit_combination
 from competition.ensemble.blend import combine_models
 from competition.ensemble.blenders import Combination, GeometricMean, PerLabel, StackedRegression, WeightedMean
 from competition.errors import UserError, command
@@ -50,6 +50,7 @@ class OnnxExport:
     other_labels: int  # rows with another label than by the networks as trained, some in lower precision
     images_per_second: float
     inputs: dict[str, tuple[int, ...]]  # height, width and channels
+    left_out: tuple[str, ...]  # members
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ def export_blend(
 ) -> OnnxExport:
     """Fit the blender on those members that can be exported, and write their blend to an ONNX file."""
     networks = [member for member in members if is_exported(member, pretrained)]
-    if store.folds.use_all_rows:  # where members without a weight are not trained
-        networks = [member for member in networks if not store.reason_to_train(member, 0)]
+    if networks and store.folds.use_all_rows:  # where members without a weight are not trained
+        networks = [member for member in networks if member in fit_blend(store, members, blender).positions]
     if not networks:
         raise UserError(
             "no member of the submission is a network; only networks, and features-linear with a pretrained network of "
@@ -105,7 +106,8 @@ def export_blend(
     other_labels = int((_decide(trained, kind) != _decide(probabilities, kind)).any(axis=1).sum())
     count = sum(len(store.tasks(member)) for member in networks)
     shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
-    return OnnxExport(path, count, rows, difference, other_labels, rows / seconds, shapes)
+    left_out = tuple(member.name for member in members if member not in networks)
+    return OnnxExport(path, count, rows, difference, other_labels, rows / seconds, shapes, left_out)
 
 
 def _decide(probabilities: np.ndarray, kind: TargetKind) -> np.ndarray:

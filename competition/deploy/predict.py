@@ -1,6 +1,8 @@
-"""Predict new images with a submission's blend, by the models that cross-validation saved."""
+"""Predict new images with a submission's blend, by the saved models."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,24 +15,23 @@ from competition.data.targets import TargetKind
 from competition.ensemble.blend import BlendSearch, combine_models
 from competition.ensemble.blenders import Combination
 from competition.errors import UserError
-from competition.models.interface import CompiledPredictor, Inputs, Predictor, Target
+from competition.models.interface import FEW_IMAGES, CompiledPredictor, Inputs, Predictor, Target
 from competition.models.member import Member
-from competition.workers.base import Emit, Workers, result_or_raise, take_in_order
-from competition.workers.events import ignore_event
-
-FEW_IMAGES = 32  # are predicted in this process: starting workers takes longer
+from competition.workers.base import Emit, TaskFunction, Workers, result_or_raise, take_in_order
+from competition.workers.events import Failure, ignore_event
+from competition.workers.machine import QUIET_LIBRARIES, silenced_stderr
 
 LoadModel = Callable[[Member, int], Predictor]  # one of a member's models
 
 
 def fit_combination(store: Store, members: Sequence[Member], blender: str) -> Combination:
     """The blender's combination of these members, fitted on all out-of-fold rows."""
-    store = store.cross_validated or store
-    predictions = [store.predictions(member) for member in members]
+    cross_validated = store.cross_validated or store
+    predictions = [cross_validated.predictions(member) for member in members]
     if incomplete := [each.member for each in predictions if not each.complete]:
         submit = store.command("submit", models=" ".join(member.name for member in members))
         raise UserError(f"{incomplete[0]} is incomplete, or its code or data have changed; run `{submit}` again")
-    return BlendSearch(predictions, store.dataset.labels, store.folds.held_out).fit(blender)
+    return BlendSearch(predictions, store.dataset.labels, cross_validated.folds.held_out).fit(blender)
 
 
 def fit_blend(store: Store, members: Sequence[Member], blender: str) -> "BlendModels":
@@ -39,7 +40,7 @@ def fit_blend(store: Store, members: Sequence[Member], blender: str) -> "BlendMo
     inputs = tuple(store.trained_as(member).spec.inputs for member in members)
     combination = fit_combination(store, members, blender)
     counts = tuple(len(store.tasks(member)) for member in members)
-    return BlendModels(tuple(members), counts, target, combination, inputs)
+    return BlendModels(tuple(members), counts, target, combination, inputs, store.folds.use_all_rows)
 
 
 def predict_blend(
@@ -60,6 +61,7 @@ class BlendModels:
     target: Target
     combination: Combination
     inputs: tuple[Inputs, ...]  # what each member learns from
+    use_all_rows: bool  # whether the models were trained on all rows
 
     @property
     def positions(self) -> dict[Member, int]:
@@ -72,23 +74,40 @@ def predict_combination(
 ) -> np.ndarray:
     """Predictions (images, outputs) of a blend whose models are loaded by `load_model`."""
     positions, shape = blend.positions, (len(inputs["images"]), blend.target.outputs)
-    tasks = [Task(member, model) for member, number in positions.items() for model in range(blend.counts[number])]
+    tasks = [
+        Task(member, model, blend.use_all_rows)
+        for member, number in positions.items()
+        for model in range(blend.counts[number])
+    ]
     inputs_of = {member: inputs[blend.inputs[number]] for member, number in positions.items()}
     predictions: list[np.ndarray | None] = [
         np.empty((count, *shape), dtype=np.float32) if number in positions.values() else None
         for number, count in enumerate(blend.counts)
     ]
     predict = partial(_predict_fold, load_model=load_model, inputs=inputs_of, kind=blend.target.kind)
-    outcomes: Iterable[tuple[Task, Any]] = (
-        ((task, predict(task, ignore_event)) for task in tasks)
-        if len(inputs["images"]) <= FEW_IMAGES
-        else workers.run(predict, take_in_order(tasks), ignore_event)
-    )
+    if len(inputs["images"]) <= FEW_IMAGES:  # starting workers would take longer
+        outcomes = _run_here(predict, tasks)
+    else:
+        outcomes = workers.run(predict, take_in_order(tasks), ignore_event)
     for task, outcome in outcomes:
         models = predictions[positions[task.member]]
         assert models is not None
         models[task.fold] = result_or_raise(task.name, outcome)
     return combine_models(blend.combination, predictions)
+
+
+def _run_here(function: TaskFunction, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
+    """Run the tasks in this process; yield them with their result or Failure, as workers do."""
+    os.environ.update(QUIET_LIBRARIES)
+    for task in tasks:
+        try:
+            with silenced_stderr():
+                result = function(task, ignore_event)
+        except UserError:
+            raise
+        except Exception as error:  # each library has its own errors
+            result = Failure(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
+        yield task, result
 
 
 def _predict_fold(

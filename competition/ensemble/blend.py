@@ -43,10 +43,12 @@ class Blend:
     test: np.ndarray  # (test rows, outputs)
     accuracy: Score | None  # None for numbers
     log_loss: Score | None
-    refits: int = 0  # how often networks were trained on all rows to predict the test rows; 0: the folds' models did
+    refits: int = (
+        0  # number of models of each network, trained on all rows, that predict the test rows; 0: the folds' do
+    )
 
     def with_refits(self, refits: Sequence[np.ndarray | None], count: int) -> "Blend":
-        """The blend with test rows predicted by the members' models of all rows, as `combine_models` takes them."""
+        """The blend with test predictions by models trained on all rows, as `combine_models` takes them."""
         return replace(self, test=combine_models(self.combination, refits), refits=count)
 
 

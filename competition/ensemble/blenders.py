@@ -19,6 +19,7 @@ from competition.scoring.multilabel import from_binary, to_binary
 from competition.scoring.temperature import EPSILON, apply_temperature, fit_temperature
 
 MAX_PICKS = 30
+MIN_WEIGHT = 1e-4  # members with less have none, and need not predict
 MIN_GAIN = 1e-5  # in log loss, of another pick in hill climbing
 N_BAGS = 6  # random halves of the rows, in hill climbing
 INITIAL_PICKS = 2  # best members, with which hill climbing starts
@@ -132,7 +133,8 @@ def fit_convex(stack: np.ndarray, labels: np.ndarray, temperatures: np.ndarray |
         blended = weights @ probabilities
         previous_loss, loss = loss, float(-np.log(blended).mean())
         if previous_loss - loss < MIN_GAIN / 10:
-            return WeightedMean(weights, temperatures)
+            weights = np.where(weights < MIN_WEIGHT, 0.0, weights)
+            return WeightedMean(weights / weights.sum(), temperatures)
         weights = weights * (probabilities @ (1 / blended))
         weights /= weights.sum()
 

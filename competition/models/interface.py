@@ -84,6 +84,9 @@ class Checkpoint(Protocol):
         """Save the state at the end of an epoch, unless it is too early; called after the epoch's callback."""
 
 
+FEW_IMAGES = 20  # that are predicted without compiling a network and without starting workers
+
+
 @dataclass(frozen=True)
 class Target:
     """What a model predicts: one class of several, a probability for each label, or a number."""

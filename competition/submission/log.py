@@ -51,7 +51,7 @@ class RunSpec:
     blend: str  # as requested, e.g. auto
     metric: str
     answer: str | None = None  # labels or probabilities, if the competition's config says so
-    refit: int | None = None  # how often networks are trained on all rows, if at all
+    refit: int | None = None  # number of times to retrain networks on all rows, if at all
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that are set, for the metadata."""

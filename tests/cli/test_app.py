@@ -130,11 +130,24 @@ def test_exported_predictions_can_be_imported_as_a_member(command, tmp_path):
 
 @pytest.mark.integration
 def test_a_second_submit_trains_and_changes_nothing(command, tmp_path):
-    assert command("submit", *SMALL, "--models", "knn svm").returncode == 0
+    first = command("submit", *SMALL, "--models", "knn svm")
     before, log = read_outputs(tmp_path), (tmp_path / "submissions" / "log.csv").read_bytes()
     result = command("submit", *SMALL, "--models", "knn svm")
-    assert result.returncode == 0 and "folds to train" not in result.stdout
+    assert result.returncode == 0 and "everything is trained, and the submission is up to date" in result.stdout
+    assert first.stdout.endswith(result.stdout.split("up to date\n")[1])
     assert read_outputs(tmp_path) == before and (tmp_path / "submissions" / "log.csv").read_bytes() == log
+
+
+@pytest.mark.integration
+def test_a_summary_that_does_not_belong_to_the_submission_is_not_printed(command, tmp_path):
+    assert command("submit", *SMALL, "--models", "knn svm").returncode == 0
+    before, summary = read_outputs(tmp_path), tmp_path / "submissions" / "digits8" / "001-knn-svm" / "summary.txt"
+    intact = summary.read_bytes()
+    for damaged in (b"", intact[:-1], intact.replace(b"knn", b"\xff\xff\xff", 1), intact[1:]):
+        summary.write_bytes(damaged)
+        result = command("submit", *SMALL, "--models", "knn svm")
+        assert result.returncode == 0 and "hill-climbing" in result.stdout and "up to date" not in result.stdout
+        assert summary.read_bytes() == intact and read_outputs(tmp_path) == before
 
 
 @pytest.mark.integration

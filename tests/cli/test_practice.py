@@ -43,7 +43,7 @@ def test_practice_does_not_replace_a_submission_for_kaggle(command, competition_
     result = command("submit", "--competition", "digits8", *KNN)
     file = "submissions/digits8/001-knn/submission.csv"
     assert result.returncode == 0 and current.read_bytes() == submission, result.stderr
-    assert f"{file} now blends knn" in result.stdout and (tmp_path / file).read_bytes() == practice
+    assert "the submission is up to date" in result.stdout and (tmp_path / file).read_bytes() == practice
     assert f"practice, not for Kaggle: {file}; " in result.stdout.splitlines()[-1]
 
 

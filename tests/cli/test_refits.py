@@ -1,6 +1,7 @@
-"""Models that are trained on all rows once cross-validation has told the score (REFIT)."""
+"""Models that are trained on all rows once cross-validation has given the score (REFIT)."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 
 import numpy as np
@@ -11,12 +12,14 @@ from competition.cli import refits
 from competition.cli.refits import leave_time_for_refits, pending_refits, train_refits
 from competition.cli.run import Competition, Run
 from competition.crossval.folds import make_folds
+from competition.crossval.progress import Progress
 from competition.crossval.provenance import ingredients
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult
 from competition.data.config import Config
 from competition.ensemble.blend import blend
 from competition.scoring.metrics import ACCURACY
+from competition.workers.local import LocalWorkers
 
 OPTIONS = ("--competition", "digits8", "--folds", "2", "--jobs", "2", "--models", "mlp knn", "--refit", "2")
 FOLDER = "submissions/digits8/001-mlp-knn"
@@ -43,7 +46,7 @@ def test_models_of_all_rows_predict_the_test_rows_and_change_no_score(command, t
     assert before.returncode == 0, before.stderr
     result = command("submit", *OPTIONS)
     assert result.returncode == 0, result.stderr
-    assert "3 trainings on all rows" in result.stdout and "mlp on all rows (2) took" in result.stdout
+    assert "3 models to train on all rows" in result.stdout and "mlp on all rows (2) took" in result.stdout
     without, with_refits = (
         json.loads((tmp_path / "submissions" / "digits8" / name / "metadata.json").read_text())
         for name in ("001-mlp-knn", "002-mlp-knn")
@@ -56,7 +59,8 @@ def test_models_of_all_rows_predict_the_test_rows_and_change_no_score(command, t
     first, second = (pd.read_csv(StringIO(command(*predict, number).stdout)) for number in ("1", "2"))
     assert (first["probability"] != second["probability"]).mean() > 0.9
     again = command("submit", *OPTIONS)
-    assert again.returncode == 0 and "all rows" not in again.stdout.split("now blends")[0]
+    assert again.returncode == 0 and "everything is trained, and the submission is up to date" in again.stdout
+    assert "submission 2: " in again.stdout and "predicted by models trained on all rows" in again.stdout
 
 
 @pytest.mark.integration
@@ -72,13 +76,13 @@ def test_a_submission_of_all_rows_is_predicted_exported_and_reproduced_by_its_mo
     result = command("predict", "data/digits8/test.csv", "--competition", "digits8")
     assert result.returncode == 2 and "mlp on all rows (2) is not trained" in result.stderr
     result = command("reproduce", "--competition", "digits8")
-    assert "byte for byte, after training 1 models" in result.stdout, result.stderr
+    assert "byte for byte, after training 1 model" in result.stdout, result.stderr
 
 
 def test_without_time_for_all_rows_the_models_of_the_folds_predict(run, monkeypatch):
     members = [run.store.predictions(member) for member in run.members]
     blended = blend(members, run.dataset.labels, run.store.folds.held_out)
-    monkeypatch.setattr(refits, "cross_validate_run", lambda run: (stage for stage in ()))
+    monkeypatch.setattr(refits, "train_members", lambda run: None)
     assert train_refits(run, blended) is blended and len(pending_refits(run, blended)) == 5
 
 
@@ -89,5 +93,31 @@ def test_imported_members_cannot_be_trained_on_all_rows(command, competition_cop
     assert "REFIT=1" in result.stderr
 
 
-def test_a_budget_is_divided_by_the_rows_that_are_trained_on(run):
-    assert np.isclose(leave_time_for_refits(run).budget, 450.0)  # five times 4/5 of the rows, and four times all
+def test_a_budget_is_divided_by_the_expected_times(run):
+    networks = replace(run, members=run.members[1:])  # five times 4/5 of the rows, and four times all
+    assert np.isclose(leave_time_for_refits(networks).budget, 450.0)
+    classical = replace(run, members=run.members[:1])  # once on all rows
+    assert np.isclose(leave_time_for_refits(classical).budget, 720.0)
+
+
+def test_the_time_for_all_rows_is_estimated_from_the_folds(run):
+    estimates = {}
+
+    def record(refit):
+        workers = LocalWorkers(2, gpus=[])
+        progress = Progress(refit.store, refit.members, workers, refit.metric, refit.slowdowns)
+        estimates.update({member.name: progress.expected_seconds(member) for member in refit.members})
+
+    members = [run.store.predictions(member) for member in run.members]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refits, "train_members", record)
+        train_refits(run, blend(members, run.dataset.labels, run.store.folds.held_out))
+    assert estimates == pytest.approx({"knn": 1.25, "mlp": 1.25})  # a fold of 4/5 of the rows took a second
+
+
+def test_models_of_members_without_a_weight_are_not_trained_on_all_rows(run):
+    members = [run.store.predictions(member) for member in run.members]
+    blended = blend(members, run.dataset.labels, run.store.folds.held_out)
+    weights = np.array([1.0, 0.0])
+    single = replace(blended, combination=replace(blended.combination, weights=weights))
+    assert [task.name for task in pending_refits(run, single)] == ["knn on all rows (1)"]

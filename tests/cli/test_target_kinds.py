@@ -1,6 +1,7 @@
 """Whole commands on competitions that ask for label sets and numbers, whose cached labels are replaced."""
 
 import json
+from io import StringIO
 
 import numpy as np
 import pandas as pd
@@ -60,6 +61,16 @@ def test_every_command_works_or_says_why_not(kind, command, tmp_path):
     assert header == ("file,row,labels,even,large,loop" if kind == "labels" else "file,row,value"), predicted.stderr
     as_json = command("predict", "--competition", "digits8", "--json", "data/digits8/test.csv")
     assert len(json.loads(as_json.stdout)) == 200
+
+    retrained = command("submit", *run, "--models", "knn mlp", "--refit", "2")
+    assert "models to train on all rows" in retrained.stdout, retrained.stderr
+    predicted = command("predict", "--competition", "digits8", "data/digits8/test.csv")
+    column = "labels" if kind == "labels" else "value"
+    submitted = read_text(tmp_path / "submissions" / "submission.csv")["Label"]
+    expected, actual = submitted, pd.read_csv(StringIO(predicted.stdout), dtype=str, keep_default_na=False)[column]
+    if kind == "number":
+        expected, actual = expected.astype(float).round(3), actual.astype(float).round(3)
+    assert (expected == actual).mean() > 0.99, predicted.stderr
 
     for name, options in (("check-augmentation", run), ("demo", run[:2])):
         refused = command(name, *options)

@@ -77,9 +77,9 @@ def test_only_networks_are_trained_on_all_rows_more_than_once(store):
     assert counts == {"knn": 1, "svm": 1, "mlp": 4, "quick.1": 4}
 
 
-def test_an_untrained_model_of_all_rows_is_reported_with_the_command_of_its_split(dataset, tmp_path):
+def test_a_missing_model_of_all_rows_is_trained_again_by_reproducing_its_submission(dataset, tmp_path):
     store = Store(tmp_path / "letters", dataset, make_folds(dataset, 3, 7)).refits(5)
-    remedy = "run `make submit MODELS=mlp REFIT=5 COMPETITION=letters FOLDS=3 SEED=7`"
+    remedy = "run `make reproduce NUMBER=... COMPETITION=letters`"
     with pytest.raises(UserError, match=re.escape(f"mlp on all rows (2) is not trained; {remedy}")):
         store.load_model(Member.parse("mlp"), 1)
 

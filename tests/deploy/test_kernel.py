@@ -31,6 +31,7 @@ SETTINGS = {
     "seed": 0,
     "blend": "auto",
     "budget": None,
+    "refit": 0,
 }
 
 
@@ -132,13 +133,15 @@ def test_outputs_of_other_data_are_not_continued(tmp_path):
         ("siim-isic-melanoma-classification", "knn logistic boosting"),
     ],
 )
-@pytest.mark.parametrize("blend", ["mean", "convex"])
-def test_packed_models_predict_label_sets_numbers_and_by_columns(slug, models, blend, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("blend", "refit"), [("mean", "0"), ("convex", "0"), ("mean", "2")])
+def test_packed_models_predict_label_sets_numbers_and_by_columns(
+    slug, models, blend, refit, tmp_path, monkeypatch, capsys
+):
     miniature = MINIATURES[slug]
     (tmp_path / "data" / slug).mkdir(parents=True)
     miniature.write(tmp_path / "data" / slug)
     monkeypatch.chdir(tmp_path)
-    options = ["--competition", slug, "--folds", "2", "--models", models, "--blend", blend]
+    options = ["--competition", slug, "--folds", "2", "--models", models, "--blend", blend, "--refit", refit]
     assert main(["submit", *options]) == 0, capsys.readouterr().err
     assert main(["kernel", "--competition", slug, "--infer"]) == 0, capsys.readouterr().err
     session = Session(tmp_path / "session")

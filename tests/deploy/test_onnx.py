@@ -55,12 +55,13 @@ def test_a_blend_without_networks_is_not_exported(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_onnx_file_predicts_like_the_submission(command, tmp_path):
-    members = ["--models", "mlp knn lenet", "--folds", "2", "--blend", "tempered"]
+@pytest.mark.parametrize(("refit", "networks"), [("0", 4), ("3", 6)])
+def test_the_onnx_file_predicts_like_the_submission(refit, networks, command, tmp_path):
+    members = ["--models", "mlp knn lenet", "--folds", "2", "--blend", "tempered", "--refit", refit]
     assert command("submit", "--competition", "digits8", *members).returncode == 0
     export = command("export-onnx", "--competition", "digits8")
     assert export.returncode == 0, export.stderr
-    assert "4 networks; left out: knn" in export.stdout
+    assert f"{networks} networks; left out: knn" in export.stdout
     assert "rows whose predicted label differs from the original networks: 0\n" in export.stdout
     path = tmp_path / "submissions" / "digits8" / "001-mlp-knn-lenet" / "blend.onnx"
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

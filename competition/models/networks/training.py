@@ -15,7 +15,15 @@ from scipy.special import expit, softmax
 
 from competition.data.augmentation import Augmentation
 from competition.models.gpus import trains_on_gpu
-from competition.models.interface import Checkpoint, Epoch, EpochCallback, Images, Target, TrainingState
+from competition.models.interface import (
+    FEW_IMAGES,
+    Checkpoint,
+    Epoch,
+    EpochCallback,
+    Images,
+    Target,
+    TrainingState,
+)
 from competition.models.networks.augmentation import RandomAugmentation
 from competition.models.networks.augmentation_choice import choose_augmentation, compares_augmentations, describe_choice
 from competition.models.networks.border import Border, find_blank_border, respect_symmetries
@@ -28,7 +36,6 @@ from competition.models.networks.trainers import TrainingRows, create_trainer, s
 Backbone = Callable[[Any], Any]  # maps images in 0..1 to features
 
 PREDICTION_BATCH_SIZE = 500
-FEW_IMAGES = 20
 # Between the two largest logits, or of each label's logit from 0; see docs/experiments/training.md.
 CONFIDENT_MARGIN = 3.5
 CONFIDENT_SHARE = 0.8  # of the margin that label smoothing aims at: also 3.5 for `quick` on ten classes

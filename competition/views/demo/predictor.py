@@ -1,10 +1,8 @@
 """Predictions of a submission's blend for single images, fast enough to follow each pen stroke."""
 
-import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,22 +15,9 @@ from competition.models.interface import Inputs
 from competition.models.member import Member
 from competition.models.pretrained.extractor import Extractor
 from competition.views.html import image_class, image_data_url
+from competition.workers.machine import silenced_stderr
 
-FOLD = 0  # one model per member predicts; all of them would take five times as long
-
-
-@contextmanager
-def _silenced_stderr() -> Iterator[None]:
-    """Discard what TensorFlow's C++ code writes to stderr when it is loaded."""
-    stderr = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(null)
+FOLD = 0  # one model per member predicts; all of them would take several times as long
 
 
 class BlendPredictor:
@@ -50,7 +35,7 @@ class BlendPredictor:
         self.format = ImageFormat.infer(store.dataset.images)
         self.classes = [str(name) for name in store.dataset.classes]
         self.lock = threading.Lock()
-        with _silenced_stderr():
+        with silenced_stderr():
             self.models = {member: store.load_model(member, FOLD) for member in weighted}
             self.predict(Image.new("L", (28, 28)))  # trace the graphs now, not on the first stroke
 

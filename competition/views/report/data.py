@@ -1,7 +1,7 @@
 """What the report shows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -32,6 +32,7 @@ class ReportData:
     command: str  # that makes this blend
     public_rows: float  # test rows behind the leaderboard's score
     is_practice: bool
+    refits: Mapping[str, int] = field(default_factory=dict)  # of the submissions, by number
 
     @property
     def labels(self) -> np.ndarray:
@@ -67,6 +68,7 @@ class ReportData:
         members = log["members"].str.split().map(sorted)  # in the order of their completion
         is_same = (members.map(" ".join) == " ".join(sorted(self.blend.members))) & (log["metric"] == self.metric.name)
         is_same &= (log["blender"] == self.blend.blender) & (log["cv"] == f"{score.value:.6f}")
+        is_same &= log["number"].map(self.refits).fillna(0) == self.blend.refits
         return log[is_same].iloc[-1] if is_same.any() else None
 
     def score(self, metric: Metric, oof: np.ndarray) -> Score:

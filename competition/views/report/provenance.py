@@ -22,7 +22,8 @@ def submissions_table(data: ReportData) -> str:
         scores = [
             format_value(metric, float(row[column])) if row[column] else "" for column in ("held_back", "leaderboard")
         ]
-        rows.append((row["number"], row["when"][:16].replace("T", " "), row["members"], row["blender"], cv, *scores))
+        members = row["members"] + (", trained on all rows" if data.refits.get(row["number"]) else "")
+        rows.append((row["number"], row["when"][:16].replace("T", " "), members, row["blender"], cv, *scores))
     if not rows:
         return ""
     head = ("number", "when", "members", "blend", f"{metric.name} out of fold", "held back", "leaderboard")

@@ -60,7 +60,7 @@ def _expectation(data: ReportData) -> str:
         f"{rows} is in this range, if they are like the training rows.</p>"
     )
     if data.blend.refits:
-        text += "<p>They are predicted by models of all training rows, which are slightly better on average.</p>"
+        text += "<p>They are predicted by models trained on all training rows, which should be slightly better.</p>"
     column, place = ("held_back", "the held-back labels") if data.is_practice else ("leaderboard", "the leaderboard")
     if data.submission is not None and data.submission[column]:
         value = float(data.submission[column])
@@ -82,6 +82,7 @@ def _next(data: ReportData) -> str:
 
 
 def _step(data: ReportData, step: NextStep) -> str:
-    typed = escape(data.store.command("submit", models=" ".join(step.members))) if step.members else ""
+    refit = {"refit": data.blend.refits} if data.blend.refits else {}
+    typed = escape(data.store.command("submit", models=" ".join(step.members), **refit)) if step.members else ""
     shown = f"<br><code>{typed}</code>" if typed else ""
     return f"<li><b>{escape(step.action)}</b>: {escape(step.reason)}{shown}</li>"

@@ -20,7 +20,8 @@ DIGITS, TOO_GOOD = DIGIT_RECOGNIZER, 0.9985
 def describe_entry(entry: Entry) -> str:
     """The submission's number and file, and how it differs from the previous one."""
     metadata = entry.metadata
-    lines = [f"submission {entry.number}: {entry.file}"]
+    trained = ", predicted by models trained on all rows" if metadata.get("refits") else ""
+    lines = [f"submission {entry.number}: {entry.file}{trained}"]
     if identical := metadata["identical_to"]:
         lines.append(f"identical to submission {identical[0]}; no need to upload it again")
     elif difference := metadata["differs_from_previous"]:
