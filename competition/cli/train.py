@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from competition.scoring.metrics import Metric
     from competition.submission.log import Entry
 
-REFIT_LIMIT_REACHED = "the rest of the time is for training on all rows; finished folds are kept"
+REFIT_LIMIT_REACHED = (
+    "cross-validation has used its part of the time limit; the rest is for training the complete models on all rows. "
+    "Finished work is kept, run the same command again to continue"
+)
 MIN_LABEL_ROWS = 3  # images with a label; classical models predict its frequency if there are fewer
 
 
