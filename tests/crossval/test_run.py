@@ -5,7 +5,7 @@ import pytest
 from conftest import replace_labels
 
 from competition.crossval.folds import make_folds
-from competition.crossval.run import Schedule, cross_validate, pending_tasks
+from competition.crossval.run import Schedule, cheapest_first, cross_validate, pending_tasks
 from competition.crossval.store import Store
 from competition.errors import UserError
 from competition.models.member import Member
@@ -99,8 +99,15 @@ def test_a_model_that_diverges_fails_alone(dataset, tmp_path):
 @pytest.mark.integration
 def test_cheap_members_come_first_and_each_completion_is_yielded(dataset, tmp_path):
     store = store_in(tmp_path, dataset, count=2)
-    yielded = list(cross_validate(store, [Member.parse("svm"), KNN], LocalWorkers(1), ignore_event))
-    assert [[member.member for member in complete] for complete in yielded] == [["knn"], ["knn", "svm"]]
+    linear = Member.parse("linear")
+    yielded = list(cross_validate(store, [linear, KNN], LocalWorkers(1), ignore_event))
+    assert linear.spec.seconds > KNN.spec.seconds
+    assert [[member.member for member in complete] for complete in yielded] == [["knn"], ["knn", "linear"]]
+
+
+def test_members_of_equal_cost_keep_their_order():
+    svm = Member.parse("svm")
+    assert cheapest_first([svm, KNN]) == [svm, KNN] and cheapest_first([KNN, svm]) == [KNN, svm]
 
 
 @pytest.mark.integration
