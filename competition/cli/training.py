@@ -35,7 +35,7 @@ SHORTER_VARIANTS = {  # longest first
 }
 MAX_EXTRACTION_SHARE = 0.5  # of the budget; otherwise nothing is extracted
 LIMIT_REACHED = "time limit reached; finished work is kept, run the same command again to continue"
-BUDGET_SHARE = 0.9  # of the time left that the first network is planned to take; estimates are off by a twentieth
+BUDGET_SHARE = 0.85  # of the time left that the first network is planned to take; folds may take an eighth longer
 
 
 def open_workers(run: Run) -> "Workers":
