@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-DEFAULTS = {"competition": "digits", "folds": 5, "seed": 0}  # of the options that a typed command may omit
+# Of the options that a typed command may omit.
+DEFAULTS = {"competition": "digits", "folds": 5, "seed": 0, "blend": "auto", "refit": 0}
 
 
 class UserError(Exception):

@@ -13,9 +13,10 @@ from competition.cli.training import train_members
 from competition.errors import UserError, option
 
 if TYPE_CHECKING:
+    from competition.crossval.predictions import Predictions
     from competition.crossval.store import Store
     from competition.crossval.task import Task
-    from competition.ensemble.blend import Blend
+    from competition.ensemble.blend import Blend, BlendSearch
     from competition.models.member import Member
 
 
@@ -38,7 +39,15 @@ def leave_time_for_refits(run: Run) -> Run:
     return replace(run, budget=run.budget * cross_validation / (cross_validation + refits))
 
 
-def use_finished_refits(run: Run, blended: "Blend") -> "Blend":
+def blend_members(run: Run, complete: "Sequence[Predictions]") -> "tuple[BlendSearch, Blend]":
+    """Blend the complete members; their models trained on all rows predict the test rows if all are finished."""
+    from competition.ensemble.blend import BlendSearch
+
+    search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out, run.groups)
+    return search, _use_finished_refits(run, search.blend(run.blend))
+
+
+def _use_finished_refits(run: Run, blended: "Blend") -> "Blend":
     """The blend with test predictions by the models trained on all rows; unchanged if any is missing."""
     if not run.refit or pending_refits(run, blended):
         return blended
@@ -62,7 +71,7 @@ def train_refits(run: Run, blended: "Blend") -> "Blend":
     members = _weighted_members(run, blended)
     slowdowns = {member.name: _slowdown(run, member) for member in members}
     train_members(replace(run, store=run.store.refits(run.refit), members=members, slowdowns=slowdowns))
-    return use_finished_refits(run, blended)
+    return _use_finished_refits(run, blended)
 
 
 def _weighted_members(run: Run, blended: "Blend") -> "tuple[Member, ...]":
@@ -79,5 +88,4 @@ def _slowdown(run: Run, member: "Member") -> float:
 
 def _reference_seconds(store: "Store", members: "Sequence[Member]") -> float:
     """Seconds that one core of the reference machine needs to train all models of these members."""
-    rows, shape = store.folds.training_rows, store.dataset.images.shape[1:]
-    return sum(len(store.tasks(member)) * member.training_seconds(rows, shape) for member in members)
+    return sum(len(store.tasks(member)) * store.reference_seconds(member) for member in members)

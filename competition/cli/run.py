@@ -419,8 +419,7 @@ def load_submission(name: str, number: int | None) -> LoadedSubmission:
     competition = open_competition(name)
     store = open_store(competition, *parse_split(spec["split"]))
     members = [competition.member(member) for member in entry.metadata["members"]]
-    refit = {"refit": spec["refit"]} if "refit" in spec else {}
-    submit = store.command("submit", models=" ".join(spec["members"]), **refit)
+    submit = store.command("submit", models=" ".join(spec["members"]), refit=spec.get("refit", 0))
     for member in members:
         if store.fingerprint(member) != spec["members"][member.name]:
             raise UserError(

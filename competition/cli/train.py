@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from competition.cli.refits import check_refits, leave_time_for_refits, train_refits, use_finished_refits
+from competition.cli.refits import blend_members, check_refits, leave_time_for_refits, train_refits
 from competition.cli.run import (
     DATA,
     SUBMISSIONS,
@@ -108,7 +108,6 @@ def submission_format(competition: Competition, metric: "Metric") -> tuple[str, 
 
 def cv(options: RunOptions) -> None:
     """Train every model on every fold, and print the leaderboard."""
-    from competition.ensemble.blend import BlendSearch
     from competition.views.terminal.screen import console
 
     run = open_run(options)
@@ -123,8 +122,7 @@ def cv(options: RunOptions) -> None:
     finally:
         console.print(_leaderboard(run, complete))
     if len(complete) > 1 and not run.dataset.layout.sample:
-        search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out, run.groups)
-        console.print(_blend_table(run, search, search.blend(run.blend)))
+        console.print(_blend_table(run, *blend_members(run, complete)))
 
 
 def _leaderboard(run: Run, complete: "Sequence[Predictions]") -> "Table":
@@ -186,7 +184,7 @@ def _train_and_submit(run: Run, entry: "Entry", end: float | None) -> None:
     try:
         with time_limit(run.budget, limit_reached), closing(cross_validate_run(run)) as stages:
             for complete in stages:
-                result = _blend(run, complete)
+                result = blend_members(run, complete)
                 if not _was_predicted_by_refits(entry, result[1]):
                     _save_submission(run, entry, result[1])
         if result and not (entry.metadata_file.exists() and entry.is_intact):  # the limit was reached while saving
@@ -215,14 +213,6 @@ def _train_and_submit(run: Run, entry: "Entry", end: float | None) -> None:
         print(announcement)
     if failure:
         raise failure
-
-
-def _blend(run: Run, complete: "Sequence[Predictions]") -> "tuple[BlendSearch, Blend]":
-    """Blend the complete members."""
-    from competition.ensemble.blend import BlendSearch
-
-    search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out, run.groups)
-    return search, use_finished_refits(run, search.blend(run.blend))
 
 
 def _refit(run: Run, entry: "Entry", blended: "Blend", end: float | None) -> "Blend":

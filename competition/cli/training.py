@@ -192,7 +192,7 @@ def _measure_slowdowns(run: Run, variants: "Sequence[Member]", workers: "Workers
         print(f"that failed ({speed.reason}); a typical speed is assumed", flush=True)
         return
     for member in variants:
-        progress.slowdowns[member.name] = speed.fold_seconds(member, run.store) / progress.reference_seconds(member)
+        progress.slowdowns[member.name] = speed.fold_seconds(member, run.store) / run.store.reference_seconds(member)
 
 
 class BudgetLimits:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from competition.cli.refits import use_finished_refits
+from competition.cli.refits import blend_members
 from competition.cli.run import (
     SUBMISSIONS,
     Run,
@@ -32,15 +32,13 @@ EXAMPLES = 12  # test images on the demo page
 def report(options: RunOptions) -> None:
     """Write an HTML report: scores, learning curves, confusion matrix, hardest rows."""
     from competition.ensemble import advice
-    from competition.ensemble.blend import BlendSearch
 
     run = open_run(options)
     complete = [predictions for predictions in map(run.store.predictions, run.members) if predictions.complete]
     if not complete:
         names = " ".join(member.name for member in run.members)
         raise UserError(f"none of {names} is complete; run `{run.store.command('cv', models=names)}`")
-    search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out, run.groups)
-    blended = use_finished_refits(run, search.blend(run.blend))
+    search, blended = blend_members(run, complete)
     contributions = advice.measure_contributions(search, blended)
     print(announce_report(write_report(run, complete, blended, contributions)))
 
@@ -54,7 +52,6 @@ def write_report(
     run: Run, complete: "Sequence[Predictions]", blended: "Blend", contributions: "Sequence[Contribution]"
 ) -> Path:
     """Write the report of a blend; return its path."""
-    from competition.ensemble.blend import AUTO
     from competition.models.hyperparameters import describe_recipe
     from competition.submission.log import SubmissionLog
     from competition.views.report.data import ReportData
@@ -63,9 +60,6 @@ def write_report(
     name, members = run.competition.name, {member.name: member for member in run.members}
     log = SubmissionLog(SUBMISSIONS)
     recipes = {each: describe_recipe(members[each].recipe) for each in blended.members if not members[each].is_imported}
-    options = {"blend": run.blend} if run.blend != AUTO else {}
-    if run.refit:
-        options["refit"] = str(run.refit)
     data = ReportData(
         run.store,
         complete,
@@ -74,7 +68,7 @@ def write_report(
         contributions,
         log.read_competition(name),
         recipes,
-        run.store.command("submit", models=" ".join(blended.members), **options),
+        run.store.command("submit", models=" ".join(blended.members), blend=run.blend, refit=run.refit),
         run.competition.scored_rows,
         is_practice_competition(name),
         {str(entry.number): entry.metadata.get("refits", 0) for entry in log.entries(name)},

@@ -122,7 +122,7 @@ class Progress:
         self.seconds[name][task.fold] = result.seconds
         if not task.member.uses_columns:  # their time depends on the number of columns
             measured = self.measured[task.member.spec.is_network]
-            measured.append((result.seconds, self.reference_seconds(task.member)))
+            measured.append((result.seconds, self.store.reference_seconds(task.member)))
         self.oof[name][held_out] = result.held_out
         self._score(name)
         took, left = clock(result.seconds), clock(self.time_left())
@@ -182,7 +182,7 @@ class Progress:
         """Estimate the seconds for one fold, from the member's finished folds or else from this machine's speed."""
         if done := self.seconds[member.name]:
             return float(np.mean(list(done.values())))
-        return self.reference_seconds(member) * self._slowdown(member)
+        return self.store.reference_seconds(member) * self._slowdown(member)
 
     def _slowdown(self, member: Member) -> float:
         """How much slower this machine is than the reference machine, by the members of the same kind if there are any.
@@ -197,17 +197,13 @@ class Progress:
                 return self.slowdowns.get(member.name, float(np.mean(list(self.slowdowns.values()))))
             of_kind = [other for other in self.members if other.spec.is_network == is_network]
             measured = [
-                (seconds, self.reference_seconds(other))
+                (seconds, self.store.reference_seconds(other))
                 for other in of_kind
                 if not other.uses_columns
                 for seconds in self.seconds[other.name].values()
             ] or self.measured[not is_network]
         reference = sum(reference for _, reference in measured)
         return sum(seconds for seconds, _ in measured) / reference if reference else 1.0
-
-    def reference_seconds(self, member: Member) -> float:
-        """Estimate the seconds that the reference machine needs for one fold."""
-        return member.training_seconds(self.store.folds.training_rows, self.store.dataset.images.shape[1:])
 
 
 def clock(seconds: float) -> str:

@@ -83,6 +83,10 @@ class Store:
         count = 1 if uses_all_rows and not member.spec.is_network else self.folds.count
         return [Task(member, fold, uses_all_rows) for fold in range(count)]
 
+    def reference_seconds(self, member: Member) -> float:
+        """Estimate the seconds that one core of the reference machine needs for one training of the member."""
+        return member.training_seconds(self.folds.training_rows, self.dataset.images.shape[1:])
+
     def reason_to_train(self, member: Member, fold: int) -> str | None:
         """Describe why the fold has to be trained, or return None if it is finished."""
         predictions = self._load(member, fold)

@@ -73,7 +73,8 @@ def export_blend(
     """Fit the blender on those members that can be exported, and write their blend to an ONNX file."""
     networks = [member for member in members if is_exported(member, pretrained)]
     if networks and store.folds.use_all_rows:  # where members without a weight are not trained
-        networks = [member for member in networks if member in fit_blend(store, members, blender).positions]
+        weighted = fit_blend(store, members, blender).positions
+        networks = [member for member in networks if member in weighted]
     if not networks:
         raise UserError(
             "no member of the submission is a network; only networks, and features-linear with a pretrained network of "

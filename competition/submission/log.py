@@ -91,7 +91,7 @@ class Entry:
 
     @property
     def summary_file(self) -> Path:
-        """What the run printed at its end, after a line with the digest of the package that printed it."""
+        """What the run printed at its end, after a line with a checksum."""
         return self.folder / "summary.txt"
 
     @property

@@ -82,7 +82,8 @@ def _next(data: ReportData) -> str:
 
 
 def _step(data: ReportData, step: NextStep) -> str:
-    refit = {"refit": data.blend.refits} if data.blend.refits else {}
-    typed = escape(data.store.command("submit", models=" ".join(step.members), **refit)) if step.members else ""
-    shown = f"<br><code>{typed}</code>" if typed else ""
+    shown = ""
+    if step.members:
+        typed = data.store.command("submit", models=" ".join(step.members), refit=data.blend.refits)
+        shown = f"<br><code>{escape(typed)}</code>"
     return f"<li><b>{escape(step.action)}</b>: {escape(step.reason)}{shown}</li>"
