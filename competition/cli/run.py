@@ -30,7 +30,7 @@ GLYPH_MODELS = ("svm", "knn", "quick", "quick:deskewed")
 BEST_GLYPH_MODELS = ("svm", "quick:deskewed", "quick:wide", "quick:long")
 COLUMN_MODELS = ("boosting", "logistic")
 MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
-PHOTO_MODELS = ("knn", "svm", "quick", "plain")
+PHOTO_MODELS = ("knn", "svm", "detail")
 PRETRAINED_MODELS = ("features-knn", "features-linear", "features-svm", "resnet")
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SHORTER_VARIANTS = {  # longest first
     "quick": ("quick:e10", "quick:e8", "quick:short", "quick:e4", "quick:e2"),
+    "detail": ("detail:e15", "detail:e12", "detail:e10", "detail:e8", "detail:e6", "detail:e4", "detail:e2"),
     "resnet": ("resnet:short",),
 }
 MAX_EXTRACTION_SHARE = 0.5  # of the budget; otherwise nothing is extracted
@@ -244,7 +245,7 @@ def require_class_rows(store: "Store", members: "Sequence[Member]") -> None:
             f"class {rarest.name} has {rarest.rows} images, of which only {rarest.training_rows} "
             f"{'is' if rarest.training_rows == 1 else 'are'} among the training rows of a fold; "
             f"{classical[0]} needs {MIN_CLASS_ROWS}: add images, or train only networks, "
-            f"e.g. {option('models', 'plain')}"
+            f"e.g. {option('models', 'detail')}"
         )
 
 

@@ -50,7 +50,7 @@ def test_the_best_models_of_glyphs_are_longer_networks_and_of_others_another_see
     dataset, dataset_with_columns, label_dataset
 ):
     assert member_names(glyphs(dataset), ["best"]) == list(BEST_GLYPH_MODELS)
-    assert member_names(dataset, ["best"]) == [*PHOTO_MODELS, "quick.1", "plain.1"]
+    assert member_names(dataset, ["best"]) == [*PHOTO_MODELS, "detail.1"]
     assert member_names(dataset_with_columns, ["best"])[:2] == list(COLUMN_MODELS)
     assert "svm" not in member_names(label_dataset, ["best"])
 
@@ -122,7 +122,7 @@ def test_members_are_not_repeated(dataset):
 def test_default_models_that_need_too_much_memory_are_left_out(dataset, capsys):
     images = np.broadcast_to(np.uint8(0), (500_000, 64, 64, 3))  # takes no memory
     large = replace(dataset, images=images, labels=np.zeros(len(images), dtype=int))
-    assert member_names(large, None) == ["quick", "plain"]
+    assert member_names(large, None) == ["detail"]
     output = capsys.readouterr().out
     assert "knn and svm would need" in output and "for 500,000 images and are left out" in output
     assert member_names(large, ["svm"]) == ["svm"]

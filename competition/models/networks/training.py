@@ -13,7 +13,7 @@ import numpy as np
 from keras import layers, ops
 from scipy.special import expit, softmax
 
-from competition.data.augmentation import Augmentation
+from competition.data.augmentation import Augmentation, Symmetry
 from competition.models.gpus import trains_on_gpu
 from competition.models.interface import (
     FEW_IMAGES,
@@ -32,6 +32,7 @@ from competition.models.networks.fast_layers import fold_batch_normalization
 from competition.models.networks.layers import conv_bn_relu, max_pool
 from competition.models.networks.recipe import UNSHIFTED, Recipe
 from competition.models.networks.trainers import TrainingRows, create_trainer, state_variables
+from competition.models.networks.views import View, apply_view, choose_views
 
 Backbone = Callable[[Any], Any]  # maps images in 0..1 to features
 
@@ -62,6 +63,7 @@ class Network:
     suffix = ".keras"
     remark = ""
     network: keras.Model  # from images, deskewed if the recipe says so, to logits
+    views: tuple[View, ...]  # that predictions average
     _predictor: "NetworkPredictor | None" = None
 
     def __init__(self, backbone: Backbone, recipe: Recipe, seed: int, shape: tuple[int, ...], target: Target) -> None:
@@ -86,7 +88,9 @@ class Network:
         if augmentation and augmentation != self.recipe.augmentation:
             self.remark = describe_choice(augmentation)
         self._start_session()  # again, since small networks may have been trained
-        self.network = self._build_network(images.shape[1:], self._find_border(images, augmentation))
+        symmetries = (augmentation.symmetries if augmentation else None) or ()
+        self.network = self._build_network(images.shape[1:], self._find_border(images, symmetries))
+        self.views = choose_views(self.recipe.shifts, symmetries)
         batch_size = min(self.recipe.batch_size, len(images))
         steps = self.recipe.steps_per_epoch(len(images))
         epochs = self.recipe.epochs_for(steps)
@@ -96,7 +100,7 @@ class Network:
         if state:
             _restore_state(trainer.model, rng, state)
         finished = state.epoch if state else 0
-        first_view = NetworkPredictor(self._add_views(self.network, (UNSHIFTED,)))
+        first_view = NetworkPredictor(self._add_views(self.network, self.views[:1]))
         for epoch in range(finished + 1, epochs + 1):
             start_time = time.perf_counter()
             loss = trainer.train_epoch(epoch - 1, rng.permutation(len(images)))
@@ -138,14 +142,13 @@ class Network:
         """Build a predictor from the current weights, once after each epoch."""
         if self._predictor is None:
             folded = fold_batch_normalization(self.network)
-            self._predictor = NetworkPredictor(self._add_views(folded, self.recipe.shifts))
+            self._predictor = NetworkPredictor(self._add_views(folded, self.views))
         return self._predictor
 
-    def _find_border(self, images: Images, augmentation: Augmentation | None) -> Border:
+    def _find_border(self, images: Images, symmetries: tuple[Symmetry, ...]) -> Border:
         """Return the border to cut away; augmentation comes before."""
         if not self.recipe.crop_border:
             return Border(0, 0, 0, 0)
-        symmetries = (augmentation.symmetries if augmentation else None) or ()
         return respect_symmetries(find_blank_border(images), symmetries)
 
     def _build_network(self, shape: tuple[int, ...], border: Border) -> keras.Model:
@@ -156,13 +159,13 @@ class Network:
         features = self.backbone(layers.Rescaling(1 / 255, dtype="float32")(cropped))
         return keras.Model(images, layers.Dense(self.target.outputs, dtype="float32", name="logits")(features))
 
-    def _add_views(self, network: keras.Model, shifts: Sequence[tuple[int, int]]) -> keras.Model:
+    def _add_views(self, network: keras.Model, views: Sequence[View]) -> keras.Model:
         """Return a model that outputs the mean logits over all views, those of the first, and its uncertainty."""
         images = keras.Input(self.shape, dtype="uint8")
         prepared = deskew(images) if self.recipe.deskew else images
-        logits = [network(_shift(prepared, *shift) if any(shift) else prepared) for shift in shifts]
+        logits = [network(apply_view(prepared, view)) for view in views]
         mean = layers.Average(dtype="float32")(logits) if len(logits) > 1 else logits[0]
-        margin = self._confident_margin() if len(shifts) > 1 else 0.0  # a single view is not predicted again
+        margin = self._confident_margin() if len(views) > 1 else 0.0  # a single view is not predicted again
         is_uncertain = _smallest_margin(logits[0], self.target) < margin
         outputs = {OUTPUTS[self.target.kind]: mean, "first_view": logits[0], "is_uncertain": is_uncertain}
         return keras.Model(images, outputs)
@@ -297,13 +300,6 @@ def _deskew_all(images: Images) -> np.ndarray:
 def load_network(path: Path) -> NetworkPredictor:
     """Load a saved network; safe mode rejects layers that could execute code."""
     return NetworkPredictor(keras.saving.load_model(path, compile=False, safe_mode=True))
-
-
-def _shift(images: Any, down: int, right: int) -> Any:
-    """Shift images by a number of pixels, filling with zeros; uses layers that Keras can save and load."""
-    before, after = ((max(down, 0), max(right, 0)), (max(-down, 0), max(-right, 0)))
-    padded = layers.ZeroPadding2D(tuple(zip(before, after, strict=True)), dtype="uint8")(images)
-    return layers.Cropping2D(tuple(zip(after, before, strict=True)), dtype="uint8")(padded)
 
 
 def _enable_tensorflow_determinism() -> None:

@@ -10,9 +10,8 @@ from functools import partial
 from typing import Any
 
 from competition.data.augmentation import Augmentation
-from competition.models.interface import ModelSpec
 from competition.models.networks.recipe import ONE_CYCLE_RECIPE
-from competition.models.networks.spec import network_spec
+from competition.models.networks.spec import network_spec, with_epochs
 
 
 def body(x: Any, filters: int = 32) -> Any:
@@ -42,17 +41,10 @@ TUNED_RECIPE = replace(
 SPEC = network_spec(body, TUNED_RECIPE, seconds=75)
 
 
-def _with_epochs(epochs: int) -> ModelSpec:
-    """The same network with another number of epochs, and of steps if there are few rows."""
-    fraction = epochs / TUNED_RECIPE.epochs
-    recipe = replace(TUNED_RECIPE, epochs=epochs, min_steps=round(fraction * TUNED_RECIPE.min_steps))
-    return replace(SPEC, recipe=recipe, seconds=fraction * SPEC.seconds)
-
-
 VARIANTS = {
     "deskewed": replace(SPEC, recipe=replace(TUNED_RECIPE, deskew=True), seconds=65),  # makes other errors
-    "short": _with_epochs(6),  # for quick experiments
-    "long": _with_epochs(22),  # this and the next one take twice the time
+    "short": with_epochs(SPEC, 6),  # for quick experiments
+    "long": with_epochs(SPEC, 22),  # this and the next one take twice the time
     "wide": network_spec(partial(body, filters=48), TUNED_RECIPE, seconds=140),
-    **{f"e{epochs}": _with_epochs(epochs) for epochs in (2, 4, 8, 10)},  # for what is left of a budget
+    **{f"e{epochs}": with_epochs(SPEC, epochs) for epochs in (2, 4, 8, 10)},  # for what is left of a budget
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 from competition.data.augmentation import Augmentation
 from competition.models.networks.recipe import ONE_CYCLE_RECIPE
-from competition.models.networks.spec import network_spec
+from competition.models.networks.spec import network_spec, with_epochs
 
 LARGEST_SIDE = 40  # pixels of the shorter side before the first stage
 
@@ -40,5 +40,4 @@ RECIPE = replace(
     augmentation=Augmentation(rotation=6.4, shift=0.065, zoom=0.233, shear=0.16),
 )
 SPEC = network_spec(body, RECIPE, seconds=180)
-SHORT_RECIPE = replace(RECIPE, epochs=RECIPE.epochs // 2, min_steps=RECIPE.min_steps // 2)
-VARIANTS = {"short": replace(SPEC, recipe=SHORT_RECIPE, seconds=SPEC.seconds / 2)}  # for what is left of a budget
+VARIANTS = {"short": with_epochs(SPEC, 6)}  # for what is left of a budget
