@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from competition import errors
 from competition.cli import options as cli
 from competition.cli.app import command, create_app, run
 from competition.cli.run import FOLDS, SUBMISSIONS, RunOptions, open_competition, open_run, open_store
@@ -91,6 +92,21 @@ def training_rows(
         with open_workers(opened) as workers:
             results = list(compare_training_rows(opened.dataset, opened.store.folds, member, (5, 10), 5, workers))
         console.print(training_rows_table(member.name, results, rows))
+
+
+@command(app)
+def fashion_mnist(
+    source: Annotated[
+        Path | None, typer.Option(help="Folder of its four compressed files.  [default: that of Debian's package]")
+    ] = None,
+) -> None:
+    """Write Fashion-MNIST as the practice competition data/fashion-mnist."""
+    from benchmarks.fashion_mnist import FOLDER, make_fashion_mnist
+    from competition.cli.run import DATA
+
+    folder = DATA / "fashion-mnist"
+    make_fashion_mnist(folder, source or FOLDER)
+    print(f"{folder} is a competition; train on it: {errors.command('submit', competition=folder.name)}")
 
 
 @command(app)

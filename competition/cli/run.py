@@ -114,11 +114,11 @@ class Competition:
         return load_sample(self.folder, metric, self.config, self.kind, self.dataset.layout.sample)
 
     def member(self, name: str) -> "Member":
-        """The member with its tuned hyperparameters, its augmentation limited by the configuration."""
-        from competition.models.hyperparameters import limit_augmentation, with_tuned
+        """The member with its tuned hyperparameters, as the configuration changes them."""
+        from competition.models.hyperparameters import apply_config, with_tuned
         from competition.models.member import Member
 
-        return limit_augmentation(with_tuned(self.folds_folder, Member.parse(name)), self.config)
+        return apply_config(with_tuned(self.folds_folder, Member.parse(name)), self.config)
 
     def members(self, names: Sequence[str] | None) -> "tuple[Member, ...]":
         """The members with these names, without repetitions."""

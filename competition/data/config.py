@@ -10,6 +10,7 @@
     symmetries = []         # symmetries that preserve the label: "left-right", "upside-down", "quarter turns"
     limits = {rotation = 0} # limits of label-preserving augmentation: rotation, shift, zoom, shear
     augmentation = 0.5      # strength of these four: 0 for none, 1 for that of the model's recipe
+    length = 2              # networks train for this many times the epochs of their recipe
     metric = "macro F1"     # accuracy, log loss, AUC, mean column AUC, macro F1, micro F1, sample F1, macro recall,
                             # QWK, MAP@5, RMSE, MAE, or your own as module:function
     answer = "labels"       # what the submission contains: "labels", "probabilities", "ranked" or "number"
@@ -21,6 +22,7 @@ Every line is optional: without it, the value is inferred from the files and pri
 augmentation are measured in training.
 """
 
+import math
 import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
@@ -36,7 +38,7 @@ SubmissionContent = Literal["labels", "probabilities", "ranked", "number"]
 CONFIG_FILE = "competition.toml"
 MIN_SIZE = 8
 # These leave the Dataset unchanged.
-NOT_DATA = ("symmetries", "limits", "augmentation", "pretrained", "metric", "answer", "public")
+NOT_DATA = ("symmetries", "limits", "augmentation", "length", "pretrained", "metric", "answer", "public")
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Config:
     symmetries: tuple[Symmetry, ...] | None = None
     limits: dict[str, float] = field(default_factory=dict)
     augmentation: float | None = None
+    length: float = 1.0
     metric: str = ""
     answer: SubmissionContent | None = None
     public: float = 1.0
@@ -100,6 +103,7 @@ def read_config(folder: Path) -> Config:
         "symmetries": _parse_symmetries,
         "limits": _parse_limits,
         "augmentation": _parse_strength,
+        "length": _parse_positive(2),
         "pretrained": _parse_pretrained,
         "answer": _parse_choice(SubmissionContent),
         "public": _parse_fraction,
@@ -194,7 +198,7 @@ def _parse_pretrained(name: str, value: Any) -> bool | PretrainedNetwork:
         "model": _parse_file,
         "weights": _parse_file,
         "size": _parse_size,
-        "scale": _parse_scale,
+        "scale": _parse_positive(255),
         "mean": _parse_channels,
         "std": _parse_channels,
     }
@@ -207,10 +211,15 @@ def _parse_file(name: str, value: Any) -> str:
     raise ValueError(f"{name}: expected a name, got {value!r}")
 
 
-def _parse_scale(name: str, value: Any) -> float:
-    if _is_limit(value) and value > 0:
-        return float(value)
-    raise ValueError(f"{name}: expected a number above 0, e.g. {name} = 255, got {value!r}")
+def _parse_positive(example: int) -> Callable[[str, Any], float]:
+    """A parser of a number above 0."""
+
+    def parse(name: str, value: Any) -> float:
+        if _is_limit(value) and 0 < value < math.inf:
+            return float(value)
+        raise ValueError(f"{name}: expected a number above 0, e.g. {name} = {example}, got {value!r}")
+
+    return parse
 
 
 def _parse_channels(name: str, value: Any) -> tuple[float, ...]:

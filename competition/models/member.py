@@ -60,9 +60,11 @@ class Member:
 
     def training_seconds(self, rows: int | float, shape: tuple[int, ...]) -> float:
         """Approximate time to train on this many rows, whose images have this shape, on the reference machine."""
-        if self.spec.is_network:
-            rows = max(rows, self.recipe.min_rows) * shape[0] * shape[1] / REFERENCE_PIXELS
-        return self.spec.seconds * rows / REFERENCE_ROWS
+        seconds = self.spec.seconds * rows / REFERENCE_ROWS
+        if not self.spec.is_network:
+            return seconds
+        length = self.recipe.epochs / self.spec.recipe.epochs * max(1, self.recipe.min_rows / rows)
+        return seconds * length * shape[0] * shape[1] / REFERENCE_PIXELS
 
     def training_memory(self, rows: float, shape: tuple[int, ...]) -> float:
         """Bytes needed to hold this many training rows, whose inputs have this shape.

@@ -45,7 +45,7 @@ def test_symmetries_metric_and_answer_do_not_change_the_data(tmp_path):
         (
             'colour = "red"',
             "unknown key colour; choose from label, id, group, target, extra, shape, size, symmetries, limits, "
-            "augmentation, metric",
+            "augmentation, length, metric",
         ),
         ("label = 7", 'label: expected a column name, e.g. label = "name", got 7'),
         ('group = ""', "group: expected a column name, .* got ''"),
@@ -60,6 +60,8 @@ def test_symmetries_metric_and_answer_do_not_change_the_data(tmp_path):
             r"limits: expected numbers >= 0 for any of rotation, shift, zoom, shear, .* got {'colour': 1}",
         ),
         ("augmentation = -1", "augmentation: expected a number >= 0, e.g. augmentation = 0.5, got -1"),
+        ("length = 0", "length: expected a number above 0, e.g. length = 2, got 0"),
+        ("length = inf", "length: expected a number above 0, e.g. length = 2, got inf"),
         ("limits = {zoom = -1}", r"limits: expected numbers >= 0 .* got {'zoom': -1}"),
         ("public = 30", "public: expected a fraction above 0 and at most 1, e.g. public = 0.3, got 30"),
         ('answer = "both"', 'answer: expected one of "labels", "probabilities", "ranked", "number", got \'both\''),

@@ -7,8 +7,8 @@ from competition.crossval.store import Store
 from competition.data.config import Config
 from competition.errors import UserError
 from competition.models.hyperparameters import (
+    apply_config,
     get_hyperparameters,
-    limit_augmentation,
     replace_hyperparameters,
     save_tuned,
     tuned_path,
@@ -57,6 +57,16 @@ def test_the_error_for_an_invalid_file_names_it_and_the_command_that_fixes_it(te
 
 def test_limits_reduce_augmentation_but_never_increase_it():
     quick, before = Member.parse("quick"), Member.parse("quick").recipe.augmentation
-    after = limit_augmentation(quick, Config(limits={"rotation": 0, "shift": 9.0})).recipe.augmentation
+    after = apply_config(quick, Config(limits={"rotation": 0, "shift": 9.0})).recipe.augmentation
     assert after == replace(before, rotation=0)
-    assert limit_augmentation(Member.parse("mlp"), Config(limits={"rotation": 0})) == Member.parse("mlp")
+    assert apply_config(Member.parse("mlp"), Config(limits={"rotation": 0})) == Member.parse("mlp")
+
+
+def test_networks_train_for_as_many_times_their_epochs_as_the_configuration_says():
+    quick, twice = Member.parse("quick"), apply_config(Member.parse("quick"), Config(length=2))
+    assert (twice.recipe.epochs, twice.recipe.min_steps) == (2 * quick.recipe.epochs, 2 * quick.recipe.min_steps)
+    for rows in (50_000, 200):
+        seconds = [member.training_seconds(rows, (28, 28, 1)) for member in (quick, twice)]
+        assert seconds[1] == pytest.approx(2 * seconds[0])
+    assert apply_config(Member.parse("svm"), Config(length=2)) == Member.parse("svm")
+    assert apply_config(quick, Config(length=0.01)).recipe.epochs == 1

@@ -4,7 +4,8 @@ Light glyphs on black keep the recipe's augmentation, which was tuned on such im
 differ only in augmentation are trained on one part of a sample of the training images and predict the rest. The
 recipe's augmentation is weakened if that clearly lowers the loss. Mirror images are used unless they raise it, since
 most objects have them and a short training gains little from more images; other symmetries only if they lower it.
-Held-out rows have no part in it.
+Symmetries are compared without other augmentation, which keeps small networks from learning them. Held-out rows have no
+part in it.
 """
 
 from collections.abc import Callable
@@ -12,13 +13,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from competition.data.augmentation import SYMMETRIES, Augmentation
+from competition.data.augmentation import SYMMETRIES, Augmentation, Symmetry
 from competition.models.interface import Images, Predictor
 from competition.models.networks.border import has_dark_border
 from competition.models.networks.symmetries import detect_symmetries
 from competition.scoring.temperature import EPSILON, apply_temperature, fit_temperature
 
-STRENGTHS = (1.0, 0.5, 0.0)
+STRENGTHS = (1.0, 0.5, 0.25, 0.0)
 LARGEST_SIDE = 32  # pixels; larger images are reduced
 MAX_TRAINING_ROWS, MAX_VALIDATION_ROWS = 6_000, 12_000
 MIN_ROWS, MIN_SIDE = 300, 16  # of images that are compared; with fewer rows, the differences are noise
@@ -59,11 +60,20 @@ def choose_augmentation(
             weaker = replace(best, strength=strength)
             best = weaker if comparison.difference(best, weaker) > CLEAR_DIFFERENCE else best
     if augmentation.symmetries is None:
-        for symmetry in SYMMETRIES if images.shape[1] == images.shape[2] else SYMMETRIES[:2]:
-            more = replace(best, symmetries=(*(best.symmetries or ()), symmetry))
-            is_used = comparison.difference(more, best) < (1 if symmetry == "left-right" else -1)
-            best = more if is_used else best
+        best = replace(best, symmetries=_choose_symmetries(comparison, replace(best, strength=0.0), images.shape))
     return best
+
+
+def _choose_symmetries(
+    comparison: "_Comparison", augmentation: Augmentation, shape: tuple[int, ...]
+) -> tuple[Symmetry, ...]:
+    """Return the symmetries that may be added to an augmentation that has none."""
+    chosen: tuple[Symmetry, ...] = ()
+    for symmetry in SYMMETRIES if shape[1] == shape[2] else SYMMETRIES[:2]:
+        more = (*chosen, symmetry)
+        difference = comparison.difference(*(replace(augmentation, symmetries=used) for used in (more, chosen)))
+        chosen = more if difference < (1 if symmetry == "left-right" else -1) else chosen
+    return chosen
 
 
 def describe_choice(augmentation: Augmentation) -> str:

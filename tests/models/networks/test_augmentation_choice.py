@@ -6,6 +6,7 @@ import pytest
 from competition.data.augmentation import Augmentation
 from competition.models.networks.augmentation_choice import (
     MIN_STEPS,
+    STRENGTHS,
     choose_augmentation,
     compares_augmentations,
     describe_choice,
@@ -85,6 +86,14 @@ def test_what_is_given_is_not_measured():
     tried = []
     choose_augmentation(images, labels, given, 0, lambda *data: (tried.append(data[2]), train(*data))[1])
     assert {augmentation.strength for augmentation in tried} == {0.0}
+
+
+def test_symmetries_are_compared_without_other_augmentation():
+    images, labels = bars(600, spread=1)
+    tried = []
+    choose_augmentation(images, labels, OPEN, 0, lambda *data: (tried.append(data[2]), train(*data))[1])
+    assert {augmentation.strength for augmentation in tried if augmentation.symmetries} == {0.0}
+    assert {augmentation.strength for augmentation in tried if not augmentation.symmetries} == set(STRENGTHS)
 
 
 def test_light_glyphs_on_black_keep_the_augmentation_of_the_recipe():

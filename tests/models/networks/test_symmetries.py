@@ -5,7 +5,7 @@ import pytest
 from conftest import small_digits
 
 from competition.data.config import Config
-from competition.models.hyperparameters import limit_augmentation
+from competition.models.hyperparameters import apply_config
 from competition.models.interface import Target
 from competition.models.member import Member
 from competition.models.networks.symmetries import detect_symmetries
@@ -87,9 +87,9 @@ def test_a_class_with_a_single_image_is_supported():
 
 def test_configured_symmetries_take_precedence():
     quick, knn = Member.parse("quick"), Member.parse("knn")
-    assert limit_augmentation(quick, Config()) is quick and quick.recipe.augmentation.symmetries is None
-    assert limit_augmentation(quick, Config(symmetries=())).recipe.augmentation.symmetries == ()
-    assert limit_augmentation(knn, Config(symmetries=("left-right",))) is knn
+    assert apply_config(quick, Config()) is quick and quick.recipe.augmentation.symmetries is None
+    assert apply_config(quick, Config(symmetries=())).recipe.augmentation.symmetries == ()
+    assert apply_config(knn, Config(symmetries=("left-right",))) is knn
 
 
 @pytest.mark.integration
