@@ -58,6 +58,16 @@ def test_the_time_left_follows_the_measured_speed(progress):
     assert slow > 100 * progress.time_left() > 0
 
 
+def test_a_classical_model_that_these_images_slow_down_does_not_raise_the_estimate_for_networks(dataset, tmp_path):
+    knn, svm, network = (Member.parse(name) for name in ("knn", "svm", "mlp"))
+    store = Store(tmp_path, dataset, make_folds(dataset, 2, 0))
+    progress = Progress(store, [knn, svm, network], LocalWorkers(2), ACCURACY)
+    for member, slowdown in ((knn, 2), (svm, 10)):
+        seconds = slowdown * store.reference_seconds(member)
+        progress.update(Finished(Task(member, 0), result_of(progress, 0, seconds=seconds)))
+    assert progress.expected_seconds(network) == pytest.approx(2 * store.reference_seconds(network))
+
+
 def test_the_machine_speed_is_not_measured_on_columns(dataset, tmp_path):
     columns, images = Member.parse("logistic"), MEMBERS[0]
     store = Store(tmp_path, dataset, make_folds(dataset, 2, 0))
