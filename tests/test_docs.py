@@ -17,6 +17,7 @@ import typer
 from conftest import ROOT
 from packaging.requirements import Requirement
 
+from benchmarks.__main__ import app as benchmarks
 from competition.cli.app import app
 from competition.cli.run import COLUMN_MODELS, GLYPH_MODELS, PHOTO_MODELS, PRETRAINED_MODELS
 from competition.data.config import Config
@@ -42,6 +43,7 @@ PROGRAMS = (
     r"pip install '?\.(\[(?P<extras>[\w,]+)\])?'?",
     r"python -m kaggle auth login",
     r"python -m dask worker tcp://127.0.0.1:8786 --nworkers 50 --nthreads 1 --memory-limit 0",
+    r"python -m benchmarks (?P<benchmark>\S+)",
     r"python -",
     r"apt install [\w -]+",
 )
@@ -142,6 +144,8 @@ def test_every_line_of_a_shell_block_is_a_known_program(page, command):
         assert (ROOT / lock).exists()
     if extras := named.get("extras"):
         assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
+    if benchmark := named.get("benchmark"):
+        assert benchmark in typer.main.get_command(benchmarks).commands
     if quoted := named.get("requirement"):
         requirement = Requirement(shlex.split(quoted)[0])
         lock = "".join(path.read_text() for path in ROOT.glob("requirements*.txt"))

@@ -137,7 +137,7 @@ class Competition:
         if unusable := [member.name for member in members if member.uses_columns and not has_columns]:
             raise UserError(
                 f"{unusable[0]} learns from columns alongside the images, but {self.name} has none; "
-                f"name other models, e.g. {option('models', 'knn quick')}"
+                f"name other models, e.g. {option('models', 'knn detail')}"
             )
         if unusable := [member.name for member in members if member.uses_features and not self.dataset.features]:
             raise UserError(

@@ -199,10 +199,10 @@ class Progress:
             measured = [
                 (seconds, self.store.reference_seconds(other))
                 for other in of_kind
-                if not other.uses_columns
+                if not (other.uses_columns or other.is_imported)
                 for seconds in self.seconds[other.name].values()
             ]
-        if not measured:  # the smallest, since on difficult images a support vector machine takes several times as long
+        if not measured:  # the smallest, since a model may take several times as long on difficult images
             return min((seconds / reference for seconds, reference in self.measured[not is_network]), default=1.0)
         return sum(seconds for seconds, _ in measured) / sum(reference for _, reference in measured)
 

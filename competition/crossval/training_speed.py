@@ -17,7 +17,7 @@ from competition.workers.events import Failure, ignore_event
 
 MEASURED_STEPS = 40  # in each of two epochs
 PREDICTION_SHARE = 0.07  # of the time of the steps
-COMPARISON_STEPS = 400  # of `quick` that take as long as the comparison of augmentations by small networks
+COMPARISON_STEPS = 400  # of `detail` that take as long as the comparison of augmentations by small networks
 MAX_COMPARISON_SECONDS = 60.0
 
 

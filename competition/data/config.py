@@ -10,7 +10,7 @@
     symmetries = []         # symmetries that preserve the label: "left-right", "upside-down", "quarter turns"
     limits = {rotation = 0} # limits of label-preserving augmentation: rotation, shift, zoom, shear
     augmentation = 0.5      # strength of these four: 0 for none, 1 for that of the model's recipe
-    length = 2              # networks train for this many times the epochs of their recipe
+    length = 2              # networks train for this multiple of the epochs in their recipe
     metric = "macro F1"     # accuracy, log loss, AUC, mean column AUC, macro F1, micro F1, sample F1, macro recall,
                             # QWK, MAP@5, RMSE, MAE, or your own as module:function
     answer = "labels"       # what the submission contains: "labels", "probabilities", "ranked" or "number"

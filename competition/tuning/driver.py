@@ -16,7 +16,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from competition.crossval.task import Task
-from competition.models.hyperparameters import apply_config, replace_hyperparameters
+from competition.models.hyperparameters import limit_augmentation, replace_hyperparameters
 from competition.models.member import Member
 from competition.tuning.storage import HEARTBEAT_SECONDS
 from competition.tuning.study import Study
@@ -152,7 +152,7 @@ class _Driver:
                 continue
             finished = fold_results(trial)
             recipe = replace_hyperparameters(study.member.recipe, trial.params)
-            member = apply_config(replace(study.member, recipe=recipe), study.context.config)
+            member = limit_augmentation(replace(study.member, recipe=recipe), study.context.config)
             remaining = [fold for fold in range(study.folds.count) if fold not in finished]
             active = self.active[trial.number] = _ActiveTrial(trial, member, remaining)
             self._update(active, finished)

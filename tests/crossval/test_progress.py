@@ -68,6 +68,13 @@ def test_a_classical_model_that_these_images_slow_down_does_not_raise_the_estima
     assert progress.expected_seconds(network) == pytest.approx(2 * store.reference_seconds(network))
 
 
+def test_the_machine_speed_is_not_measured_on_imported_members(dataset, tmp_path):
+    store, theirs = Store(tmp_path, dataset, make_folds(dataset, 2, 0)), Member.parse("@theirs")
+    progress = Progress(store, [MEMBERS[0], theirs], LocalWorkers(2), ACCURACY)
+    progress.seconds[theirs.name] = {0: 0.0, 1: 0.0}
+    assert progress.expected_seconds(MEMBERS[0]) == store.reference_seconds(MEMBERS[0])
+
+
 def test_the_machine_speed_is_not_measured_on_columns(dataset, tmp_path):
     columns, images = Member.parse("logistic"), MEMBERS[0]
     store = Store(tmp_path, dataset, make_folds(dataset, 2, 0))

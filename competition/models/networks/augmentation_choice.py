@@ -4,8 +4,8 @@ Light glyphs on black keep the recipe's augmentation, which was tuned on such im
 differ only in augmentation are trained on one part of a sample of the training images and predict the rest. The
 recipe's augmentation is weakened if that clearly lowers the loss. Mirror images are used unless they raise it, since
 most objects have them and a short training gains little from more images; other symmetries only if they lower it.
-Symmetries are compared without other augmentation, which keeps small networks from learning them. Held-out rows have no
-part in it.
+Symmetries are compared without other augmentation, which keeps small networks from learning them. A small network
+averages the views that a long training would. Held-out rows have no part in it.
 """
 
 from collections.abc import Callable

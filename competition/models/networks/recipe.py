@@ -67,7 +67,7 @@ class Recipe:
     deskew: bool = False  # train and predict on deskewed greyscale images; colour is dropped
     crop_border: bool = True  # cut away the blank border
     augmentation: Augmentation | None = None
-    shifts: tuple[tuple[int, int], ...] = (UNSHIFTED,)  # test-time augmentation, in pixels; logits are averaged
+    shifts: tuple[tuple[int, int], ...] = (UNSHIFTED,)  # test-time augmentation, in pixels; see `views`
     precision: str = field(default_factory=native_precision)
 
     @property

@@ -34,20 +34,17 @@ def choose_views(shifts: Sequence[tuple[int, int]], symmetries: Sequence[Symmetr
 
 def apply_view(images: Any, view: View) -> Any:
     """Return this view of images (rows, height, width, channels), by layers that Keras can save and load."""
-    match view.quarter_turns:
-        case 1:
-            images = ops.flip(ops.transpose(images, (0, 2, 1, 3)), axis=1)
-        case 2:
-            images = ops.flip(images, axis=(1, 2))
-        case 3:
-            images = ops.flip(ops.transpose(images, (0, 2, 1, 3)), axis=2)
-    if view.mirrored:
+    if view.quarter_turns % 2:
+        images = ops.transpose(images, (0, 2, 1, 3))
+    if view.quarter_turns in (1, 2):
+        images = ops.flip(images, axis=1)  # one axis at a time: Keras 3.8 cannot flip two
+    if (view.quarter_turns in (2, 3)) != view.mirrored:
         images = ops.flip(images, axis=2)
     return _shift(images, view.down, view.right) if view.down or view.right else images
 
 
 def _symmetric_transforms(symmetries: Sequence[Symmetry]) -> list[tuple[int, bool]]:
-    """All pairs of quarter turns and mirroring that the symmetries generate; none comes first."""
+    """All pairs of quarter turns and mirroring that the symmetries generate; the identity comes first."""
     transforms = {(0, False)}
     if "left-right" in symmetries:
         transforms |= {(turns, not mirrored) for turns, mirrored in transforms}

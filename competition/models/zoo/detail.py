@@ -1,7 +1,7 @@
 """detail: a small network whose first convolutions see every pixel, for pictures in which texture matters.
 
-It costs three times as much as `quick`, whose first convolution is strided. Larger pictures are halved more often
-before, which bounds the cost. With 28x28 pixels: 310,000 parameters, 18 million multiply-adds.
+It costs three times as much as `quick`, whose first convolution is strided. Larger pictures are halved first,
+which bounds the cost. With 28x28 pixels: 310,000 parameters, 18 million multiply-adds.
 """
 
 from dataclasses import replace

@@ -1,5 +1,6 @@
 import keras
 import numpy as np
+import onnxruntime
 import pytest
 
 from competition.models.networks.recipe import FIVE_SHIFTS, UNSHIFTED
@@ -50,4 +51,17 @@ def test_views_are_part_of_a_saved_network(tmp_path):
     keras.Model(images, [apply_view(images, view) for view in views]).save(tmp_path / "views.keras")
     loaded = keras.saving.load_model(tmp_path / "views.keras", safe_mode=True)
     for view, output in zip(views, loaded.predict_on_batch(IMAGES), strict=True):
+        assert (output == np.asarray(apply_view(IMAGES, view))).all()
+
+
+@pytest.mark.integration
+def test_views_can_be_exported_to_onnx(tmp_path):
+    images = keras.Input(IMAGES.shape[1:], dtype="uint8")
+    views = choose_views(FIVE_SHIFTS[:2], ("left-right", "upside-down", "quarter turns"))
+    model = keras.Model(images, [apply_view(images, view) for view in views])
+    model.predict_on_batch(IMAGES)  # Keras exports only models that were called
+    model.export(tmp_path / "views.onnx", format="onnx", verbose=False)
+    session = onnxruntime.InferenceSession(tmp_path / "views.onnx", providers=["CPUExecutionProvider"])
+    outputs = session.run(None, {session.get_inputs()[0].name: IMAGES})
+    for view, output in zip(views, outputs, strict=True):
         assert (output == np.asarray(apply_view(IMAGES, view))).all()
