@@ -40,6 +40,4 @@ RECIPE = replace(
     augmentation=Augmentation(rotation=6.4, shift=0.065, zoom=0.233, shear=0.16),
 )
 SPEC = network_spec(body, RECIPE, seconds=250)
-
-
 VARIANTS = {f"e{epochs}": with_epochs(SPEC, epochs) for epochs in (2, 4, 6, 8, 10, 12, 15)}  # for the rest of a budget
