@@ -80,9 +80,9 @@ class Progress:
             for fold in self._finished_folds(predictions):
                 self.seconds[member.name][fold] = store.seconds(member, fold)
         self.skipped: list[Member] = []  # for lack of time
-        # (seconds, seconds on the reference machine) of this run's folds, by whether a network was trained: images
-        # without a blank border, bfloat16 and GPUs affect only networks.
-        self.measured: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
+        # (seconds, seconds on the reference machine) of each member's folds of this run, by whether a network was
+        # trained: images without a blank border, bfloat16 and GPUs affect only networks.
+        self.measured: dict[bool, dict[str, tuple[float, float]]] = {True: {}, False: {}}
 
     def _finished_folds(self, predictions: Predictions) -> list[int]:
         """The folds, or trainings on all rows, that have predictions."""
@@ -122,7 +122,8 @@ class Progress:
         self.seconds[name][task.fold] = result.seconds
         if not task.member.uses_columns:  # their time depends on the number of columns
             measured = self.measured[task.member.spec.is_network]
-            measured.append((result.seconds, self.store.reference_seconds(task.member)))
+            seconds, reference = measured.get(name, (0.0, 0.0))
+            measured[name] = seconds + result.seconds, reference + self.store.reference_seconds(task.member)
         self.oof[name][held_out] = result.held_out
         self._score(name)
         took, left = clock(result.seconds), clock(self.time_left())
@@ -192,7 +193,7 @@ class Progress:
         is_network = member.spec.is_network
         if not is_network and member.name in self.slowdowns:
             return self.slowdowns[member.name]
-        if not (measured := self.measured[is_network]):
+        if not (measured := list(self.measured[is_network].values())):
             if is_network and self.slowdowns:
                 return self.slowdowns.get(member.name, float(np.mean(list(self.slowdowns.values()))))
             of_kind = [other for other in self.members if other.spec.is_network == is_network]
@@ -203,7 +204,8 @@ class Progress:
                 for seconds in self.seconds[other.name].values()
             ]
         if not measured:  # the smallest, since a model may take several times as long on difficult images
-            return min((seconds / reference for seconds, reference in self.measured[not is_network]), default=1.0)
+            others = self.measured[not is_network].values()
+            return min((seconds / reference for seconds, reference in others), default=1.0)
         return sum(seconds for seconds, _ in measured) / sum(reference for _, reference in measured)
 
 
