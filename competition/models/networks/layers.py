@@ -20,6 +20,13 @@ def max_pool(x: Any) -> Any:
     return layers.MaxPooling2D(padding="same")(x)
 
 
+def halve_to(x: Any, side: int, filters: int) -> Any:
+    """Halve the image by strided convolutions until its shorter side has at most so many pixels."""
+    while min(x.shape[1:3]) > side:
+        x = conv_bn_relu(x, filters, 3, strides=2)
+    return x
+
+
 def residual_block(x: Any, transform: Callable[[Any], Any] = lambda residual: residual) -> Any:
     """Add two 3x3 convolutions to x; the residual starts at zero, so that the network is shallow at first."""
     filters = x.shape[-1]

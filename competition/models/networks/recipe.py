@@ -1,7 +1,7 @@
 """Training recipes of networks, as data. Importing this module loads no deep-learning library."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from math import ceil
 from pathlib import Path
@@ -106,6 +106,16 @@ ONE_CYCLE_RECIPE = Recipe(
     label_smoothing=0.1,
     augmentation=Augmentation(),
     shifts=FIVE_SHIFTS,
+)
+# From `make tune MODELS=quick`: better on three splits, but not significant by the current test; see
+# docs/experiments/tuning.md.
+TUNED_RECIPE = replace(
+    ONE_CYCLE_RECIPE,
+    epochs=11,
+    peak_learning_rate=0.016,
+    weight_decay=0.017,
+    label_smoothing=0.113,
+    augmentation=Augmentation(rotation=6.4, shift=0.065, zoom=0.233, shear=0.16),
 )
 
 

@@ -9,8 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from competition.data.augmentation import Augmentation
-from competition.models.networks.recipe import ONE_CYCLE_RECIPE
+from competition.models.networks.recipe import TUNED_RECIPE
 from competition.models.networks.spec import network_spec, with_epochs
 
 
@@ -28,19 +27,7 @@ def body(x: Any, filters: int = 32) -> Any:
     return layers.Dropout(0.4)(layers.Flatten()(x))
 
 
-# From `make tune MODELS=quick`: better on three splits, but not significant by the current test; see
-# docs/experiments/tuning.md.
-TUNED_RECIPE = replace(
-    ONE_CYCLE_RECIPE,
-    epochs=11,
-    peak_learning_rate=0.016,
-    weight_decay=0.017,
-    label_smoothing=0.113,
-    augmentation=Augmentation(rotation=6.4, shift=0.065, zoom=0.233, shear=0.16),
-)
 SPEC = network_spec(body, TUNED_RECIPE, seconds=75)
-
-
 VARIANTS = {
     "deskewed": replace(SPEC, recipe=replace(TUNED_RECIPE, deskew=True), seconds=65),  # makes other errors
     "short": with_epochs(SPEC, 6),  # for quick experiments

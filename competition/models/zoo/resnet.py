@@ -8,8 +8,7 @@ that all stages cost the same. Larger pictures are halved more often before, whi
 from dataclasses import replace
 from typing import Any
 
-from competition.data.augmentation import Augmentation
-from competition.models.networks.recipe import ONE_CYCLE_RECIPE
+from competition.models.networks.recipe import TUNED_RECIPE
 from competition.models.networks.spec import network_spec, with_epochs
 
 LARGEST_SIDE = 40  # pixels of the shorter side before the first stage
@@ -19,25 +18,20 @@ def body(x: Any) -> Any:
     """Reduce 64 pixels per side to 32, 16, 8 and 4, then take each filter's maximum."""
     from keras import layers
 
-    from competition.models.networks.layers import conv_bn_relu, max_pool, residual_block
+    from competition.models.networks.layers import conv_bn_relu, halve_to, max_pool, residual_block
 
     x = conv_bn_relu(x, 32, 3, strides=2)
-    while min(x.shape[1:3]) > LARGEST_SIDE:
-        x = conv_bn_relu(x, 32, 3, strides=2)
+    x = halve_to(x, LARGEST_SIDE, 32)
     for filters in (64, 128, 256):
         x = residual_block(max_pool(conv_bn_relu(x, filters, 3)))
     return layers.Dropout(0.2)(layers.GlobalMaxPooling2D()(x))
 
 
 RECIPE = replace(
-    ONE_CYCLE_RECIPE,
+    TUNED_RECIPE,
     epochs=12,
     min_steps=1_250,  # 40 epochs of 2,000 rows
     batch_size=64,
-    peak_learning_rate=0.016,
-    weight_decay=0.017,
-    label_smoothing=0.113,
-    augmentation=Augmentation(rotation=6.4, shift=0.065, zoom=0.233, shear=0.16),
 )
 SPEC = network_spec(body, RECIPE, seconds=180)
 VARIANTS = {"short": with_epochs(SPEC, 6)}  # for what is left of a budget
