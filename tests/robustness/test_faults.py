@@ -368,10 +368,10 @@ def pipeline(recipe, seed):
 SPEC = classical_spec(pipeline, knn.KnnRecipe(), knn.search_space, seconds=20)
 """
 CAUSES = {
-    "run_out_of_memory": "MemoryError: Unable to allocate",
-    "kill_itself": "the worker died (SIGKILL(-9)); probably out of memory: lower JOBS",
-    "raise_value_error": "ValueError: no such tile",
-    "predict_nan": "FloatingPointError: the model returned invalid probabilities (NaN, negative, or rows",
+    "run-out-of-memory": "MemoryError: Unable to allocate",
+    "kill-itself": "the worker died (SIGKILL(-9)); probably out of memory: lower JOBS",
+    "raise-value-error": "ValueError: no such tile",
+    "predict-nan": "FloatingPointError: the model returned invalid probabilities (NaN, negative, or rows",
 }
 
 
@@ -379,8 +379,8 @@ CAUSES = {
 def test_a_failing_member_does_not_prevent_the_submission_of_the_others(uninterrupted, tmp_path, faults, monkeypatch):
     folder = copy(uninterrupted.before("submit"), tmp_path / "folder")
     shutil.copytree(ROOT / "competition", folder / "competition", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in CAUSES:
-        (folder / "competition" / "models" / "zoo" / f"{name}.py").write_text(MODEL.replace("NAME", name))
+    for function in (name.replace("-", "_") for name in CAUSES):
+        (folder / "competition" / "models" / "zoo" / f"{function}.py").write_text(MODEL.replace("NAME", function))
     monkeypatch.setitem(COMMANDS, "submit", ("submit", *TRAINING, " ".join(["knn", *CAUSES])))
     run = Run(folder, "submit")
     assert run.wait() == 2
