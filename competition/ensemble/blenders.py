@@ -10,8 +10,8 @@ from functools import partial
 from typing import Protocol
 
 import numpy as np
-from scipy.optimize import nnls
-from scipy.special import softmax
+from scipy.optimize import minimize, nnls
+from scipy.special import log_softmax, softmax
 
 from competition.data.targets import TargetKind, target_kind
 from competition.errors import UserError
@@ -21,6 +21,8 @@ from competition.scoring.temperature import EPSILON, apply_temperature, fit_temp
 MAX_PICKS = 30
 MIN_WEIGHT = 1e-4  # members with less have none, and need not predict
 MIN_GAIN = 1e-5  # in log loss, of another pick in hill climbing
+MAX_EXPONENT = 20.0  # of a member in the log-linear blend
+MAX_ITERATIONS = 100  # of its fit
 N_BAGS = 6  # random halves of the rows, in hill climbing
 INITIAL_PICKS = 2  # best members, with which hill climbing starts
 REGULARIZATION = 100.0  # L2 penalty of the stacked regression
@@ -57,14 +59,22 @@ class WeightedMean:
 
 
 @dataclass(frozen=True)
-class GeometricMean:
-    """A weighted geometric mean of probabilities: one that is almost 0 has a large effect."""
+class LogLinear:
+    """The normalized product of the members' probabilities, each raised to its exponent.
 
-    weights: np.ndarray
+    It is a weighted geometric mean at a temperature of one divided by the sum of the exponents.
+    """
+
+    exponents: np.ndarray
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The exponents, scaled to a sum of 1."""
+        return self.exponents / self.exponents.sum()
 
     def combine(self, stack: np.ndarray) -> np.ndarray:
         """Combine probabilities (members, rows, classes) to (rows, classes)."""
-        return softmax(np.einsum("m,mrc->rc", self.weights, _log_probabilities(stack)), axis=1)
+        return softmax(np.einsum("m,mrc->rc", self.exponents, _log_probabilities(stack)), axis=1)
 
 
 @dataclass(frozen=True)
@@ -108,11 +118,6 @@ def fit_mean(stack: np.ndarray, labels: np.ndarray) -> Combination:
     return WeightedMean(_equal_weights(stack), np.ones(len(stack)))
 
 
-def fit_geometric_mean(stack: np.ndarray, labels: np.ndarray) -> Combination:
-    """Geometric mean with equal weights."""
-    return GeometricMean(_equal_weights(stack))
-
-
 def fit_tempered_mean(stack: np.ndarray, labels: np.ndarray, temperatures: np.ndarray | None = None) -> Combination:
     """Mean with equal weights, each member at its best temperature."""
     return WeightedMean(
@@ -152,6 +157,32 @@ def fit_hill_climbing(stack: np.ndarray, labels: np.ndarray, temperatures: np.nd
     return WeightedMean(np.mean([_hill_climb(probabilities[:, half]) for half in halves], axis=0), temperatures)
 
 
+def fit_log_linear(stack: np.ndarray, labels: np.ndarray) -> Combination:
+    """Product of powers of the probabilities, with the non-negative exponents that minimize log loss.
+
+    They account for temperatures as well as for weights. Log loss is convex in them.
+    """
+    logits, rows = _log_probabilities(stack), np.arange(len(labels))
+
+    def loss_and_gradient(exponents: np.ndarray) -> tuple[float, np.ndarray]:
+        log_blend = log_softmax(np.einsum("m,mrc->rc", exponents.astype(np.float32), logits), axis=1)
+        errors = np.exp(log_blend)
+        errors[rows, labels] -= 1
+        gradient = np.einsum("rc,mrc->m", errors, logits).astype(np.float64) / len(labels)
+        return -float(log_blend[rows, labels].mean(dtype=np.float64)), gradient
+
+    fit = minimize(
+        loss_and_gradient,
+        _equal_weights(stack),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, MAX_EXPONENT)] * len(stack),
+        options={"maxiter": MAX_ITERATIONS, "ftol": MIN_GAIN / 10},
+    )
+    exponents = np.where(fit.x < MIN_WEIGHT * max(fit.x.sum(), 1), 0.0, fit.x)
+    return LogLinear(exponents if exponents.any() else np.full(len(stack), MIN_WEIGHT))  # all are worse than a guess
+
+
 def fit_stacking(stack: np.ndarray, labels: np.ndarray) -> Combination:
     """Multinomial logistic regression on all members' log probabilities."""
     from sklearn.linear_model import LogisticRegression
@@ -182,10 +213,10 @@ def fit_least_squares(stack: np.ndarray, labels: np.ndarray) -> Combination:
 
 BLENDERS: dict[str, Blender] = {
     "mean": fit_mean,
-    "geometric": fit_geometric_mean,
     "tempered": fit_tempered_mean,
     "convex": fit_convex,
     "hill-climbing": fit_hill_climbing,
+    "log-linear": fit_log_linear,
     "stacked": fit_stacking,
 }
 TEMPERED_BLENDERS = ("tempered", "convex", "hill-climbing")  # of classes and labels

@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 from competition.ensemble.blenders import (
     BLENDERS,
+    LogLinear,
     WeightedMean,
     fit_convex,
-    fit_geometric_mean,
     fit_hill_climbing,
+    fit_log_linear,
     fit_mean,
     fit_stacking,
     fit_tempered_mean,
@@ -38,12 +39,16 @@ def loss(blender, stack, labels):
     return log_loss(labels, blender(stack, labels).combine(stack)).value
 
 
-def test_means_are_the_arithmetic_and_geometric_mean(labels):
+def test_the_mean_is_the_arithmetic_mean(labels):
     stack = np.stack([simulate_probabilities(labels, 1.5, seed) for seed in (1, 2)])
     assert np.allclose(fit_mean(stack, labels).combine(stack), stack.mean(axis=0))
+
+
+def test_equal_exponents_of_sum_1_are_the_geometric_mean(labels):
+    stack = np.stack([simulate_probabilities(labels, 1.5, seed) for seed in (1, 2)])
     product = np.sqrt(stack[0] * stack[1])
     expected = product / product.sum(axis=1, keepdims=True)
-    assert np.allclose(fit_geometric_mean(stack, labels).combine(stack), expected, atol=1e-4)
+    assert np.allclose(LogLinear(np.array([0.5, 0.5])).combine(stack), expected, atol=1e-4)
 
 
 def test_the_tempered_mean_corrects_miscalibrated_members(labels):
@@ -58,7 +63,7 @@ def random_probabilities(seed):
     return np.random.default_rng(seed).dirichlet(np.full(CLASSES, 0.3), ROWS)
 
 
-@pytest.mark.parametrize("blender", [fit_convex, fit_hill_climbing])
+@pytest.mark.parametrize("blender", [fit_convex, fit_hill_climbing, fit_log_linear])
 def test_equal_members_share_the_weight_and_random_ones_get_none(blender, labels):
     accurate = [simulate_probabilities(labels, 1.5, seed) for seed in (1, 2)]
     stack = np.stack([random_probabilities(9), accurate[0], random_probabilities(8), accurate[1]])
@@ -78,13 +83,33 @@ def test_no_other_weights_have_a_lower_log_loss(blender, tolerance, labels):
         assert log_loss(labels, other.combine(stack)).value > lowest - tolerance
 
 
-def test_stacking_approximates_the_posterior_of_independent_members(labels):
-    stack = np.stack([simulate_probabilities(labels, skill, seed) for skill, seed in ((1.5, 1), (1.0, 2))])
+def test_no_other_exponents_have_a_lower_log_loss(labels):
+    members = [simulate_probabilities(labels, skill, seed) for skill, seed in ((1.5, 1), (1.2, 2), (0.8, 3))]
+    stack = np.stack([apply_temperature(member, 0.7) for member in members])
+    best = fit_log_linear(stack, labels).exponents
+    lowest = log_loss(labels, LogLinear(best).combine(stack)).value
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        other = LogLinear(np.maximum(best + rng.normal(0, 0.05, 3), 0))
+        assert log_loss(labels, other.combine(stack)).value > lowest - 1e-5
+
+
+@pytest.mark.parametrize(("blender", "tolerance"), [(fit_log_linear, 0.001), (fit_stacking, 0.004)])
+def test_the_posterior_of_independent_miscalibrated_members_is_found(blender, tolerance, labels):
+    members = [simulate_probabilities(labels, skill, seed) for skill, seed in ((1.5, 1), (1.0, 2))]
     # The errors are independent, so the true posterior is the normalized product.
-    posterior = stack.prod(axis=0) / stack.prod(axis=0).sum(axis=1, keepdims=True)
-    best = log_loss(labels, posterior).value
-    assert loss(fit_stacking, stack, labels) == pytest.approx(best, abs=0.004)
+    posterior = members[0] * members[1]
+    best = log_loss(labels, posterior / posterior.sum(axis=1, keepdims=True)).value
+    stack = np.stack([apply_temperature(members[0], 2.0), apply_temperature(members[1], 0.7)])
+    assert loss(blender, stack, labels) == pytest.approx(best, abs=tolerance)
     assert loss(fit_mean, stack, labels) > best + 0.05
+
+
+def test_wrong_members_are_blended_to_almost_equal_probabilities_in_their_order(labels):
+    stack = np.stack([np.roll(simulate_probabilities(labels, 2.0, seed), 1, axis=1) for seed in (1, 2)])
+    blended = fit_log_linear(stack, labels).combine(stack)
+    assert np.allclose(blended, 1 / CLASSES, atol=1e-3)
+    assert (blended.argmax(axis=1) == stack.prod(axis=0).argmax(axis=1)).mean() > 0.99
 
 
 def test_stacking_gives_almost_no_probability_to_a_class_without_rows(labels):
