@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
 DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
 # `svm` before `knn`, which is as cheap: on glyphs it is faster and better, on other images several times slower.
-# Networks that see different inputs make less correlated errors.
-GLYPH_MODELS = ("svm", "knn", "quick", "quick:deskewed")
-# How they were chosen: docs/experiments/training.md
-BEST_GLYPH_MODELS = ("svm", "quick:deskewed", "quick:wide", "quick:long")
+GLYPH_MODELS = ("svm", "knn", "quick")
+# How they were chosen: docs/experiments/training.md and ensembling.md
+BEST_GLYPH_MODELS = ("svm", "knn", "quick:deskewed", "quick:wide", "quick:long")
 COLUMN_MODELS = ("boosting", "logistic")
 MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
 PHOTO_MODELS = ("knn", "svm", "detail")
