@@ -94,7 +94,7 @@ Blend = Annotated[
     str,
     option(
         "blend",
-        "How to blend: mean, tempered, convex, hill-climbing, log-linear, stacked, or auto, which is the mean unless "
+        "How to blend: mean, tempered, convex, hill-climbing, log-linear, or auto, which is the mean unless "
         "another is significantly better.",
         metavar="BLENDER",
     ),

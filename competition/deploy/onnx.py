@@ -21,7 +21,7 @@ from competition.crossval.store import Store
 from competition.data.targets import TargetKind, target_kind
 from competition.deploy.predict import fit_blend, fit_combination
 from competition.ensemble.blend import combine_models
-from competition.ensemble.blenders import Combination, LogLinear, PerLabel, StackedRegression, WeightedMean
+from competition.ensemble.blenders import Combination, LogLinear, PerLabel, WeightedMean
 from competition.errors import UserError, command
 from competition.files import scratch_folder, write_atomically
 from competition.models.classical.spec import LabelClassifiers
@@ -195,9 +195,6 @@ def combine_in_keras(combination: Combination, stack: Any) -> Any:
             return ops.einsum("m,mrc->rc", weights, ops.softmax(logs / divisors, axis=-1))
         case LogLinear(exponents=exponents):
             return ops.softmax(ops.einsum("m,mrc->rc", np.asarray(exponents, np.float32), logs), axis=-1)
-        case StackedRegression(coefficients=coefficients, intercepts=intercepts):
-            logits = ops.einsum("mrc,mcd->rd", logs, coefficients.astype(np.float32))
-            return ops.softmax(logits + intercepts.astype(np.float32), axis=-1)
         case PerLabel(binary=binary):
             present = ops.reshape(stack, (len(weights), -1))
             cells = combine_in_keras(binary, ops.stack([1 - present, present], axis=-1))

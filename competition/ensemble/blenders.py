@@ -25,7 +25,6 @@ MAX_EXPONENT = 20.0  # of a member in the log-linear blend
 MAX_ITERATIONS = 100  # of its fit
 N_BAGS = 6  # random halves of the rows, in hill climbing
 INITIAL_PICKS = 2  # best members, with which hill climbing starts
-REGULARIZATION = 100.0  # L2 penalty of the stacked regression
 
 
 class Combination(Protocol):
@@ -75,19 +74,6 @@ class LogLinear:
     def combine(self, stack: np.ndarray) -> np.ndarray:
         """Combine probabilities (members, rows, classes) to (rows, classes)."""
         return softmax(np.einsum("m,mrc->rc", self.exponents, _log_probabilities(stack)), axis=1)
-
-
-@dataclass(frozen=True)
-class StackedRegression:
-    """A linear function from all members' log probabilities to logits."""
-
-    weights: np.ndarray
-    coefficients: np.ndarray  # (members, classes, classes)
-    intercepts: np.ndarray
-
-    def combine(self, stack: np.ndarray) -> np.ndarray:
-        """Combine probabilities (members, rows, classes) to (rows, classes)."""
-        return softmax(np.einsum("mrc,mcd->rd", _log_probabilities(stack), self.coefficients) + self.intercepts, axis=1)
 
 
 @dataclass(frozen=True)
@@ -183,25 +169,6 @@ def fit_log_linear(stack: np.ndarray, labels: np.ndarray) -> Combination:
     return LogLinear(exponents if exponents.any() else np.full(len(stack), MIN_WEIGHT))  # all are worse than a guess
 
 
-def fit_stacking(stack: np.ndarray, labels: np.ndarray) -> Combination:
-    """Multinomial logistic regression on all members' log probabilities."""
-    from sklearn.linear_model import LogisticRegression
-
-    members, rows, classes = stack.shape
-    features = _log_probabilities(stack).transpose(1, 0, 2).reshape(rows, -1)
-    present = np.unique(labels)
-    regression = LogisticRegression(C=1 / REGULARIZATION, max_iter=200, tol=0.01).fit(features, labels)
-    slopes, offsets = regression.coef_, regression.intercept_
-    if len(present) == 2:  # scikit-learn returns only the difference between the two logits
-        slopes, offsets = np.concatenate([-slopes, slopes]) / 2, np.concatenate([-offsets, offsets]) / 2
-    coefficients = np.zeros((members, classes, classes), dtype=features.dtype)
-    coefficients[:, :, present] = slopes.T.reshape(members, classes, len(present))
-    intercepts = np.full(classes, np.log(EPSILON))
-    intercepts[present] = offsets
-    size = np.abs(coefficients).sum(axis=(1, 2))
-    return StackedRegression(size / size.sum(), coefficients, intercepts)
-
-
 def fit_least_squares(stack: np.ndarray, labels: np.ndarray) -> Combination:
     """Mean of numbers with the non-negative weights of sum 1 that minimize squared error."""
     errors = stack[:, :, 0].T - labels[:, None].astype(float)
@@ -217,7 +184,6 @@ BLENDERS: dict[str, Blender] = {
     "convex": fit_convex,
     "hill-climbing": fit_hill_climbing,
     "log-linear": fit_log_linear,
-    "stacked": fit_stacking,
 }
 TEMPERED_BLENDERS = ("tempered", "convex", "hill-climbing")  # of classes and labels
 NUMBER_BLENDERS: dict[str, Blender] = {"mean": fit_mean, "convex": fit_least_squares}

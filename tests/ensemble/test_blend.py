@@ -170,8 +170,8 @@ def test_with_two_folds_auto_scores_the_blender_that_it_submits(simulation):
 def test_the_error_for_an_unknown_blender_lists_the_available_ones():
     with pytest.raises(UserError, match="unknown blender 'median'; choose from auto, mean, tempered"):
         check_blender("median", "class")
-    with pytest.raises(UserError, match="blender stacked does not apply to numbers; choose from auto, mean, convex"):
-        check_blender("stacked", "number")
+    with pytest.raises(UserError, match="blender log-linear does not apply to numbers; choose from auto, mean, convex"):
+        check_blender("log-linear", "number")
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from competition.ensemble.blenders import (
     fit_hill_climbing,
     fit_log_linear,
     fit_mean,
-    fit_stacking,
     fit_tempered_mean,
 )
 from competition.scoring.metrics import log_loss
@@ -94,14 +93,13 @@ def test_no_other_exponents_have_a_lower_log_loss(labels):
         assert log_loss(labels, other.combine(stack)).value > lowest - 1e-5
 
 
-@pytest.mark.parametrize(("blender", "tolerance"), [(fit_log_linear, 0.001), (fit_stacking, 0.004)])
-def test_the_posterior_of_independent_miscalibrated_members_is_found(blender, tolerance, labels):
+def test_the_posterior_of_independent_miscalibrated_members_is_found(labels):
     members = [simulate_probabilities(labels, skill, seed) for skill, seed in ((1.5, 1), (1.0, 2))]
     # The errors are independent, so the true posterior is the normalized product.
     posterior = members[0] * members[1]
     best = log_loss(labels, posterior / posterior.sum(axis=1, keepdims=True)).value
     stack = np.stack([apply_temperature(members[0], 2.0), apply_temperature(members[1], 0.7)])
-    assert loss(blender, stack, labels) == pytest.approx(best, abs=tolerance)
+    assert loss(fit_log_linear, stack, labels) == pytest.approx(best, abs=0.001)
     assert loss(fit_mean, stack, labels) > best + 0.05
 
 
@@ -110,12 +108,6 @@ def test_wrong_members_are_blended_to_almost_equal_probabilities_in_their_order(
     blended = fit_log_linear(stack, labels).combine(stack)
     assert np.allclose(blended, 1 / CLASSES, atol=1e-3)
     assert (blended.argmax(axis=1) == stack.prod(axis=0).argmax(axis=1)).mean() > 0.99
-
-
-def test_stacking_gives_almost_no_probability_to_a_class_without_rows(labels):
-    stack = np.stack([simulate_probabilities(labels, 1.5, seed) for seed in (1, 2)])
-    training = labels < 3
-    assert fit_stacking(stack[:, training], labels[training]).combine(stack)[:, 3].max() < 1e-3
 
 
 @pytest.mark.parametrize("name", BLENDERS)
@@ -154,19 +146,6 @@ def test_blends_are_probabilities_and_do_not_depend_on_the_order_of_members(name
     # Iterations stop when they gain little, which may be a step earlier in another order.
     assert shuffled.weights == pytest.approx(combination.weights[order], abs=0.02)
     assert np.allclose(shuffled.combine(stack[order]), blended, atol=0.02)
-
-
-def test_stacking_supports_two_classes():
-    labels = np.random.default_rng(0).integers(0, 2, ROWS)
-    stack = np.stack([simulate_two_classes(labels, skill, seed) for skill, seed in ((1.5, 1), (1.0, 2))])
-    posterior = stack.prod(axis=0) / stack.prod(axis=0).sum(axis=1, keepdims=True)
-    assert loss(fit_stacking, stack, labels) == pytest.approx(log_loss(labels, posterior).value, abs=0.004)
-
-
-def simulate_two_classes(labels, skill, seed):
-    """Calibrated probabilities of the first two classes, if the other two are impossible."""
-    probabilities = simulate_probabilities(labels, skill, seed)[:, :2]
-    return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize("name", ["mean", "tempered", "convex", "hill-climbing"])
