@@ -319,10 +319,7 @@ def import_predictions(
 def export(
     competition: cli.Competition = "digits", models: cli.Models = None, folds: cli.Folds = 5, seed: cli.Seed = 0
 ) -> None:
-    """Write a member's predictions as CSV files.
-
-    These are the out-of-fold and test probabilities of the first model in --models.
-    """
+    """Write the out-of-fold and test predictions of each model in --models as CSV files."""
     from competition.cli import exchange
 
     exchange.export(RunOptions(competition, models, folds, seed))

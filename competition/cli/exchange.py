@@ -29,17 +29,19 @@ def import_predictions(options: RunOptions, name: str, oof: Path, test: Path, sp
 
 
 def export(options: RunOptions) -> None:
-    """Write the split and the out-of-fold and test probabilities of the first model as CSV files."""
+    """Write the folds and the out-of-fold and test probabilities of each model as CSV files."""
     from competition.crossval import exchange
 
     run = open_run(options)
-    store, member = run.store, run.members[0]
-    predictions = store.predictions(member)
-    if not predictions.complete:
-        raise UserError(f"{member.name} is not complete; run `{store.command('cv', models=member.name)}`")
-    folder = run.competition.folds_folder / store.folds.name / member.name
-    for path in exchange.write_predictions(predictions, store.dataset, store.folds, folder):
-        print(path)
+    store, members = run.store, run.members
+    predictions = [store.predictions(member) for member in members]
+    if incomplete := [each.member for each in predictions if not each.complete]:
+        remedy = store.command("cv", models=" ".join(incomplete))
+        raise UserError(f"{incomplete[0]} is not complete; run `{remedy}`")
+    for each in predictions:
+        folder = run.competition.folds_folder / store.folds.name / each.member
+        for path in exchange.write_predictions(each, store.dataset, store.folds, folder):
+            print(path)
 
 
 def export_onnx(competition: str, number: int | None) -> None:

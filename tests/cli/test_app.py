@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import date
 from io import StringIO
+from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -119,8 +120,9 @@ def test_exported_predictions_can_be_imported_as_a_member(command, tmp_path):
         result.returncode == 2
         and "knn is not complete; run `make cv MODELS=knn COMPETITION=digits8 FOLDS=2`" in result.stderr
     )
-    assert command("cv", *SMALL, "--models", "knn").returncode == 0
-    oof, test = command("export", *SPLIT, "--models", "knn").stdout.split()[:2]
+    assert command("cv", *SMALL, "--models", "knn linear").returncode == 0
+    oof, test, *others = command("export", *SPLIT, "--models", "knn linear").stdout.split()
+    assert [Path(path).parts[-2:] for path in others] == [("linear", "oof.csv"), ("linear", "test.csv")]
     result = command("import", "--name", "theirs", *SPLIT, "--oof", oof, "--test", test)
     assert result.returncode == 0 and "@theirs: " in result.stdout, result.stderr
     assert "to blend it: make submit MODELS='quick @theirs' COMPETITION=digits8 FOLDS=2" in result.stdout
