@@ -1,6 +1,7 @@
 """Each system call by which a command changes its files fails once, or the process is killed there: nothing is lost."""
 
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ BEFORE = {  # the command that makes the folder which a command starts with
 TESTED = ("data", "cv", "submit", "import", "grade", "record-score", "tune")
 SCRATCH = ".temporary/.foldblend."
 MAX_FAULTS = 100  # of one kind; only `tune` has more possible ones, in SQLite
+# joblib removes its semaphores as the process ends. They are in memory, which does not fail together with a disk, but
+# here each later call of the same name fails.
+SEMAPHORES = re.compile(
+    r"Exception ignored in: <Finalize object, dead>\n(?:(?!Exception ignored)[^\n]*\n)*?    sem_unlink.*\nOSError.*\n"
+)
 FAILS, FAILS_FOR_GOOD, KILLED = "error=EIO", "error=EIO+", "signal=KILL"
 FULL, FORBIDDEN, INTERRUPTED, NO_LOCKS = "error=ENOSPC", "error=EACCES", "error=EINTR", "error=ENOLCK"
 FAULTS = {
@@ -138,9 +144,10 @@ def find_bad_end(result: Result, fault: Fault) -> str | None:
     """What is wrong with the end of a run with a fault."""
     if fault.kind == KILLED:
         return None if result.status == -9 else f"status {result.status} instead of being killed"
-    errors = [line for line in result.output.splitlines() if line.startswith("error: ")]
-    if "Traceback" in result.output or "Exception" in result.output:
-        return f"a traceback: {result.output}"
+    output = SEMAPHORES.sub("", result.output)
+    errors = [line for line in output.splitlines() if line.startswith("error: ")]
+    if "Traceback" in output or "Exception" in output:
+        return f"a traceback: {output}"
     if result.status not in (0, 1) or len(errors) != result.status:
         return f"status {result.status} and {len(errors)} errors: {result.output}"
     if errors and not (errors[0].startswith(("error: cannot ", "error: the study database ")) and "; " in errors[0]):
