@@ -6,7 +6,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -28,6 +28,7 @@ DEFAULT_REMEDY = "check the disk of {folder}: df -h {folder}; ls -ld {folder}"
 DISK_FAILURES = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE}  # whatever the program does
 MISPLACED = {errno.EEXIST, errno.ENOTDIR}  # a file where a folder is needed
 UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP}  # by file systems that cannot sync folders
+SCRATCH = "foldblend"  # in the names of folders among the system's temporary files
 MAX_SYNCED_FILES = 1000  # that are synced one by one; syncing everything is faster for more
 
 
@@ -93,8 +94,8 @@ def scratch_folder() -> Iterator[Path]:
         system_folder = Path(tempfile.gettempdir())
     except FileNotFoundError as error:
         raise DiskError(f"{error.strerror}; free some space there, or set TMPDIR to a folder that has some") from None
-    with explain_write_errors(system_folder / "foldblend"):
-        folder = _temporary_path(system_folder / "foldblend")
+    with explain_write_errors(system_folder / SCRATCH):
+        folder = _temporary_path(system_folder / SCRATCH)
         folder.mkdir(mode=0o700)
     try:
         yield folder
@@ -141,9 +142,13 @@ def sync_tree(folder: Path) -> None:
 def remove_stale_files(folder: Path) -> None:
     """Remove temporary files and folders in the folder, and below, whose processes were killed."""
     for parent, folders, files in os.walk(folder):
-        for name in [*folders, *files]:
-            if _is_stale(Path(parent, name)):
-                _remove(Path(parent, name))
+        _remove_stale(Path(parent, name) for name in [*folders, *files])
+
+
+def remove_stale_scratch_folders() -> None:
+    """Remove the scratch folders of killed processes, and those that could not be removed."""
+    with suppress(FileNotFoundError):  # no folder for temporary files
+        _remove_stale(Path(tempfile.gettempdir()).glob(f".{SCRATCH}.*"))
 
 
 @contextmanager
@@ -245,12 +250,17 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def _remove_stale(paths: Iterable[Path]) -> None:
+    """Remove the temporary files and folders whose processes have ended."""
+    for path in paths:
+        if _is_stale(path):
+            _remove(path)
+
+
 def _temporary_path(path: Path) -> Path:
     """A path for a temporary file of this process; those that killed processes left in the folder are removed."""
     make_folder(path.parent)
-    for file in path.parent.iterdir():
-        if _is_stale(file):
-            _remove(file)
+    _remove_stale(path.parent.iterdir())
     return path.parent / f".{path.name}.{platform.node()}~{os.getpid()}~{token_hex(8)}{path.suffix}"
 
 

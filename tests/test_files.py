@@ -15,6 +15,7 @@ from competition.files import (
     exclusive_lock,
     explain_write_errors,
     remove_stale_files,
+    remove_stale_scratch_folders,
     reserve_space,
     scratch_folder,
     sha256,
@@ -94,6 +95,15 @@ def test_the_scratch_folder_of_a_killed_process_is_removed_by_the_next(tmp_path,
     with scratch_folder() as folder:
         assert list(tmp_path.iterdir()) == [folder] and folder.stat().st_mode & 0o077 == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_scratch_folders_of_ended_processes_are_removed_by_runs_that_need_none(tmp_path, monkeypatch):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", KILLED_WITH_SCRATCH], env=environment, check=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with scratch_folder() as own:
+        remove_stale_scratch_folders()
+        assert list(tmp_path.iterdir()) == [own]
 
 
 NO_TEMPORARY_FILES = """

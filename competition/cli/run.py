@@ -211,9 +211,10 @@ def open_without_features(name: str) -> Competition:
     from competition.data.config import read_config
     from competition.data.dataset import load_dataset
     from competition.data.sources import ensure_files
-    from competition.files import remove_stale_files
+    from competition.files import remove_stale_files, remove_stale_scratch_folders
 
     folder = DATA / name
+    remove_stale_scratch_folders()
     for written in (folder / "cache", FOLDS / name, SUBMISSIONS):
         remove_stale_files(written)
     if not folder.exists():
