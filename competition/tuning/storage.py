@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from competition.errors import DiskError, UserError
-from competition.files import explain_write_errors, make_folder
+from competition.files import atomic_file, explain_write_errors, make_folder, wait_for_lock
 
 HEARTBEAT_SECONDS = 15  # between heartbeats of a running trial
 STALE_SECONDS = 60  # without a heartbeat after which a trial's driver is assumed dead
@@ -47,8 +47,12 @@ def _connect(url: str | None, folder: Path) -> RDBStorage:
     options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     for seconds in RETRY_SECONDS:
         try:
+            if not is_server:
+                _create_database(path)
             with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
                 return RDBStorage(url, options, heartbeat_interval=HEARTBEAT_SECONDS, grace_period=STALE_SECONDS)
+        except UserError:
+            raise
         except Exception as error:  # each database has its own exceptions
             reason = str(error).splitlines()[0].replace(url, hide_password(url))
         time.sleep(seconds)  # another driver may be creating the tables
@@ -61,6 +65,17 @@ def hide_password(url: str) -> str:
     with suppress(ArgumentError):
         return make_url(url).render_as_string(hide_password=True)
     return re.sub(r":[^:@/]*@", ":***@", url)
+
+
+def _create_database(path: Path) -> None:
+    """Create the tables and indexes of a new database before it gets its name.
+
+    If that was interrupted, Optuna would never create the missing index by which names of studies are unique.
+    """
+    with wait_for_lock(path.parent):
+        if not path.exists():
+            with atomic_file(path) as temporary:
+                RDBStorage(f"sqlite:///{temporary}").engine.dispose()
 
 
 def _check_disk(folder: Path) -> str:
