@@ -15,6 +15,7 @@ import tempfile
 
 import competition
 from competition.cli.app import main
+from competition.tuning import driver, storage
 
 UNUSED = ("competition.models.networks", "competition.models.pretrained", "competition.deploy", "competition.__main__")
 PR_SET_PTRACER, ANY_PROCESS = 0x59616D61, ctypes.c_ulong(-1)
@@ -44,6 +45,9 @@ def run_command(folder: str, temporary: str, output: str, arguments: list[str]) 
 
 if __name__ == "__main__":
     load_libraries()
+    # A search waits for as long until it takes over the trial of a killed one.
+    storage.HEARTBEAT_SECONDS = driver.HEARTBEAT_SECONDS = 1
+    storage.STALE_SECONDS = 2
     for request in sys.stdin:
         process = os.fork()
         if not process:
