@@ -74,7 +74,7 @@ record-score: .venv/.ready ## record the leaderboard's score VALUE= of submissio
 grade: .venv/.ready ## evaluate on held-back test labels (practice competitions only; FILE= another submission)
 reproduce: $(trains) ## make submission NUMBER= again and compare the bytes
 import: .venv/.ready ## import predictions made elsewhere as member @NAME (NAME= OOF= TEST=, maybe SPLIT=)
-export: .venv/.ready ## write the predictions of the first model in MODELS as CSV files
+export: .venv/.ready ## write the predictions of each model in MODELS as CSV files
 
 ## clusters
 

@@ -147,7 +147,7 @@ def remove_stale_files(folder: Path) -> None:
 
 def remove_stale_scratch_folders() -> None:
     """Remove the scratch folders of killed processes, and those that could not be removed."""
-    with suppress(FileNotFoundError):  # no folder for temporary files
+    with suppress(OSError):  # not every command needs a folder for temporary files
         _remove_stale(Path(tempfile.gettempdir()).glob(f".{SCRATCH}.*"))
 
 

@@ -319,7 +319,10 @@ def import_predictions(
 def export(
     competition: cli.Competition = "digits", models: cli.Models = None, folds: cli.Folds = 5, seed: cli.Seed = 0
 ) -> None:
-    """Write the out-of-fold and test predictions of each model in --models as CSV files."""
+    """Write the predictions of models as CSV files.
+
+    These are the out-of-fold and the test predictions of each model in --models.
+    """
     from competition.cli import exchange
 
     exchange.export(RunOptions(competition, models, folds, seed))

@@ -412,6 +412,7 @@ class LoadedSubmission:
 
 def load_submission(name: str, number: int | None) -> LoadedSubmission:
     """A submission with the members and the models that made it; an error if these have changed since."""
+    from competition.ensemble.blenders import blender_names
     from competition.submission.log import SubmissionLog
 
     entry = SubmissionLog(SUBMISSIONS).entry(name, number)
@@ -426,5 +427,10 @@ def load_submission(name: str, number: int | None) -> LoadedSubmission:
                 f"{entry.folder}: {member.name} has changed since this submission was made; choose a later one with "
                 f"{option('number')}, run `{submit}`, or {entry.restore_remedy}"
             )
+    if (blender := entry.metadata["blender"]) not in blender_names(competition.kind):
+        raise UserError(
+            f"{entry.folder}: there is no blender {blender} any more; choose a later submission with "
+            f"{option('number')}, run `{submit}`, or {entry.restore_remedy}"
+        )
     refits = entry.metadata.get("refits", 0)
     return LoadedSubmission(entry, members, store.refits(refits) if refits else store)

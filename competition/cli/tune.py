@@ -117,7 +117,8 @@ def _blend_weights(store: "Store", members: "list[Member]") -> dict[str, float]:
     complete = [predictions for predictions in map(store.predictions, members) if predictions.complete]
     if len(complete) < len(members) or len(members) < 2:
         return {member.name: 1.0 for member in members}
-    blend = ensemble.blend(complete, store.dataset.labels, store.folds.held_out, "convex")
+    search = ensemble.BlendSearch(complete, store.dataset.labels, store.folds.held_out)
+    blend = search.blend("convex" if search.kind == "number" else "log-linear")
     weights = zip(blend.members, blend.combination.weights, strict=True)
     return {name: max(weight, MIN_WEIGHT) for name, weight in weights}
 

@@ -115,7 +115,7 @@ def estimate_gains(
     Of several seeds of a different model, only the first is expected to reduce it.
     """
     search = BlendSearch(complete, labels, held_out)
-    full_blend = search.blend("convex")
+    full_blend = search.blend("convex" if search.kind == "number" else "log-linear")
     new_kind_gain = (
         mean_reduction(measure_contributions(search, full_blend))
         if len(complete) > 1

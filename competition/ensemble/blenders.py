@@ -73,7 +73,11 @@ class LogLinear:
 
     def combine(self, stack: np.ndarray) -> np.ndarray:
         """Combine probabilities (members, rows, classes) to (rows, classes)."""
-        return softmax(np.einsum("m,mrc->rc", self.exponents, _log_probabilities(stack)), axis=1)
+        logits = np.zeros(stack.shape[1:])
+        for exponent, member in zip(self.exponents, stack, strict=True):
+            if exponent:
+                logits += exponent * _log_probabilities(member)
+        return softmax(logits, axis=1)
 
 
 @dataclass(frozen=True)
@@ -244,8 +248,8 @@ def _label_probabilities(stack: np.ndarray, labels: np.ndarray, temperatures: np
     return np.maximum(probabilities, EPSILON).astype(np.float32)
 
 
-def _log_probabilities(stack: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(stack, EPSILON)).astype(np.float32)
+def _log_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(probabilities, EPSILON)).astype(np.float32)
 
 
 def _equal_weights(stack: np.ndarray) -> np.ndarray:

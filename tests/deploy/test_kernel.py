@@ -126,17 +126,18 @@ def test_outputs_of_other_data_are_not_continued(tmp_path):
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("slug", "models"),
+    ("slug", "models", "fitted_blend"),
     [
-        ("ranzcr-clip-catheter-line-classification", "knn mlp"),
-        ("petfinder-pawpularity-score", "mlp boosting"),
-        ("siim-isic-melanoma-classification", "knn logistic boosting"),
+        ("ranzcr-clip-catheter-line-classification", "knn mlp", "log-linear"),
+        ("petfinder-pawpularity-score", "mlp boosting", "convex"),
+        ("siim-isic-melanoma-classification", "knn logistic boosting", "convex"),
     ],
 )
-@pytest.mark.parametrize(("blend", "refit"), [("mean", "0"), ("convex", "0"), ("mean", "2")])
+@pytest.mark.parametrize(("is_fitted", "refit"), [(False, "0"), (True, "0"), (False, "2")])
 def test_packed_models_predict_label_sets_numbers_and_by_columns(
-    slug, models, blend, refit, tmp_path, monkeypatch, capsys
+    slug, models, fitted_blend, is_fitted, refit, tmp_path, monkeypatch, capsys
 ):
+    blend = fitted_blend if is_fitted else "mean"
     miniature = MINIATURES[slug]
     (tmp_path / "data" / slug).mkdir(parents=True)
     miniature.write(tmp_path / "data" / slug)

@@ -45,7 +45,7 @@ def rows():
 
 def contributions_by_member(rows, *members):
     labels, held_out = rows[:2]
-    full_blend = blend(members, labels, held_out, "convex")
+    full_blend = blend(members, labels, held_out, "log-linear")
     contributions = measure_contributions(BlendSearch(members, labels, held_out), full_blend)
     return {contribution.member: contribution for contribution in contributions}
 
@@ -88,7 +88,7 @@ def test_a_candidate_is_expected_to_save_like_another_seed_or_like_the_mean_memb
 def test_a_second_model_is_expected_to_save_a_part_of_the_first_ones_log_loss(rows):
     labels, held_out, constant = rows[:3]
     (gain,) = estimate_gains([replace(constant, member="knn")], [Member.parse("svm")], labels, held_out).values()
-    assert 0 < gain < blend([constant], labels, held_out, "convex").log_loss.value
+    assert 0 < gain < blend([constant], labels, held_out, "log-linear").log_loss.value
 
 
 @given(contributions=leaderboards())
@@ -122,7 +122,7 @@ def test_contradictory_advice_cannot_be_expressed():
 def test_of_two_models_with_the_same_errors_only_the_more_expensive_one_is_left_out(rows):
     labels, held_out, constant, _, duplicate = rows
     members = [replace(constant, seconds=30), duplicate]
-    full_blend = blend(members, labels, held_out, "convex")
+    full_blend = blend(members, labels, held_out, "log-linear")
     advice = advise(measure_contributions(BlendSearch(members, labels, held_out), full_blend))
     assert advice.leave_out and advice.leave_out.member == "mlp.1" and advice.another_seed is None
 

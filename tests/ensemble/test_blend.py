@@ -81,6 +81,9 @@ def test_a_single_model_takes_part_in_every_blend_and_members_without_weight_in_
     combination = blenders.WeightedMean(np.array([0.25, 0.75, 0.0]), np.ones(3))
     combined = combine_models(combination, [several, single, None])
     assert np.allclose(combined, 0.25 * several.mean(axis=0) + 0.75 * single[0])
+    powers = several * single**2
+    combined = combine_models(blenders.LogLinear(np.array([1.0, 2.0, 0.0])), [several, single, None])
+    assert np.allclose(combined, (powers / powers.sum(axis=2, keepdims=True)).mean(axis=0), atol=1e-5)
 
 
 def test_useless_members_get_no_weight(simulation):
@@ -102,22 +105,24 @@ def test_an_underconfident_accurate_member_gets_most_weight(simulation):
     assert weights[1] > 0.8
 
 
-def test_blends_of_random_members_score_chance():
+@pytest.mark.parametrize("blender", ["hill-climbing", "log-linear"])
+def test_blends_of_random_members_score_chance(blender):
     scores = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
         labels, held_out = rng.integers(0, CLASSES, 500), np.arange(500) % FOLDS
         noise = [random_member(rng, rows=500) for _ in range(8)]
-        scores.append(blend(noise, labels, held_out, "hill-climbing").accuracy.value)
+        scores.append(blend(noise, labels, held_out, blender).accuracy.value)
     error = np.std(scores) / np.sqrt(len(scores))
     assert np.mean(scores) < 1 / CLASSES + 2 * error
 
 
-def test_labels_of_a_fold_do_not_affect_its_blended_predictions(simulation):
+@pytest.mark.parametrize("blender", ["hill-climbing", "log-linear"])
+def test_labels_of_a_fold_do_not_affect_its_blended_predictions(blender, simulation):
     _, labels, _, held_out = simulation
     members = [simulate_member(simulation, 1.0 + i / 2) for i in range(3)]
     changed_labels = np.where(held_out == 2, (labels + 1) % CLASSES, labels)
-    original, changed = (blend(members, each, held_out, "hill-climbing").oof for each in (labels, changed_labels))
+    original, changed = (blend(members, each, held_out, blender).oof for each in (labels, changed_labels))
     assert (original[held_out == 2] == changed[held_out == 2]).all()
     assert (original[held_out == 1] != changed[held_out == 1]).any()
 

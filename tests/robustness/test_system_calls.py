@@ -42,7 +42,8 @@ MAX_FAULTS = 100  # of one kind; only `tune` has more possible ones, in SQLite
 # joblib removes its semaphores as the process ends. They are in memory, which does not fail together with a disk, but
 # here each later call of the same name fails.
 SEMAPHORES = re.compile(
-    r"Exception ignored in: <Finalize object, dead>\n(?:(?!Exception ignored)[^\n]*\n)*?    sem_unlink.*\nOSError.*\n"
+    r"(?:Exception ignored in: <Finalize object, dead>\n)?"
+    r"Traceback \(most recent call last\):\n(?:(?!Traceback)[^\n]*\n)*?    sem_unlink.*\nOSError.*\n"
 )
 FAILS, FAILS_FOR_GOOD, KILLED = "error=EIO", "error=EIO+", "signal=KILL"
 FULL, FORBIDDEN, INTERRUPTED, NO_LOCKS = "error=ENOSPC", "error=EACCES", "error=EINTR", "error=ENOLCK"

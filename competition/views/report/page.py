@@ -40,8 +40,8 @@ similar {confidence}, with a 95&nbsp;% range. On the diagonal the two agree; hol
 too cautious above.</p>"""
 CALIBRATION_TABLE_TEXT = """
 <h3>By model</h3>
-<p>The error is the mean difference of the two, in points. Blenders other than the means correct it first, by
-temperatures.</p>"""
+<p>The error is the mean difference of the two, in points. All blenders but the mean correct it first, by
+temperatures or exponents.</p>"""
 TRAINING_TEXT = """
 <p>{loss} after each epoch, on <span class="key held"></span>held-out and <span class="key train"></span>training rows:
 the median of the folds and their range. Point at the range to see single folds.</p>"""
