@@ -85,6 +85,16 @@ def test_predict_rejects_a_submission_whose_member_has_changed(command, tmp_path
 
 
 @pytest.mark.integration
+def test_predict_rejects_a_submission_by_a_blender_that_was_removed(command, tmp_path):
+    assert command("submit", *SMALL, "--models", "knn").returncode == 0
+    metadata = tmp_path / "submissions" / "digits8" / "001-knn" / "metadata.json"
+    metadata.write_text(metadata.read_text().replace('"blender": "mean"', '"blender": "geometric"'))
+    result = command("predict", "data/digits8/test.csv", "--competition", "digits8")
+    assert result.returncode == 2 and "001-knn: there is no blender geometric any more; " in result.stderr
+    assert "run `make submit MODELS=knn COMPETITION=digits8 FOLDS=2`" in result.stderr
+
+
+@pytest.mark.integration
 def test_a_submission_is_numbered_reproduced_and_scored(command, tmp_path):
     assert "submission 1: " in command("submit", *SMALL, "--models", "knn").stdout
     assert "submission 1: " in command("submit", *SMALL, "--models", "knn").stdout
