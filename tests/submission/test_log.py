@@ -205,7 +205,7 @@ def test_edits_anywhere_in_the_package_are_noticed(tmp_path):
     program = "from competition.submission.log import git_state; print(git_state()['edited'])"
     states = []
     for _ in range(2):
-        states.append(run(sys.executable, "-c", program))
+        states.append(run(sys.executable, "-B", "-c", program))  # bytecode would be an edit, too
         with (tmp_path / "competition" / "models" / "zoo" / "quick.py").open("a") as file:
             file.write("# edited\n")
     assert states == ["False", "True"]
