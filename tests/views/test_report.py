@@ -238,8 +238,10 @@ def test_single_folds_appear_when_pointed_at(report, open_accessible_page):
     fold = tab.locator(".tipped").first
     line = fold.locator(".fold")
     assert line.evaluate("line => getComputedStyle(line).opacity") == "0" and not tab.locator("#tip").is_visible()
-    tab.locator("svg.plot").last.scroll_into_view_if_needed()
-    fold.hover(force=True)
+    fold.scroll_into_view_if_needed()
+    middle = "path => path.getPointAtLength(path.getTotalLength() / 2).matrixTransform(path.getScreenCTM())"
+    point = fold.locator(".hit").evaluate(f"path => {{ const {{x, y}} = ({middle})(path); return [x, y]; }}")
+    tab.mouse.move(*point)
     shown = tab.locator(".tipped:hover .fold")
     assert shown.evaluate("line => getComputedStyle(line).opacity") == "1"
     assert "fold " in tab.locator("#tip").inner_text() and "log loss" in tab.locator("#tip").inner_text()
