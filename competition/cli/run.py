@@ -421,16 +421,11 @@ def load_submission(name: str, number: int | None) -> LoadedSubmission:
     store = open_store(competition, *parse_split(spec["split"]))
     members = [competition.member(member) for member in entry.metadata["members"]]
     submit = store.command("submit", models=" ".join(spec["members"]), refit=spec.get("refit", 0))
+    remedy = f"choose a later one with {option('number')}, run `{submit}`, or {entry.restore_remedy}"
     for member in members:
         if store.fingerprint(member) != spec["members"][member.name]:
-            raise UserError(
-                f"{entry.folder}: {member.name} has changed since this submission was made; choose a later one with "
-                f"{option('number')}, run `{submit}`, or {entry.restore_remedy}"
-            )
+            raise UserError(f"{entry.folder}: {member.name} has changed since this submission was made; {remedy}")
     if (blender := entry.metadata["blender"]) not in blender_names(competition.kind):
-        raise UserError(
-            f"{entry.folder}: there is no blender {blender} any more; choose a later submission with "
-            f"{option('number')}, run `{submit}`, or {entry.restore_remedy}"
-        )
+        raise UserError(f"{entry.folder}: the submission's blender, {blender}, was removed; {remedy}")
     refits = entry.metadata.get("refits", 0)
     return LoadedSubmission(entry, members, store.refits(refits) if refits else store)

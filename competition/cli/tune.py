@@ -112,13 +112,15 @@ def _accept_validated(run: Run, search: "Search") -> None:
 
 def _blend_weights(store: "Store", members: "list[Member]") -> dict[str, float]:
     """Each member's weight in their blend; equal weights unless all are cross-validated."""
+    from competition.data.targets import target_kind
     from competition.ensemble import blend as ensemble
+    from competition.ensemble.blenders import weighted_blender
 
     complete = [predictions for predictions in map(store.predictions, members) if predictions.complete]
     if len(complete) < len(members) or len(members) < 2:
         return {member.name: 1.0 for member in members}
-    search = ensemble.BlendSearch(complete, store.dataset.labels, store.folds.held_out)
-    blend = search.blend("convex" if search.kind == "number" else "log-linear")
+    labels = store.dataset.labels
+    blend = ensemble.blend(complete, labels, store.folds.held_out, weighted_blender(target_kind(labels)))
     weights = zip(blend.members, blend.combination.weights, strict=True)
     return {name: max(weight, MIN_WEIGHT) for name, weight in weights}
 

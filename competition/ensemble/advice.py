@@ -8,6 +8,7 @@ import numpy as np
 from competition.crossval.predictions import Predictions
 from competition.data.targets import TargetKind, target_kind
 from competition.ensemble.blend import Blend, BlendSearch
+from competition.ensemble.blenders import weighted_blender
 from competition.models.member import Member
 from competition.scoring.losses import row_errors, row_losses
 from competition.scoring.multilabel import to_binary
@@ -115,7 +116,7 @@ def estimate_gains(
     Of several seeds of a different model, only the first is expected to reduce it.
     """
     search = BlendSearch(complete, labels, held_out)
-    full_blend = search.blend("convex" if search.kind == "number" else "log-linear")
+    full_blend = search.blend(weighted_blender(search.kind))
     new_kind_gain = (
         mean_reduction(measure_contributions(search, full_blend))
         if len(complete) > 1

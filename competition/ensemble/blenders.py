@@ -207,6 +207,11 @@ def blender_names(kind: TargetKind) -> tuple[str, ...]:
     return tuple(NUMBER_BLENDERS if kind == "number" else BLENDERS)
 
 
+def weighted_blender(kind: TargetKind) -> str:
+    """The blender whose weights say how much each member contributes."""
+    return "convex" if kind == "number" else "log-linear"
+
+
 def fit_blender(
     name: str, stack: np.ndarray, labels: np.ndarray, temperatures: np.ndarray | None = None
 ) -> Combination:

@@ -90,7 +90,7 @@ def test_predict_rejects_a_submission_by_a_blender_that_was_removed(command, tmp
     metadata = tmp_path / "submissions" / "digits8" / "001-knn" / "metadata.json"
     metadata.write_text(metadata.read_text().replace('"blender": "mean"', '"blender": "geometric"'))
     result = command("predict", "data/digits8/test.csv", "--competition", "digits8")
-    assert result.returncode == 2 and "001-knn: there is no blender geometric any more; " in result.stderr
+    assert result.returncode == 2 and "001-knn: the submission's blender, geometric, was removed; " in result.stderr
     assert "run `make submit MODELS=knn COMPETITION=digits8 FOLDS=2`" in result.stderr
 
 
