@@ -1,6 +1,7 @@
 """Write Fashion-MNIST as a practice competition, with its 10,000 test labels held back."""
 
 import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -30,4 +31,8 @@ def _read(path: Path, header: int) -> np.ndarray:
     """Read the bytes after the header of a compressed file."""
     if not path.exists():
         raise UserError(f"{path} is missing; install Debian's package {PACKAGE}, or name the files' folder: --source")
-    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is damaged ({error}); install Debian's package {PACKAGE} again") from error
+    return np.frombuffer(content, np.uint8, offset=header)

@@ -1,13 +1,15 @@
 """Predict new images with a submission's blend, by the saved models."""
 
 import os
+import signal
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
 from competition.crossval.store import Store
 from competition.crossval.task import Task, check_predictions
@@ -19,8 +21,9 @@ from competition.models.interface import FEW_IMAGES, CompiledPredictor, Inputs, 
 from competition.models.member import Member
 from competition.workers.base import Emit, TaskFunction, Workers, result_or_raise, take_in_order
 from competition.workers.events import Failure, ignore_event
-from competition.workers.machine import QUIET_LIBRARIES, silenced_stderr
+from competition.workers.machine import QUIET_LIBRARIES, SINGLE_THREAD, silenced_stderr
 
+IGNORE_CTRL_C = signal.SIGINT, signal.SIG_IGN  # in the other process; this one stops it
 LoadModel = Callable[[Member, int], Predictor]  # one of a member's models
 
 
@@ -85,8 +88,9 @@ def predict_combination(
         for number, count in enumerate(blend.counts)
     ]
     predict = partial(_predict_fold, load_model=load_model, inputs=inputs_of, kind=blend.target.kind)
+    outcomes: Iterable[tuple[Task, Any]]
     if len(inputs["images"]) <= FEW_IMAGES:  # starting workers would take longer
-        outcomes = _run_here(predict, tasks)
+        outcomes = _run_few(predict, tasks, workers.jobs)
     else:
         outcomes = workers.run(predict, take_in_order(tasks), ignore_event)
     for task, outcome in outcomes:
@@ -96,9 +100,31 @@ def predict_combination(
     return combine_models(blend.combination, predictions)
 
 
-def _run_here(function: TaskFunction, tasks: Sequence[Task]) -> Iterator[tuple[Task, Any]]:
-    """Run the tasks in this process; yield them with their result or Failure, as workers do."""
+def _run_few(function: TaskFunction, tasks: Sequence[Task], jobs: int) -> list[tuple[Task, Any]]:
+    """Run the tasks in this process; return them with their result or Failure, as workers do.
+
+    Importing Keras takes most of the time. Meanwhile, another process runs the other models.
+    """
+    networks, others = ([task for task in tasks if task.wants_gpu is wanted] for wanted in (True, False))
+    if jobs == 1 or not networks or not others:
+        return _run_here(function, tasks)
+    environment = SINGLE_THREAD | QUIET_LIBRARIES
+    executor = ProcessPoolExecutor(1, env=environment, initializer=signal.signal, initargs=IGNORE_CTRL_C)
+    try:
+        future = executor.submit(_run_here, function, others)
+        outcomes = _run_here(function, networks)
+        try:
+            return outcomes + future.result()
+        except TerminatedWorkerError:  # perhaps there was too little memory for two processes
+            return outcomes + _run_here(function, others)
+    finally:
+        executor.shutdown(kill_workers=True)
+
+
+def _run_here(function: TaskFunction, tasks: Sequence[Task]) -> list[tuple[Task, Any]]:
+    """Run the tasks in this process; return them with their result or Failure, as workers do."""
     os.environ.update(QUIET_LIBRARIES)
+    outcomes = []
     for task in tasks:
         try:
             with silenced_stderr():
@@ -107,7 +133,8 @@ def _run_here(function: TaskFunction, tasks: Sequence[Task]) -> Iterator[tuple[T
             raise
         except Exception as error:  # each library has its own errors
             result = Failure(f"{type(error).__name__}: {error}".splitlines()[0], traceback.format_exc())
-        yield task, result
+        outcomes.append((task, result))
+    return outcomes
 
 
 def _predict_fold(

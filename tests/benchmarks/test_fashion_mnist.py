@@ -29,6 +29,14 @@ def test_test_labels_are_held_back(tmp_path):
     assert (held_back["Label"] == parts["t10k"][1]).all()
 
 
+def test_a_damaged_file_is_named_with_its_package(tmp_path):
+    write_part(tmp_path, "train", np.zeros((1, PIXELS), np.uint8), np.zeros(1, np.uint8))
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(UserError, match=r"train-images-idx3-ubyte.gz is damaged .* dataset-fashion-mnist again"):
+        make_fashion_mnist(tmp_path / "competition", tmp_path)
+
+
 def test_a_missing_file_is_named_with_its_package(tmp_path):
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte.gz is missing; install .* dataset-fashion-mnist"):
         make_fashion_mnist(tmp_path / "competition", tmp_path)

@@ -1,11 +1,17 @@
+import os
+import signal
+
+import numpy as np
 import pytest
 
 from competition.crossval.folds import make_folds
 from competition.crossval.run import cross_validate
 from competition.crossval.store import Store
-from competition.deploy.predict import fit_combination, predict_blend
+from competition.deploy.predict import BlendModels, fit_combination, predict_blend, predict_combination
 from competition.ensemble.blend import BlendSearch
+from competition.ensemble.blenders import WeightedMean
 from competition.errors import UserError
+from competition.models.interface import Target
 from competition.models.member import Member
 from competition.workers.events import ignore_event
 from competition.workers.local import LocalWorkers
@@ -29,3 +35,45 @@ def test_the_command_that_completes_a_submission_names_its_competition_members_a
     remedy = "run `make submit MODELS='knn svm' COMPETITION=letters FOLDS=3 SEED=1` again"
     with pytest.raises(UserError, match=f"knn is incomplete, or its code or data have changed; {remedy}"):
         fit_combination(store, [Member.parse("knn"), Member.parse("svm")], "mean")
+
+
+class ProcessRecorder:
+    """A model whose probability of the first class tells whether it predicts in this process."""
+
+    def __init__(self, driver: int) -> None:
+        self.driver = driver
+
+    def predict_proba(self, images: np.ndarray) -> np.ndarray:
+        is_driver = os.getpid() == self.driver
+        return np.tile([float(is_driver), 1 - float(is_driver)], (len(images), 1))
+
+
+class KilledElsewhere(ProcessRecorder):
+    """A model that kills any other process."""
+
+    def predict_proba(self, images: np.ndarray) -> np.ndarray:
+        if os.getpid() != self.driver:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().predict_proba(images)
+
+
+def predict_two_images(model: ProcessRecorder, names: str, jobs: int) -> list[float]:
+    """The share of the members' models that predict in this process, for each of two images."""
+    members = tuple(Member.parse(name) for name in names.split())
+    combination = WeightedMean(np.full(len(members), 1 / len(members)), np.ones(len(members)))
+    blend = BlendModels(
+        members, (2,) * len(members), Target("class", 2), combination, ("images",) * len(members), False
+    )
+    images = np.zeros((2, 8, 8, 1), np.uint8)
+    return predict_combination(blend, lambda *_: model, {"images": images}, LocalWorkers(jobs))[:, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("names", "jobs", "share"), [("knn mlp", 2, 0.5), ("knn mlp", 1, 1), ("knn svm", 2, 1), ("mlp lenet", 2, 1)]
+)
+def test_few_images_are_predicted_by_networks_here_and_by_other_models_meanwhile_elsewhere(names, jobs, share):
+    assert predict_two_images(ProcessRecorder(os.getpid()), names, jobs) == [share, share]
+
+
+def test_few_images_are_predicted_here_if_the_other_process_is_killed():
+    assert predict_two_images(KilledElsewhere(os.getpid()), "knn mlp", 2) == [1, 1]

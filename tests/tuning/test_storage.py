@@ -1,9 +1,12 @@
 """The database of the studies."""
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from threading import Barrier
 
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 
 from competition.tuning import storage as storage_module
 from competition.tuning.storage import open_storage
@@ -27,3 +30,17 @@ def test_a_creation_that_fails_before_the_indexes_is_begun_again(tmp_path, monke
         unique = [name for _, name, is_unique, *_ in database.execute("PRAGMA index_list(studies)") if is_unique]
     assert unique == ["ix_studies_study_name"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "studies.db"]
+
+
+def test_drivers_that_create_the_database_at_the_same_time_share_it(tmp_path):
+    names, barrier = [f"study {number}" for number in range(4)], Barrier(4)
+
+    def create_study(name):
+        barrier.wait()
+        with open_storage(None, tmp_path) as storage:
+            storage.create_new_study([StudyDirection.MAXIMIZE], name)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(create_study, names))
+    with open_storage(None, tmp_path) as storage:
+        assert sorted(study.study_name for study in storage.get_all_studies()) == names
