@@ -41,7 +41,7 @@ help: ## list the targets
 ## start here
 
 submit: $(trains) ## cross-validate, blend and write submissions/submission.csv
-cv: $(trains) ## train every model on every fold and print the leaderboard
+cv: $(trains) ## train every model on every fold and print their scores
 data: $(reads) ## download or create the competition's files and check them
 doctor: $(reads) ## check data and machine: duplicates, drift, label errors, memory, time
 

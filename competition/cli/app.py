@@ -262,7 +262,7 @@ def predict(
 ) -> None:
     """Predict images with a submission's blend; print CSV.
 
-    Images are PNG or JPEG files, folders of them, or CSV files of pixels.
+    Images are files (PNG, JPEG, TIFF, BMP, GIF, WebP), folders of them, or CSV files of pixels.
     """
     from competition.cli import submissions
 
