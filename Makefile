@@ -52,12 +52,12 @@ setup: .venv/.ready ## create the virtual environment
 
 tune: $(trains) $(if $(STORAGE),.venv/.ready-tune) ## search for better hyperparameters and accept validated ones (TRIALS=30, STORAGE=URL of a database)
 dashboard: .venv/.ready-tune ## serve optuna-dashboard for the studies
-check-augmentation: $(reads) ## measure which augmentations change the class, using the first model of images in MODELS
+check-augmentation: $(reads) ## measure which augmentations change the class, using the first image model in MODELS
 
 ## look at results and use models
 
 report: .venv/.ready ## write an HTML report: scores, learning curves, confusion matrix, hardest rows
-tensorboard: .venv/.ready-tensorboard ## serve TensorBoard for past and running trainings (PORT=8000)
+tensorboard: .venv/.ready-tensorboard ## serve TensorBoard for past and current training runs (PORT=8000)
 demo: .venv/.ready-demo ## serve a page to draw on; the members of submission NUMBER= predict the class (PORT=8000)
 
 .PHONY: predict

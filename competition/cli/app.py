@@ -187,7 +187,7 @@ def report(
 def tensorboard(
     competition: cli.Competition = "digits", folds: cli.Folds = 5, seed: cli.Seed = 0, port: cli.Port = 8000
 ) -> None:
-    """Serve TensorBoard for past and running trainings.
+    """Serve TensorBoard for past and current training runs.
 
     Prints the address of the page.
     """
@@ -234,7 +234,7 @@ def check_augmentation(
 ) -> None:
     """Measure which augmentations change the class.
 
-    The first model of images in --models predicts transformed images that it was not trained on.
+    The first image model in --models predicts transformed images that it was not trained on.
     """
     from competition.cli import check
 

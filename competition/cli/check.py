@@ -1,11 +1,11 @@
 """Commands that check a competition before training, and models after it."""
 
 from competition.cli.run import FOLDS, RunOptions, extraction_seconds, open_competition, open_run
-from competition.errors import UserError
+from competition.errors import UserError, option
 
 
 def check_augmentation(options: RunOptions) -> None:
-    """Measure which augmentations change the class of held-out images, by the first model of images."""
+    """Measure which augmentations change the class of held-out images, by the first image model."""
     from competition.checks import augmentations
     from competition.models.interface import RowSubset
     from competition.views.terminal.checks import effects_table
@@ -13,7 +13,10 @@ def check_augmentation(options: RunOptions) -> None:
 
     run = open_run(options)
     run.competition.require_classes("check-augmentation")
-    member, fold = next((member for member in run.members if member.spec.inputs == "images"), run.members[0]), 0
+    on_images = [member for member in run.members if run.store.trained_as(member).spec.inputs == "images"]
+    if not on_images:
+        raise UserError(f"check-augmentation needs a model that learns from images, e.g. {option('models', 'quick')}")
+    member, fold = on_images[0], 0
     held_out = run.store.folds.held_out == fold
     images, labels = RowSubset(run.dataset.images, held_out), run.dataset.labels[held_out]
     effects = augmentations.measure_effects(run.store.load_model(member, fold), images, labels)
@@ -23,11 +26,10 @@ def check_augmentation(options: RunOptions) -> None:
 def doctor(options: RunOptions) -> None:
     """Check data and machine before a long run: duplicates, distribution shift, label errors, memory, disk, time."""
     import json
-    from contextlib import suppress
 
     from competition.checks import doctor
     from competition.checks.machine_speed import measure_gflops
-    from competition.crossval.folds import make_folds
+    from competition.crossval.folds import make_folds, require_folds
     from competition.crossval.store import Store
     from competition.files import write_atomically
     from competition.views.report.findings import write_findings
@@ -37,9 +39,14 @@ def doctor(options: RunOptions) -> None:
 
     competition, folds = open_competition(options.competition), options.folds
     dataset, members, folder = competition.dataset, competition.members(options.models), competition.folds_folder
+    require_folds(folds)
     complete = []
-    with suppress(UserError):  # a competition that cannot be split has no predictions either
-        store = Store(folder, dataset, make_folds(dataset, folds, options.seed))
+    try:
+        split = make_folds(dataset, folds, options.seed)
+    except UserError as error:  # there are no predictions either
+        print(f"the rows cannot be split: {error}")
+    else:
+        store = Store(folder, dataset, split)
         complete = [predictions for predictions in map(store.predictions, members) if predictions.complete]
     jobs, gflops = LocalWorkers(options.jobs).jobs, measure_gflops()["float32"]
     plan = doctor.Plan(members, folds, jobs, gflops, FOLDS.parent, extraction_seconds(competition, members))

@@ -6,6 +6,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from competition.cli.servers import wait_for_server
 from competition.errors import UserError, command, missing_extra
 from competition.workers.dependent import start_dependent
 
@@ -15,13 +16,8 @@ def scheduler() -> None:
     if not find_spec("distributed"):
         raise missing_extra("Dask", "cluster")
     root = {"PYTHONPATH": _package_path()}
-    # In a session of its own: Ctrl-C then reaches only this process, which ends quietly.
     process = start_dependent("dask", "scheduler", env=os.environ | root, start_new_session=True)
-    try:
-        process.wait()
-    finally:
-        process.terminate()
-        process.wait()
+    wait_for_server(process, "the scheduler")
 
 
 def worker(cluster: str | None, jobs: int | None) -> None:

@@ -101,7 +101,7 @@ def _write(options: RunOptions, folder: Path, address: str, continues: bool) -> 
     from competition.deploy.pretrained_weights import write_weights
 
     settings: dict[str, Any] = {name: value for name, value in asdict(options).items() if name in SHARED_OPTIONS}
-    settings["models"] = list(options.models) if options.models is not None else None
+    settings["models"] = list(options.models) if options.models else None
     files = settings_files(DATA / options.competition, FOLDS / options.competition)
     datasets: tuple[str, ...] = ()
     if extractor := _find_pretrained(options):
@@ -123,7 +123,7 @@ def _find_pretrained(options: RunOptions) -> "Extractor | None":
     folder = DATA / options.competition
     if isinstance(read_config(folder).pretrained, PretrainedNetwork):  # its weights are part of the features' digest
         return download_extractor(folder)
-    if options.models is not None and not set(LISTS_OF_MODELS).intersection(options.models):
+    if options.models and not set(LISTS_OF_MODELS).intersection(options.models):
         members = [Member.parse(name) for name in options.models]
     elif folder.exists():
         members = list(open_competition(options.competition).members(options.models))
@@ -150,11 +150,16 @@ def _wait(address: str, competition: str, folder: Path) -> str:
     from competition.deploy import kaggle_kernels
 
     shown: tuple[str, list[str]] = "", []
-    for session in kaggle_kernels.poll(address, competition):
-        lines = kaggle_kernels.last_lines(session.log, LOG_LINES)
-        if (session.status, lines) != shown:
-            print(session.status.lower(), *(line for line in lines if line not in shown[1]), sep="\n  ", flush=True)
-        shown = session.status, lines
+    try:
+        for session in kaggle_kernels.poll(address, competition):
+            lines = kaggle_kernels.last_lines(session.log, LOG_LINES)
+            if (session.status, lines) != shown:
+                new = [line for line in lines if line not in shown[1]]
+                print(session.status.lower(), *new, sep="\n  ", flush=True)
+            shown = session.status, lines
+    except kaggle_kernels.MissingKernelError:
+        (folder / PUSHED_FILE).unlink(missing_ok=True)
+        raise
     output = folder / "output"
     shutil.rmtree(output, ignore_errors=True)
     kaggle_kernels.fetch_output(address, competition, output)

@@ -1,5 +1,6 @@
 """Options of the commands: types, defaults and help texts. Each can also be set by an environment variable."""
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ import typer
 
 from competition.cli.run import COLUMN_MODELS, GLYPH_MODELS, PHOTO_MODELS, PRETRAINED_MODELS
 
+MAX_SEED = 2**32 - 1  # of NumPy's generators in scikit-learn
 PREFIX = "FOLDBLEND_"  # of the environment variables, by which the Makefile passes its variables
 
 
@@ -26,6 +28,25 @@ def parse_integer(text: str) -> int:
     return int(text)
 
 
+def parse_seed(text: str) -> int:
+    """A seed of a split; the next one is that of the second split of a search."""
+    seed = parse_integer(text)
+    if seed >= MAX_SEED:
+        raise typer.BadParameter(f"expected an integer below {MAX_SEED}, got {text}")
+    return seed
+
+
+def parse_score(text: str) -> float:
+    """A finite number."""
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise typer.BadParameter(f"expected a number, e.g. 0.997, got {text!r}")
+    return score
+
+
 def parse_duration(text: str) -> float:
     """Seconds from e.g. 90s, 20m, 1.5h or 1h30m."""
     match = re.fullmatch("".join(rf"(?:(\d+(?:\.\d+)?){unit})?" for unit in "hms"), text)
@@ -41,7 +62,10 @@ class Names(tuple[str, ...]):
 
 def parse_names(text: str) -> Names:
     """Names separated by spaces or commas."""
-    return Names(name for name in re.split(r"[\s,]+", text) if name)
+    names = Names(name for name in re.split(r"[\s,]+", text) if name)
+    if not names and text.strip():
+        raise typer.BadParameter(f"expected names of models, got {text!r}")
+    return names
 
 
 def option(name: str, help_text: str, **settings: Any) -> Any:
@@ -72,7 +96,9 @@ Models = Annotated[
     ),
 ]
 Folds = Annotated[int, count_option("folds", "Number of folds.")]
-Seed = Annotated[int, count_option("seed", "Seed of the split; each split has its own folder.")]
+Seed = Annotated[
+    int, option("seed", "Seed of the split; each split has its own folder.", parser=parse_seed, metavar="N")
+]
 Jobs = Annotated[
     int | None,
     count_option(
@@ -162,7 +188,7 @@ Push = Annotated[
     bool, option("push", "Push the folder to Kaggle, wait until the session has ended, and fetch its predictions.")
 ]
 Yes = Annotated[bool, option("yes", "Upload without asking first.")]
-Value = Annotated[float, option("value", "Score on the leaderboard, e.g. 0.997.", metavar="SCORE")]
+Value = Annotated[float, option("value", "Score on the leaderboard, e.g. 0.997.", parser=parse_score, metavar="SCORE")]
 File = Annotated[
     Path | None,
     option("file", "Submission to evaluate.  [default: the one in submissions/submission.csv]", metavar="FILE"),

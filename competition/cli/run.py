@@ -125,7 +125,7 @@ class Competition:
         from competition.models.registry import available_models, load_spec
 
         has_columns = len(self.dataset.column_names) > 0
-        if names is None:
+        if not names:
             names = default_models(self.dataset)
         elif _is_best(names):
             names = default_models(self.dataset, best=True)
@@ -263,9 +263,9 @@ def default_models(dataset: "Dataset", best: bool = False) -> list[str]:
     needed = {member.name: member.training_memory(rows, input_shape(member, dataset)) for member in members}
     too_large = [name for name, size in needed.items() if size > WORKER_MEMORY]
     if too_large:
-        need = f"{max(needed.values()) / 1e9:.1f} GB per worker for {rows:,} images"
-        names = " and ".join(too_large)
-        print(f"{names} would need {need} and are left out; name them in MODELS to train them anyway", flush=True)
+        need = f"up to {max(needed.values()) / 1e9:.1f} GB per worker for {rows:,} images"
+        names = " ".join(too_large)
+        print(f"left out: {names} ({need}); to train them anyway, name them in {option('models')}", flush=True)
     return [name for name in models if name not in too_large]
 
 
@@ -303,8 +303,8 @@ def _drop_calibrated_models(store: "Store", members: "tuple[Member, ...]") -> "t
     rarest, dropped = rarest_class(store), [member.name for member in members if needs_class_rows(member)]
     if not dropped or not rarest or rarest.training_rows >= MIN_CLASS_ROWS:
         return members
-    reason = f"need {MIN_CLASS_ROWS} training images of each class, of which {rarest.name} has {rarest.training_rows}"
-    print(f"{' and '.join(dropped)} {reason}, and are left out", flush=True)
+    reason = f"{MIN_CLASS_ROWS} training images of each class needed, and {rarest.name} has {rarest.training_rows}"
+    print(f"left out: {' '.join(dropped)} ({reason})", flush=True)
     return tuple(member for member in members if member.name not in dropped)
 
 
@@ -315,7 +315,7 @@ def _has_weights(features: "Features") -> bool:
     except DiskError:
         raise  # a full disk must not change which models are trained
     except UserError as error:
-        print(f"models of pretrained features are left out: {error}", flush=True)
+        print(f"models that use pretrained features are left out: {error}", flush=True)
         return False
 
 

@@ -83,7 +83,7 @@ def _describe_target(dataset: "Dataset", source: str) -> str:
         case "labels":
             rows = dataset.labels.sum(axis=0)
             rare = dataset.classes[rows < MIN_LABEL_ROWS]
-            warning = f"\nfewer than {MIN_LABEL_ROWS} images have: {shorten_list(rare, 12)}" if len(rare) else ""
+            warning = f"\nlabels with fewer than {MIN_LABEL_ROWS} images: {shorten_list(rare, 12)}" if len(rare) else ""
             return f"{len(dataset.classes)} labels in {source}, of which several may apply: {names}{warning}"
 
 
@@ -112,7 +112,7 @@ def cv(options: RunOptions) -> None:
 
     run = open_run(options)
     print_data_summary(run.competition, run.metric)
-    if run.budget and options.models is None:
+    if run.budget and not options.models:
         run = fit_to_budget(run)
     complete: list[Predictions] = []
     try:
@@ -158,7 +158,7 @@ def submit(options: RunOptions) -> None:
         cross_validate = command("cv", competition=options.competition)
         raise UserError(f"{run.competition.folder} has no test images to predict; evaluate models: {cross_validate}")
     run = leave_time_for_refits(run)
-    if run.budget and options.models is None:
+    if run.budget and not options.models:
         run = fit_to_budget(run)
     entry = SubmissionLog(SUBMISSIONS).get_or_create_entry(run.spec)
     if summary := _saved_summary(run, entry):
@@ -318,7 +318,7 @@ def _save_summary(entry: "Entry", shown: "Sequence[Table | str]") -> None:
     from competition.views.terminal.screen import LOG_WIDTH
 
     output = StringIO()
-    Console(file=output, width=LOG_WIDTH, highlight=False, soft_wrap=True).print(*shown, sep="\n")
+    Console(file=output, width=LOG_WIDTH, markup=False, highlight=False, soft_wrap=True).print(*shown, sep="\n")
     text = output.getvalue().encode()
     write_atomically(entry.summary_file, _summary_stamp(entry, text) + b"\n" + text)
 

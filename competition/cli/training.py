@@ -2,6 +2,7 @@
 
 import _thread
 import math
+import signal
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from competition.cli.run import (
     open_extractor,
     rarest_class,
 )
-from competition.errors import UserError, missing_extra, option
+from competition.errors import DiskError, UserError, missing_extra, option
 
 if TYPE_CHECKING:
     from competition.crossval.predictions import Predictions
@@ -116,7 +117,7 @@ def prepare_features(run: Run) -> None:
 def fit_to_budget(run: Run) -> Run:
     """Choose how long to train the first network, so that it can be completed within the budget.
 
-    The cheapest model of images is trained first, so that there is a submission.
+    The cheapest image model is trained first, so that there is a submission.
     """
     from competition.crossval.run import cheapest_first
 
@@ -126,7 +127,12 @@ def fit_to_budget(run: Run) -> Run:
     cheapest = next((member for member in cheapest_first(on_images) if not member.spec.is_network), None)
     with time_limit(budget):
         if cheapest:
-            train_members(replace(run, members=(cheapest,)))
+            try:
+                train_members(replace(run, members=(cheapest,)))
+            except DiskError:
+                raise
+            except UserError:  # the failure was reported, and the other models may succeed
+                pass
         run = _choose_length(run, start + budget)
     return replace(run, budget=max(1.0, start + budget - time.monotonic()))
 
@@ -143,9 +149,9 @@ def _drop_features(run: Run, budget: float) -> Run:
         seconds *= REFERENCE_GFLOPS / measure_gflops()["float32"] / workers.jobs
     if seconds <= MAX_EXTRACTION_SHARE * budget:
         return run
-    names = " and ".join(member.name for member in run.members if member.uses_features)
+    names = " ".join(member.name for member in run.members if member.uses_features)
     needed = clock(seconds)
-    print(f"{names} are left out: extracting their features takes about {needed} of the {clock(budget)}", flush=True)
+    print(f"left out: {names} (extracting their features takes about {needed} of the {clock(budget)})", flush=True)
     competition = replace(run.competition, dataset=replace(run.dataset, features=None))
     return replace(run, members=default_members(competition, run.store))
 
@@ -157,6 +163,7 @@ def _choose_length(run: Run, end: float) -> Run:
     """
     from competition.crossval.checkpoint import checkpoint_path
     from competition.crossval.progress import Progress, clock
+    from competition.models.hyperparameters import tuned_path
 
     store = run.store
     first = next((member for member in run.members if member.spec.is_network), None)
@@ -177,6 +184,8 @@ def _choose_length(run: Run, end: float) -> Run:
         chosen = next((member for member in [*begun, *variants] if progress.fits(member, left)), variants[-1])
         expected = clock(progress.expected_seconds(chosen))
     print(f"a fold of {chosen.name} takes about {expected}", flush=True)
+    if chosen != first and tuned_path(store.folder, first).exists():
+        print(f"{chosen.name} does not use the tuned hyperparameters of {first.name}", flush=True)
     members = tuple(chosen if member == first else member for member in run.members)
     return replace(run, members=members, slowdowns=progress.slowdowns)
 
@@ -227,8 +236,9 @@ def print_plan(run: Run, workers: "Workers") -> None:
 
     if tasks := pending_tasks(run.store, run.members):
         reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
+        plural = "" if workers.jobs == 1 else "s"
         what = "models to train on all rows" if run.store.folds.use_all_rows else "folds to train"
-        print(f"{len(tasks)} {what} with {workers.jobs} workers", *reasons, sep="\n  ", flush=True)
+        print(f"{len(tasks)} {what} with {workers.jobs} worker{plural}", *reasons, sep="\n  ", flush=True)
     if run.store.folds.use_all_rows:
         return
     for path in sorted({tuned_path(run.store.folder, member) for member in run.members}):
@@ -258,7 +268,10 @@ def train_members(run: Run) -> None:
 
 @contextmanager
 def time_limit(seconds: float | None, message: str = LIMIT_REACHED) -> Iterator[None]:
-    """Leave the block without an error after so many seconds, whatever is running: as on Ctrl-C, but on time."""
+    """Leave the block without an error after so many seconds, by a KeyboardInterrupt in the main thread.
+
+    It is raised by SIGALRM, since shells let jobs in the background ignore SIGINT.
+    """
     if not seconds:
         yield
         return
@@ -266,8 +279,9 @@ def time_limit(seconds: float | None, message: str = LIMIT_REACHED) -> Iterator[
 
     def interrupt() -> None:
         reached.set()
-        _thread.interrupt_main()
+        _thread.interrupt_main(signal.SIGALRM)
 
+    handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
     timer = threading.Timer(seconds, interrupt)
     timer.daemon = True
     timer.start()
@@ -277,6 +291,7 @@ def time_limit(seconds: float | None, message: str = LIMIT_REACHED) -> Iterator[
         finally:
             timer.cancel()
             timer.join()
+            signal.signal(signal.SIGALRM, handler)
     except KeyboardInterrupt:
         if not reached.is_set():
             raise

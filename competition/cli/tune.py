@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from competition.cli.run import FOLDS, Run, RunOptions, open_run
+from competition.cli.servers import wait_for_server
 from competition.cli.training import open_workers, prepare_features, require_class_rows, time_limit
 from competition.errors import UserError, command, missing_extra, option
 
@@ -34,25 +35,26 @@ def tune(options: RunOptions, trials: int, storage: str | None) -> None:
     if not members:
         raise UserError(f"nothing to tune; name models without a seed, e.g. {option('models', 'quick')}")
     require_class_rows(store, members)
-    prepare_features(run)
-    weights = _blend_weights(store, members)
     end = time.monotonic() + (run.budget or math.inf)
-    with (
-        explain_storage_errors(storage, store.folder),
-        open_storage(storage, store.folder) as opened,
-        open_workers(run) as workers,
-        time_limit(run.budget),
-        live.show_search() as on_event,
-    ):
-        context = SearchContext(
-            options.competition, config, store.dataset, opened, store.folds, second_split, run.metric, workers
-        )
-        started = [Search(context, member, trials, weights[member.name]) for member in members]
-        for search, count, deadline in schedule_searches(started, end):
-            for trial in search.run(count, deadline, on_event):
-                console.print(searches.trial_line(search, trial, sum(other.remaining_seconds() for other in started)))
-        for search in started:
-            _validate_search(run, search, on_event, end)
+    with time_limit(run.budget):
+        prepare_features(run)
+        weights = _blend_weights(store, members)
+        with (
+            explain_storage_errors(storage, store.folder),
+            open_storage(storage, store.folder) as opened,
+            open_workers(run) as workers,
+            live.show_search() as on_event,
+        ):
+            context = SearchContext(
+                options.competition, config, store.dataset, opened, store.folds, second_split, run.metric, workers
+            )
+            started = [Search(context, member, trials, weights[member.name]) for member in members]
+            for search, count, deadline in schedule_searches(started, end):
+                for trial in search.run(count, deadline, on_event):
+                    left = sum(other.remaining_seconds() for other in started)
+                    console.print(searches.trial_line(search, trial, left))
+            for search in started:
+                _validate_search(run, search, on_event, end)
 
 
 def _validate_search(run: Run, search: "Search", on_event: "OnEvent", end: float) -> None:
@@ -92,7 +94,7 @@ def _accept_validated(run: Run, search: "Search") -> None:
     from dataclasses import asdict
     from datetime import date
 
-    from competition.models.hyperparameters import save_tuned
+    from competition.models.hyperparameters import save_tuned, tuned_path
     from competition.tuning.validation import best_validated
     from competition.views.terminal import searches
     from competition.views.terminal.screen import console
@@ -101,10 +103,12 @@ def _accept_validated(run: Run, search: "Search") -> None:
     if not results:
         console.print(f"{kind}: validation failed, see above; the current defaults stay")
         return
-    console.print(searches.validation_table(search, results))
-    if best := best_validated(results):
+    best, path = best_validated(results), tuned_path(run.competition.folds_folder, search.member)
+    if best:
         evidence = asdict(best) | {"study": search.study.name, "date": date.today().isoformat()}
-        path = save_tuned(run.competition.folds_folder, search.member, evidence)
+        save_tuned(run.competition.folds_folder, search.member, evidence)
+    console.print(searches.validation_table(search, results))
+    if best:
         console.print(f"{kind}: accepted, saved to {path}; the next `{run.store.command('cv', models=kind)}` uses it")
     else:
         console.print(f"{kind}: no trial is significantly better without more errors; the current defaults stay")
@@ -138,5 +142,5 @@ def dashboard(competition: str, storage: str | None) -> None:
     studies = FOLDS / competition / "studies.db"
     if not storage and not studies.exists():
         raise UserError(f"{studies} is missing; run `{command('tune', competition=competition)}` first")
-    # In a session of its own: Ctrl-C then reaches only this process, which ends quietly.
-    subprocess.run([server, storage or f"sqlite:///{studies}"], check=False, start_new_session=True)
+    process = subprocess.Popen([server, storage or f"sqlite:///{studies}"], start_new_session=True)
+    wait_for_server(process, "optuna-dashboard")

@@ -17,6 +17,7 @@ from competition.cli.run import (
     open_extractor,
     open_run,
 )
+from competition.cli.servers import wait_for_server
 from competition.errors import UserError, missing_extra
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def announce_report(page: Path) -> str:
 
 
 def tensorboard(options: RunOptions, port: int) -> None:
-    """Serve TensorBoard for past and running trainings of networks, at the address that it prints."""
+    """Serve TensorBoard for past and current training runs of networks, at the address that it prints."""
     import subprocess
 
     try:
@@ -94,9 +95,9 @@ def tensorboard(options: RunOptions, port: int) -> None:
 
     store = open_run(options).store
     print(f"{log_saved_curves(store)} folds have logs in {log_folder(store)}", flush=True)
-    # In a session of its own: Ctrl-C then reaches only this process, which ends quietly.
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log_folder(store).parent), "--port", str(port)]
-    subprocess.run(command, check=False, start_new_session=True, env=os.environ | QUIET_LIBRARIES)
+    process = subprocess.Popen(command, start_new_session=True, env=os.environ | QUIET_LIBRARIES)
+    wait_for_server(process, "TensorBoard")
 
 
 def demo(competition: str, number: int | None, port: int) -> None:

@@ -67,10 +67,15 @@ def load_or_make_folds(dataset: Dataset, folder: Path, count: int, seed: int) ->
     return _load(dataset, path, count, seed)
 
 
-def make_folds(dataset: Dataset, count: int, seed: int) -> Folds:
-    """Make stratified folds; identical images are held out together, and so are groups."""
+def require_folds(count: int) -> None:
+    """Raise `UserError` if there are too few folds to train on all but one."""
     if count < 2:
         raise UserError(f"{option('folds', count)} leaves nothing to train on; use {option('folds', 2)} or more")
+
+
+def make_folds(dataset: Dataset, count: int, seed: int) -> Folds:
+    """Make stratified folds; identical images are held out together, and so are groups."""
+    require_folds(count)
     _, first, image = np.unique(image_digests(dataset.images), return_index=True, return_inverse=True)
     is_class = target_kind(dataset.labels) == "class"
     if is_class:

@@ -120,7 +120,8 @@ def cross_validate(
         checkpoints=checkpoints,
         interval=checkpoint_seconds,
     )
-    for task, outcome in workers.run(function, queue.take, lambda event: on_event(_interpret(event))):
+    outcomes = workers.run(function, queue.take, lambda event: on_event(_interpret(event))) if tasks else ()
+    for task, outcome in outcomes:
         if failure := _failure(store, task, outcome):
             failed.append(task.name)
             on_event(Failed(task, failure))

@@ -6,7 +6,6 @@ whatever its name, or in the names of folders or files.
 
 import hashlib
 import json
-import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 
 from competition.data import label_tables, side_columns
 from competition.data.config import CONFIG_FILE, Config
@@ -284,6 +284,6 @@ def _read_batches(paths: list[Path], shape: tuple[int, ...]) -> Iterator[np.ndar
 def _map_files(function: Callable[[Path], Any], paths: list[Path], description: str) -> Iterator[Any]:
     """Map a function over files in threads, and show a progress bar."""
     steps = [paths[start : start + PROGRESS_STEP] for start in range(0, len(paths), PROGRESS_STEP)]
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(cpu_count()) as threads:
         for step in show_progress(steps, description):
             yield from threads.map(function, step)

@@ -1,4 +1,4 @@
-"""What a competition asks for, which the array of its labels tells.
+"""The kind of target, inferred from the array of labels.
 
 | kind | labels | predictions |
 | --- | --- | --- |

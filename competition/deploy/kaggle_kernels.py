@@ -94,6 +94,10 @@ def has_output(kernel: str, competition: str) -> bool:
         return _fetch_status(api, kernel) is not None
 
 
+class MissingKernelError(UserError):
+    """Kaggle has no such kernel, e.g. because it was deleted after it was pushed."""
+
+
 def poll(kernel: str, competition: str) -> Iterator[SessionStatus]:
     """Fetch the status at growing intervals until the session has ended."""
     pause = 1.0
@@ -101,7 +105,7 @@ def poll(kernel: str, competition: str) -> Iterator[SessionStatus]:
         with open_client(competition) as api:
             status = _fetch_status(api, kernel)
         if status is None:
-            raise UserError(f"Kaggle has no kernel {kernel}; push it first")
+            raise MissingKernelError(f"Kaggle has no kernel {kernel}; run the same command again to push it")
         yield status
         if status.has_ended:
             return

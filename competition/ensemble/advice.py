@@ -28,14 +28,14 @@ class Contribution:
     accuracy_gain: Score | None  # out of fold, over the blend without it; None for numbers
     loss_reduction: Score
     error_correlation: float  # mean over the other members
-    expected_gain_of_new_seed: float  # reduction of the loss on test rows
+    expected_gain_of_new_seed: float | None  # reduction of the loss on test rows; None if there are none
     minutes: float  # CPU time of another seed
     blend_loss: float  # with all members
 
     @property
     def is_worth_another_seed(self) -> bool:
         """Whether another seed of the member is expected to reduce the loss noticeably."""
-        return self.expected_gain_of_new_seed >= MIN_GAIN * self.blend_loss
+        return (self.expected_gain_of_new_seed or 0.0) >= MIN_GAIN * self.blend_loss
 
     @property
     def is_measurable(self) -> bool:
@@ -73,7 +73,11 @@ def advise(contributions: Sequence[Contribution]) -> Advice:
         member for member in contributions if member.kind not in redundant_kinds and member.is_worth_another_seed
     ]
     return Advice(
-        max(repeatable, key=lambda member: member.expected_gain_of_new_seed / (member.minutes + 1e-9), default=None),
+        max(
+            repeatable,
+            key=lambda member: (member.expected_gain_of_new_seed or 0.0) / (member.minutes + 1e-9),
+            default=None,
+        ),
         max(redundant, key=lambda member: (member.loss_reduction.value <= 0, member.minutes), default=None),
         mean_reduction(contributions),
     )
@@ -126,9 +130,8 @@ def estimate_gains(
     gains: dict[Member, float] = {}
     for candidate in candidates:
         if candidate.kind in indices:
-            gains[candidate] = _expected_gain_of_new_seed(
-                complete, full_blend, indices[candidate.kind], target_kind(labels)
-            )
+            gain = _expected_gain_of_new_seed(complete, full_blend, indices[candidate.kind], target_kind(labels))
+            gains[candidate] = gain or 0.0
         else:
             is_first = candidate.kind not in {other.kind for other in gains}
             gains[candidate] = new_kind_gain if is_first else 0.0
@@ -137,8 +140,8 @@ def estimate_gains(
 
 def _expected_gain_of_new_seed(
     members: Sequence[Predictions], full_blend: Blend, index: int, kind: TargetKind
-) -> float:
-    """Expected reduction of the loss on test rows by a new seed of a member.
+) -> float | None:
+    """Expected reduction of the loss on test rows by a new seed of a member; None if there are no test rows.
 
     Fold models are treated as independent replicates, like different seeds. The gain from averaging F folds estimates
     the variance s2 of one model; a second seed halves the remaining variance from s2/F to s2/2F. The blend is assumed
@@ -148,6 +151,8 @@ def _expected_gain_of_new_seed(
     folds = len(members[0].test)
     if folds < 2 or not Member.parse(members[index].member).spec.is_network:
         return 0.0
+    if not members[index].test.shape[1]:
+        return None
     combine = full_blend.combination.combine
     fold_means = np.mean([member.test for member in members], axis=1)
     reference = combine(fold_means)

@@ -14,4 +14,7 @@ def keras_backend() -> str:
     config_path = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras.json"
     if not config_path.exists():
         return "tensorflow"
-    return str(json.loads(config_path.read_text()).get("backend", "tensorflow"))
+    try:
+        return str(json.loads(config_path.read_text()).get("backend", "tensorflow"))
+    except ValueError:  # Keras ignores a damaged file, too
+        return "tensorflow"

@@ -1,4 +1,4 @@
-"""The metrics of Kaggle's competitions, as far as their files do not tell them."""
+"""Metrics of Kaggle competitions that cannot be inferred from their files."""
 
 import pandas as pd
 

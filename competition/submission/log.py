@@ -348,9 +348,14 @@ def _labels(path: Path) -> pd.Series:
 def git_state() -> dict[str, Any]:
     """The commit of the code and whether it was edited since; empty outside a git repository."""
     package = Path(__file__).parent.parent
-    commands = (["rev-parse", "HEAD"], ["status", "--porcelain", "--", str(package)])
+    is_tracked = [
+        "ls-files",
+        "--error-unmatch",
+        "__init__.py",
+    ]  # not if the package is installed within another repository
+    commands = (is_tracked, ["rev-parse", "HEAD"], ["status", "--porcelain", "--", str(package)])
     try:
-        commit, status = (
+        _, commit, status = (
             subprocess.run(["git", "-C", package, *command], capture_output=True, text=True, check=True).stdout.strip()
             for command in commands
         )

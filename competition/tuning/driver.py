@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
-import numpy as np
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -20,7 +19,7 @@ from competition.models.hyperparameters import limit_augmentation, replace_hyper
 from competition.models.member import Member
 from competition.tuning.storage import HEARTBEAT_SECONDS
 from competition.tuning.study import Study
-from competition.tuning.trials import BLOCKS, TrialFold, TrialFoldResult, fold_results, run_trial_fold
+from competition.tuning.trials import BLOCKS, TrialFold, TrialFoldResult, fold_results, mean_loss, run_trial_fold
 from competition.workers.base import Workers
 from competition.workers.events import Failed, Failure, Finished, OnEvent
 
@@ -167,7 +166,7 @@ class _Driver:
                 active.trial.report(loss, fold * BLOCKS + block)
         if not active.remaining_folds and not active.folds_in_progress:
             by_fold = fold_results(self.study.frozen_trial(active.trial.number))
-            loss = float(np.mean([result.losses for result in by_fold.values()]))
+            loss = mean_loss(by_fold.values())
             return self._end(active, TrialState.COMPLETE, loss)
         # The current defaults are the baseline, which must never be pruned.
         if results and active.trial.params != self.study.current and active.trial.should_prune():

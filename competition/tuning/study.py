@@ -23,7 +23,7 @@ from competition.data.config import Config
 from competition.data.dataset import Dataset
 from competition.models.hyperparameters import Hyperparameters, describe_recipe, get_hyperparameters
 from competition.models.member import Member
-from competition.tuning.trials import BLOCKS, fold_results, run_trial_fold
+from competition.tuning.trials import BLOCKS, fold_results, mean_loss, run_trial_fold
 
 REPLACES = "replaces"  # user attribute: number of the unfinished trial that this one repeats
 DUPLICATE = "duplicate"  # user attribute of a trial that was dropped because an earlier one has its hyperparameters
@@ -226,8 +226,7 @@ def _is_damaged(trial: FrozenTrial) -> bool:
         return False
     if trial.user_attrs["checksum"] != _checksum(trial):
         return True
-    results = fold_results(trial).values()
-    return trial.state == TrialState.COMPLETE and trial.value != float(np.mean([result.losses for result in results]))
+    return trial.state == TrialState.COMPLETE and trial.value != mean_loss(fold_results(trial).values())
 
 
 def _is_unfinished(trial: FrozenTrial) -> bool:

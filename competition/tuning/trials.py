@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -105,3 +106,8 @@ def fold_results(trial: "FrozenTrial | Trial") -> dict[int, TrialFoldResult]:
         int(fold): TrialFoldResult(**value | {"losses": tuple(value["losses"])})
         for fold, value in sorted(attrs.items())
     }
+
+
+def mean_loss(results: Iterable[TrialFoldResult]) -> float:
+    """The mean loss of a trial's folds, over all blocks of rows."""
+    return float(np.mean(np.concatenate([result.losses for result in results])))

@@ -27,8 +27,8 @@ def next_steps(contributions: Sequence[Contribution], loss: str) -> list[NextSte
             NextStep("train a second model", "a blend needs two, and models of different kinds make different errors")
         ]
     advice, names = advise(contributions), tuple(member.member for member in contributions)
-    steps = [_new_model(advice, loss)]
-    if seed := advice.another_seed:
+    steps = [_new_model(advice, loss, any(member.expected_gain_of_new_seed is not None for member in contributions))]
+    if (seed := advice.another_seed) and seed.expected_gain_of_new_seed:
         gain, time = f"{seed.expected_gain_of_new_seed:.5f}", clock(60 * seed.minutes)
         step = NextStep(
             f"train another seed of {seed.kind}",
@@ -50,14 +50,12 @@ def _change(member: Contribution) -> str:
     return "does not rise" if member.loss_reduction.value <= 0 else "rises by no more than its standard error"
 
 
-def _new_model(advice: Advice, loss: str) -> NextStep:
+def _new_model(advice: Advice, loss: str, seeds_are_estimated: bool) -> NextStep:
     gain = f"saves {advice.new_model_gain:.5f} {loss} if it contributes like these on average"
     if advice.another_seed:
         return NextStep("train a different model", gain)
-    return NextStep(
-        "train a different model, or stop",
-        f"it {gain}; another seed of these is not worth its time",
-    )
+    seeds = "; another seed of these is not worth its time" if seeds_are_estimated else ""
+    return NextStep("train a different model, or stop", f"it {gain}{seeds}")
 
 
 def _next_seed(kind: str, names: Sequence[str]) -> str:

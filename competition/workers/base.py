@@ -100,7 +100,7 @@ class Workers(ABC):
         attempts: dict[Any, int] = {}  # of the tasks that have not finished
         retries: list[Any] = []
         with self.open_pool(function) as pool:
-            while True:
+            while attempts or _has_tasks(take):  # where no task is left, a cluster's pool must not wait for a worker
                 for worker in pool.idle():
                     task = next((task for task in retries if worker.fits(task)), None)
                     if task is not None:
@@ -124,6 +124,19 @@ class Workers(ABC):
                         continue
                     del attempts[task]
                     yield task, outcome.failure if isinstance(outcome, WorkerDied) else outcome
+
+
+def _has_tasks(take: Take) -> bool:
+    """Whether any task is left; none is taken, since none is said to fit."""
+    offered = False
+
+    def decline(task: Any) -> bool:
+        nonlocal offered
+        offered = True
+        return False
+
+    take(decline)
+    return offered
 
 
 def take_in_order(tasks: Iterable[Any]) -> Take:

@@ -92,6 +92,11 @@ class ClusterWorkers(Workers):
         """Number of tasks that could run at the last refresh; at least 1, since workers may still join."""
         return max(1, min(self._max_jobs, sum(info["nthreads"] for info in self._usable.values())))
 
+    def capacity(self, task: Any) -> int:
+        """Number of such tasks that could run at the last refresh; at least 1, since workers may still join."""
+        threads = sum(info["nthreads"] for info, slot in self._slots() if slot.fits(task))
+        return max(1, min(self._max_jobs, threads))
+
     @contextmanager
     def open_pool(self, function: TaskFunction) -> "Iterator[_ClusterPool]":
         """Return a pool of the cluster's workers, including those that join later."""
@@ -137,16 +142,20 @@ class ClusterWorkers(Workers):
         return slots[: max(0, self._max_jobs - busy.total())]
 
     def _list_slots(self, busy: Counter[str], prefix: str) -> list[_Slot]:
-        has_gpu = {address: bool(info["resources"].get("GPU")) for address, info in self._usable.items()}
-        is_mixed = len(set(has_gpu.values())) == 2
         others = Counter(
             address for address, keys in self._processing.items() for key in keys if not str(key).startswith(prefix)
         )
         return [
-            _Slot(address, has_gpu[address], is_mixed)
-            for address, info in self._usable.items()
-            for _ in range(info["nthreads"] - busy[address] - others[address])
+            slot
+            for info, slot in self._slots()
+            for _ in range(info["nthreads"] - busy[slot.address] - others[slot.address])
         ]
+
+    def _slots(self) -> list[tuple[dict[str, Any], _Slot]]:
+        """Dask's description of each usable worker, and one of its threads."""
+        has_gpu = {address: bool(info["resources"].get("GPU")) for address, info in self._usable.items()}
+        is_mixed = len(set(has_gpu.values())) == 2
+        return [(info, _Slot(address, has_gpu[address], is_mixed)) for address, info in self._usable.items()]
 
     def _raise_disconnected(self) -> NoReturn:
         raise UserError(

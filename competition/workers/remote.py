@@ -87,17 +87,19 @@ def run_task(request: bytes) -> Any:
 
 
 _idle_pools: dict[Path, list[tuple[ExitStack, Pool[Any]]]] = {}  # by the file of their function
-_load_lock = Lock()
+_pools_lock, _load_lock = Lock(), Lock()
 
 
 @contextmanager
 def _single_process(function: Path) -> Iterator[Pool[Any]]:
     """Return a pool of one process for this function; it is reused for the next task unless an error occurs."""
-    for other in _idle_pools.keys() - {function}:
-        for stack, _ in _idle_pools.pop(other):
-            stack.close()
-    if pools := _idle_pools.get(function):
-        stack, pool = pools.pop()
+    with _pools_lock:  # threads of a worker share the pools
+        outdated = [stack for other in _idle_pools.keys() - {function} for stack, _ in _idle_pools.pop(other)]
+        idle = _idle_pools[function].pop() if _idle_pools.get(function) else None
+    for stack in outdated:
+        stack.close()
+    if idle:
+        stack, pool = idle
     else:
         current_process().daemon = False  # Dask's nannies make their workers daemons, which may not start processes
         stack = ExitStack()
@@ -107,7 +109,8 @@ def _single_process(function: Path) -> Iterator[Pool[Any]]:
     except BaseException:
         stack.close()
         raise
-    _idle_pools.setdefault(function, []).append((stack, pool))
+    with _pools_lock:
+        _idle_pools.setdefault(function, []).append((stack, pool))
 
 
 def _load_function(path: Path) -> TaskFunction:

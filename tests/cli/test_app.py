@@ -178,6 +178,7 @@ def test_a_user_error_is_one_line_and_exit_status_2(command, competition_copy):
             "error: digits8 has no submission yet; run `make submit COMPETITION=digits8`",
         ),
         (("cv", "--competition", "digits8", "--folds", "1"), "error: FOLDS=1 leaves nothing to train on"),
+        (("doctor", "--competition", "digits8", "--folds", "1"), "error: FOLDS=1 leaves nothing to train on"),
     ):
         result = command(*arguments)
         assert result.returncode == 2 and result.stderr.startswith(message) and result.stderr.count("\n") == 1, (

@@ -1,5 +1,7 @@
 """What is trained within a time budget."""
 
+import signal
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +20,8 @@ from competition.crossval.provenance import ingredients
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult
 from competition.data.config import Config
+from competition.errors import DiskError, UserError
+from competition.models.hyperparameters import tuned_path
 from competition.models.member import Member
 from competition.scoring.metrics import ACCURACY
 from competition.workers.events import Failure
@@ -158,6 +162,45 @@ def test_features_whose_extraction_takes_most_of_the_budget_are_left_out(
     workers = LocalWorkers(2).jobs
     with_features = replace(run, members=(*run.members, Member.parse("features-svm")), budget=1000.0 * 2 / workers)
     assert (chosen_names(with_features, monkeypatch)[-1] == "features-svm") is not is_left_out
-    assert (
-        "features-svm are left out: extracting their features takes about" in capsys.readouterr().out
-    ) is is_left_out
+    assert ("left out: features-svm (extracting their features takes about" in capsys.readouterr().out) is is_left_out
+
+
+def test_the_other_models_are_trained_if_the_first_one_fails(run, monkeypatch):
+    def fail(run):
+        raise UserError("knn fold 0 failed, as reported above")
+        yield
+
+    monkeypatch.setattr(training, "cross_validate_run", fail)
+    monkeypatch.setattr(training_speed, "measure_speed", lambda member, store, workers: Failure("unknown", ""))
+    assert fit_to_budget(run).members == run.members
+
+
+def test_a_full_disk_ends_the_run(run, monkeypatch):
+    def fail(run):
+        raise DiskError("No space left on device")
+        yield
+
+    monkeypatch.setattr(training, "cross_validate_run", fail)
+    with pytest.raises(DiskError):
+        fit_to_budget(run)
+
+
+def test_the_time_limit_holds_in_the_background_where_shells_ignore_interrupts(capsys):
+    handlers = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.getsignal(signal.SIGALRM)
+    try:
+        with training.time_limit(0.05):
+            time.sleep(20)
+            pytest.fail("the limit was not enforced")
+        assert capsys.readouterr().out == training.LIMIT_REACHED + "\n"
+        assert signal.getsignal(signal.SIGALRM) == handlers[1]
+    finally:
+        signal.signal(signal.SIGINT, handlers[0])
+
+
+def test_a_shorter_network_says_that_it_does_not_use_tuned_hyperparameters(run, monkeypatch, capsys):
+    path = tuned_path(run.competition.folds_folder, Member.parse("quick"))
+    path.parent.mkdir(parents=True)
+    path.write_text('{"hyperparameters": {}}')
+    slowdown = 0.99 * training.BUDGET_SHARE * run.budget / reference_seconds(run, "quick:e8")
+    assert chosen_names(run, monkeypatch, slowdown)[2] == "quick:e8"
+    assert "quick:e8 does not use the tuned hyperparameters of quick\n" in capsys.readouterr().out

@@ -1,7 +1,16 @@
+import numpy as np
 import pytest
 import typer
 
-from competition.cli.options import parse_competition, parse_duration, parse_integer, parse_names
+from competition.cli.options import (
+    MAX_SEED,
+    parse_competition,
+    parse_duration,
+    parse_integer,
+    parse_names,
+    parse_score,
+    parse_seed,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +29,25 @@ def test_an_invalid_duration_is_an_error(text):
 @pytest.mark.parametrize("text", ["quick quick.1 svm", "quick,quick.1,svm", " quick  quick.1, svm "])
 def test_names_are_separated_by_spaces_or_commas(text):
     assert parse_names(text) == ("quick", "quick.1", "svm")
+
+
+def test_a_list_of_models_without_names_is_an_error():
+    assert parse_names(" ") == ()
+    with pytest.raises(typer.BadParameter, match="expected names of models, got ' ,'"):
+        parse_names(" ,")
+
+
+def test_the_seed_of_the_second_split_fits_into_numpys_generators():
+    np.random.RandomState(parse_seed(str(MAX_SEED - 1)) + 1)
+    with pytest.raises(typer.BadParameter, match=f"expected an integer below {MAX_SEED}, got {MAX_SEED}"):
+        parse_seed(str(MAX_SEED))
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "good", ""])
+def test_a_score_is_a_finite_number(text):
+    assert parse_score("0.997") == 0.997
+    with pytest.raises(typer.BadParameter, match=f"expected a number, e.g. 0.997, got '{text}'"):
+        parse_score(text)
 
 
 @pytest.mark.parametrize("text", ["-1", "1.5", "five", "²", ""])

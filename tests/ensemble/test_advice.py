@@ -127,6 +127,15 @@ def test_of_two_models_with_the_same_errors_only_the_more_expensive_one_is_left_
     assert advice.leave_out and advice.leave_out.member == "mlp.1" and advice.another_seed is None
 
 
+def test_without_test_rows_no_gain_of_another_seed_is_estimated(rows):
+    labels, held_out, *members = rows
+    untested = [replace(member, test=member.test[:, :0]) for member in members]
+    contributions = contributions_by_member((labels, held_out), *untested)
+    assert {member.expected_gain_of_new_seed for member in contributions.values()} == {None}
+    assert advise(list(contributions.values())).another_seed is None
+    assert set(estimate_gains(untested, [Member.parse("mlp.2")], labels, held_out).values()) == {0.0}
+
+
 def test_the_advice_does_not_depend_on_the_unit_of_the_loss():
     seed = Contribution("quick", None, Score(0.01, 0.001), 0.5, 0.0005, 1.0, 0.04)
     other = replace(seed, member="knn", expected_gain_of_new_seed=0.0)

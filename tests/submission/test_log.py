@@ -18,7 +18,8 @@ from competition.errors import UserError
 from competition.files import sha256
 from competition.scoring.metrics import ACCURACY, LOG_LOSS
 from competition.scoring.standard_error import Score
-from competition.submission.log import RunSpec, SubmissionLog
+from competition.submission import log as log_module
+from competition.submission.log import RunSpec, SubmissionLog, git_state
 from competition.views.terminal.submissions import compare_with_leaderboard, describe_entry
 
 RUN = RunSpec("letters", "d1", "5-folds-seed-0", "s1", {"quick": "f1", "vgg:tutorial": "f2"}, "auto", "accuracy")
@@ -209,6 +210,17 @@ def test_edits_anywhere_in_the_package_are_noticed(tmp_path):
         with (tmp_path / "competition" / "models" / "zoo" / "quick.py").open("a") as file:
             file.write("# edited\n")
     assert states == ["False", "True"]
+
+
+def test_the_commit_of_another_repository_around_the_installed_package_is_not_recorded(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages" / "competition"
+    (package / "submission").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    author = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+    for arguments in (("init",), (*author, "commit", "--allow-empty", "--message", "test")):
+        subprocess.run(["git", "-C", tmp_path, *arguments], check=True, capture_output=True)
+    monkeypatch.setattr(log_module, "__file__", str(package / "submission" / "log.py"))
+    assert git_state() == {}
 
 
 def test_the_remedy_for_damaged_metadata_names_the_competition(log):

@@ -5,7 +5,7 @@ import numpy as np
 from competition.crossval.folds import make_folds
 from competition.crossval.task import Task
 from competition.models.member import Member
-from competition.tuning.trials import BLOCKS, TrialFold, run_trial_fold, stratified_sample
+from competition.tuning.trials import BLOCKS, TrialFold, TrialFoldResult, mean_loss, run_trial_fold, stratified_sample
 
 KNN = Member.parse("knn")
 
@@ -68,3 +68,8 @@ def test_a_share_is_stratified(dataset):
 def test_a_small_share_has_enough_rows_of_each_class_for_calibration(dataset):
     sample = stratified_sample(np.arange(100), dataset.labels, 0.05, seed=0)
     assert np.bincount(dataset.labels[sample]).tolist() == [3] * 10
+
+
+def test_folds_with_fewer_rows_than_blocks_count_by_their_blocks():
+    results = [TrialFoldResult(losses, 0, len(losses), 1.0) for losses in ((1.0, 2.0), (3.0,))]
+    assert mean_loss(results) == 2

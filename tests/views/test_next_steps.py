@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 from hypothesis import given
 from random_leaderboards import leaderboards
@@ -32,3 +33,9 @@ def test_the_steps_do_not_contradict_each_other(contributions):
 def test_a_single_model_needs_a_second_one():
     (step,) = next_steps([], "log loss")
     assert str(step).startswith("train a second model: ")
+
+
+@given(contributions=leaderboards())
+def test_without_test_rows_nothing_is_said_about_seeds(contributions):
+    unknown = [replace(member, expected_gain_of_new_seed=None) for member in contributions]
+    assert not any("seed" in str(step) for step in next_steps(unknown, "log loss"))

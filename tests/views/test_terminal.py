@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from rich.console import Console
@@ -14,7 +16,8 @@ from competition.ensemble.blenders import blender_names
 from competition.models.member import Member
 from competition.scoring.losses import loss_name
 from competition.scoring.metrics import ACCURACY, LOG_LOSS, RMSE
-from competition.views.terminal import live, scores
+from competition.tuning.validation import ValidationResult
+from competition.views.terminal import live, scores, screen, searches
 from competition.workers.events import Started
 from competition.workers.local import LocalWorkers
 
@@ -74,3 +77,16 @@ def test_the_leaderboard_puts_the_best_first(dataset):
     assert "columns" not in text
     text = render(scores.leaderboard_table(members, dataset.labels, ACCURACY, from_columns=["good", "incomplete"]))
     assert "trained on the columns alongside the images: good" in text and "incomplete" not in text
+
+
+def test_names_with_brackets_are_printed_as_they_are():
+    with screen.console.capture() as capture:
+        screen.console.print("class [red], IMG[copy].jpg, [/x]")
+    assert capture.get() == "class [red], IMG[copy].jpg, [/x]\n"
+
+
+def test_hyperparameters_may_be_texts(dataset):
+    search = SimpleNamespace(context=SimpleNamespace(dataset=dataset), study=SimpleNamespace(current={"C": 1.0}))
+    result = ValidationResult({"C": 0.123456, "scaling": "ranks"}, 7, 0.1, 0.2, -0.1, 0.01, 3, 9, 0.001, 0.05, 1.0)
+    text = render(searches.validation_table(search, [result]))
+    assert "current: C 1 " in text and "trial 7: C 0.1235, scaling ranks" in text and "significant" in text

@@ -20,6 +20,7 @@ from competition.crossval.curves import EpochDone
 from competition.crossval.folds import make_folds
 from competition.crossval.run import Schedule, cross_validate, pending_tasks
 from competition.crossval.store import Store
+from competition.crossval.task import Task
 from competition.errors import UserError
 from competition.models.member import Member
 from competition.workers.base import take_in_order
@@ -423,3 +424,15 @@ def test_a_run_whose_scheduler_died_can_be_finished_locally(empty_cluster, comma
     assert command(*arguments, timeout=DEADLINE).returncode == 0
     finished = read_predictions(folds)
     assert len(finished) == 6 and saved.items() <= finished.items()
+
+
+def test_networks_count_only_the_workers_with_a_gpu_of_a_mixed_cluster():
+    workers = ClusterWorkers("tcp://nowhere:8786", 6)
+    workers._usable = {
+        "gpu": {"nthreads": 1, "resources": {"GPU": 1}},
+        "cpu": {"nthreads": 8, "resources": {}},
+    }
+    network, classical = (Task(Member.parse(name), 0) for name in ("quick", "knn"))
+    assert (workers.capacity(network), workers.capacity(classical)) == (1, 6)
+    workers._usable.pop("gpu")
+    assert workers.capacity(network) == 6

@@ -4,13 +4,14 @@ import platform
 
 from competition.crossval.provenance import installed_version
 from competition.errors import command
+from competition.models.backend import keras_backend
 from competition.scoring.standard_error import Score
 from competition.submission.log import git_state
 from competition.views.html import html_table
 from competition.views.report.data import ReportData
 from competition.views.report.summary import format_value
 
-LIBRARIES = ("tensorflow", "keras", "scikit-learn", "numpy", "optuna")
+LIBRARIES = ("keras", "scikit-learn", "numpy", "optuna")
 
 
 def submissions_table(data: ReportData) -> str:
@@ -41,7 +42,10 @@ def provenance_table(data: ReportData) -> str:
         ("data", f"{rows}; SHA-256 {dataset.digest[:16]}"),
         ("split", f"{store.folds.name}; SHA-256 {store.folds.digest[:16]}"),
         ("python", f"{platform.python_version()}, {platform.system()} {platform.machine()}"),
-        ("libraries", ", ".join(f"{library} {installed_version(library)}" for library in LIBRARIES)),
+        (
+            "libraries",
+            ", ".join(f"{library} {installed_version(library)}" for library in (keras_backend(), *LIBRARIES)),
+        ),
     ]
     if data.submission is not None:
         number = data.submission["number"]

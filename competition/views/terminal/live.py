@@ -30,7 +30,7 @@ def show_progress(progress: Progress) -> Iterator[OnEvent]:
         is_important = isinstance(event, Retried | Failed | Skipped | Resumed | Unsaved)
         is_important = is_important or (isinstance(event, Finished) and event.result.remark)
         if line and (is_important or not console.is_terminal):
-            console.print(line, markup=False)
+            console.print(line)
 
     with live if console.is_terminal else nullcontext():
         yield on_event
@@ -95,7 +95,7 @@ def show_search() -> Iterator[OnEvent]:
 
     def on_event(event: Event) -> None:
         if isinstance(event, Retried):
-            console.print(f"retrying {event.task.name}: {event.failure.reason}", markup=False)
+            console.print(f"retrying {event.task.name}: {event.failure.reason}")
         if isinstance(event, Finished | Failed):
             running.pop(event.task, None)
             return

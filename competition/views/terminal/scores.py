@@ -86,7 +86,8 @@ def contribution_table(contributions: Sequence[Contribution], loss: str) -> Tabl
     for member in contributions:
         gained = (format_gain(member.accuracy_gain),) if member.accuracy_gain else ()
         saved = f"{member.loss_reduction.value:+.5f} ± {member.loss_reduction.standard_error:.5f}"
-        correlation, another_seed = f"{member.error_correlation:.2f}", f"{member.expected_gain_of_new_seed:.5f}"
+        correlation, gain = f"{member.error_correlation:.2f}", member.expected_gain_of_new_seed
+        another_seed = "" if gain is None else f"{gain:.5f}"
         table.add_row(member.member, *gained, saved, correlation, another_seed, clock(60 * member.minutes))
     table.caption = "next: " + "\n      ".join(map(str, next_steps(contributions, loss)))
     table.caption_justify = "left"

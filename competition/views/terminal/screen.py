@@ -6,4 +6,4 @@ from rich.console import Console
 
 LOG_WIDTH = 120  # columns if the output is not a terminal
 
-console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)
+console = Console(markup=False, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else LOG_WIDTH)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.table import Table
 
 from competition.crossval.progress import clock
@@ -18,15 +17,15 @@ if TYPE_CHECKING:  # tuning imports Optuna, which other commands do not need
 
 def trial_result(trial: "FrozenTrial") -> str:
     """The loss and errors of a finished trial, or why it failed."""
-    from competition.tuning.trials import fold_results
+    from competition.tuning.trials import fold_results, mean_loss
 
     if failure := trial.user_attrs.get("failure"):
         return f"failed, {failure}"
     folds = fold_results(trial)
-    loss = np.mean([result.losses for result in folds.values()])
+    loss = mean_loss(folds.values())
     wrong = [result.wrong for result in folds.values() if result.wrong is not None]
     errors = f", {sum(wrong)} of {sum(result.rows for result in folds.values())} wrong" if wrong else ""
-    pruned = f", pruned after fold {len(folds)}" if trial.state.name == "PRUNED" else ""
+    pruned = f", pruned after {len(folds)} fold{'s' * (len(folds) != 1)}" if trial.state.name == "PRUNED" else ""
     return f"{'log loss' if wrong else 'squared error'} {loss:.5f}{errors}{pruned}"
 
 
@@ -54,11 +53,16 @@ def validation_table(search: "Search", results: "Sequence[ValidationResult]") ->
         table.add_row(f"trial {result.trial}", *row)
     candidates = {f"trial {result.trial}": result.hyperparameters for result in results}
     table.caption = "\n".join(
-        f"{candidate}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        f"{candidate}: " + ", ".join(f"{name} {_shorten(value)}" for name, value in values.items())
         for candidate, values in ({"current": search.study.current} | candidates).items()
     )
     table.caption_justify = "left"
     return table
+
+
+def _shorten(value: object) -> str:
+    """A hyperparameter; numbers have four digits."""
+    return f"{value:.4g}" if isinstance(value, int | float) else str(value)
 
 
 def _count(wrong: int | None) -> str:

@@ -1,0 +1,48 @@
+from contextlib import contextmanager
+
+from competition.workers.base import Workers, take_in_order
+from competition.workers.events import ignore_event
+
+
+class Pool:
+    """A worker that runs each task at once, and then leaves; nobody must wait for another one in vain."""
+
+    def __init__(self, tasks):
+        self.waiting, self.ended = tasks, []
+
+    def idle(self):
+        assert self.waiting, "waits for a worker although no task is left"
+        return [self]
+
+    def fits(self, task):
+        return True
+
+    def submit(self, worker, task):
+        self.waiting -= 1
+        self.ended.append((task, 10 * task))
+
+    def wait(self):
+        ended, self.ended = self.ended, []
+        return ended
+
+    def messages(self):
+        return []
+
+
+class SingleWorker(Workers):
+    """A place whose only worker leaves after so many tasks."""
+
+    jobs = 1
+
+    def __init__(self, tasks):
+        self.tasks = tasks
+
+    @contextmanager
+    def open_pool(self, function):
+        yield Pool(self.tasks)
+
+
+def test_no_worker_is_waited_for_when_no_task_is_left():
+    for count in range(3):
+        run = SingleWorker(count).run(lambda task, emit: task, take_in_order(range(count)), ignore_event)
+        assert list(run) == [(task, 10 * task) for task in range(count)]
