@@ -21,6 +21,9 @@ from competition.cli.training import cross_validate_run
 from competition.errors import UserError
 
 if TYPE_CHECKING:
+    from joblib.externals.loky.process_executor import ProcessPoolExecutor
+
+    from competition.cli.run import LoadedSubmission
     from competition.models.interface import Inputs
 
 
@@ -109,7 +112,20 @@ def reproduce(competition: str, number: int | None, jobs: int | None, cluster: s
 
 
 def predict(files: list[Path], competition: str, number: int | None, jobs: int | None, json: bool) -> None:
-    """Predict images (PNG, JPEG, folders of them) or CSV files of pixels with a submission's blend; print CSV."""
+    """Predict images, folders of them, or CSV files of pixels with a submission's blend; print CSV."""
+    from competition.deploy.network_process import open_network_process
+
+    with open_network_process(jobs) as network_process:  # before the other imports, which take a second
+        _predict(files, load_submission(competition, number), jobs, json, network_process)
+
+
+def _predict(
+    files: list[Path],
+    submission: "LoadedSubmission",
+    jobs: int | None,
+    json: bool,
+    network_process: "ProcessPoolExecutor | None",
+) -> None:
     from json import dump
 
     import numpy as np
@@ -122,14 +138,13 @@ def predict(files: list[Path], competition: str, number: int | None, jobs: int |
     from competition.scoring.multilabel import has_empty_sets, select_labels
     from competition.workers.local import LocalWorkers
 
-    submission = load_submission(competition, number)
     store, members = submission.store, submission.members
     paths, images = zip(*read_images(files, store.dataset.images), strict=True)
     inputs: dict[Inputs, np.ndarray] = {"images": np.concatenate(images)}
     if extractor := open_extractor(store, members):
         squares = read_squares(files, store.dataset.images.shape[1:], extractor.size)
         inputs["features"] = extractor.extract(squares)
-    predictions = predict_blend(store, members, submission.blender, inputs, LocalWorkers(jobs))
+    predictions = predict_blend(store, members, submission.blender, inputs, LocalWorkers(jobs), network_process)
     names, kind = store.dataset.classes.astype(str), target_kind(store.dataset.labels)
     table = pd.DataFrame({"file": np.repeat([str(path) for path in paths], [len(each) for each in images])})
     table["row"] = table.groupby("file").cumcount() + 1

@@ -1,7 +1,6 @@
 """Predict new images with a submission's blend, by the saved models."""
 
 import os
-import signal
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +20,8 @@ from competition.models.interface import FEW_IMAGES, CompiledPredictor, Inputs, 
 from competition.models.member import Member
 from competition.workers.base import Emit, TaskFunction, Workers, result_or_raise, take_in_order
 from competition.workers.events import Failure, ignore_event
-from competition.workers.machine import QUIET_LIBRARIES, SINGLE_THREAD, silenced_stderr
+from competition.workers.machine import QUIET_LIBRARIES, silenced_stderr
 
-IGNORE_CTRL_C = signal.SIGINT, signal.SIG_IGN  # in the other process; this one stops it
 LoadModel = Callable[[Member, int], Predictor]  # one of a member's models
 
 
@@ -47,12 +45,17 @@ def fit_blend(store: Store, members: Sequence[Member], blender: str) -> "BlendMo
 
 
 def predict_blend(
-    store: Store, members: Sequence[Member], blender: str, inputs: Mapping[Inputs, np.ndarray], workers: Workers
+    store: Store,
+    members: Sequence[Member],
+    blender: str,
+    inputs: Mapping[Inputs, np.ndarray],
+    workers: Workers,
+    network_process: ProcessPoolExecutor | None = None,
 ) -> np.ndarray:
     """Predictions (images, outputs) of the blend by the models in the store."""
     models = fit_blend(store, members, blender)
     store.require_image_models(list(models.positions))
-    return predict_combination(models, store.load_model, inputs, workers)
+    return predict_combination(models, store.load_model, inputs, workers, network_process)
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,16 @@ class BlendModels:
 
 
 def predict_combination(
-    blend: BlendModels, load_model: LoadModel, inputs: Mapping[Inputs, np.ndarray], workers: Workers
+    blend: BlendModels,
+    load_model: LoadModel,
+    inputs: Mapping[Inputs, np.ndarray],
+    workers: Workers,
+    network_process: ProcessPoolExecutor | None = None,
 ) -> np.ndarray:
-    """Predictions (images, outputs) of a blend whose models are loaded by `load_model`."""
+    """Predictions (images, outputs) of a blend whose models are loaded by `load_model`.
+
+    A few images are predicted here and, if there is one, in the process for networks; others by the workers.
+    """
     positions, shape = blend.positions, (len(inputs["images"]), blend.target.outputs)
     tasks = [
         Task(member, model, blend.use_all_rows)
@@ -90,7 +100,7 @@ def predict_combination(
     predict = partial(_predict_fold, load_model=load_model, inputs=inputs_of, kind=blend.target.kind)
     outcomes: Iterable[tuple[Task, Any]]
     if len(inputs["images"]) <= FEW_IMAGES:  # starting workers would take longer
-        outcomes = _run_few(predict, tasks, workers.jobs)
+        outcomes = _run_few(predict, tasks, network_process)
     else:
         outcomes = workers.run(predict, take_in_order(tasks), ignore_event)
     for task, outcome in outcomes:
@@ -100,25 +110,19 @@ def predict_combination(
     return combine_models(blend.combination, predictions)
 
 
-def _run_few(function: TaskFunction, tasks: Sequence[Task], jobs: int) -> list[tuple[Task, Any]]:
-    """Run the tasks in this process; return them with their result or Failure, as workers do.
-
-    Importing Keras takes most of the time. Meanwhile, another process runs the other models.
-    """
-    networks, others = ([task for task in tasks if task.wants_gpu is wanted] for wanted in (True, False))
-    if jobs == 1 or not networks or not others:
+def _run_few(
+    function: TaskFunction, tasks: Sequence[Task], network_process: ProcessPoolExecutor | None
+) -> list[tuple[Task, Any]]:
+    """Run networks in the process that is meant for them and other models here; return results like workers."""
+    networks = [task for task in tasks if task.wants_gpu]
+    if not network_process or not networks:
         return _run_here(function, tasks)
-    environment = SINGLE_THREAD | QUIET_LIBRARIES
-    executor = ProcessPoolExecutor(1, env=environment, initializer=signal.signal, initargs=IGNORE_CTRL_C)
+    future = network_process.submit(_run_here, function, networks)
+    outcomes = _run_here(function, [task for task in tasks if not task.wants_gpu])
     try:
-        future = executor.submit(_run_here, function, others)
-        outcomes = _run_here(function, networks)
-        try:
-            return outcomes + future.result()
-        except TerminatedWorkerError:  # perhaps there was too little memory for two processes
-            return outcomes + _run_here(function, others)
-    finally:
-        executor.shutdown(kill_workers=True)
+        return outcomes + future.result()
+    except TerminatedWorkerError:  # perhaps there was too little memory for two processes
+        return outcomes + _run_here(function, networks)
 
 
 def _run_here(function: TaskFunction, tasks: Sequence[Task]) -> list[tuple[Task, Any]]:

@@ -7,7 +7,13 @@ import pytest
 from competition.crossval.folds import make_folds
 from competition.crossval.run import cross_validate
 from competition.crossval.store import Store
-from competition.deploy.predict import BlendModels, fit_combination, predict_blend, predict_combination
+from competition.deploy.network_process import open_network_process
+from competition.deploy.predict import (
+    BlendModels,
+    fit_combination,
+    predict_blend,
+    predict_combination,
+)
 from competition.ensemble.blend import BlendSearch
 from competition.ensemble.blenders import WeightedMean
 from competition.errors import UserError
@@ -61,17 +67,17 @@ def predict_two_images(model: ProcessRecorder, names: str, jobs: int) -> list[fl
     """The share of the members' models that predict in this process, for each of two images."""
     members = tuple(Member.parse(name) for name in names.split())
     combination = WeightedMean(np.full(len(members), 1 / len(members)), np.ones(len(members)))
-    blend = BlendModels(
-        members, (2,) * len(members), Target("class", 2), combination, ("images",) * len(members), False
-    )
-    images = np.zeros((2, 8, 8, 1), np.uint8)
-    return predict_combination(blend, lambda *_: model, {"images": images}, LocalWorkers(jobs))[:, 0].tolist()
+    inputs = ("images",) * len(members)
+    blend = BlendModels(members, (2,) * len(members), Target("class", 2), combination, inputs, False)
+    images, workers = {"images": np.zeros((2, 8, 8, 1), np.uint8)}, LocalWorkers(jobs)
+    with open_network_process(jobs) as network_process:
+        return predict_combination(blend, lambda *_: model, images, workers, network_process)[:, 0].tolist()
 
 
 @pytest.mark.parametrize(
-    ("names", "jobs", "share"), [("knn mlp", 2, 0.5), ("knn mlp", 1, 1), ("knn svm", 2, 1), ("mlp lenet", 2, 1)]
+    ("names", "jobs", "share"), [("knn mlp", 2, 0.5), ("knn mlp", 1, 1), ("knn svm", 2, 1), ("mlp lenet", 2, 0)]
 )
-def test_few_images_are_predicted_by_networks_here_and_by_other_models_meanwhile_elsewhere(names, jobs, share):
+def test_few_images_are_predicted_by_networks_in_another_process(names, jobs, share):
     assert predict_two_images(ProcessRecorder(os.getpid()), names, jobs) == [share, share]
 
 
