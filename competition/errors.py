@@ -22,6 +22,12 @@ class DiskError(UserError):
     exit_status = 1
 
 
+def first_line(message: object) -> str:
+    """The first line of a message that is not empty; for an exception without a message, its type."""
+    lines = [line.strip() for line in str(message).splitlines() if line.strip()]
+    return lines[0] if lines else type(message).__name__ if isinstance(message, BaseException) else ""
+
+
 def shorten_list(names: Iterable[object], limit: int) -> str:
     """Join the first `limit` names by commas, with an ellipsis if there are more."""
     texts = [str(name) for name in names]

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from competition.errors import command, flag, missing_extra, option
+from competition.errors import command, first_line, flag, missing_extra, option
 
 
 @pytest.fixture
@@ -36,3 +36,8 @@ def test_commands_are_given_for_the_module(without_make, monkeypatch):
 def test_a_missing_extra_is_installed_by_the_running_interpreter(without_make):
     error = str(missing_extra("Dask", "cluster"))
     assert error == "Dask is not installed; run: .venv/bin/python -m pip install 'foldblend[cluster]'"
+
+
+def test_the_first_line_of_an_error_without_a_message_is_its_type():
+    assert first_line("\n  a reason \nmore") == "a reason" and first_line("") == ""
+    assert first_line(KeyError()) == "KeyError"

@@ -26,7 +26,7 @@ from competition.scoring.label_errors import find_label_errors
 from competition.scoring.standard_error import format_percent
 from competition.workers.machine import WORKER_MEMORY
 
-MIN_CLASS_ROWS = 50
+WARN_CLASS_ROWS = 50
 MAX_CLASS_RATIO = 10  # rows of the largest class divided by those of the smallest
 MAX_LABEL_ERRORS = 0.01  # fraction of training rows
 MAX_NEAR_DUPLICATES = 0.005  # fraction of training rows
@@ -104,10 +104,10 @@ def check_balance(dataset: Dataset) -> Finding:
         rarest, most = int(rows.argmin()), int(rows.argmax())
         smallest, largest = (f"{dataset.classes[index]} with {rows[index]:,} rows" for index in (rarest, most))
         message = f"the rarest label is {smallest}, the most frequent {largest}"
-        return Finding("balance", bool(rows[rarest] >= MIN_CLASS_ROWS), message)
+        return Finding("balance", bool(rows[rarest] >= WARN_CLASS_ROWS), message)
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     rare, frequent = int(counts.argmin()), int(counts.argmax())
-    passed = counts[rare] >= MIN_CLASS_ROWS and counts[frequent] < MAX_CLASS_RATIO * counts[rare]
+    passed = counts[rare] >= WARN_CLASS_ROWS and counts[frequent] < MAX_CLASS_RATIO * counts[rare]
     smallest, largest = (f"{dataset.classes[index]} with {counts[index]:,} rows" for index in (rare, frequent))
     return Finding("balance", bool(passed), f"the smallest class is {smallest}, the largest {largest}")
 

@@ -26,7 +26,7 @@ DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
 # `svm` before `knn`, which is as cheap: on glyphs it is faster and better, on other images several times slower.
 GLYPH_MODELS = ("svm", "knn", "quick")
 # How they were chosen: docs/experiments/training.md and ensembling.md
-BEST_GLYPH_MODELS = ("svm", "knn", "quick:deskewed", "quick:wide", "quick:long")
+BEST_GLYPH_MODELS = ("svm", "knn", "quick:wide", "quick:long")
 COLUMN_MODELS = ("boosting", "logistic")
 MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
 PHOTO_MODELS = ("knn", "svm", "detail")

@@ -19,7 +19,7 @@ from competition.cli.run import (
     open_run,
 )
 from competition.cli.training import LIMIT_REACHED, cross_validate_run, fit_to_budget, time_limit
-from competition.cli.views import announce_report, report_path, write_report
+from competition.cli.views import report_line, report_path, write_report
 from competition.errors import UserError, command
 
 if TYPE_CHECKING:
@@ -147,9 +147,9 @@ def submit(options: RunOptions) -> None:
     from competition.submission.log import SubmissionLog
     from competition.views.terminal import submissions
 
-    kaggle_hint = submissions.hint_at_kaggle(options.competition, DATA)
-    if kaggle_hint:
-        print(kaggle_hint, flush=True)
+    hint = submissions.kaggle_hint(options.competition, DATA)
+    if hint:
+        print(hint, flush=True)
     start, run = time.monotonic(), open_run(options)
     check_blender(options.blend, run.competition.kind)  # before anything is trained
     check_refits(run)
@@ -168,7 +168,7 @@ def submit(options: RunOptions) -> None:
     if entry.metadata_file.exists():
         print(submissions.next_step(run.competition.folder))
         if is_practice_competition(run.competition.name):
-            print(submissions.explain_practice(_submission_files(run, entry)[-1], kaggle_hint))
+            print(submissions.explain_practice(_submission_files(run, entry)[-1], hint))
 
 
 def _train_and_submit(run: Run, entry: "Entry", end: float | None) -> None:
@@ -207,7 +207,7 @@ def _train_and_submit(run: Run, entry: "Entry", end: float | None) -> None:
         if not _has_current_report(run, entry):
             made = entry.metadata_file.stat().st_mtime_ns
             os.utime(write_report(run, search.members, blended, contributions), ns=(made, made))
-        announcement = announce_report(report_path(run))
+        announcement = report_line(report_path(run))
         if not failure:
             _save_summary(entry, [*shown, *explanation, announcement])
         print(announcement)

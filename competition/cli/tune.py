@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from competition.tuning.search import Search
     from competition.workers.events import OnEvent
 
-MIN_WEIGHT = 0.05  # of a model in the blend: tuning may raise the weight of a model that has none yet
+MIN_TUNING_WEIGHT = 0.05  # of a model in the blend: tuning may raise the weight of a model that has none yet
 
 
 def tune(options: RunOptions, trials: int, storage: str | None) -> None:
@@ -126,7 +126,7 @@ def _blend_weights(store: "Store", members: "list[Member]") -> dict[str, float]:
     labels = store.dataset.labels
     blend = ensemble.blend(complete, labels, store.folds.held_out, weighted_blender(target_kind(labels)))
     weights = zip(blend.members, blend.combination.weights, strict=True)
-    return {name: max(weight, MIN_WEIGHT) for name, weight in weights}
+    return {name: max(weight, MIN_TUNING_WEIGHT) for name, weight in weights}
 
 
 def dashboard(competition: str, storage: str | None) -> None:

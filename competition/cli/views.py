@@ -41,7 +41,7 @@ def report(options: RunOptions) -> None:
         raise UserError(f"none of {names} is complete; run `{run.store.command('cv', models=names)}`")
     search, blended = blend_members(run, complete)
     contributions = advice.measure_contributions(search, blended)
-    print(announce_report(write_report(run, complete, blended, contributions)))
+    print(report_line(write_report(run, complete, blended, contributions)))
 
 
 def report_path(run: Run) -> Path:
@@ -77,7 +77,7 @@ def write_report(
     return write_page(report_path(run), data)
 
 
-def announce_report(page: Path) -> str:
+def report_line(page: Path) -> str:
     """The line that says where the report is."""
     return f"report: {page}, to be opened in a browser"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from competition.errors import UserError
+from competition.errors import UserError, first_line
 
 FIRST_BYTES = 4096
 COMPRESSED = {b"\x1f\x8b": ".gz", b"PK\x03\x04": ".zip"}
@@ -179,7 +179,7 @@ def _parse_error(path: Path, error: Exception) -> UserError:
     """The error for a file that cannot be parsed, with the command that converts other encodings to UTF-8."""
     if isinstance(error, UnicodeDecodeError):
         return UserError(f"{path} is not UTF-8; {_convert_command(path, 'WINDOWS-1252')}")
-    reason = str(error).splitlines()[0].removeprefix("Error tokenizing data. ").removeprefix("C error: ")
+    reason = first_line(error).removeprefix("Error tokenizing data. ").removeprefix("C error: ")
     return UserError(f"{path} cannot be parsed as CSV: {reason}; download it again")
 
 

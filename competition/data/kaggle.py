@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from competition.errors import UserError, interpreter, missing_extra
+from competition.errors import UserError, first_line, interpreter, missing_extra
 from competition.files import exclusive_lock, explain_write_errors, replace_file
 
 if TYPE_CHECKING:
@@ -224,8 +224,3 @@ def _login_command() -> str:
 
 def _megabytes(size: float) -> str:
     return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
-
-
-def first_line(message: object) -> str:
-    """The first line that is not empty."""
-    return next((line.strip() for line in str(message).splitlines() if line.strip()), "")

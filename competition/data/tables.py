@@ -42,9 +42,8 @@ class DataLayout:
     id: str
     label: str
     group: str  # empty: no groups
-    pixels: list[str]  # empty: images are files
+    pixels: list[str]
     shape: tuple[int, ...]  # (height, width, channels)
-    notes: tuple[str, ...] = ()  # further decisions, a line each
 
 
 def has_pixel_tables(inventory: Inventory) -> bool:
@@ -136,7 +135,7 @@ def read_arrays(
             f'extra = ["{further[0].relative_to(inventory.folder)}"] in {inventory.folder / CONFIG_FILE}'
         )
     source = f"column {layout.label} of {train.relative_to(inventory.folder)}"
-    return arrays, Layout(source, str(sample.relative_to(inventory.folder)), layout.group, [*layout.notes, *notes])
+    return arrays, Layout(source, str(sample.relative_to(inventory.folder)), layout.group, notes)
 
 
 def _further_tables(inventory: Inventory, layout: DataLayout) -> list[Path]:

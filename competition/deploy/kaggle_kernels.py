@@ -9,8 +9,8 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from competition.data.kaggle import COMPETITIONS, MAX_PAUSE, first_line, open_client
-from competition.errors import UserError
+from competition.data.kaggle import COMPETITIONS, MAX_PAUSE, open_client
+from competition.errors import UserError, first_line
 from competition.files import write_atomically
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from competition.ensemble.blend import Blend
-from competition.errors import UserError, command
+from competition.errors import UserError, command, first_line
 from competition.files import atomic_file, atomic_folder, sha256, wait_for_lock, write_atomically
 from competition.scoring.metrics import Metric
 from competition.scoring.standard_error import Score
@@ -282,7 +282,7 @@ class SubmissionLog:
         try:
             rows = pd.read_csv(self.path, dtype=str, keep_default_na=False)
         except ValueError as error:
-            raise self._damaged(str(error).splitlines()[0]) from None
+            raise self._damaged(first_line(error)) from None
         has_more_values = not isinstance(rows.index, pd.RangeIndex)  # pandas takes the first ones as names of the rows
         if list(rows.columns) != list(COLUMNS) or has_more_values:
             raise self._damaged(f"expected the columns {','.join(COLUMNS)}")

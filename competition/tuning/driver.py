@@ -45,7 +45,7 @@ def run_trials(
                     yield finished
             if study.requeue_stale_trials():
                 continue
-            driver.adopt_foreign_trials()
+            driver.monitor_foreign_trials()
             if not driver.others_are_running() or not has_time(study.trial_seconds()):
                 return
             time.sleep(POLL_SECONDS)
@@ -67,12 +67,12 @@ class _Driver:
     def __init__(self, study: Study, total: int, has_time: HasTime) -> None:
         self.study, self.total, self.has_time = study, total, has_time
         self.active: dict[int, _ActiveTrial] = {}
-        self.adopted: set[int] = set()  # trials of other drivers that got a heartbeat
+        self.monitored: set[int] = set()  # trials of other drivers that got a heartbeat
         self.stopped = threading.Event()
         self.heartbeat = threading.Thread(target=self._send_heartbeats, daemon=True)
 
     def __enter__(self) -> "_Driver":
-        self.adopt_foreign_trials()
+        self.monitor_foreign_trials()
         self.heartbeat.start()
         return self
 
@@ -113,15 +113,15 @@ class _Driver:
             del self.active[trial_fold.trial]  # our heartbeats stopped for too long, and another driver requeued it
             return None
 
-    def adopt_foreign_trials(self) -> None:
+    def monitor_foreign_trials(self) -> None:
         """Send a first heartbeat for the trials of other drivers that were not seen before.
 
         Optuna never regards a trial as stale whose driver died before its first heartbeat.
         """
-        new = self._foreign_trials() - self.adopted
+        new = self._foreign_trials() - self.monitored
         for number in new:
             self.study.record_heartbeat(number)
-        self.adopted |= new
+        self.monitored |= new
 
     def others_are_running(self) -> bool:
         """Whether other drivers run trials."""

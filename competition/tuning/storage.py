@@ -14,7 +14,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from competition.errors import DiskError, UserError
+from competition.errors import DiskError, UserError, first_line
 from competition.files import atomic_file, explain_write_errors, make_folder, wait_for_lock
 
 HEARTBEAT_SECONDS = 15  # between heartbeats of a running trial
@@ -54,7 +54,7 @@ def _connect(url: str | None, folder: Path) -> RDBStorage:
         except UserError:
             raise
         except Exception as error:  # each database has its own exceptions
-            reason = str(error).splitlines()[0].replace(url, hide_password(url))
+            reason = first_line(error).replace(url, hide_password(url))
         time.sleep(seconds)  # another driver may be creating the tables
     error_type = UserError if is_server else DiskError
     raise error_type(f"cannot open the study database {hide_password(url)} ({reason}); {remedy}")
@@ -106,7 +106,7 @@ def explain_storage_errors(url: str | None, folder: Path) -> Iterator[None]:
         yield
     except (StorageInternalError, JSONDecodeError) as error:
         path = folder / "studies.db"
-        reason = str(error.__cause__ or error).splitlines()[0]
+        reason = first_line(error.__cause__ or error)
         remedy = "check that the server is running" if url else _check_disk(folder)
         is_damaged = isinstance(error, JSONDecodeError)
         if is_damaged and not url:

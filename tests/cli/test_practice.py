@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from competition.views.terminal.submissions import explain_practice, hint_at_kaggle
+from competition.views.terminal.submissions import explain_practice, kaggle_hint
 
 KNN = ("--folds", "2", "--models", "knn")
 
@@ -48,22 +48,22 @@ def test_practice_does_not_replace_a_submission_for_kaggle(command, competition_
 
 
 def test_kaggles_files_are_pointed_out_before_practice_is_run(without_credentials, tmp_path):
-    assert hint_at_kaggle("digits", tmp_path) is None
+    assert kaggle_hint("digits", tmp_path) is None
     (tmp_path / "digit-recognizer" / ".download").mkdir(parents=True)
-    assert hint_at_kaggle("digits", tmp_path) is None
+    assert kaggle_hint("digits", tmp_path) is None
     (tmp_path / "digit-recognizer" / "train.csv").touch()
-    hint = hint_at_kaggle("digits", tmp_path)
+    hint = kaggle_hint("digits", tmp_path)
     assert hint == (
         f"Kaggle's own files are in {tmp_path}/digit-recognizer; "
         "train on them: make submit COMPETITION=digit-recognizer"
     )
-    assert hint_at_kaggle("digits8", tmp_path) is None and hint_at_kaggle("digit-recognizer", tmp_path) is None
+    assert kaggle_hint("digits8", tmp_path) is None and kaggle_hint("digit-recognizer", tmp_path) is None
     assert explain_practice(tmp_path / "a.csv", hint) == f"practice, not for Kaggle: {tmp_path}/a.csv; {hint}"
 
 
 def test_credentials_for_kaggle_are_pointed_out(without_credentials, tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLE_API_TOKEN", "a-token")
-    hint = hint_at_kaggle("digits", tmp_path)
+    hint = kaggle_hint("digits", tmp_path)
     assert hint.endswith("make submit COMPETITION=digit-recognizer") and "a-token" not in hint
 
 

@@ -162,11 +162,11 @@ def test_the_summary_tells_what_to_expect_of_the_leaderboard(dataset, tmp_path):
     assert f"{expected[0]} to {expected[1]} %" in text and "No submission of this blend is logged" in text
     row = dict.fromkeys(COLUMNS, "") | {"number": "3", "metric": "accuracy", "members": "mlp lenet", "blender": "mean"}
     row |= {"cv": f"{score.value:.6f}", "cv_standard_error": "0.01"}
-    for leaderboard, verdict in ((score.value, "inside"), (score.value - 3 * error, "outside")):
+    for leaderboard, position in ((score.value, "inside"), (score.value - 3 * error, "outside")):
         log = pd.DataFrame([row | {"leaderboard": f"{leaderboard:.6f}"}])
         text = write_report(tmp_path / "report.html", make_data(store, members, log=log)).read_text()
         assert f"Submission 3 scored {100 * leaderboard:.3f} % on the leaderboard: <b class=" in text
-        assert f">{verdict}</b> the range" in text
+        assert f">{position}</b> the range" in text
     without_test = make_data(store, members, public_rows=0.0)
     assert "Expected on" not in write_report(tmp_path / "report.html", without_test).read_text()
 

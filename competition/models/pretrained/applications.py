@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from competition.errors import UserError
+from competition.errors import UserError, first_line
 from competition.files import scratch_folder, write_atomically
 
 DOWNLOAD = """
@@ -100,7 +100,7 @@ def build_application(name: str, weights: Path, size: int, precision: str) -> An
         network = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=shape)
         network.load_weights(weights)
     except Exception as error:  # of h5py or Keras
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"cannot load {weights} into {name} without its classifier ({reason}); expected a file that "
             f"`keras.applications.{name}(include_top=False).save_weights` wrote"

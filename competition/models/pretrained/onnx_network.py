@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from competition.errors import UserError, missing_extra
+from competition.errors import UserError, first_line, missing_extra
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
@@ -66,7 +66,7 @@ def _open(model: str | bytes, file: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has its own errors
-        raise UserError(f"cannot read {file} as an ONNX network: {str(error).splitlines()[0]}") from None
+        raise UserError(f"cannot read {file} as an ONNX network: {first_line(error)}") from None
 
 
 def _describe(file: Path, session: Any) -> OnnxShapes:

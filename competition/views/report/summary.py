@@ -65,10 +65,10 @@ def _expectation(data: ReportData) -> str:
     if data.submission is not None and data.submission[column]:
         value = float(data.submission[column])
         is_inside = abs(value - score.value) <= Z95 * expected.standard_error
-        verdict = '<b class="good">inside</b>' if is_inside else '<b class="bad">outside</b>'
+        position = '<b class="good">inside</b>' if is_inside else '<b class="bad">outside</b>'
         unit = f" {metric.unit}".rstrip()
         scored = f"Submission {data.submission['number']} scored {format_value(metric, value)}{unit} on {place}"
-        return text + f"<p>{scored}: {verdict} the range.</p>"
+        return text + f"<p>{scored}: {position} the range.</p>"
     name = "grade" if data.is_practice else "upload"
     if data.submission is None:
         return text + "<p>No submission of this blend is logged.</p>"

@@ -16,7 +16,7 @@ from competition.scoring.significance import mcnemar_test
 from competition.scoring.standard_error import Score, format_score
 from competition.views.next_steps import next_steps
 
-MIN_WEIGHT = 0.005  # blend weight below which a member is not listed
+MIN_SHOWN_WEIGHT = 0.005  # blend weight below which a member is not listed
 
 
 def leaderboard_table(
@@ -63,7 +63,7 @@ def blend_table(
             row += [str(test.corrected), str(test.newly_wrong), f"{test.p_value:.2f}", significance]
         table.add_row(*row)
     weights = zip(chosen.members, chosen.combination.weights, strict=True)
-    listed = ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight >= MIN_WEIGHT)
+    listed = ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight >= MIN_SHOWN_WEIGHT)
     score = format_metric(metric, metric.score(labels, chosen.oof, groups))
     caption = f"submitted: {chosen.blender}, {score}; weights: {listed}"
     if chosen.blender != mean.blender:

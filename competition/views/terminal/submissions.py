@@ -43,7 +43,7 @@ def explain_practice(file: Path, kaggle_hint: str | None) -> str:
     return f"practice, not for Kaggle: {file}; {real}"
 
 
-def hint_at_kaggle(competition: str, data: Path) -> str | None:
+def kaggle_hint(competition: str, data: Path) -> str | None:
     """How to train on Kaggle's own digits, if the default competition is run although they are available."""
     if competition != DEFAULTS["competition"]:
         return None
