@@ -35,6 +35,7 @@ COLUMNS = {  # regular expressions that the values match
 }
 SCORE_COLUMNS = ("held_back", "leaderboard")
 METADATA_FILE = "metadata.json"
+FRACTION = r"^-?\d+\.\d"  # of a number that is no label
 METADATA_KEYS = ("when", "members", "blender", "metric", "score", "rows", "sha256", "run", "run_digest")
 MAX_EXAMPLES = 5  # of rows whose label differs from that in the previous submission
 
@@ -330,10 +331,15 @@ def _digest(run: dict[str, Any]) -> str:
 
 
 def _difference(before: Path, after: Path) -> dict[str, Any]:
-    """The number of rows whose label differs between two submissions, and the first of them as examples."""
+    """The number of rows whose label differs between two submissions, and the first of them as examples.
+
+    Of numbers, and of probabilities in a single column, the largest difference.
+    """
     old, new = _labels(before), _labels(after)
     if not old.index.equals(new.index):
         return {"rows": max(len(old), len(new)), "examples": []}  # the competition's test rows have changed
+    if new.str.contains(FRACTION, regex=True).any():
+        return {"largest": float((pd.to_numeric(new) - pd.to_numeric(old)).abs().max())}
     rows = (old != new).to_numpy().nonzero()[0]
     examples = [f"{new.index[row]}: {old.iloc[row]} -> {new.iloc[row]}" for row in rows[:MAX_EXAMPLES]]
     return {"rows": len(rows), "examples": examples}

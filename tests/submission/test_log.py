@@ -258,6 +258,15 @@ def test_most_probable_classes_are_compared_between_submissions(log, tmp_path):
     assert entry.metadata["differs_from_previous"] == {"rows": 1, "examples": ["2: b -> a"]}
 
 
+def test_of_numbers_the_largest_difference_between_submissions_is_told(log):
+    for number, run in enumerate((RUN, replace(RUN, blend="mean"))):
+        entry = log.get_or_create_entry(run)
+        entry.file.write_text(f"Id,Label\n1,{number + 2.5}\n2,{3 * number}\n")
+        log.save(entry, run, blend("quick"), ACCURACY, Score(0.99, 0.001))
+    assert entry.metadata["differs_from_previous"] == {"largest": 3.0}
+    assert "largest difference from the previous submission: 3" in describe_entry(entry)
+
+
 def test_the_number_of_a_removed_submission_is_not_used_again(log):
     submit(log, RUN, "aab", "quick")
     removed = submit(log, replace(RUN, blend="mean"), "abb", "quick")

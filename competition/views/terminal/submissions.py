@@ -24,6 +24,8 @@ def describe_entry(entry: Entry) -> str:
     lines = [f"submission {entry.number}: {entry.file}{trained}"]
     if identical := metadata["identical_to"]:
         lines.append(f"identical to submission {identical[0]}; no need to upload it again")
+    elif largest := (metadata["differs_from_previous"] or {}).get("largest"):
+        lines.append(f"largest difference from the previous submission: {largest:.3g}")
     elif difference := metadata["differs_from_previous"]:
         examples = f", e.g. {', '.join(difference['examples'])}" if difference["examples"] else ""
         lines.append(f"{difference['rows']} labels differ from the previous submission{examples}")
