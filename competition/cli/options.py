@@ -9,7 +9,7 @@ import typer
 
 from competition.cli.run import COLUMN_MODELS, GLYPH_MODELS, PHOTO_MODELS, PRETRAINED_MODELS
 
-MAX_SEED = 2**32 - 1  # of NumPy's generators in scikit-learn
+MAX_SEED = 2**32 - 1  # the largest that NumPy's RandomState accepts
 PREFIX = "FOLDBLEND_"  # of the environment variables, by which the Makefile passes its variables
 
 
@@ -29,7 +29,7 @@ def parse_integer(text: str) -> int:
 
 
 def parse_seed(text: str) -> int:
-    """A seed of a split; the next one is that of the second split of a search."""
+    """A seed of a split; `make tune` also uses the next one, for its second split."""
     seed = parse_integer(text)
     if seed >= MAX_SEED:
         raise typer.BadParameter(f"expected an integer below {MAX_SEED}, got {text}")

@@ -303,7 +303,7 @@ def _drop_calibrated_models(store: "Store", members: "tuple[Member, ...]") -> "t
     rarest, dropped = rarest_class(store), [member.name for member in members if needs_class_rows(member)]
     if not dropped or not rarest or rarest.training_rows >= MIN_CLASS_ROWS:
         return members
-    reason = f"{MIN_CLASS_ROWS} training images of each class needed, and {rarest.name} has {rarest.training_rows}"
+    reason = f"they need {MIN_CLASS_ROWS} training images of each class; {rarest.name} has {rarest.training_rows}"
     print(f"left out: {' '.join(dropped)} ({reason})", flush=True)
     return tuple(member for member in members if member.name not in dropped)
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from competition.cli.run import (
     open_extractor,
     rarest_class,
 )
-from competition.errors import DiskError, UserError, missing_extra, option
+from competition.errors import UserError, missing_extra, option
 
 if TYPE_CHECKING:
     from competition.crossval.predictions import Predictions
@@ -35,6 +35,7 @@ SHORTER_VARIANTS = {  # longest first
     "detail": ("detail:e15", "detail:e12", "detail:e10", "detail:e8", "detail:e6", "detail:e4", "detail:e2"),
     "resnet": ("resnet:short",),
 }
+LIMIT_SIGNAL = getattr(signal, "SIGALRM", signal.SIGINT)
 MAX_EXTRACTION_SHARE = 0.5  # of the budget; otherwise nothing is extracted
 LIMIT_REACHED = "time limit reached; finished work is kept, run the same command again to continue"
 BUDGET_SHARE = 0.85  # of the time left that the first network is planned to take; folds may take an eighth longer
@@ -119,7 +120,7 @@ def fit_to_budget(run: Run) -> Run:
 
     The cheapest image model is trained first, so that there is a submission.
     """
-    from competition.crossval.run import cheapest_first
+    from competition.crossval.run import FailedFoldsError, cheapest_first
 
     start, budget = time.monotonic(), run.budget or math.inf
     run = _drop_features(run, budget)
@@ -127,12 +128,8 @@ def fit_to_budget(run: Run) -> Run:
     cheapest = next((member for member in cheapest_first(on_images) if not member.spec.is_network), None)
     with time_limit(budget):
         if cheapest:
-            try:
+            with suppress(FailedFoldsError):  # reported already; the other models may succeed
                 train_members(replace(run, members=(cheapest,)))
-            except DiskError:
-                raise
-            except UserError:  # the failure was reported, and the other models may succeed
-                pass
         run = _choose_length(run, start + budget)
     return replace(run, budget=max(1.0, start + budget - time.monotonic()))
 
@@ -150,8 +147,8 @@ def _drop_features(run: Run, budget: float) -> Run:
     if seconds <= MAX_EXTRACTION_SHARE * budget:
         return run
     names = " ".join(member.name for member in run.members if member.uses_features)
-    needed = clock(seconds)
-    print(f"left out: {names} (extracting their features takes about {needed} of the {clock(budget)})", flush=True)
+    share = f"{clock(seconds)} of the budget of {clock(budget)}"
+    print(f"left out: {names} (extracting their features would take about {share})", flush=True)
     competition = replace(run.competition, dataset=replace(run.dataset, features=None))
     return replace(run, members=default_members(competition, run.store))
 
@@ -270,7 +267,7 @@ def train_members(run: Run) -> None:
 def time_limit(seconds: float | None, message: str = LIMIT_REACHED) -> Iterator[None]:
     """Leave the block without an error after so many seconds, by a KeyboardInterrupt in the main thread.
 
-    It is raised by SIGALRM, since shells let jobs in the background ignore SIGINT.
+    It comes from the handler of SIGALRM where there is one, since shells let jobs in the background ignore SIGINT.
     """
     if not seconds:
         yield
@@ -279,9 +276,9 @@ def time_limit(seconds: float | None, message: str = LIMIT_REACHED) -> Iterator[
 
     def interrupt() -> None:
         reached.set()
-        _thread.interrupt_main(signal.SIGALRM)
+        _thread.interrupt_main(LIMIT_SIGNAL)
 
-    handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    handler = signal.signal(LIMIT_SIGNAL, signal.default_int_handler)
     timer = threading.Timer(seconds, interrupt)
     timer.daemon = True
     timer.start()
@@ -291,7 +288,7 @@ def time_limit(seconds: float | None, message: str = LIMIT_REACHED) -> Iterator[
         finally:
             timer.cancel()
             timer.join()
-            signal.signal(signal.SIGALRM, handler)
+            signal.signal(LIMIT_SIGNAL, handler)
     except KeyboardInterrupt:
         if not reached.is_set():
             raise

@@ -85,6 +85,10 @@ class _Queue:
         return -math.inf if task.member in self._started else -self.priorities.get(task.member, 0.0)
 
 
+class FailedFoldsError(UserError):
+    """Some folds failed; each failure was reported when it happened."""
+
+
 def cross_validate(
     store: Store,
     members: Sequence[Member],
@@ -96,7 +100,7 @@ def cross_validate(
     """Train the pending folds; each time a member completes, yield all completed members in order.
 
     Networks that take longer than `checkpoint_seconds` continue from their checkpoint when they are trained again;
-    with 0 seconds each epoch has one. A failed task does not stop the others; a UserError is raised at the end.
+    with 0 seconds each epoch has one. A failed task does not stop the others; a FailedFoldsError is raised at the end.
     """
     tasks = list(pending_tasks(store, members))
     queue = _Queue(tasks, schedule.should_start, on_event)
@@ -137,7 +141,9 @@ def cross_validate(
             set_priorities()
     if failed:
         names = ", ".join(sorted(failed))
-        raise UserError(f"{names} failed, as reported above; other results are saved: run again to retry only these")
+        raise FailedFoldsError(
+            f"{names} failed, as reported above; other results are saved: run again to retry only these"
+        )
 
 
 def _remove_leftovers(store: Store, members: Sequence[Member], pending: Sequence[Task]) -> None:

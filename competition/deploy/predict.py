@@ -102,6 +102,8 @@ def predict_combination(
     if len(inputs["images"]) <= FEW_IMAGES:  # starting workers would take longer
         outcomes = _run_few(predict, tasks, network_process)
     else:
+        if network_process:
+            network_process.shutdown(kill_workers=True)
         outcomes = workers.run(predict, take_in_order(tasks), ignore_event)
     for task, outcome in outcomes:
         models = predictions[positions[task.member]]
@@ -117,12 +119,13 @@ def _run_few(
     networks = [task for task in tasks if task.wants_gpu]
     if not network_process or not networks:
         return _run_here(function, tasks)
-    future = network_process.submit(_run_here, function, networks)
-    outcomes = _run_here(function, [task for task in tasks if not task.wants_gpu])
+    outcomes: list[tuple[Task, Any]] = []
     try:
+        future = network_process.submit(_run_here, function, networks)
+        outcomes = _run_here(function, [task for task in tasks if not task.wants_gpu])
         return outcomes + future.result()
     except TerminatedWorkerError:  # perhaps there was too little memory for two processes
-        return outcomes + _run_here(function, networks)
+        return outcomes + _run_here(function, networks if outcomes else tasks)
 
 
 def _run_here(function: TaskFunction, tasks: Sequence[Task]) -> list[tuple[Task, Any]]:

@@ -35,7 +35,7 @@ COLUMNS = {  # regular expressions that the values match
 }
 SCORE_COLUMNS = ("held_back", "leaderboard")
 METADATA_FILE = "metadata.json"
-FRACTION = r"^-?\d+\.\d"  # of a number that is no label
+FRACTION = r"^-?\d+\.\d"  # numbers and probabilities have decimals; labels are assumed not to
 METADATA_KEYS = ("when", "members", "blender", "metric", "score", "rows", "sha256", "run", "run_digest")
 MAX_EXAMPLES = 5  # of rows whose label differs from that in the previous submission
 
@@ -338,8 +338,9 @@ def _difference(before: Path, after: Path) -> dict[str, Any]:
     old, new = _labels(before), _labels(after)
     if not old.index.equals(new.index):
         return {"rows": max(len(old), len(new)), "examples": []}  # the competition's test rows have changed
-    if new.str.contains(FRACTION, regex=True).any():
-        return {"largest": float((pd.to_numeric(new) - pd.to_numeric(old)).abs().max())}
+    old_numbers, new_numbers = (pd.to_numeric(each, errors="coerce") for each in (old, new))
+    if new.str.contains(FRACTION).any() and not (old_numbers.isna() | new_numbers.isna()).any():
+        return {"largest": float((new_numbers - old_numbers).abs().max())}
     rows = (old != new).to_numpy().nonzero()[0]
     examples = [f"{new.index[row]}: {old.iloc[row]} -> {new.iloc[row]}" for row in rows[:MAX_EXAMPLES]]
     return {"rows": len(rows), "examples": examples}
@@ -354,11 +355,8 @@ def _labels(path: Path) -> pd.Series:
 def git_state() -> dict[str, Any]:
     """The commit of the code and whether it was edited since; empty outside a git repository."""
     package = Path(__file__).parent.parent
-    is_tracked = [
-        "ls-files",
-        "--error-unmatch",
-        "__init__.py",
-    ]  # not if the package is installed within another repository
+    # The package may be installed within another repository, which does not track it.
+    is_tracked = ["ls-files", "--error-unmatch", "__init__.py"]
     commands = (is_tracked, ["rev-parse", "HEAD"], ["status", "--porcelain", "--", str(package)])
     try:
         _, commit, status = (

@@ -87,6 +87,8 @@ class _Driver:
 
         It is a fold of an active trial with no fold in progress, else of a new trial, else of any active trial.
         """
+        if not self._find_active(lambda active: True) and not self._has_trials():
+            return None  # without asking whether a fold fits, so that nobody waits for a worker
         if not fits(Task(self.study.member, 0)):
             return None
         idle = self._find_active(lambda active: not active.folds_in_progress)
@@ -136,13 +138,16 @@ class _Driver:
         """The first active trial with remaining folds that meets the condition."""
         return next((active for active in self.active.values() if active.remaining_folds and condition(active)), None)
 
+    def _has_trials(self) -> bool:
+        return self.study.remaining_trials(self.total) > 0 and self.has_time(self.study.trial_seconds())
+
     def _start_trial(self) -> _ActiveTrial | None:
         """Start a trial if the total has not been reached and there is time for it.
 
         Finished folds of a requeued trial are reused.
         """
         study = self.study
-        while study.remaining_trials(self.total) > 0 and self.has_time(study.trial_seconds()):
+        while self._has_trials():
             try:
                 trial = study.ask()
             except UpdateFinishedTrialError:  # so slow that another driver requeued the trial meanwhile

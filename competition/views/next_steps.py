@@ -27,7 +27,7 @@ def next_steps(contributions: Sequence[Contribution], loss: str) -> list[NextSte
             NextStep("train a second model", "a blend needs two, and models of different kinds make different errors")
         ]
     advice, names = advise(contributions), tuple(member.member for member in contributions)
-    steps = [_new_model(advice, loss, any(member.expected_gain_of_new_seed is not None for member in contributions))]
+    steps = [_new_model(advice, loss, all(member.expected_gain_of_new_seed is not None for member in contributions))]
     if (seed := advice.another_seed) and seed.expected_gain_of_new_seed:
         gain, time = f"{seed.expected_gain_of_new_seed:.5f}", clock(60 * seed.minutes)
         step = NextStep(

@@ -127,7 +127,7 @@ class Workers(ABC):
 
 
 def _has_tasks(take: Take) -> bool:
-    """Whether any task is left; none is taken, since none is said to fit."""
+    """Whether any task is left; takes none."""
     offered = False
 
     def decline(task: Any) -> bool:

@@ -69,7 +69,7 @@ def test_the_best_models_leave_out_what_the_default_models_do(dataset, tmp_path,
     store = Store(tmp_path, rare, make_folds(rare, 2, 0))
     names = [member.name for member in run_module.default_members(competition, store, ["best"])]
     assert names == [name for name in BEST_GLYPH_MODELS if name not in ("svm", "knn")]
-    assert "left out: svm knn (3 training images of each class needed, and rare has 2)" in capsys.readouterr().out
+    assert "left out: svm knn (they need 3 training images of each class; rare has 2)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", LISTS_OF_MODELS)

@@ -3,10 +3,12 @@ import signal
 
 import numpy as np
 import pytest
+from conftest import wait_until
 
 from competition.crossval.folds import make_folds
 from competition.crossval.run import cross_validate
 from competition.crossval.store import Store
+from competition.deploy import network_process
 from competition.deploy.network_process import open_network_process
 from competition.deploy.predict import (
     BlendModels,
@@ -63,6 +65,15 @@ class KilledElsewhere(ProcessRecorder):
         return super().predict_proba(images)
 
 
+def kill_this_process() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    monkeypatch.setattr(network_process, "cpu_count", lambda: 2)
+
+
 def predict_two_images(model: ProcessRecorder, names: str, jobs: int) -> list[float]:
     """The share of the members' models that predict in this process, for each of two images."""
     members = tuple(Member.parse(name) for name in names.split())
@@ -70,8 +81,10 @@ def predict_two_images(model: ProcessRecorder, names: str, jobs: int) -> list[fl
     inputs = ("images",) * len(members)
     blend = BlendModels(members, (2,) * len(members), Target("class", 2), combination, inputs, False)
     images, workers = {"images": np.zeros((2, 8, 8, 1), np.uint8)}, LocalWorkers(jobs)
-    with open_network_process(jobs) as network_process:
-        return predict_combination(blend, lambda *_: model, images, workers, network_process)[:, 0].tolist()
+    with open_network_process(jobs) as process:
+        if process and network_process._import_keras is kill_this_process:
+            wait_until(lambda: process._flags.broken)
+        return predict_combination(blend, lambda *_: model, images, workers, process)[:, 0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -81,5 +94,7 @@ def test_few_images_are_predicted_by_networks_in_another_process(names, jobs, sh
     assert predict_two_images(ProcessRecorder(os.getpid()), names, jobs) == [share, share]
 
 
-def test_few_images_are_predicted_here_if_the_other_process_is_killed():
+def test_few_images_are_predicted_here_if_the_other_process_is_killed(monkeypatch):
     assert predict_two_images(KilledElsewhere(os.getpid()), "knn mlp", 2) == [1, 1]
+    monkeypatch.setattr(network_process, "_import_keras", kill_this_process)
+    assert predict_two_images(ProcessRecorder(os.getpid()), "knn mlp", 2) == [1, 1]

@@ -258,13 +258,24 @@ def test_most_probable_classes_are_compared_between_submissions(log, tmp_path):
     assert entry.metadata["differs_from_previous"] == {"rows": 1, "examples": ["2: b -> a"]}
 
 
-def test_of_numbers_the_largest_difference_between_submissions_is_told(log):
+def test_of_numbers_the_largest_difference_between_submissions_is_recorded(log):
     for number, run in enumerate((RUN, replace(RUN, blend="mean"))):
         entry = log.get_or_create_entry(run)
         entry.file.write_text(f"Id,Label\n1,{number + 2.5}\n2,{3 * number}\n")
         log.save(entry, run, blend("quick"), ACCURACY, Score(0.99, 0.001))
     assert entry.metadata["differs_from_previous"] == {"largest": 3.0}
     assert "largest difference from the previous submission: 3" in describe_entry(entry)
+
+
+@pytest.mark.parametrize(("old", "new", "rows"), [("cat", "0.25", 1), ("2.5D", "3.0D", 1), ("0.50", "0.5", None)])
+def test_only_numbers_have_a_largest_difference(old, new, rows, log):
+    for text, run in ((old, RUN), (new, replace(RUN, blend="mean"))):
+        entry = log.get_or_create_entry(run)
+        entry.file.write_text(f"Id,Label\n1,{text}\n")
+        log.save(entry, run, blend("quick"), ACCURACY, Score(0.99, 0.001))
+    expected = {"largest": 0.0} if rows is None else {"rows": rows, "examples": [f"1: {old} -> {new}"]}
+    assert entry.metadata["differs_from_previous"] == expected
+    assert "from the previous submission" in describe_entry(entry)
 
 
 def test_the_number_of_a_removed_submission_is_not_used_again(log):

@@ -141,6 +141,12 @@ def test_a_stopped_driver_requeues_its_trials(study):
     assert len(run(study, 4)) == 3
 
 
+def test_no_worker_is_asked_for_when_no_trial_is_left(study):
+    for total, has_time in ((0, True), (3, False)):
+        driver = driver_module._Driver(study, total, lambda seconds, has_time=has_time: has_time)
+        assert driver.take(lambda task: pytest.fail("asks whether a fold fits a worker")) is None
+
+
 def test_augmentation_is_limited_by_the_config(study_context):
     lenet = Member.parse("lenet")
     limited = replace(study_context, config=Config(limits={"rotation": 0}))

@@ -24,9 +24,9 @@ def describe_entry(entry: Entry) -> str:
     lines = [f"submission {entry.number}: {entry.file}{trained}"]
     if identical := metadata["identical_to"]:
         lines.append(f"identical to submission {identical[0]}; no need to upload it again")
-    elif largest := (metadata["differs_from_previous"] or {}).get("largest"):
-        lines.append(f"largest difference from the previous submission: {largest:.3g}")
-    elif difference := metadata["differs_from_previous"]:
+    elif (difference := metadata["differs_from_previous"]) and "largest" in difference:
+        lines.append(f"largest difference from the previous submission: {difference['largest']:.3g}")
+    elif difference:
         examples = f", e.g. {', '.join(difference['examples'])}" if difference["examples"] else ""
         lines.append(f"{difference['rows']} labels differ from the previous submission{examples}")
     return "\n".join(lines)
