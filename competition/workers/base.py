@@ -12,7 +12,7 @@ from competition.workers.events import Emitted, Failure, OnEvent, Retried, Start
 
 Emit = Callable[[Any], None]  # sends a picklable payload to the driver
 TaskFunction = Callable[[Any, Emit], Any]  # (task, emit) -> result, called in a worker
-Take = Callable[[Callable[[Any], bool]], Any | None]  # returns the next task that fits a worker, or None
+Take = Callable[[Callable[[Any], bool]], Any | None]  # asks which tasks fit a worker; returns the next one, or None
 AnyWorker = TypeVar("AnyWorker", bound="Worker")
 
 

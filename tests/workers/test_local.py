@@ -233,7 +233,11 @@ def is_alive(pid: int) -> bool:
 def test_finished_tasks_can_add_tasks():
     waiting = [2]
     results = []
-    for task, squared in LocalWorkers(2).run(square, lambda fits: waiting.pop() if waiting else None, ignore_event):
+
+    def take(fits):
+        return waiting.pop() if waiting and fits(waiting[-1]) else None
+
+    for task, squared in LocalWorkers(2).run(square, take, ignore_event):
         results.append(task)
         if squared < 1000:
             waiting.append(squared)
