@@ -233,9 +233,13 @@ def print_plan(run: Run, workers: "Workers") -> None:
 
     if tasks := pending_tasks(run.store, run.members):
         reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
-        plural = "" if workers.jobs == 1 else "s"
         what = "models to train on all rows" if run.store.folds.use_all_rows else "folds to train"
-        print(f"{len(tasks)} {what} with {workers.jobs} worker{plural}", *reasons, sep="\n  ", flush=True)
+        print(
+            f"{len(tasks)} {what} with {workers.jobs} worker{'s' * (workers.jobs != 1)}",
+            *reasons,
+            sep="\n  ",
+            flush=True,
+        )
     if run.store.folds.use_all_rows:
         return
     for path in sorted({tuned_path(run.store.folder, member) for member in run.members}):

@@ -94,7 +94,7 @@ def _accept_validated(run: Run, search: "Search") -> None:
     from dataclasses import asdict
     from datetime import date
 
-    from competition.models.hyperparameters import save_tuned, tuned_path
+    from competition.models.hyperparameters import save_tuned
     from competition.tuning.validation import best_validated
     from competition.views.terminal import searches
     from competition.views.terminal.screen import console
@@ -103,15 +103,14 @@ def _accept_validated(run: Run, search: "Search") -> None:
     if not results:
         console.print(f"{kind}: validation failed, see above; the current defaults stay")
         return
-    best, path = best_validated(results), tuned_path(run.competition.folds_folder, search.member)
-    if best:
+    if best := best_validated(results):
         evidence = asdict(best) | {"study": search.study.name, "date": date.today().isoformat()}
-        save_tuned(run.competition.folds_folder, search.member, evidence)
-    console.print(searches.validation_table(search, results))
-    if best:
-        console.print(f"{kind}: accepted, saved to {path}; the next `{run.store.command('cv', models=kind)}` uses it")
+        path = save_tuned(run.competition.folds_folder, search.member, evidence)
+        outcome = f"accepted, saved to {path}; the next `{run.store.command('cv', models=kind)}` uses it"
     else:
-        console.print(f"{kind}: no trial is significantly better without more errors; the current defaults stay")
+        outcome = "no trial is significantly better without more errors; the current defaults stay"
+    console.print(searches.validation_table(search, results))
+    console.print(f"{kind}: {outcome}")
 
 
 def _blend_weights(store: "Store", members: "list[Member]") -> dict[str, float]:

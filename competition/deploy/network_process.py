@@ -9,14 +9,14 @@ from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
 from competition.workers.machine import QUIET_LIBRARIES, SINGLE_THREAD, silenced_stderr
 
-IGNORE_CTRL_C = signal.SIGINT, signal.SIG_IGN  # in the other process; this one stops it
+IGNORE_CTRL_C = signal.SIGINT, signal.SIG_IGN  # for the other process, which this one stops
 
 
 @contextmanager
 def open_network_process(jobs: int | None) -> Iterator[ProcessPoolExecutor | None]:
-    """The process, which starts at once; None if only one process may work at a time.
+    """Start the process; None if only one process may work at a time.
 
-    Importing Keras takes more than half of the time of such a prediction.
+    Importing Keras takes more than half of the time of predicting a few images.
     """
     if min(jobs or cpu_count(), cpu_count()) == 1:
         yield None

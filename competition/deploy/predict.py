@@ -115,7 +115,7 @@ def predict_combination(
 def _run_few(
     function: TaskFunction, tasks: Sequence[Task], network_process: ProcessPoolExecutor | None
 ) -> list[tuple[Task, Any]]:
-    """Run networks in the process that is meant for them and other models here; return results like workers."""
+    """Run networks in their process and other models in this one; return each task with its result or Failure."""
     networks = [task for task in tasks if task.wants_gpu]
     if not network_process or not networks:
         return _run_here(function, tasks)

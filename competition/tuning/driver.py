@@ -88,7 +88,7 @@ class _Driver:
         It is a fold of an active trial with no fold in progress, else of a new trial, else of any active trial.
         """
         if not self._find_active(lambda active: True) and not self._has_trials():
-            return None  # without asking whether a fold fits, so that nobody waits for a worker
+            return None  # before `fits` is called, which would tell the pool that a task is left
         if not fits(Task(self.study.member, 0)):
             return None
         idle = self._find_active(lambda active: not active.folds_in_progress)

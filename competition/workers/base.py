@@ -100,7 +100,7 @@ class Workers(ABC):
         attempts: dict[Any, int] = {}  # of the tasks that have not finished
         retries: list[Any] = []
         with self.open_pool(function) as pool:
-            while attempts or _has_tasks(take):  # where no task is left, a cluster's pool must not wait for a worker
+            while attempts or _has_tasks(take):  # `idle` of a cluster blocks until a worker is free
                 for worker in pool.idle():
                     task = next((task for task in retries if worker.fits(task)), None)
                     if task is not None:

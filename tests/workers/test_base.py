@@ -5,7 +5,7 @@ from competition.workers.events import ignore_event
 
 
 class Pool:
-    """A worker that runs each task at once, and then leaves; nobody must wait for another one in vain."""
+    """A single worker that runs each task at once, and leaves after the last one."""
 
     def __init__(self, tasks):
         self.waiting, self.ended = tasks, []
@@ -30,7 +30,7 @@ class Pool:
 
 
 class SingleWorker(Workers):
-    """A place whose only worker leaves after so many tasks."""
+    """Workers of which there is one, for so many tasks."""
 
     jobs = 1
 
