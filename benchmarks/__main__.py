@@ -29,7 +29,7 @@ def bench(
 
     from benchmarks.race import race_recipes
     from benchmarks.speed import available_networks, measure_speeds
-    from benchmarks.tables import print_race_epoch, race_table, speed_table
+    from benchmarks.tables import print_race_epoch, race_tables, speed_table
     from competition.checks.machine_speed import measure_gflops
     from competition.files import write_atomically
     from competition.views.terminal.screen import console
@@ -43,8 +43,8 @@ def bench(
         speeds.append(speed)
     console.print(speed_table(speeds))
     runs = list(race_recipes(store.dataset, store.folds, print_race_epoch)) if full else []
-    if runs:
-        console.print(race_table(runs))
+    for table in race_tables(runs):
+        console.print(table)
     results = {"peaks": peaks, "speeds": [asdict(speed) for speed in speeds], "race": [asdict(run) for run in runs]}
     path = FOLDS / competition / "bench.json"
     write_atomically(path, json.dumps(results, indent=1).encode())

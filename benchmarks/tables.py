@@ -30,14 +30,20 @@ def speed_table(speeds: Sequence[Speed]) -> Table:
 def print_race_epoch(event: Event) -> None:
     """Print the accuracy after each epoch of a race."""
     if isinstance(event, Emitted):
-        epoch, epochs, seconds, score = event.payload
-        name = event.task.member.name
+        precision, epoch, epochs, seconds, score = event.payload
+        name = f"{event.task.member.name} in {precision}"
         console.print(f"{name} epoch {epoch}/{epochs}: {format_percent(score)} after {clock(seconds)}")
 
 
-def race_table(runs: Sequence[Run]) -> Table:
+def race_tables(runs: Sequence[Run]) -> list[Table]:
+    """A table for each precision."""
+    precisions = sorted({run.precision for run in runs})
+    return [_race_table(precision, [run for run in runs if run.precision == precision]) for precision in precisions]
+
+
+def _race_table(precision: str, runs: Sequence[Run]) -> Table:
     """A row for each recipe, fastest to the goal first; without reaching it, the whole training time counts."""
-    table = Table("recipe", box=None)
+    table = Table(f"recipe in {precision}", box=None)
     for heading in ("CPU time", f"time to {GOAL:.1%}", "relative to quick", "final accuracy"):
         table.add_column(heading, justify="right")
     quick = next(run for run in runs if run.member == "quick")
