@@ -110,6 +110,25 @@ def fashion_mnist(
 
 
 @command(app)
+def anytime(
+    clones: Annotated[list[str], typer.Argument(help="NAME=FOLDER of each clone.")],
+    competition: cli.Competition = "digits",
+    output: Annotated[Path, typer.Option(help="File of the chart.")] = Path("docs/experiments/anytime.svg"),
+) -> None:
+    """Run `submit` in clones of several versions, one after the other, and draw how soon each is how accurate."""
+    from benchmarks.anytime import draw, record_curve, run_submit
+
+    curves = {}
+    for name, _, folder in (clone.partition("=") for clone in clones):
+        curves[name] = curve = record_curve(run_submit(Path(folder), competition))
+        for each in curve.submissions:
+            print(f"{name}: {each.members} {each.percent:.3f} % after {each.minutes:.2f} minutes", flush=True)
+        print(f"{name}: finished after {curve.minutes:.2f} minutes", flush=True)
+    output.write_text(draw(curves))
+    print(f"chart: {output}")
+
+
+@command(app)
 def screenshots(
     competition: cli.Competition = "digits",
     models: cli.Models = None,
