@@ -39,6 +39,11 @@ BEFORE = {  # the command that makes the folder which a command starts with
 TESTED = ("data", "cv", "submit", "import", "grade", "record-score", "tune")
 SCRATCH = ".temporary/.foldblend."
 MAX_FAULTS = 100  # of one kind; only `tune` has more possible ones, in SQLite
+# Share of the faults that may strike another call than in the undisturbed run; in `tune`, heartbeats, which a thread
+# sends by the clock, shift the numbers of later calls.
+MAX_MISSED = {"tune": 0.6}
+# Drivers draw different samples, so that `tune` may accept hyperparameters, and show plots, in one run only.
+RANDOM_FILES = ("folds/digits8/parameters", "folds/digits8/tuning")
 # joblib removes its semaphores as the process ends. They are in memory, which does not fail together with a disk, but
 # here each later call of the same name fails.
 SEMAPHORES = re.compile(
@@ -160,7 +165,7 @@ def find_difference(actual: dict[str, object], expected: dict[str, object], reru
     """How the files differ from those of an undisturbed run."""
     if left := [path.name for path in rerun.temporary.iterdir()]:
         return f"left in the temporary folder: {left}"
-    names = [name for name in sorted(actual.keys() | expected.keys()) if not name.startswith("folds/digits8/tuning")]
+    names = [name for name in sorted(actual.keys() | expected.keys()) if not name.startswith(RANDOM_FILES)]
     different = [name for name in names if (name in actual, actual.get(name)) != (name in expected, expected.get(name))]
     return f"different after the rerun: {different}" if different else None
 
@@ -179,7 +184,7 @@ def try_faults(commands: Commands, command: str, choose: Callable[[list[Fault]],
             where = " -> ".join(path.name for path in fault.call.paths)
             problems.append(f"{fault.kind} at {fault.call.name} {fault.call.ordinal} of {where}: {problem}")
     assert not problems, f"{len(problems)} of {len(chosen) - missed} faults\n" + "\n".join(problems)
-    assert missed <= len(chosen) / 5, f"{missed} of {len(chosen)} faults struck other calls"
+    assert missed <= MAX_MISSED.get(command, 0.2) * len(chosen), f"{missed} of {len(chosen)} faults struck other calls"
     return len(chosen) - missed
 
 
