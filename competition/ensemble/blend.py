@@ -28,8 +28,8 @@ from competition.scoring.standard_error import Score
 AUTO = "auto"
 MIN_GAIN_SE = 2.0  # standard errors of the loss by which another blender has to beat the mean
 
-ExcludedFolds = frozenset[int]  # folds whose labels are not used
-NO_FOLDS = ExcludedFolds()
+ExcludedBlocks = frozenset[int]  # blocks of rows whose labels are not used
+NO_BLOCKS = ExcludedBlocks()
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,10 @@ def check_blender(blender: str, kind: TargetKind) -> None:
 
 
 class BlendSearch:
-    """All blends of some complete members; each blender is fitted only once for the same excluded folds."""
+    """All blends of some complete members; each blender is fitted only once for the same excluded blocks of rows.
+
+    The blocks are the folds. Of only two folds, each is halved, so that a blender can be selected without one of them.
+    """
 
     def __init__(
         self,
@@ -100,8 +103,9 @@ class BlendSearch:
         self.labels = labels
         self.held_out = held_out
         self.folds = np.unique(held_out).tolist()
-        self.fitted: dict[tuple[str, ExcludedFolds], Combination] = {}
-        self.temperatures: dict[tuple[Predictions, ExcludedFolds], float] = {}
+        self.blocks = held_out if len(self.folds) != 2 else _halve(held_out, groups)
+        self.fitted: dict[tuple[str, ExcludedBlocks], Combination] = {}
+        self.temperatures: dict[tuple[Predictions, ExcludedBlocks], float] = {}
 
     def without(self, member: Predictions) -> "BlendSearch":
         """The blends of the other members, whose temperatures are the same."""
@@ -115,7 +119,8 @@ class BlendSearch:
         check_blender(blender, self.kind)
         oof = np.empty(self.stack.shape[1:])
         for fold in self.folds:
-            excluded, rows = ExcludedFolds([fold]), self.held_out == fold
+            rows = self.held_out == fold
+            excluded = ExcludedBlocks(np.unique(self.blocks[rows]).tolist())
             name = self.select_blender(excluded) if blender == AUTO else blender
             oof[rows] = self.fit(name, excluded).combine(self.stack[:, rows])
         name = self.select_blender() if blender == AUTO else blender
@@ -126,17 +131,17 @@ class BlendSearch:
         accuracy_score, loss = (metric and metric(self.labels, oof, self.groups) for metric in metrics)
         return Blend(names, name, combination, oof, test, accuracy_score, loss)
 
-    def fit(self, blender: str, excluded: ExcludedFolds = NO_FOLDS) -> Combination:
-        """Fit a blender on all other folds."""
+    def fit(self, blender: str, excluded: ExcludedBlocks = NO_BLOCKS) -> Combination:
+        """Fit a blender on all other blocks."""
         if (blender, excluded) not in self.fitted:
-            rows = ~np.isin(self.held_out, list(excluded))
+            rows = ~np.isin(self.blocks, list(excluded))
             stack, labels = self.stack[:, rows], self.labels[rows]
             is_tempered = blender in TEMPERED_BLENDERS and self.kind != "number"
             temperatures = self._fit_temperatures(stack, labels, excluded) if is_tempered else None
             self.fitted[blender, excluded] = fit_blender(blender, stack, labels, temperatures)
         return self.fitted[blender, excluded]
 
-    def _fit_temperatures(self, stack: np.ndarray, labels: np.ndarray, excluded: ExcludedFolds) -> np.ndarray:
+    def _fit_temperatures(self, stack: np.ndarray, labels: np.ndarray, excluded: ExcludedBlocks) -> np.ndarray:
         """The members' temperatures on these rows, which do not depend on the other members or the blender."""
         keys = [(member, excluded) for member in self.members]
         for index, key in enumerate(keys):
@@ -144,15 +149,12 @@ class BlendSearch:
                 self.temperatures[key] = float(fit_temperatures(stack[index : index + 1], labels)[0])
         return np.array([self.temperatures[key] for key in keys])
 
-    def select_blender(self, excluded: ExcludedFolds = NO_FOLDS) -> str:
-        """The blender with the lowest cross-fitted loss on the other folds; the mean unless it is clearly beaten.
-
-        With two folds, cross-fitting the selection would leave a single fold to select on, so the mean is kept.
-        """
+    def select_blender(self, excluded: ExcludedBlocks = NO_BLOCKS) -> str:
+        """The blender with the lowest cross-fitted loss on the other blocks; the mean unless it is clearly beaten."""
         best, best_gain = "mean", 0.0
-        if len(self.stack) == 1 or len(self.folds) < 3:
+        used = ~np.isin(self.blocks, list(excluded))
+        if len(self.stack) == 1 or len(np.unique(self.blocks[used])) < 2:
             return best
-        used = ~np.isin(self.held_out, list(excluded))
         groups = None if self.groups is None else self.groups[used]
         losses = {name: self._cross_fitted_losses(name, excluded)[used] for name in blender_names(self.kind)}
         for name, rows in losses.items():
@@ -161,12 +163,22 @@ class BlendSearch:
                 best, best_gain = name, gain.value
         return best
 
-    def _cross_fitted_losses(self, blender: str, excluded: ExcludedFolds) -> np.ndarray:
-        """Loss of each row of the other folds, by the blender fitted without the row's fold."""
+    def _cross_fitted_losses(self, blender: str, excluded: ExcludedBlocks) -> np.ndarray:
+        """Loss of each row of the other blocks, by the blender fitted without the row's block."""
         losses = np.full(len(self.labels), np.nan)
-        for fold in self.folds:
-            if fold not in excluded:
-                rows = self.held_out == fold
-                predictions = self.fit(blender, excluded | {fold}).combine(self.stack[:, rows])
+        for block in np.unique(self.blocks).tolist():
+            if block not in excluded:
+                rows = self.blocks == block
+                predictions = self.fit(blender, excluded | {block}).combine(self.stack[:, rows])
                 losses[rows] = row_losses(self.labels[rows], predictions)
         return losses
+
+
+def _halve(held_out: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Number the blocks of rows: two for each fold, between which its rows alternate; those of a group stay together."""
+    units = np.arange(len(held_out)) if groups is None else groups
+    blocks = 2 * held_out
+    for fold in np.unique(held_out):
+        rows = held_out == fold
+        blocks[rows] += np.unique(units[rows], return_inverse=True)[1] % 2
+    return blocks

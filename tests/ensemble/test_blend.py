@@ -164,12 +164,21 @@ def test_auto_selects_a_blender_that_beats_the_mean_significantly(simulation):
     assert selected.log_loss.value < blend(members, labels, held_out, "mean").log_loss.value - 0.1
 
 
-def test_with_two_folds_auto_scores_the_blender_that_it_submits(simulation):
+def test_with_two_folds_a_blender_is_selected_on_halves_of_the_other_fold(simulation):
     rng, labels, _, _ = simulation
     members = [simulate_member(simulation, 2.0), random_member(rng)]
     halves = np.arange(ROWS) % 2
     selected = blend(members, labels, halves)
-    assert (selected.oof == blend(members, labels, halves, selected.blender).oof).all()
+    assert selected.blender != "mean"
+    assert selected.log_loss.value < blend(members, labels, halves, "mean").log_loss.value
+
+    changed = labels.copy()  # only in the first fold, which the blends of its rows do not use
+    changed[halves == 0] = rng.permutation(labels[halves == 0])
+    assert (blend(members, changed, halves).oof[halves == 0] == selected.oof[halves == 0]).all()
+
+    # Each fold is a single group, which cannot be halved.
+    by_fold = BlendSearch(members, labels, halves, halves)
+    assert by_fold.select_blender(frozenset(by_fold.blocks[halves == 0])) == "mean"
 
 
 def test_the_error_for_an_unknown_blender_lists_the_available_ones():
