@@ -129,7 +129,7 @@ def _find_pretrained(options: RunOptions) -> "Extractor | None":
         members = list(open_competition(options.competition).members(options.models))
     else:
         return None
-    return download_extractor(folder) if any(member.uses_features for member in members) else None
+    return download_extractor(folder) if any(member.needs_pretrained for member in members) else None
 
 
 def _push(folder: Path, competition: str) -> None:

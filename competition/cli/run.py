@@ -31,6 +31,7 @@ COLUMN_MODELS = ("boosting", "logistic")
 MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
 PHOTO_MODELS = ("knn", "svm", "detail")
 PRETRAINED_MODELS = ("features-knn", "features-linear", "features-svm", "resnet")
+BEST_PRETRAINED_MODELS = (*PRETRAINED_MODELS, "finetuned")
 
 
 @dataclass(frozen=True)
@@ -119,29 +120,47 @@ class Competition:
 
         return apply_config(with_tuned(self.folds_folder, Member.parse(name)), self.config)
 
+    @property
+    def names_network(self) -> bool:
+        """Whether the configuration names the pretrained network."""
+        from competition.data.config import PretrainedNetwork
+
+        return isinstance(self.config.pretrained, PretrainedNetwork)
+
     def members(self, names: Sequence[str] | None) -> "tuple[Member, ...]":
         """The members with these names, without repetitions."""
         from competition.data.config import CONFIG_FILE
         from competition.models.registry import available_models, load_spec
 
         has_columns = len(self.dataset.column_names) > 0
+        trains_pretrained = self.dataset.features is not None and not self.names_network
         if not names:
             names = default_models(self.dataset)
         elif _is_best(names):
-            names = default_models(self.dataset, best=True)
+            names = default_models(self.dataset, best=True, trains_pretrained=trains_pretrained)
         elif list(names) == ["all"]:
             inputs = {"images", *(["columns"] if has_columns else []), *(["features"] if self.dataset.features else [])}
-            names = [name for name in available_models() if load_spec(name).inputs in inputs]
+            specs = {name: load_spec(name) for name in available_models()}
+            names = [
+                name
+                for name, spec in specs.items()
+                if spec.inputs in inputs and (trains_pretrained or not spec.is_pretrained)
+            ]
         members = tuple(self.member(name) for name in dict.fromkeys(names))
         if unusable := [member.name for member in members if member.uses_columns and not has_columns]:
             raise UserError(
                 f"{unusable[0]} learns from columns alongside the images, but {self.name} has none; "
                 f"name other models, e.g. {option('models', 'knn detail')}"
             )
-        if unusable := [member.name for member in members if member.uses_features and not self.dataset.features]:
+        if unusable := [member.name for member in members if member.needs_pretrained and not self.dataset.features]:
             raise UserError(
                 f"{unusable[0]} learns from a pretrained network, which {self.name} does not use; "
                 f"set pretrained = true in {self.folder / CONFIG_FILE}, or name other models"
+            )
+        if unusable := [member.name for member in members if member.spec.is_pretrained and self.names_network]:
+            raise UserError(
+                f"{unusable[0]} does not train the network that `pretrained` names in {self.folder / CONFIG_FILE}; "
+                f"set pretrained = true there, or name other models"
             )
         return members
 
@@ -237,10 +256,11 @@ def _is_best(models: Sequence[str]) -> bool:
     return list(models) == ["best"]
 
 
-def default_models(dataset: "Dataset", best: bool = False) -> list[str]:
+def default_models(dataset: "Dataset", best: bool = False, trains_pretrained: bool = True) -> list[str]:
     """The default models for such images and columns, except those that would need too much memory.
 
-    The best ones are more and longer networks, for several times the training time.
+    The best ones are more and longer networks, for several times the training time. A pretrained network that is
+    trained further can be left out.
     """
     from competition.crossval.task import input_shape
     from competition.data.targets import target_kind
@@ -253,7 +273,10 @@ def default_models(dataset: "Dataset", best: bool = False) -> list[str]:
         models = PRETRAINED_MODELS
     if best:
         seeds = tuple(f"{name}.1" for name in models if Member.parse(name).spec.is_network)
-        models = BEST_GLYPH_MODELS if models == GLYPH_MODELS else models + seeds
+        lists: dict[tuple[str, ...], tuple[str, ...]] = {GLYPH_MODELS: BEST_GLYPH_MODELS}
+        if trains_pretrained:
+            lists[PRETRAINED_MODELS] = BEST_PRETRAINED_MODELS
+        models = lists.get(models, models + seeds)
     if target_kind(dataset.labels) == "labels":  # a support vector machine for each of them would take hours
         models = tuple(name for name in models if name not in ("svm", "features-svm"))
     if len(dataset.column_names):

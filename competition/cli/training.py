@@ -15,6 +15,7 @@ from competition.cli.run import (
     MIN_CLASS_ROWS,
     Run,
     default_members,
+    download_extractor,
     extraction_seconds,
     needs_class_rows,
     open_extractor,
@@ -96,18 +97,21 @@ def describe_unfinished(store: "Store", progress: "Progress") -> Iterator[None]:
 
 
 def prepare_features(run: Run) -> None:
-    """Extract the features of a pretrained network if members learn from them."""
+    """Make a pretrained network available if members need it, and extract its features if they learn from these."""
     from competition.crossval.extraction import Extraction, extract_features
     from competition.data.config import CONFIG_FILE
     from competition.models.pretrained.sources import find_extractor
     from competition.views.terminal.live import show_extraction
 
     features, competition = run.dataset.features, run.competition
-    if not features or not any(member.uses_features for member in run.members) or run.store.folds.use_all_rows:
-        return  # no features, or they were extracted for cross-validation
+    if not features or not any(member.needs_pretrained for member in run.members) or run.store.folds.use_all_rows:
+        return  # no pretrained network, or it was used in cross-validation
     opt_out = f"where outside weights are forbidden, set pretrained = false in {competition.folder / CONFIG_FILE}"
     network = find_extractor(competition.config, competition.folder)
-    print(f"features: {network.describe()}; {opt_out}", flush=True)
+    print(f"pretrained network: {network.describe()}; {opt_out}", flush=True)
+    if not any(member.uses_features for member in run.members):
+        download_extractor(competition.folder)
+        return
     features.remove_if_damaged()
     if not features.are_complete and (extractor := open_extractor(run.store, run.members)):
         extraction = Extraction(extractor, competition.folder, competition.config)

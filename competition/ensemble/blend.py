@@ -175,7 +175,7 @@ class BlendSearch:
 
 
 def _halve(held_out: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
-    """Number the blocks of rows: two for each fold, between which its rows alternate; those of a group stay together."""
+    """Number the blocks of rows, two for each fold: its rows alternate between them, except within groups."""
     units = np.arange(len(held_out)) if groups is None else groups
     blocks = 2 * held_out
     for fold in np.unique(held_out):

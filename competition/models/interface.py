@@ -149,6 +149,7 @@ class ModelSpec:
     search_space: "Callable[[BaseTrial], None]"  # suggests hyperparameters by name, such as augmentation.shift
     seconds: float  # approximate time for one fold of 33,600 rows: orders the tasks and gives the first time estimate
     inputs: Inputs = "images"  # the array of the Dataset that is passed to `fit` and `predict_proba`
+    is_pretrained: bool = False  # whether training starts from the weights of a pretrained network
 
     @property
     def is_network(self) -> bool:

@@ -93,6 +93,11 @@ class Member:
         return self.spec.inputs == "features"
 
     @property
+    def needs_pretrained(self) -> bool:
+        """Whether the model learns from a pretrained network or trains it further."""
+        return self.uses_features or self.spec.is_pretrained
+
+    @property
     def is_imported(self) -> bool:
         """Whether the predictions were imported rather than made here."""
         return self.name.startswith("@")

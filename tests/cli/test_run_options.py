@@ -1,5 +1,6 @@
 """Defaults of a run."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,10 +8,20 @@ import numpy as np
 import pytest
 
 from competition.cli import run as run_module
-from competition.cli.run import BEST_GLYPH_MODELS, COLUMN_MODELS, GLYPH_MODELS, PHOTO_MODELS, Competition, Run
+from competition.cli.run import (
+    BEST_GLYPH_MODELS,
+    BEST_PRETRAINED_MODELS,
+    COLUMN_MODELS,
+    GLYPH_MODELS,
+    PHOTO_MODELS,
+    PRETRAINED_MODELS,
+    Competition,
+    Run,
+)
 from competition.crossval.folds import make_folds
 from competition.crossval.store import Store
-from competition.data.config import Config
+from competition.data.config import Config, PretrainedNetwork
+from competition.data.features import Features
 from competition.errors import UserError
 from competition.models.registry import LISTS_OF_MODELS, available_models
 
@@ -41,9 +52,35 @@ def test_columns_are_learned_by_default_where_there_are_any(dataset_with_columns
 
 
 def test_all_models_include_those_of_columns_only_where_there_are_any(dataset, dataset_with_columns):
-    of_features = {"features-knn", "features-linear", "features-svm"}
-    assert set(available_models()) - set(member_names(dataset_with_columns, ["all"])) == of_features
-    assert set(available_models()) - set(member_names(dataset, ["all"])) == {*COLUMN_MODELS, *of_features}
+    pretrained = set(BEST_PRETRAINED_MODELS) - {"resnet"}
+    assert set(available_models()) - set(member_names(dataset_with_columns, ["all"])) == pretrained
+    assert set(available_models()) - set(member_names(dataset, ["all"])) == {*COLUMN_MODELS, *pretrained}
+
+
+@pytest.fixture
+def photographs(dataset, tmp_path, pretrained_wheel):
+    """The digits, with features of a pretrained network that are not extracted yet."""
+    shutil.copy(pretrained_wheel, tmp_path)
+    return replace(dataset, features=Features(tmp_path / "small" / "cache" / "features" / "0", "0", 1280))
+
+
+def test_the_pretrained_network_of_photographs_is_trained_further(photographs):
+    assert member_names(photographs, None) == list(PRETRAINED_MODELS)
+    assert member_names(photographs, ["best"]) == [*PRETRAINED_MODELS, "finetuned"]
+    assert set(BEST_PRETRAINED_MODELS) < set(member_names(photographs, ["all"]))
+
+
+def test_another_pretrained_network_is_not_trained_further(photographs):
+    named = Competition("small", Config(pretrained=PretrainedNetwork("MobileNet")), photographs)
+    assert [member.name for member in named.members(["best"])] == [*PRETRAINED_MODELS, "resnet.1"]
+    assert "finetuned" not in [member.name for member in named.members(["all"])]
+    with pytest.raises(UserError, match=r"finetuned does not train the network that `pretrained` names in .*\.toml;"):
+        named.members(["finetuned"])
+
+
+def test_a_pretrained_network_is_not_trained_where_weights_are_forbidden(dataset):
+    with pytest.raises(UserError, match="finetuned learns from a pretrained network, which small does not use"):
+        member_names(dataset, ["finetuned"])
 
 
 def test_the_best_models_of_glyphs_are_longer_networks_and_of_others_another_seed_of_each(

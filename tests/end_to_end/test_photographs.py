@@ -40,7 +40,7 @@ def test_features_are_extracted_once_and_predict_new_pictures(photographs, comma
     options = ("--competition", "photographs", "--folds", "2", "--models")
     first = command("submit", *options, "features-linear features-svm")
     assert first.returncode == 0, first.stderr
-    assert "features: EfficientNet-Lite0 trained on ImageNet (Apache-2.0), 224x224 pixels" in first.stdout
+    assert "pretrained network: EfficientNet-Lite0 trained on ImageNet (Apache-2.0), 224x224 pixels" in first.stdout
     assert "set pretrained = false in data/photographs/competition.toml" in first.stdout
     assert "extracted features of 100 of 100 images" in first.stdout
 
@@ -57,6 +57,23 @@ def test_features_are_extracted_once_and_predict_new_pictures(photographs, comma
     assert "input: `pictures`, uint8 of shape (batch, 224, 224, 3)" in export.stdout
     second = command("cv", *options, "features-knn")
     assert second.returncode == 0 and "extracted" not in second.stdout
+
+
+def test_a_network_that_is_trained_further_is_a_member_like_any_other(photographs, command, pretrained_wheel):
+    shutil.copy(pretrained_wheel, photographs.parent)
+    (photographs / "competition.toml").write_text("length = 0.02\n")  # 25 steps
+    options = ("--competition", "photographs", "--folds", "2", "--models", "finetuned")
+    result = command("submit", *options)
+    assert result.returncode == 0, result.stderr
+    assert "pretrained network: EfficientNet-Lite0" in result.stdout and "extracted" not in result.stdout
+    submitted = pd.read_csv(photographs.parents[1] / "submissions" / "submission.csv")["label"]
+
+    (photographs.parent / pretrained_wheel.name).unlink()  # the saved networks have all weights
+    predicted = command("predict", "data/photographs/test", "--competition", "photographs")
+    assert predicted.returncode == 0, predicted.stderr
+    assert [int(line.split(",")[2]) for line in predicted.stdout.splitlines()[1:]] == submitted.tolist()
+    export = command("export-onnx", "--competition", "photographs")
+    assert export.returncode == 0 and "2 networks" in export.stdout, export.stderr
 
 
 def test_sessions_on_kaggle_get_the_pretrained_network(photographs, command, pretrained_wheel, tmp_path):

