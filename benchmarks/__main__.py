@@ -119,6 +119,8 @@ def anytime(
     from benchmarks.anytime import draw, record_curve, run_submit
 
     curves = {}
+    if not all("=" in clone for clone in clones):
+        raise errors.UserError("each clone is given as NAME=FOLDER")
     for name, _, folder in (clone.partition("=") for clone in clones):
         curves[name] = curve = record_curve(run_submit(Path(folder), competition))
         for each in curve.submissions:

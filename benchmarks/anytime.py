@@ -36,8 +36,10 @@ class Curve:
 
 def run_submit(folder: Path, competition: str) -> Iterator[str]:
     """Run `submit` with its defaults in a clone that has an environment and no trained folds; yield its lines."""
-    if list((folder / "folds" / competition).glob("*/*/*.npz")):
-        raise UserError(f"{folder / 'folds' / competition} has trained folds, which would not be trained again")
+    if not (folder / ".venv").exists() or not (folder / "data" / competition).exists():
+        raise UserError(f"{folder} needs an environment and the data; run there: make data COMPETITION={competition}")
+    if list((folder / "folds" / competition).glob("*-folds-seed-*")):
+        raise UserError(f"{folder / 'folds' / competition} has a split, whose folds would not be trained again")
     python = folder.resolve() / ".venv" / "bin" / "python"
     command = [str(python), "-m", "competition", "submit", "--competition", competition]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
@@ -55,6 +57,8 @@ def record_curve(lines: Iterator[str]) -> Curve:
         if match := WRITTEN.search(line):
             minutes = (time.monotonic() - start) / 60
             submissions.append(Submission(minutes, float(match["percent"]), match["members"]))
+    if not submissions:
+        raise UserError("no submission was written whose accuracy is known")
     return Curve(submissions, (time.monotonic() - start) / 60)
 
 

@@ -39,9 +39,9 @@ class Speed:
 
 
 def available_networks() -> list[Member]:
-    """The models that are networks."""
+    """The models that are networks, except those that start from pretrained weights, which would be downloaded."""
     members = [Member.parse(name) for name in available_models()]
-    return [member for member in members if member.spec.is_network]
+    return [member for member in members if member.spec.is_network and not member.spec.is_fine_tuned]
 
 
 def measure_speeds(members: Sequence[Member], dataset: Dataset, peaks: dict[str, float]) -> Iterator[Speed]:

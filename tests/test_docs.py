@@ -43,7 +43,7 @@ PROGRAMS = (
     r"pip install '?\.(\[(?P<extras>[\w,]+)\])?'?",
     r"python -m kaggle auth login",
     r"python -m dask worker tcp://127.0.0.1:8786 --nworkers 50 --nthreads 1 --memory-limit 0",
-    r"python -m benchmarks (?P<benchmark>\S+)",
+    r"python -m benchmarks (?P<benchmark>\S+)( .*)?",
     r"python -",
     r"apt install [\w -]+",
 )

@@ -133,18 +133,18 @@ class Competition:
         from competition.models.registry import available_models, load_spec
 
         has_columns = len(self.dataset.column_names) > 0
-        trains_pretrained = self.dataset.features is not None and not self.names_network
+        can_fine_tune = self.dataset.features is not None and not self.names_network
         if not names:
             names = default_models(self.dataset)
         elif _is_best(names):
-            names = default_models(self.dataset, best=True, trains_pretrained=trains_pretrained)
+            names = default_models(self.dataset, best=True, can_fine_tune=can_fine_tune)
         elif list(names) == ["all"]:
             inputs = {"images", *(["columns"] if has_columns else []), *(["features"] if self.dataset.features else [])}
             specs = {name: load_spec(name) for name in available_models()}
             names = [
                 name
                 for name, spec in specs.items()
-                if spec.inputs in inputs and (trains_pretrained or not spec.is_pretrained)
+                if spec.inputs in inputs and (can_fine_tune or not spec.is_fine_tuned)
             ]
         members = tuple(self.member(name) for name in dict.fromkeys(names))
         if unusable := [member.name for member in members if member.uses_columns and not has_columns]:
@@ -157,10 +157,10 @@ class Competition:
                 f"{unusable[0]} learns from a pretrained network, which {self.name} does not use; "
                 f"set pretrained = true in {self.folder / CONFIG_FILE}, or name other models"
             )
-        if unusable := [member.name for member in members if member.spec.is_pretrained and self.names_network]:
+        if unusable := [member.name for member in members if member.spec.is_fine_tuned and self.names_network]:
             raise UserError(
-                f"{unusable[0]} does not train the network that `pretrained` names in {self.folder / CONFIG_FILE}; "
-                f"set pretrained = true there, or name other models"
+                f"{unusable[0]} fine-tunes EfficientNet-Lite0, but `pretrained` names another network in "
+                f"{self.folder / CONFIG_FILE}; set pretrained = true there, or name other models"
             )
         return members
 
@@ -256,11 +256,10 @@ def _is_best(models: Sequence[str]) -> bool:
     return list(models) == ["best"]
 
 
-def default_models(dataset: "Dataset", best: bool = False, trains_pretrained: bool = True) -> list[str]:
+def default_models(dataset: "Dataset", best: bool = False, can_fine_tune: bool = True) -> list[str]:
     """The default models for such images and columns, except those that would need too much memory.
 
-    The best ones are more and longer networks, for several times the training time. A pretrained network that is
-    trained further can be left out.
+    The best ones are more and longer networks, for several times the training time.
     """
     from competition.crossval.task import input_shape
     from competition.data.targets import target_kind
@@ -273,10 +272,12 @@ def default_models(dataset: "Dataset", best: bool = False, trains_pretrained: bo
         models = PRETRAINED_MODELS
     if best:
         seeds = tuple(f"{name}.1" for name in models if Member.parse(name).spec.is_network)
-        lists: dict[tuple[str, ...], tuple[str, ...]] = {GLYPH_MODELS: BEST_GLYPH_MODELS}
-        if trains_pretrained:
-            lists[PRETRAINED_MODELS] = BEST_PRETRAINED_MODELS
-        models = lists.get(models, models + seeds)
+        if models == GLYPH_MODELS:
+            models = BEST_GLYPH_MODELS
+        elif models == PRETRAINED_MODELS and can_fine_tune:
+            models = BEST_PRETRAINED_MODELS
+        else:
+            models += seeds
     if target_kind(dataset.labels) == "labels":  # a support vector machine for each of them would take hours
         models = tuple(name for name in models if name not in ("svm", "features-svm"))
     if len(dataset.column_names):

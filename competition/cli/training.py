@@ -104,13 +104,14 @@ def prepare_features(run: Run) -> None:
     from competition.views.terminal.live import show_extraction
 
     features, competition = run.dataset.features, run.competition
+    if any(member.spec.is_fine_tuned for member in run.members):
+        download_extractor(competition.folder)
     if not features or not any(member.needs_pretrained for member in run.members) or run.store.folds.use_all_rows:
         return  # no pretrained network, or it was used in cross-validation
     opt_out = f"where outside weights are forbidden, set pretrained = false in {competition.folder / CONFIG_FILE}"
     network = find_extractor(competition.config, competition.folder)
     print(f"pretrained network: {network.describe()}; {opt_out}", flush=True)
     if not any(member.uses_features for member in run.members):
-        download_extractor(competition.folder)
         return
     features.remove_if_damaged()
     if not features.are_complete and (extractor := open_extractor(run.store, run.members)):

@@ -8,8 +8,6 @@ from pathlib import Path
 from competition.errors import UserError
 from competition.files import explain_write_errors, scratch_folder, sha256, write_atomically
 
-DOWNLOADS = Path("data")  # in the current folder, next to the folders of the competitions
-
 
 @dataclass(frozen=True)
 class Wheel:

@@ -149,7 +149,12 @@ class ModelSpec:
     search_space: "Callable[[BaseTrial], None]"  # suggests hyperparameters by name, such as augmentation.shift
     seconds: float  # approximate time for one fold of 33,600 rows: orders the tasks and gives the first time estimate
     inputs: Inputs = "images"  # the array of the Dataset that is passed to `fit` and `predict_proba`
-    is_pretrained: bool = False  # whether training starts from the weights of a pretrained network
+    is_fine_tuned: bool = False  # whether training starts from the weights of EfficientNet-Lite0
+    smallest_side: int = 1  # pixels of the longer side; smaller images are enlarged by a whole factor
+
+    def enlargement(self, height: int, width: int) -> int:
+        """The factor by which the model enlarges images of this size."""
+        return -(-self.smallest_side // max(height, width))
 
     @property
     def is_network(self) -> bool:

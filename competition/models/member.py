@@ -64,7 +64,8 @@ class Member:
         if not self.spec.is_network:
             return seconds
         length = self.recipe.epochs / self.spec.recipe.epochs * max(1, self.recipe.min_rows / rows)
-        return seconds * length * shape[0] * shape[1] / REFERENCE_PIXELS
+        height, width = shape[:2]
+        return seconds * length * height * width * self.spec.enlargement(height, width) ** 2 / REFERENCE_PIXELS
 
     def training_memory(self, rows: float, shape: tuple[int, ...]) -> float:
         """Bytes needed to hold this many training rows, whose inputs have this shape.
@@ -94,8 +95,8 @@ class Member:
 
     @property
     def needs_pretrained(self) -> bool:
-        """Whether the model learns from a pretrained network or trains it further."""
-        return self.uses_features or self.spec.is_pretrained
+        """Whether the model learns from a pretrained network or fine-tunes it."""
+        return self.uses_features or self.spec.is_fine_tuned
 
     @property
     def is_imported(self) -> bool:

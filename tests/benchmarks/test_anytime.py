@@ -27,9 +27,15 @@ def test_the_chart_is_an_svg_file_with_a_dot_for_each_submission():
     assert dots[2][0] < dots[0][0] < dots[1][0] and dots[1][1] < dots[2][1] < dots[0][1]  # sooner, and higher
 
 
-def test_folds_that_are_trained_already_are_refused(tmp_path):
-    trained = tmp_path / "folds" / "digits" / "5-folds-seed-0" / "svm" / "fold-0.npz"
-    trained.parent.mkdir(parents=True)
-    trained.touch()
-    with pytest.raises(UserError, match="has trained folds"):
+def test_a_run_without_a_submission_has_no_curve():
+    with pytest.raises(UserError, match="no submission was written"):
+        record_curve(iter(LINES[:1]))
+
+
+def test_clones_start_from_the_same_state(tmp_path):
+    with pytest.raises(UserError, match="needs an environment and the data; run there: make data COMPETITION=digits"):
+        next(run_submit(tmp_path, "digits"))
+    for folder in (".venv", "data/digits", "folds/digits/5-folds-seed-0"):
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(UserError, match="has a split"):
         next(run_submit(tmp_path, "digits"))

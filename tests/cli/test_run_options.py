@@ -64,21 +64,23 @@ def photographs(dataset, tmp_path, pretrained_wheel):
     return replace(dataset, features=Features(tmp_path / "small" / "cache" / "features" / "0", "0", 1280))
 
 
-def test_the_pretrained_network_of_photographs_is_trained_further(photographs):
+def test_the_best_models_of_photographs_include_a_fine_tuned_network(photographs):
     assert member_names(photographs, None) == list(PRETRAINED_MODELS)
     assert member_names(photographs, ["best"]) == [*PRETRAINED_MODELS, "finetuned"]
     assert set(BEST_PRETRAINED_MODELS) < set(member_names(photographs, ["all"]))
 
 
-def test_another_pretrained_network_is_not_trained_further(photographs):
+def test_another_pretrained_network_is_not_fine_tuned(photographs):
     named = Competition("small", Config(pretrained=PretrainedNetwork("MobileNet")), photographs)
     assert [member.name for member in named.members(["best"])] == [*PRETRAINED_MODELS, "resnet.1"]
     assert "finetuned" not in [member.name for member in named.members(["all"])]
-    with pytest.raises(UserError, match=r"finetuned does not train the network that `pretrained` names in .*\.toml;"):
+    with pytest.raises(
+        UserError, match=r"finetuned fine-tunes EfficientNet-Lite0, but `pretrained` names another network in "
+    ):
         named.members(["finetuned"])
 
 
-def test_a_pretrained_network_is_not_trained_where_weights_are_forbidden(dataset):
+def test_no_network_is_fine_tuned_where_outside_weights_are_forbidden(dataset):
     with pytest.raises(UserError, match="finetuned learns from a pretrained network, which small does not use"):
         member_names(dataset, ["finetuned"])
 

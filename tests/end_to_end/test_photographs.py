@@ -10,7 +10,7 @@ from kaggle_session import Session, attach_dataset
 from PIL import Image
 
 from competition.deploy.kernel import SCRIPT_FILE
-from competition.models.pretrained.weights import WHEEL
+from competition.models.pretrained.sources import WHEEL
 
 pytestmark = pytest.mark.integration
 
@@ -59,7 +59,7 @@ def test_features_are_extracted_once_and_predict_new_pictures(photographs, comma
     assert second.returncode == 0 and "extracted" not in second.stdout
 
 
-def test_a_network_that_is_trained_further_is_a_member_like_any_other(photographs, command, pretrained_wheel):
+def test_a_fine_tuned_network_is_a_member_like_any_other(photographs, command, pretrained_wheel):
     shutil.copy(pretrained_wheel, photographs.parent)
     (photographs / "competition.toml").write_text("length = 0.02\n")  # 25 steps
     options = ("--competition", "photographs", "--folds", "2", "--models", "finetuned")

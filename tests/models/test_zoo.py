@@ -27,10 +27,10 @@ IMAGE_MODELS = [name for name in available_models() if load_spec(name).inputs ==
 
 
 @pytest.fixture(autouse=True)
-def _weights_at_hand(request, monkeypatch):
+def _use_downloaded_weights(request, monkeypatch):
     """Models that start from the weights of a pretrained network find these among the files of the tests."""
-    parameters = getattr(request.node, "callspec", None) and request.node.callspec.params
-    if parameters and (name := parameters.get("name")) and load_spec(name).is_pretrained:
+    name = request.node.callspec.params.get("name") if hasattr(request.node, "callspec") else None
+    if name in IMAGE_MODELS and load_spec(name).is_fine_tuned:
         monkeypatch.setattr(weights, "DOWNLOADS", request.getfixturevalue("pretrained_wheel").parent)
 
 

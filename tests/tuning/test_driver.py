@@ -179,7 +179,7 @@ def test_the_current_defaults_are_never_pruned(study_context):
 
 # Features would be extracted and weights downloaded first.
 SPECS = {name: load_spec(name) for name in available_models()}
-TUNED = [name for name, spec in SPECS.items() if spec.inputs != "features" and not spec.is_pretrained]
+TUNED = [name for name, spec in SPECS.items() if spec.inputs != "features" and not spec.is_fine_tuned]
 
 
 @pytest.mark.slow

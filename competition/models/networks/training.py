@@ -37,6 +37,8 @@ from competition.models.networks.views import View, apply_view, choose_views
 Backbone = Callable[[Any], Any]  # maps images in 0..1 to features
 
 PREDICTION_BATCH_SIZE = 500
+PREDICTION_VALUES = 32_000_000  # of the largest layer's output for a batch, which bounds memory
+MIN_PREDICTION_BATCH_SIZE = 16
 # Between the two largest logits, or of each label's logit from 0; see docs/experiments/training.md.
 CONFIDENT_MARGIN = 3.5
 CONFIDENT_SHARE = 0.8  # of the margin that label smoothing aims at: also 3.5 for `quick` on ten classes
@@ -247,6 +249,8 @@ class NetworkPredictor:
         self.is_multilabel = OUTPUTS["labels"] in model.output
         self.all_views = keras.Model(model.input, model.output[OUTPUTS["labels" if self.is_multilabel else "class"]])
         self._first_view = keras.Model(model.input, [model.output["first_view"], model.output["is_uncertain"]])
+        affordable = PREDICTION_VALUES // _largest_output(model)
+        self._batch_size = int(np.clip(affordable, MIN_PREDICTION_BATCH_SIZE, PREDICTION_BATCH_SIZE))
 
     def predict_proba(self, images: Images) -> np.ndarray:
         """Probabilities (rows, outputs); the other views are predicted only where the first is uncertain."""
@@ -258,9 +262,10 @@ class NetworkPredictor:
         return self._predict(images, keras.Model.predict_on_batch if is_slow else _predict_eagerly)
 
     def _predict(self, images: Images, predict: Callable[[keras.Model, np.ndarray], Any]) -> np.ndarray:
-        batches = [predict(self._first_view, images[rows]) for rows in _batches(np.arange(len(images)))]
+        size = self._batch_size
+        batches = [predict(self._first_view, images[rows]) for rows in _batches(np.arange(len(images)), size)]
         logits, is_uncertain = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        for rows in _batches(np.flatnonzero(is_uncertain)):
+        for rows in _batches(np.flatnonzero(is_uncertain), size):
             logits[rows] = predict(self.all_views, images[rows])
         return expit(logits.astype(np.float64)) if self.is_multilabel else softmax(logits.astype(np.float64), axis=1)
 
@@ -289,8 +294,16 @@ def _smallest_margin(logits: Any, target: Target) -> Any:
     return ops.subtract(largest[:, 0], largest[:, 1])
 
 
-def _batches(rows: np.ndarray) -> list[np.ndarray]:
-    return [rows[start : start + PREDICTION_BATCH_SIZE] for start in range(0, len(rows), PREDICTION_BATCH_SIZE)]
+def _batches(rows: np.ndarray, size: int = PREDICTION_BATCH_SIZE) -> list[np.ndarray]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _largest_output(model: keras.Model) -> int:
+    """Number of values of the largest output of a layer for one image."""
+    return max(
+        _largest_output(layer) if isinstance(layer, keras.Model) else int(np.prod(layer.output.shape[1:]))
+        for layer in model.layers
+    )
 
 
 def _deskew_all(images: Images) -> np.ndarray:

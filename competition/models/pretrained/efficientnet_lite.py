@@ -1,54 +1,63 @@
 """EfficientNet-Lite0 (Tan and Le 2019, without squeeze-and-excitation and with ReLU6) up to its pooled features.
 
-To extract features, batch normalizations are folded into the convolutions before them. To train the network further,
-its last blocks keep them, and only these are trained.
+Batch normalizations are folded into the convolutions before them, except in the part that `fine_tuning` trains.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 from keras import layers, ops
-
-from competition.models.networks.fast_layers import FastConv2D, FusedBatchNormalization
 
 EPSILON = 1e-3  # of the batch normalizations
 BLOCKS = 16
 HALVING_BLOCKS = (1, 3, 5, 11)  # those that halve height and width
 MEAN, SCALE = 127, 128  # of the pixels in training
 NORMALIZATION_PARTS = ("weight", "bias", "running_mean", "running_var")
-MOMENTUM = 0.9  # of the moving averages, which have to follow the weights within a thousand steps
 
 Weights = Mapping[str, np.ndarray]
+
+
+class Layers(Protocol):
+    """Makes the layers of the network from its weights."""
+
+    @property
+    def weights(self) -> Weights:
+        """The weights by name, as published."""
+
+    @property
+    def precision(self) -> str | None:
+        """The precision of the layers; None: that of the policy."""
+
+    def convolution(
+        self, x: Any, name: str, normalization: str, strides: int = 1, activation: str | None = "relu6"
+    ) -> Any:
+        """Convolution, batch normalization and activation."""
+
+    def depthwise_convolution(self, x: Any, name: str, normalization: str, strides: int) -> Any:
+        """Depthwise convolution, batch normalization and ReLU6."""
 
 
 def build_network(weights: Weights, size: int, precision: str) -> keras.Model:
     """Build the network from uint8 images (rows, size, size, 3) to float32 features (rows, 1280)."""
     images = keras.Input((size, size, 3), dtype="uint8")
     x = layers.Rescaling(1 / SCALE, offset=-MEAN / SCALE, dtype="float32")(images)
-    frozen = _FoldedLayers(weights, precision)
-    return keras.Model(images, layers.GlobalAveragePooling2D(dtype="float32")(_apply_blocks(x, frozen, frozen, BLOCKS)))
+    frozen = FoldedLayers(weights, precision)
+    return keras.Model(images, layers.GlobalAveragePooling2D(dtype="float32")(apply_blocks(x, frozen, frozen, BLOCKS)))
 
 
-def trainable_features(x: Any, weights: Weights, frozen_blocks: int) -> Any:
-    """Pooled features of colour images in 0..1 by a network whose first blocks are frozen."""
-    x = layers.Rescaling(255 / SCALE, offset=-MEAN / SCALE, dtype="float32")(x)
-    frozen = _FoldedLayers(weights, keras.config.dtype_policy().name, uses_keras_layers=True)
-    return layers.GlobalAveragePooling2D()(_apply_blocks(x, frozen, _NormalizedLayers(weights), frozen_blocks))
-
-
-def _apply_blocks(x: Any, frozen: "_FoldedLayers", trained: "_FoldedLayers | _NormalizedLayers", count: int) -> Any:
-    """The stem, of which and of `count` blocks the layers are frozen, the other blocks and the head."""
+def apply_blocks(x: Any, frozen: Layers, trained: Layers, frozen_blocks: int) -> Any:
+    """Stem, blocks and head; the stem and the first blocks are frozen."""
     x = frozen.convolution(x, "_conv_stem", "_bn0", strides=2)
     for number in range(BLOCKS):
-        make, strides = frozen if number < count else trained, 2 if number in HALVING_BLOCKS else 1
-        x = _block(x, make, f"_blocks.{number}.", strides)
+        make = frozen if number < frozen_blocks else trained
+        x = _block(x, make, f"_blocks.{number}.", strides=2 if number in HALVING_BLOCKS else 1)
     return trained.convolution(x, "_conv_head", "_bn1")
 
 
-def _block(x: Any, make: "_FoldedLayers | _NormalizedLayers", prefix: str, strides: int) -> Any:
+def _block(x: Any, make: Layers, prefix: str, strides: int) -> Any:
     """An inverted residual block: expansion, depthwise convolution, linear projection."""
     y = x
     if f"{prefix}_expand_conv.weight" in make.weights:
@@ -59,8 +68,8 @@ def _block(x: Any, make: "_FoldedLayers | _NormalizedLayers", prefix: str, strid
 
 
 @dataclass(frozen=True)
-class _FoldedLayers:
-    """Convolutions that are not trained, each with its batch normalization."""
+class FoldedLayers:
+    """Makes frozen convolutions, each with its batch normalization."""
 
     weights: Weights
     precision: str
@@ -89,38 +98,6 @@ class _FoldedLayers:
 
     def _freeze(self, layer: Any, x: Any, *weights: np.ndarray) -> Any:
         layer.trainable = False
-        y = layer(x)
-        layer.set_weights(weights)
-        return y
-
-
-@dataclass(frozen=True)
-class _NormalizedLayers:
-    """Convolutions and batch normalizations to be trained."""
-
-    weights: Weights
-    precision: None = None  # that of the policy
-
-    def convolution(
-        self, x: Any, name: str, normalization: str, strides: int = 1, activation: str | None = "relu6"
-    ) -> Any:
-        """Convolution, batch normalization and ReLU6, if any."""
-        kernel = self.weights[f"{name}.weight"].transpose(2, 3, 1, 0)
-        layer = FastConv2D(kernel.shape[3], kernel.shape[:2], strides, "same", use_bias=False)
-        y = self._normalize(self._initialize(layer, x, kernel), normalization)
-        return layers.ReLU(6.0)(y) if activation else y
-
-    def depthwise_convolution(self, x: Any, name: str, normalization: str, strides: int) -> Any:
-        """Depthwise convolution, batch normalization and ReLU6."""
-        kernel = self.weights[f"{name}.weight"].transpose(2, 3, 0, 1)
-        layer = layers.DepthwiseConv2D(kernel.shape[:2], strides, "same", use_bias=False)
-        return layers.ReLU(6.0)(self._normalize(self._initialize(layer, x, kernel), normalization))
-
-    def _normalize(self, x: Any, name: str) -> Any:
-        parts = [self.weights[f"{name}.{part}"] for part in NORMALIZATION_PARTS]
-        return self._initialize(FusedBatchNormalization(momentum=MOMENTUM, epsilon=EPSILON), x, *parts)
-
-    def _initialize(self, layer: Any, x: Any, *weights: np.ndarray) -> Any:
         y = layer(x)
         layer.set_weights(weights)
         return y

@@ -13,9 +13,11 @@ from typing import Any, Literal
 import numpy as np
 
 from competition.data.features import VIEWS
+from competition.errors import UserError
 from competition.models.backend import keras_backend
 from competition.models.networks.recipe import native_precision
-from competition.models.pretrained.weights import LICENCE, WEIGHTS_DIGEST, WHEEL, read_weights
+from competition.models.pretrained.state_dict import StateDictError
+from competition.models.pretrained.weights import LICENCE, WEIGHTS_DIGEST, WHEEL_FILE, read_weights
 from competition.models.source import module_digest
 
 Kind = Literal["efficientnet-lite0", "keras", "onnx"]
@@ -46,7 +48,7 @@ class Extractor:
     precision: str = field(default_factory=_native_precision)
     kind: Kind = "efficientnet-lite0"
     normalization: str = ""  # of the pixels, if that is not part of the network's source
-    file: Path = field(default=Path(WHEEL.file), compare=False)  # where the weights are
+    file: Path = field(default=Path(WHEEL_FILE), compare=False)  # where the weights are
     content: bytes | None = field(default=None, compare=False, repr=False)  # of the file, where there is no file
 
     @property
@@ -96,7 +98,10 @@ def build_keras_network(extractor: Extractor) -> Any:
             return build_application(extractor.name, file, extractor.size, extractor.precision)
     from competition.models.pretrained.efficientnet_lite import build_network
 
-    weights = read_weights(extractor.file, extractor.weights, extractor.content)
+    try:
+        weights = read_weights(extractor.file, extractor.weights, extractor.content)
+    except StateDictError as error:
+        raise UserError(str(error)) from None
     return build_network(weights, extractor.size, extractor.precision)
 
 

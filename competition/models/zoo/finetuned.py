@@ -1,4 +1,4 @@
-"""finetuned: EfficientNet-Lite0, pretrained on ImageNet, whose last blocks are trained further on photographs.
+"""finetuned: EfficientNet-Lite0, pretrained on ImageNet, whose second half is fine-tuned on photographs.
 
 The first half of its blocks stays as it is, which saves time and some of the overfitting. Small images are enlarged by
 a whole factor, since the network halves them five times. With 55x42 pixels: 3.4 million parameters, of
@@ -12,21 +12,20 @@ from competition.models.networks.recipe import TUNED_RECIPE, UNSHIFTED
 from competition.models.networks.spec import network_spec, with_epochs
 
 FROZEN_BLOCKS = 8  # of 16
-SMALLEST_SIDE = 96  # pixels of the longer side that the network gets
 
 
 def body(x: Any) -> Any:
     """Reduce the images, e.g. of 110x84 pixels, to 1,280 features."""
     from keras import layers
 
-    from competition.models.pretrained.efficientnet_lite import trainable_features
-    from competition.models.pretrained.weights import load_weights
+    from competition.models.pretrained.fine_tuning import fine_tuned_features
+    from competition.models.pretrained.weights import downloaded_weights
 
     if x.shape[-1] == 1:
         x = layers.Concatenate()([x, x, x])
-    if (factor := -(-SMALLEST_SIDE // max(x.shape[1:3]))) > 1:
+    if (factor := SPEC.enlargement(*x.shape[1:3])) > 1:
         x = layers.UpSampling2D(factor, interpolation="bilinear", dtype="float32")(x)
-    return layers.Dropout(0.2)(trainable_features(x, load_weights(), FROZEN_BLOCKS))
+    return layers.Dropout(0.2)(fine_tuned_features(x, downloaded_weights(), FROZEN_BLOCKS))
 
 
 RECIPE = replace(
@@ -38,5 +37,5 @@ RECIPE = replace(
     crop_border=False,
     shifts=(UNSHIFTED,),
 )
-SPEC = replace(network_spec(body, RECIPE, seconds=1_000), is_pretrained=True)
-VARIANTS = {"short": with_epochs(SPEC, 6)}  # for what is left of a budget
+SPEC = replace(network_spec(body, RECIPE, seconds=150), is_fine_tuned=True, smallest_side=96)
+VARIANTS = {"short": with_epochs(SPEC, 6)}

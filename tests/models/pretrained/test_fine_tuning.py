@@ -6,14 +6,15 @@ import pytest
 
 from competition.models.interface import Target
 from competition.models.pretrained import weights
-from competition.models.pretrained.efficientnet_lite import BLOCKS, build_network, trainable_features
+from competition.models.pretrained.efficientnet_lite import BLOCKS, build_network
+from competition.models.pretrained.fine_tuning import fine_tuned_features
 from competition.models.registry import load_spec
 
 SIDE = 64
 
 
 @pytest.fixture(autouse=True)
-def _weights_at_hand(pretrained_wheel, monkeypatch):
+def _use_downloaded_weights(pretrained_wheel, monkeypatch):
     monkeypatch.setattr(weights, "DOWNLOADS", pretrained_wheel.parent)
     keras.config.set_dtype_policy("float32")
 
@@ -26,8 +27,8 @@ def pictures():
 @pytest.mark.parametrize("frozen_blocks", [0, 8, BLOCKS])
 def test_before_training_the_features_are_those_of_the_frozen_network(frozen_blocks, pictures):
     images = keras.Input((SIDE, SIDE, 3))
-    network = keras.Model(images, trainable_features(images, weights.load_weights(), frozen_blocks))
-    expected = build_network(weights.load_weights(), SIDE, "float32").predict_on_batch(pictures[:4])
+    network = keras.Model(images, fine_tuned_features(images, weights.downloaded_weights(), frozen_blocks))
+    expected = build_network(weights.downloaded_weights(), SIDE, "float32").predict_on_batch(pictures[:4])
     np.testing.assert_allclose(network.predict_on_batch(pictures[:4] / np.float32(255)), expected, atol=1e-3)
 
 
@@ -40,7 +41,7 @@ def train(pictures, **recipe):
 
 
 def test_only_the_last_blocks_are_trained(pictures):
-    pretrained, trained = weights.load_weights(), train(pictures)
+    pretrained, trained = weights.downloaded_weights(), train(pictures)
     kernels = [layer.kernel for layer in trained.network.layers if hasattr(layer, "kernel")]
     frozen = [kernel for kernel in kernels if not kernel.trainable]
     assert len(frozen) == 1 + 2 + 7 * 3  # the stem, the first block, which does not expand, and the others
