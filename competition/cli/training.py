@@ -130,7 +130,7 @@ def fit_to_budget(run: Run) -> Run:
     start, budget = time.monotonic(), run.budget or math.inf
     run = _drop_features(run, budget)
     on_images = [member for member in run.members if not member.uses_columns]
-    cheapest = next((member for member in cheapest_first(on_images) if not member.spec.is_network), None)
+    cheapest = next((member for member in cheapest_first(run.store, on_images) if not member.spec.is_network), None)
     with time_limit(budget):
         if cheapest:
             with suppress(FailedFoldsError):  # reported already; the other models may succeed

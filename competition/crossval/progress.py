@@ -67,7 +67,7 @@ class Progress:
         self.slowdowns = dict(slowdowns)  # measured for single networks, against the reference machine
         self.metric = metric
         self.groups = repeated_groups(store.dataset.groups)
-        self.members = cheapest_first(members)
+        self.members = cheapest_first(store, members)
         self.workers = workers
         self.running: dict[Task, RunningTask] = {}
         self.seconds: dict[str, dict[int, float]] = {member.name: {} for member in members}  # of finished folds

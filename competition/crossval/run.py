@@ -43,14 +43,14 @@ class Schedule:
 IN_ORDER = Schedule()
 
 
-def cheapest_first(members: Sequence[Member]) -> list[Member]:
-    """Sort members by training time, so that something is complete early."""
-    return sorted(members, key=lambda member: member.spec.seconds)
+def cheapest_first(store: Store, members: Sequence[Member]) -> list[Member]:
+    """Sort members by the estimated training time on these rows, so that something is complete early."""
+    return sorted(members, key=store.reference_seconds)
 
 
 def pending_tasks(store: Store, members: Sequence[Member]) -> dict[Task, str]:
     """Return the tasks that have to be trained, in order, each with the reason."""
-    tasks = (task for member in cheapest_first(members) for task in store.tasks(member))
+    tasks = (task for member in cheapest_first(store, members) for task in store.tasks(member))
     reasons = ((task, store.reason_to_train(task.member, task.fold)) for task in tasks)
     pending = {task: reason for task, reason in reasons if reason}
     if missing := next((task.member.name for task in pending if task.member.is_imported), None):
@@ -105,7 +105,9 @@ def cross_validate(
     tasks = list(pending_tasks(store, members))
     queue = _Queue(tasks, schedule.should_start, on_event)
     _remove_leftovers(store, members, tasks)
-    pending = {member: {task.fold for task in tasks if task.member == member} for member in cheapest_first(members)}
+    pending = {
+        member: {task.fold for task in tasks if task.member == member} for member in cheapest_first(store, members)
+    }
     completed = {member: store.predictions(member) for member, folds in pending.items() if not folds}
     failed: list[str] = []
 

@@ -105,9 +105,17 @@ def test_cheap_members_come_first_and_each_completion_is_yielded(dataset, tmp_pa
     assert [[member.member for member in complete] for complete in yielded] == [["knn"], ["knn", "linear"]]
 
 
-def test_members_of_equal_cost_keep_their_order():
-    svm = Member.parse("svm")
-    assert cheapest_first([svm, KNN]) == [svm, KNN] and cheapest_first([KNN, svm]) == [KNN, svm]
+def test_members_of_equal_cost_keep_their_order(dataset, tmp_path):
+    store, svm = store_in(tmp_path, dataset, count=2), Member.parse("svm")
+    assert cheapest_first(store, [svm, KNN]) == [svm, KNN] and cheapest_first(store, [KNN, svm]) == [KNN, svm]
+
+
+def test_the_order_is_that_of_the_estimates_for_these_rows(dataset, tmp_path):
+    # On few rows a network trains for a number of steps that does not depend on them.
+    store = store_in(tmp_path, dataset, count=2)
+    resnet, svm = Member.parse("resnet"), Member.parse("features-svm")
+    assert resnet.spec.seconds < svm.spec.seconds
+    assert cheapest_first(store, [resnet, svm]) == [svm, resnet]
 
 
 @pytest.mark.integration
