@@ -21,7 +21,8 @@ from competition.ensemble.blend import blend
 from competition.scoring.metrics import ACCURACY
 from competition.workers.local import LocalWorkers
 
-OPTIONS = ("--competition", "digits8", "--folds", "2", "--jobs", "2", "--models", "mlp knn", "--refit", "2")
+SPLIT = ("--competition", "digits8", "--folds", "2", "--jobs", "2")
+OPTIONS = (*SPLIT, "--blend", "mean", "--models", "mlp knn", "--refit", "2")  # both members have a weight
 FOLDER = "submissions/digits8/001-mlp-knn"
 
 

@@ -173,7 +173,7 @@ def test_pushed_predictions_come_back_as_members_and_blend_with_local_ones(kaggl
     output = tmp_path / "kernels" / CACTUS.slug / "output"
     check_submission(output / "submission.csv", CACTUS.truth)
     models = "svm @kaggle-knn @kaggle-mlp"
-    result = command("submit", "--competition", CACTUS.slug, "--folds", "2", "--models", models)
+    result = command("submit", "--competition", CACTUS.slug, "--folds", "2", "--models", models, "--blend", "mean")
     assert result.returncode == 0, result.stderr
     assert "now blends" in result.stdout and "@kaggle-mlp" in result.stdout
     check_submission(tmp_path / "submissions" / "submission.csv", CACTUS.truth)
