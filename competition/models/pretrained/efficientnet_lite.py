@@ -98,9 +98,14 @@ class FoldedLayers:
 
     def _freeze(self, layer: Any, x: Any, *weights: np.ndarray) -> Any:
         layer.trainable = False
-        y = layer(x)
-        layer.set_weights(weights)
-        return y
+        return apply_layer(layer, x, *weights)
+
+
+def apply_layer(layer: Any, x: Any, *weights: np.ndarray) -> Any:
+    """The output of the layer, which gets these weights."""
+    y = layer(x)
+    layer.set_weights(weights)
+    return y
 
 
 class _ShiftedSums(layers.Layer):

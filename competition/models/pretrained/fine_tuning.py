@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers
 
 from competition.models.networks.fast_layers import FastConv2D, FusedBatchNormalization
@@ -16,6 +15,7 @@ from competition.models.pretrained.efficientnet_lite import (
     FoldedLayers,
     Weights,
     apply_blocks,
+    apply_layer,
 )
 
 MOMENTUM = 0.9  # of the moving averages, which have to follow the weights within a thousand steps
@@ -41,20 +41,15 @@ class _NormalizedLayers:
         """Convolution, batch normalization and ReLU6, if any."""
         kernel = self.weights[f"{name}.weight"].transpose(2, 3, 1, 0)
         layer = FastConv2D(kernel.shape[3], kernel.shape[:2], strides, "same", use_bias=False)
-        y = self._normalize(self._initialize(layer, x, kernel), normalization)
+        y = self._normalize(apply_layer(layer, x, kernel), normalization)
         return layers.ReLU(6.0)(y) if activation else y
 
     def depthwise_convolution(self, x: Any, name: str, normalization: str, strides: int) -> Any:
         """Depthwise convolution, batch normalization and ReLU6."""
         kernel = self.weights[f"{name}.weight"].transpose(2, 3, 0, 1)
         layer = layers.DepthwiseConv2D(kernel.shape[:2], strides, "same", use_bias=False)
-        return layers.ReLU(6.0)(self._normalize(self._initialize(layer, x, kernel), normalization))
+        return layers.ReLU(6.0)(self._normalize(apply_layer(layer, x, kernel), normalization))
 
     def _normalize(self, x: Any, name: str) -> Any:
         parts = [self.weights[f"{name}.{part}"] for part in NORMALIZATION_PARTS]
-        return self._initialize(FusedBatchNormalization(momentum=MOMENTUM, epsilon=EPSILON), x, *parts)
-
-    def _initialize(self, layer: Any, x: Any, *weights: np.ndarray) -> Any:
-        y = layer(x)
-        layer.set_weights(weights)
-        return y
+        return apply_layer(FusedBatchNormalization(momentum=MOMENTUM, epsilon=EPSILON), x, *parts)
