@@ -181,6 +181,16 @@ def test_with_two_folds_a_blender_is_selected_on_halves_of_the_other_fold(simula
     assert by_fold.select_blender(frozenset(by_fold.blocks[halves == 0])) == "mean"
 
 
+def test_groups_are_not_divided_when_two_folds_are_halved(simulation):
+    _, labels, _, _ = simulation
+    groups = np.arange(ROWS) // 3
+    held_out = groups // 2 % 2
+    blocks = BlendSearch([simulate_member(simulation, 2.0)], labels, held_out, groups).blocks
+    assert sorted(np.unique(blocks)) == [0, 1, 2, 3] and np.bincount(blocks).min() >= ROWS // 5
+    assert (blocks // 2 == held_out).all()
+    assert all(len(np.unique(blocks[groups == group])) == 1 for group in np.unique(groups))
+
+
 def test_the_error_for_an_unknown_blender_lists_the_available_ones():
     with pytest.raises(UserError, match="unknown blender 'median'; choose from auto, mean, tempered"):
         check_blender("median", "class")
@@ -212,10 +222,11 @@ def test_label_sets_are_blended_as_binary_classification_of_each_label(label_set
         assert combination.weights[1] > combination.weights[0]
 
 
-def test_a_blend_of_label_sets_is_better_than_its_members(label_sets):
+@pytest.mark.parametrize("folds", [2, FOLDS])
+def test_a_blend_of_label_sets_is_better_than_its_members(label_sets, folds):
     oof = [simulate_labels(label_sets, 2.0, seed) for seed in (1, 2)]
-    members = [Predictions(str(n), each, np.stack([each] * FOLDS), 1.0, "") for n, each in enumerate(oof)]
-    blended = blend(members, label_sets, np.arange(ROWS) % FOLDS)
+    members = [Predictions(str(n), each, np.stack([each] * folds), 1.0, "") for n, each in enumerate(oof)]
+    blended = blend(members, label_sets, np.arange(ROWS) % folds)
     assert blended.log_loss.value < min(log_loss(label_sets, each).value for each in oof) - 0.02
     assert blended.test.shape == label_sets.shape
 
@@ -244,11 +255,12 @@ def test_numbers_are_weighted_by_the_inverse_of_their_variance():
     assert np.allclose(exact.combine(np.stack([labels[:, None]] * 2))[:, 0], labels)
 
 
-def test_the_blend_of_numbers_is_selected_by_cross_fitted_squared_error():
+@pytest.mark.parametrize("folds", [2, FOLDS])
+def test_the_blend_of_numbers_is_selected_by_cross_fitted_squared_error(folds):
     labels = np.random.default_rng(0).normal(size=ROWS).astype(np.float32)
     oof = [simulate_numbers(labels, noise, seed) for seed, noise in enumerate((0.3, 2.0))]
-    members = [Predictions(str(n), each, np.stack([each] * FOLDS), 1.0, "") for n, each in enumerate(oof)]
-    blended = blend(members, labels, np.arange(ROWS) % FOLDS)
+    members = [Predictions(str(n), each, np.stack([each] * folds), 1.0, "") for n, each in enumerate(oof)]
+    blended = blend(members, labels, np.arange(ROWS) % folds)
     assert blended.blender == "convex" and blended.oof.shape == (ROWS, 1)
     assert blended.accuracy is None and blended.log_loss is None
 
