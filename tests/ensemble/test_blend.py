@@ -1,6 +1,6 @@
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -69,8 +69,9 @@ def test_the_temperature_of_a_member_is_fitted_once_on_the_same_rows(simulation,
 
 def test_the_mean_averages_members_and_folds(simulation):
     _, labels, _, held_out = simulation
-    members = [simulate_member(simulation, 1.5) for _ in range(3)]
+    members = [simulate_member(simulation, 1.5, name=name) for name in ("mlp", "lenet", "knn")]
     blended = blend(members, labels, held_out, "mean")
+    assert blended.members == ("mlp", "lenet", "knn")
     assert np.allclose(blended.oof, np.mean([member.oof for member in members], axis=0))
     assert np.allclose(blended.test, np.mean([member.test for member in members], axis=(0, 1)))
 
@@ -164,6 +165,69 @@ def test_auto_selects_a_blender_that_beats_the_mean_significantly(simulation):
     assert selected.log_loss.value < blend(members, labels, held_out, "mean").log_loss.value - 0.1
 
 
+@dataclass(frozen=True)
+class Memorizer:
+    """Predicts the rows it was fitted on without error, and others as the first member does."""
+
+    labels: dict[bytes, int]
+    weights: np.ndarray
+
+    def combine(self, stack):
+        combined = stack[0].copy()
+        for row, probabilities in enumerate(combined):
+            if (label := self.labels.get(stack[:, row].tobytes())) is not None:
+                probabilities[:] = np.eye(CLASSES)[label]
+        return combined
+
+
+def test_a_blender_that_memorizes_labels_is_not_selected(simulation, monkeypatch):
+    _, labels, _, held_out = simulation
+
+    def memorize(stack, labels):
+        rows = {stack[:, row].tobytes(): int(label) for row, label in enumerate(labels)}
+        return Memorizer(rows, np.eye(len(stack))[0])
+
+    monkeypatch.setitem(BLENDERS, "memorize", memorize)
+    members = [simulate_member(simulation, 2.0) for _ in range(2)]
+    assert blend(members, labels, held_out).blender != "memorize"
+    memorized = blend(members, labels, held_out, "memorize")
+    assert (memorized.combination.combine(np.stack([each.oof for each in members])).argmax(axis=1) == labels).all()
+    assert memorized.log_loss.value == pytest.approx(log_loss(labels, members[0].oof).value)
+
+
+def test_rows_of_a_group_are_not_counted_as_independent_when_a_blender_is_selected():
+    rng = np.random.default_rng(1)
+    first = rng.integers(0, CLASSES, 60)
+    oof = [simulate_probabilities(first, skill, rng) for skill in (1.0, 1.3)]
+    labels, groups = np.repeat(first, 50), np.repeat(np.arange(60), 50)
+    members = [Predictions("", np.repeat(each, 50, axis=0), each[None], 1.0, "") for each in oof]
+    held_out = groups % FOLDS
+    independent, grouped = blend(members, labels, held_out), blend(members, labels, held_out, groups=groups)
+    assert independent.blender != "mean" and grouped.blender == "mean"
+    assert grouped.log_loss.standard_error > 3 * independent.log_loss.standard_error
+    assert grouped.accuracy.standard_error > 3 * independent.accuracy.standard_error
+
+
+def test_a_search_without_a_member_blends_the_others_alike(simulation):
+    _, labels, _, held_out = simulation
+    members = [simulate_member(simulation, skill) for skill in (1.0, 1.5, 2.0)]
+    groups = np.arange(ROWS) // 2
+    others = BlendSearch(members, labels, held_out, groups).without(members[1])
+    expected = BlendSearch([members[0], members[2]], labels, held_out, groups)
+    assert (others.blend("tempered").oof == expected.blend("tempered").oof).all()
+    assert others.blend().log_loss == expected.blend().log_loss
+
+
+def test_models_of_all_rows_replace_the_test_predictions_only(simulation):
+    _, labels, _, held_out = simulation
+    members = [simulate_member(simulation, 2.0) for _ in range(2)]
+    blended = blend(members, labels, held_out, "mean")
+    refits = [simulate_member(simulation, 2.0).test[:3] for _ in range(2)]
+    refitted = blended.with_refits(refits, 3)
+    assert np.allclose(refitted.test, np.mean(refits, axis=(0, 1))) and refitted.refits == 3
+    assert (refitted.oof == blended.oof).all() and refitted.log_loss == blended.log_loss
+
+
 def test_with_two_folds_a_blender_is_selected_on_halves_of_the_other_fold(simulation):
     rng, labels, _, _ = simulation
     members = [simulate_member(simulation, 2.0), random_member(rng)]
@@ -188,6 +252,8 @@ def test_groups_are_not_divided_when_two_folds_are_halved(simulation):
     blocks = BlendSearch([simulate_member(simulation, 2.0)], labels, held_out, groups).blocks
     assert sorted(np.unique(blocks)) == [0, 1, 2, 3] and np.bincount(blocks).min() >= ROWS // 5
     assert (blocks // 2 == held_out).all()
+    five = np.arange(ROWS) % FOLDS
+    assert (BlendSearch([simulate_member(simulation, 2.0)], labels, five).blocks == five).all()
     assert all(len(np.unique(blocks[groups == group])) == 1 for group in np.unique(groups))
 
 

@@ -7,13 +7,16 @@ from hypothesis import strategies as st
 
 from competition.ensemble.blenders import (
     BLENDERS,
+    NUMBER_BLENDERS,
     LogLinear,
     WeightedMean,
+    blender_names,
     fit_convex,
     fit_hill_climbing,
     fit_log_linear,
     fit_mean,
     fit_tempered_mean,
+    weighted_blender,
 )
 from competition.scoring.metrics import log_loss
 from competition.scoring.temperature import apply_temperature
@@ -69,6 +72,13 @@ def test_equal_members_share_the_weight_and_random_ones_get_none(blender, labels
     assert blender(stack, labels).weights == pytest.approx((0, 0.5, 0, 0.5), abs=0.06)
 
 
+def test_wrong_members_have_no_weight_at_all(labels):
+    right = simulate_probabilities(labels, 1.5, 1)
+    wrong = simulate_probabilities((labels + 1) % CLASSES, 1.5, 2)  # with a negative exponent it would be of use
+    assert fit_convex(np.stack([right, wrong]), labels, np.ones(2)).weights.tolist() == [1.0, 0.0]
+    assert fit_log_linear(np.stack([right, wrong]), labels).weights.tolist() == [1.0, 0.0]
+
+
 @pytest.mark.parametrize(("blender", "tolerance"), [(fit_convex, 1e-5), (fit_hill_climbing, 2e-3)])
 def test_no_other_weights_have_a_lower_log_loss(blender, tolerance, labels):
     members = [simulate_probabilities(labels, skill, seed) for skill, seed in ((1.5, 1), (1.2, 2), (0.8, 3))]
@@ -117,6 +127,12 @@ def test_blenders_return_probabilities_and_weights(name, labels):
     blended = combination.combine(stack)
     assert blended.shape == (ROWS, CLASSES) and (blended >= 0).all()
     assert np.allclose(blended.sum(axis=1), 1, atol=1e-5) and combination.weights.sum() == pytest.approx(1)
+
+
+def test_numbers_have_blenders_of_their_own():
+    assert blender_names("class") == blender_names("labels") == tuple(BLENDERS)
+    assert blender_names("number") == tuple(NUMBER_BLENDERS)
+    assert [weighted_blender(kind) for kind in ("class", "labels", "number")] == ["log-linear", "log-linear", "convex"]
 
 
 @st.composite

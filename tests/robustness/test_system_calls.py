@@ -41,6 +41,7 @@ SCRATCH = ".temporary/.foldblend."
 MAX_FAULTS = 100  # of one kind; only `tune` has more possible ones, in SQLite
 # Drivers draw different samples, so that `tune` may accept hyperparameters, and show plots, in one run only.
 RANDOM_FILES = ("folds/digits8/parameters", "folds/digits8/tuning")
+N_UNDISTURBED = {"tune": 3}  # runs, of which the shortest is recorded: the others make its calls, too
 # joblib removes its semaphores as the process ends. They are in memory, which does not fail together with a disk, but
 # here each later call of the same name fails.
 SEMAPHORES = re.compile(
@@ -89,10 +90,15 @@ class Commands:
     def undisturbed(self, command: str) -> Result:
         """The command without faults, with its recorded system calls."""
         if command not in self._undisturbed:
-            result = self.server.run(self.start_folder(command, "undisturbed"), COMMANDS[command], TRACE)
-            assert result.status == 0, result.output
-            self._undisturbed[command] = result
+            results = [self._run_undisturbed(command, number) for number in range(N_UNDISTURBED.get(command, 1))]
+            self._undisturbed[command] = min(results, key=lambda result: len(result.calls()))
         return self._undisturbed[command]
+
+    def _run_undisturbed(self, command: str, number: int) -> Result:
+        folder = self.start_folder(command, f"undisturbed {number}")
+        result = self.server.run(folder, COMMANDS[command], TRACE)
+        assert result.status == 0, result.output
+        return result
 
 
 @pytest.fixture(scope="module")
