@@ -157,8 +157,8 @@ def submit(
 ) -> None:
     """Cross-validate, blend and write submission.csv.
 
-    The file is updated whenever another model is complete. Finished folds are kept and not trained again. Practice
-    data do not replace a submission for Kaggle.
+    The file is updated whenever another model is complete. Finished folds are kept and not trained again. A
+    practice submission does not replace a submission for Kaggle in submissions/submission.csv.
     """
     from competition.cli import train
 
@@ -287,9 +287,9 @@ def reproduce(
     jobs: cli.Jobs = None,
     cluster: cli.Cluster = None,
 ) -> None:
-    """Make a submission again and compare the bytes.
+    """Reproduce a submission and compare it byte for byte.
 
-    Folds that are missing are trained.
+    Missing folds are trained first.
     """
     from competition.cli import submissions
 
@@ -408,9 +408,9 @@ def scheduler() -> None:
 
 @command(app)
 def worker(cluster: cli.SchedulerAddress = None, jobs: cli.LocalJobs = None) -> None:
-    """Train for a cluster with this machine.
+    """Run workers of a cluster on this machine.
 
-    Uses its cores and GPUs until Ctrl-C.
+    They use its cores and GPUs until Ctrl-C.
     """
     from competition.cli import cluster as workers
 

@@ -21,7 +21,7 @@ def scheduler() -> None:
 
 
 def worker(cluster: str | None, jobs: int | None) -> None:
-    """Train for a cluster with the cores and GPUs of this machine, until Ctrl-C."""
+    """Run cluster workers on the cores and GPUs of this machine, until Ctrl-C."""
     from competition.workers.local import LocalWorkers
     from competition.workers.machine import QUIET_LIBRARIES, SINGLE_THREAD
 
@@ -32,7 +32,7 @@ def worker(cluster: str | None, jobs: int | None) -> None:
         raise missing_extra("Dask", "cluster")
     local = LocalWorkers(jobs)
     groups = [(gpu, ["--nworkers", "1", "--resources", "GPU=1"]) for gpu in local.gpus]
-    groups.append(("-1", ["--nworkers", str(max(local.jobs - len(local.gpus), 1))]))
+    groups.append(("-1", ["--nworkers", str(local.cpu_workers)]))
     environment = os.environ | SINGLE_THREAD | QUIET_LIBRARIES | {"PYTHONPATH": _package_path()}
     processes = [
         start_dependent(

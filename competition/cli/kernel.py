@@ -46,13 +46,21 @@ def train_on_kaggle(options: RunOptions, push: bool) -> None:
     if not (push and _is_pushed(folder, address)):
         _write(options, folder, address, continues=push and kaggle_kernels.has_output(address, competition))
         if not push:
-            print(f"push it: {command('kernel', competition=competition)} {flag('push')}")
+            print(f"push it: {_command(options)} {flag('push')}")
             return
         for dataset in json.loads((folder / METADATA_FILE).read_text())["dataset_sources"]:
             kaggle_kernels.push_dataset(folder / "dataset", dataset, competition)
         _push(folder, competition)
     failure = _wait(address, competition, folder)
     _import_output(options, folder / "output", failure)
+
+
+def _command(options: RunOptions) -> str:
+    """The command that writes the script of these options."""
+    models = " ".join(options.models) if options.models else None
+    budget = f"{options.budget:.0f}s" if options.budget else None
+    given = {name: getattr(options, name) for name in SHARED_OPTIONS} | {"models": models, "budget": budget}
+    return command("kernel", **given)
 
 
 def predict_on_kaggle(competition: str, number: int | None, push: bool) -> None:
@@ -193,11 +201,14 @@ def import_members(store: "Store", folder: Path) -> "list[Member]":
 
 def _print_imported(competition: Competition, store: "Store", members: "list[Member]") -> None:
     """Print the scores of the imported members, and how to blend them."""
+    from competition.scoring.standard_error import repeated_groups
+
     if not members:
         return
-    metric, labels = competition.metric(), store.dataset.labels
+    metric, labels, groups = competition.metric(), store.dataset.labels, repeated_groups(store.dataset.groups)
     for member in members:
-        print(f"{member.name}: {metric.format(metric.score(labels, store.predictions(member).oof))} out of fold")
+        score = metric.score(labels, store.predictions(member).oof, groups)
+        print(f"{member.name}: {metric.format(score)} out of fold")
     names = " ".join(member.name for member in members)
     print(f"to blend {shorten_list(names.split(), 3)}: {store.command('submit', models=names)}")
 

@@ -129,8 +129,8 @@ Refit = Annotated[
     int,
     count_option(
         "refit",
-        "Number of times to retrain the blend's networks on all training rows, and other models once; these models "
-        "then predict the test rows. The score stays that of cross-validation.",
+        "Retrain the blend's networks this many times, and its other models once, on all training rows; these models "
+        "then predict the test rows. The score is still the cross-validated one.",
     ),
 ]
 Cluster = Annotated[

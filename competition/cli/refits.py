@@ -25,7 +25,7 @@ def check_refits(run: Run) -> None:
     if run.refit and (imported := next((member for member in run.members if member.is_imported), None)):
         raise UserError(
             f"{imported.name} was imported and cannot be trained on all rows; "
-            f"leave {option('refit', run.refit)} out, or train without {imported.name}"
+            f"omit {option('refit', run.refit)}, or train without {imported.name}"
         )
 
 

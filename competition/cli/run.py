@@ -121,7 +121,7 @@ class Competition:
         return apply_config(with_tuned(self.folds_folder, Member.parse(name)), self.config)
 
     @property
-    def names_network(self) -> bool:
+    def has_configured_network(self) -> bool:
         """Whether the configuration names the pretrained network."""
         from competition.data.config import PretrainedNetwork
 
@@ -133,7 +133,7 @@ class Competition:
         from competition.models.registry import available_models, load_spec
 
         has_columns = len(self.dataset.column_names) > 0
-        can_fine_tune = self.dataset.features is not None and not self.names_network
+        can_fine_tune = self.dataset.features is not None and not self.has_configured_network
         if not names:
             names = default_models(self.dataset)
         elif _is_best(names):
@@ -157,7 +157,7 @@ class Competition:
                 f"{unusable[0]} learns from a pretrained network, which {self.name} does not use; "
                 f"set pretrained = true in {self.folder / CONFIG_FILE}, or name other models"
             )
-        if unusable := [member.name for member in members if member.spec.is_fine_tuned and self.names_network]:
+        if unusable := [member.name for member in members if member.spec.is_fine_tuned and self.has_configured_network]:
             raise UserError(
                 f"{unusable[0]} fine-tunes EfficientNet-Lite0, but `pretrained` names another network in "
                 f"{self.folder / CONFIG_FILE}; set pretrained = true there, or name other models"
@@ -178,7 +178,7 @@ class Run:
     cluster: str | None
     blend: str
     refit: int = 0
-    slowdowns: Mapping[str, float] = field(default_factory=dict)  # of networks, against the reference machine
+    slowdowns: Mapping[str, float] = field(default_factory=dict)  # by member, relative to the reference machine
 
     @property
     def dataset(self) -> "Dataset":
@@ -373,12 +373,12 @@ def open_run(options: RunOptions) -> Run:
     competition = open_competition(options.competition)
     store = open_store(competition, options.folds, options.seed)
     models = options.models
-    is_chosen_here = not models or _is_best(models)
+    uses_default_models = not models or _is_best(models)
     return Run(
         competition,
         store,
         competition.metric(),
-        default_members(competition, store, models) if is_chosen_here else competition.members(models),
+        default_members(competition, store, models) if uses_default_models else competition.members(models),
         options.jobs,
         options.budget,
         options.cluster,
@@ -444,12 +444,17 @@ def load_submission(name: str, number: int | None) -> LoadedSubmission:
     competition = open_competition(name)
     store = open_store(competition, *parse_split(spec["split"]))
     members = [competition.member(member) for member in entry.metadata["members"]]
-    submit = store.command("submit", models=" ".join(spec["members"]), refit=spec.get("refit", 0))
-    remedy = f"choose a later one with {option('number')}, run `{submit}`, or {entry.restore_remedy}"
+
+    def remedy(blend: str) -> str:
+        models, refit = " ".join(spec["members"]), spec.get("refit", 0)
+        submit = store.command("submit", models=models, blend=blend, refit=refit)
+        return f"choose a later one with {option('number')}, run `{submit}`, or {entry.restore_remedy}"
+
     for member in members:
         if store.fingerprint(member) != spec["members"][member.name]:
-            raise UserError(f"{entry.folder}: {member.name} has changed since this submission was made; {remedy}")
+            problem = f"{member.name} has changed since this submission was made"
+            raise UserError(f"{entry.folder}: {problem}; {remedy(spec['blend'])}")
     if (blender := entry.metadata["blender"]) not in blender_names(competition.kind):
-        raise UserError(f"{entry.folder}: the submission's blender, {blender}, was removed; {remedy}")
+        raise UserError(f"{entry.folder}: the submission's blender, {blender}, was removed; {remedy('auto')}")
     refits = entry.metadata.get("refits", 0)
     return LoadedSubmission(entry, members, store.refits(refits) if refits else store)

@@ -7,7 +7,7 @@ from competition.errors import UserError
 
 
 def wait_for_server(process: "subprocess.Popen[Any]", name: str) -> None:
-    """Wait until the server ends or is ended by Ctrl-C, as is usual; raise `UserError` if it fails.
+    """Wait until the server ends, usually by Ctrl-C; raise `UserError` if it fails.
 
     It needs a session of its own, so that Ctrl-C reaches only this process and the server shuts down cleanly.
     """

@@ -65,7 +65,7 @@ def print_data_summary(competition: Competition, metric: "Metric") -> None:
         plural = "s" * (len(columns) != 1)
         print(f"submission: {content} in column{plural} {shorten_list(columns, 3)}; metric: {metric.name}")
     else:
-        print(f"no sample submission and no test images: models can be cross-validated; metric: {metric.name}")
+        print(f"no sample submission and no test images, so models can only be cross-validated; metric: {metric.name}")
     print(f"if any of this is wrong, correct it in {folder / CONFIG_FILE}", flush=True)
 
 

@@ -39,7 +39,7 @@ SHORTER_VARIANTS = {  # longest first
 LIMIT_SIGNAL = getattr(signal, "SIGALRM", signal.SIGINT)
 MAX_EXTRACTION_SHARE = 0.5  # of the budget; otherwise nothing is extracted
 LIMIT_REACHED = "time limit reached; finished work is kept, run the same command again to continue"
-BUDGET_SHARE = 0.85  # of the time left that the first network is planned to take; folds may take an eighth longer
+BUDGET_SHARE = 0.85  # of the time left, planned for the first network; folds may take an eighth longer
 
 
 def open_workers(run: Run) -> "Workers":
@@ -193,7 +193,7 @@ def _choose_length(run: Run, end: float) -> Run:
 
 
 def _measure_slowdowns(run: Run, variants: "Sequence[Member]", workers: "Workers", progress: "Progress") -> None:
-    """Tell the progress how much slower the workers are than the reference machine, for each of these variants."""
+    """Measure how much slower than the reference machine the workers train each variant, for the estimates of time."""
     from competition.crossval.training_speed import measure_speed
     from competition.workers.events import Failure
 
@@ -201,7 +201,7 @@ def _measure_slowdowns(run: Run, variants: "Sequence[Member]", workers: "Workers
     print(f"measuring how fast {first.name} trains ...", flush=True)
     speed = measure_speed(first, run.store, workers)
     if isinstance(speed, Failure):
-        print(f"that failed ({speed.reason}); a typical speed is assumed", flush=True)
+        print(f"could not measure it ({speed.reason}); assuming a typical speed", flush=True)
         return
     for member in variants:
         progress.slowdowns[member.name] = speed.fold_seconds(member, run.store) / run.store.reference_seconds(member)

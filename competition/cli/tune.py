@@ -79,8 +79,11 @@ def _validate_search(run: Run, search: "Search", on_event: "OnEvent", end: float
         return
     console.print(f"{kind}: validating the best trials on {search.context.validation_folds.name} ...")
     names = {str(trial.params): f"trial {trial.number}" for trial in search.candidates}
+    names[str(search.validation_study.current)] = "current defaults"
     for trial in search.validate_candidates(on_event):
-        console.print(f"{kind} {names.get(str(trial.params), 'current defaults')}: {searches.trial_result(trial)}")
+        # Others are candidates of an interrupted search, or of another driver.
+        name = names.get(str(trial.params), "earlier candidate")
+        console.print(f"{kind} {name}: {searches.trial_result(trial)}")
     _accept_validated(run, search)
 
 

@@ -1,7 +1,6 @@
 """Commands that show results in a browser."""
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,24 +78,26 @@ def write_report(
 
 def report_line(page: Path) -> str:
     """The line that says where the report is."""
-    return f"report: {page}, to be opened in a browser"
+    return f"report: {page} (open it in a browser)"
 
 
 def tensorboard(options: RunOptions, port: int) -> None:
     """Serve TensorBoard for past and current training runs of networks, at the address that it prints."""
-    import subprocess
-
     try:
         import tensorboardX  # noqa: F401
     except ModuleNotFoundError:
         raise missing_extra("TensorBoard", "tensorboard") from None
     from competition.crossval.tensorboard import log_folder, log_saved_curves
+    from competition.workers.dependent import start_dependent
     from competition.workers.machine import QUIET_LIBRARIES
 
     store = open_run(options).store
     print(f"{log_saved_curves(store)} folds have logs in {log_folder(store)}", flush=True)
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log_folder(store).parent), "--port", str(port)]
-    process = subprocess.Popen(command, start_new_session=True, env=os.environ | QUIET_LIBRARIES)
+    process = start_dependent(
+        *("tensorboard.main", "--logdir", str(log_folder(store).parent), "--port", str(port)),
+        start_new_session=True,
+        env=os.environ | QUIET_LIBRARIES,
+    )
     wait_for_server(process, "TensorBoard")
 
 

@@ -50,8 +50,8 @@ class Resumed(Event):
 
 
 @dataclass(frozen=True)
-class Unsaved(Event):
-    """The training has no usable checkpoint, or cannot write one, and continues without."""
+class CheckpointFailed(Event):
+    """The checkpoint cannot be read or written; the training goes on without it."""
 
     reason: str
 

@@ -11,7 +11,7 @@ from competition.models.interface import Epoch
 from competition.scoring.metrics import RMSE, accuracy, log_loss
 from competition.workers.events import Event
 
-MAX_ROWS = 1000  # of either kind, whose predictions take a few percent of the training time
+MAX_ROWS = 1000  # training rows, and as many held-out rows; predicting them takes a few percent of the time
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from competition.workers.base import Emit, Workers, result_or_raise, take_in_ord
 from competition.workers.events import ignore_event
 
 CHUNK_ROWS = 256  # a few seconds on one core
-# On one core of the reference machine, for an image and its mirror image: 0.55 of those in docs/guide/photographs.md,
-# whose machine multiplied matrices at 110 GFLOP/s instead of 200.
+# On one core of the reference machine, for an image and its mirror image: 0.55 times those in
+# docs/guide/photographs.md, measured on a machine that multiplied matrices at 110 GFLOP/s instead of 200.
 SECONDS_PER_IMAGE = {("tensorflow", "bfloat16"): 0.011, ("jax", "float32"): 0.037}
 FLOAT32_SECONDS = 0.028
 REFERENCE_BYTES = 17e6  # of the weights of EfficientNet-Lite0
@@ -57,7 +57,7 @@ def with_features(dataset: Dataset, folder: Path, config: Config) -> Dataset:
 
 
 def uses_pretrained(dataset: Dataset, config: Config) -> bool:
-    """Whether to use a pretrained network: as configured, by default for coloured images of some size."""
+    """Whether to use a pretrained network: as configured, by default for colour images that are large enough."""
     if config.pretrained is not None:
         return bool(config.pretrained)
     height, width, channels = dataset.images.shape[1:]

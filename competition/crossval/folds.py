@@ -17,10 +17,10 @@ from competition.errors import UserError, option
 from competition.files import atomic_file
 
 RARE_IMAGES = 2  # of classes that are rare by nature, such as individual animals, if there are many such classes
-MIN_RARE_CLASSES, RARE_SHARE = 3, 0.1  # at least so many, and this fraction of all classes
+MIN_RARE_CLASSES, RARE_SHARE = 3, 0.1  # that count as many, in number and as a share of all classes
 NUMBER_STRATA = 10  # quantile bins of numbers
 ALL_ROWS = "all-rows"  # the folder of models that are trained on all rows
-NEVER = -1  # instead of the fold that holds out a row
+NEVER = -1  # instead of a fold, for rows that are never held out
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,17 @@ class Predictions:
 
 def load_predictions(folder: Path) -> Predictions:
     """Load the predictions of a completely trained member, whatever the current code and data are."""
-    held_out = np.loadtxt(folder.parent / "split.csv", delimiter=",", skiprows=2, usecols=1, dtype=int)
+    # Identifiers may contain commas in quotes, and any other characters.
+    held_out = np.loadtxt(
+        folder.parent / "split.csv",
+        delimiter=",",
+        skiprows=2,
+        usecols=1,
+        dtype=int,
+        comments=None,
+        quotechar='"',
+        encoding="utf-8",
+    )
     paths = {fold: fold_path(folder, fold) for fold in range(held_out.max() + 1)}
     folds = {fold: read_fold(path) for fold, path in paths.items()}
     shapes = (len(held_out), folds[0].held_out.shape[1]), folds[0].test.shape

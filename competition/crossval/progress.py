@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from competition.crossval.checkpoint import Resumed, Unsaved, describe_epoch
+from competition.crossval.checkpoint import CheckpointFailed, Resumed, describe_epoch
 from competition.crossval.curves import EpochDone
 from competition.crossval.predictions import CurvePoint, Predictions
 from competition.crossval.run import cheapest_first
@@ -64,7 +64,7 @@ class Progress:
         slowdowns: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.store = store
-        self.slowdowns = dict(slowdowns)  # measured for single networks, against the reference machine
+        self.slowdowns = dict(slowdowns)  # by member, relative to the reference machine
         self.metric = metric
         self.groups = repeated_groups(store.dataset.groups)
         self.members = cheapest_first(store, members)
@@ -100,7 +100,7 @@ class Progress:
             case Resumed(task, points) if task in self.running:
                 self.running[task].resume(points[-1])
                 return f"{task.name} continues after {describe_epoch(points[-1])}"
-            case Unsaved(task, reason):
+            case CheckpointFailed(task, reason):
                 return f"{task.name}: {reason}"
             case Skipped(task) if task.member not in self.skipped:
                 self.skipped.append(task.member)
@@ -148,7 +148,10 @@ class Progress:
         """Return the seconds left with all workers; a fold runs on one worker, however many are idle."""
         members = [member for member in self.members if member not in self.skipped]
         shared = sum(self.work_left(member) / self._capacity(member) for member in members)
-        return max([shared, *map(self.member_time_left, members)])
+        last_folds = [
+            run.time_left(self.expected_seconds(member)) for member in self.skipped for run in self._running(member)
+        ]
+        return max([shared, *map(self.member_time_left, members), *last_folds])
 
     def member_time_left(self, member: Member) -> float:
         """Return the seconds until the member is complete if all workers train it."""
@@ -188,7 +191,8 @@ class Progress:
     def _slowdown(self, member: Member) -> float:
         """How much slower this machine is than the reference machine, by the members of the same kind if there are any.
 
-        What this run measured counts first, then what was measured before, then the finished folds of earlier runs.
+        For networks, this run's measurements come first, then `slowdowns`, then the finished folds of earlier runs;
+        for other models, `slowdowns` comes first.
         """
         is_network = member.spec.is_network
         if not is_network and member.name in self.slowdowns:

@@ -1,4 +1,4 @@
-"""The only loop over folds: which tasks are pending, in which order they run, and what happens to their results."""
+"""Cross-validation: which tasks are pending, in which order they run, and what happens to their results."""
 
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -7,11 +7,11 @@ from functools import partial
 
 from competition.crossval.checkpoint import (
     CHECKPOINT_SECONDS,
+    CheckpointFailed,
     CheckpointProblem,
     EarlierEpochs,
     FoldCheckpoint,
     Resumed,
-    Unsaved,
     checkpoint_path,
     remove_abandoned,
 )
@@ -162,7 +162,7 @@ def _interpret(event: Event) -> Event:
         case Emitted(task, EarlierEpochs(points)):
             return Resumed(task, points)
         case Emitted(task, CheckpointProblem(reason)):
-            return Unsaved(task, reason)
+            return CheckpointFailed(task, reason)
         case Emitted(task, point):
             return EpochDone(task, point)
     return event

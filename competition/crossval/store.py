@@ -177,16 +177,16 @@ class Store:
     def require_models(self, members: Sequence[Member]) -> None:
         """Raise `UserError` unless all members have models; imported ones have if this package trained them."""
         unable = [member for member in members if member.is_imported and not _model_files(self._path(member, 0))]
-        self._require_none(unable, members, "was imported as predictions only")
+        self._raise_if_any(unable, members, "was imported as predictions only")
 
     def require_image_models(self, members: Sequence[Member]) -> None:
         """Raise `UserError` unless all members can predict new images."""
         self.require_models(members)
         unable = [member for member in members if self.trained_as(member).uses_columns]
-        self._require_none(unable, members, "learns from columns alongside the images")
+        self._raise_if_any(unable, members, "learns from columns alongside the images")
 
-    def _require_none(self, unable: Sequence[Member], members: Sequence[Member], reason: str) -> None:
-        """Raise `UserError` if there are members that are unable to predict."""
+    def _raise_if_any(self, unable: Sequence[Member], members: Sequence[Member], reason: str) -> None:
+        """Raise `UserError` if any of the members cannot predict new images."""
         if unable:
             names = " ".join(member.name for member in members if member not in unable) or "..."
             raise UserError(

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from competition.crossval.checkpoint import Resumed, Unsaved
+from competition.crossval.checkpoint import CheckpointFailed, Resumed
 from competition.crossval.curves import EpochDone
 from competition.crossval.predictions import CurvePoint
 from competition.crossval.store import Store
@@ -42,7 +42,7 @@ def log_epochs(folder: Path, on_event: OnEvent) -> Iterator[OnEvent]:
 
     def log_and_forward(event: Event) -> None:
         match event:
-            case EpochDone(task, point):
+            case EpochDone(task, point) if point.epoch == 1 or task in writers:
                 if point.epoch == 1:
                     writers[task] = _open_writer(folder, task.member.name, task.fold)
                 _write_point(writers[task], point)
@@ -50,7 +50,7 @@ def log_epochs(folder: Path, on_event: OnEvent) -> Iterator[OnEvent]:
                 writers[task] = _open_writer(folder, task.member.name, task.fold)
                 for point in points:
                     _write_point(writers[task], point)
-            case Unsaved():
+            case CheckpointFailed() | EpochDone():  # the latter of a worker that was lost
                 pass
             case Event(task) if task in writers:
                 writers.pop(task).close()

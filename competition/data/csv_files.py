@@ -40,13 +40,13 @@ def read_numbers(path: Path, columns: Container[str], rows: int | None = None) -
 def read_text(path: Path, comment: str | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """The table, or these columns, as text exactly as written: an id of 0001 keeps its zeros, and a name its blanks.
 
-    The names of `columns` are those of `read_header`.
+    The names of `columns` are those of `read_header`. Lines above the header that start with `comment` are skipped.
     """
-    names = _read_names(path, comment)
+    names, skipped = _read_names(path, comment), _count_comments(path, comment)
     if columns is None:
-        return next(_read_chunks(path, names, tuple(names), comment=comment))
+        return next(_read_chunks(path, names, tuple(names), skiprows=skipped))
     stripped = [name.strip() for name in names]
-    return next(_read_chunks(path, stripped, tuple(columns), comment=comment, usecols=list(columns)))
+    return next(_read_chunks(path, stripped, tuple(columns), skiprows=skipped, usecols=list(columns)))
 
 
 def invalid_value(path: Path, row: int, column: object, value: object, expected: str) -> UserError:
@@ -112,6 +112,14 @@ def _read_names(path: Path, comment: str | None = None) -> list[str]:
     if count > 1:
         raise UserError(f"{path} has {count} columns named {name}; rename or remove the duplicates")
     return names
+
+
+def _count_comments(path: Path, comment: str | None) -> int:
+    """The number of lines above the header that start with `comment`, and of blank ones among them."""
+    if comment is None:
+        return 0
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return next(number for number, line in enumerate(file) if line.strip() and not line.startswith(comment))
 
 
 def _check_file_type(path: Path) -> None:

@@ -50,7 +50,7 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to train next. A model is never both to be trained again and to be left out."""
+    """What to train next. It never advises both another seed of a model and leaving that model out."""
 
     another_seed: Contribution | None  # the member of which another seed saves most loss per CPU minute
     leave_out: Contribution | None  # the most expensive member that contributes nothing, or nothing measurable
@@ -167,7 +167,7 @@ def _expected_gain_of_new_seed(
 
 
 def _expected_loss(reference: np.ndarray, predictions: np.ndarray, kind: TargetKind) -> float:
-    """Mean loss if labels are drawn from the probabilities `reference`; of numbers, what it exceeds their variance."""
+    """Mean loss if labels are drawn from the probabilities `reference`; for numbers, the excess over their variance."""
     if kind == "number":
         return float(((reference - predictions) ** 2).mean())
     if kind == "labels":

@@ -1,7 +1,7 @@
 """Blend members' predictions and score the blend.
 
-Blends are fitted and selected by log loss, whatever the competition's metric: unlike accuracy, every row affects it;
-those of numbers by squared error.
+Blends are fitted and selected by log loss, whatever the competition's metric: unlike accuracy, it depends on the
+probabilities of every row. For numbers, squared error is used instead.
 They are fitted on out-of-fold predictions only, and scored by cross-fitting: for each fold, the blend is fitted on the
 other folds' rows and scored on this fold's, so that no row affects the blend that it is scored with.
 """
@@ -43,9 +43,7 @@ class Blend:
     test: np.ndarray  # (test rows, outputs)
     accuracy: Score | None  # None for numbers
     log_loss: Score | None
-    refits: int = (
-        0  # number of models of each network, trained on all rows, that predict the test rows; 0: the folds' do
-    )
+    refits: int = 0  # number of models of each network, trained on all rows, that predict the test rows, if any
 
     def with_refits(self, refits: Sequence[np.ndarray | None], count: int) -> "Blend":
         """The blend with test predictions by models trained on all rows, as `combine_models` takes them."""
@@ -64,9 +62,10 @@ def blend(
 
 
 def combine_models(combination: Combination, predictions: Sequence[np.ndarray | None]) -> np.ndarray:
-    """Combine the members' predictions (models, rows, outputs), blend by blend of one model of each.
+    """Average several blends: the i-th combines the i-th model of every member.
 
-    Members with a single model take part in every blend; those without a weight may be None.
+    Each member's predictions are (models, rows, outputs). Members with a single model take part in every blend; those
+    without a weight may be None.
     """
     given = [each for each in predictions if each is not None]
     count, outputs = max(map(len, given)), given[0].shape[2]
@@ -86,7 +85,8 @@ def check_blender(blender: str, kind: TargetKind) -> None:
 class BlendSearch:
     """All blends of some complete members; each blender is fitted only once for the same excluded blocks of rows.
 
-    The blocks are the folds. Of only two folds, each is halved, so that a blender can be selected without one of them.
+    The blocks are the folds. With only two folds, each is halved: otherwise the rows outside a fold would be a single
+    block, on which no blender could be cross-fitted.
     """
 
     def __init__(

@@ -44,7 +44,7 @@ class StudyContext:
 class Study:
     """An Optuna study of a model on one split, trained on a fraction of its rows.
 
-    Other code or data have other studies. The competition's config limits the augmentation of every trial.
+    Each version of the code and data has its own study. The competition's config limits the augmentation of each trial.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from competition.workers.events import Emitted, Failure, OnEvent, Retried, Start
 
 Emit = Callable[[Any], None]  # sends a picklable payload to the driver
 TaskFunction = Callable[[Any, Emit], Any]  # (task, emit) -> result, called in a worker
-Take = Callable[[Callable[[Any], bool]], Any | None]  # asks which tasks fit a worker; returns the next one, or None
+Take = Callable[[Callable[[Any], bool]], Any | None]  # (fits) -> the next task for which fits(task) is true, or None
 AnyWorker = TypeVar("AnyWorker", bound="Worker")
 
 
@@ -66,7 +66,7 @@ class Pool(Protocol[AnyWorker]):
 
 
 class Workers(ABC):
-    """A place where tasks run; subclasses differ in their pools, not in scheduling."""
+    """Schedules tasks on workers; subclasses provide the pool of workers."""
 
     max_attempts = 2  # a worker can be killed because others use up the memory, so its task is retried once
     share_files = True  # whether the workers can read the driver's files
@@ -94,8 +94,8 @@ class Workers(ABC):
         """Yield (task, result or Failure) as tasks finish.
 
         Whenever a worker is idle, `take` is called with that worker's `fits` and returns the next task or None. The run
-        ends when no task is running and `take` returns None. `on_event` receives Started, Emitted and Retried. Both
-        are called in the driver's thread. If a worker cannot write to the disk, this raises DiskError.
+        ends when no task is running or waiting. `on_event` receives Started, Emitted and Retried. Both are called in
+        the driver's thread. If a worker cannot write to the disk, this raises DiskError.
         """
         attempts: dict[Any, int] = {}  # of the tasks that have not finished
         retries: list[Any] = []
@@ -110,7 +110,7 @@ class Workers(ABC):
                     attempts[task] = attempts.get(task, 0) + 1
                     pool.submit(worker, task)
                     on_event(Started(task))
-                if not attempts:
+                if not attempts and not _has_tasks(take):  # otherwise, wait for a worker that fits the others
                     return
                 outcomes = pool.wait()
                 for task, payload in pool.messages():

@@ -1,6 +1,7 @@
-"""Run a module, as `python -m` does, in a process that ends soon after the process that started it, even if killed.
+"""Run a module, as `python -m` does, in a child process that exits soon after its parent does, even if that is killed.
 
-That process keeps the other end of the standard input open: `python -m competition.workers.dependent dask scheduler`.
+The parent keeps the other end of the child's standard input open; usage:
+`python -m competition.workers.dependent dask scheduler`.
 """
 
 import os

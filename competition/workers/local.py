@@ -1,8 +1,9 @@
 """Worker processes on this machine's cores and GPUs.
 
 Each worker is a pool of one process, spawned by joblib's loky with its thread limits set before any library loads. When
-a process dies, its task is therefore known and no other task is lost. Each worker has one thread, because two workers
-of one thread train twice as fast as one worker of two, and because results must not depend on the number of workers.
+a process dies, its task is therefore known and no other task is lost. Each worker has one thread, because two
+single-threaded workers train twice as fast as one worker with two threads, and because results must not depend on the
+number of workers.
 
 Results are passed through files. If they were sent through loky's pipe and the worker was killed halfway, the driver
 would wait for the rest forever.
@@ -54,10 +55,10 @@ class LocalWorkers(Workers):
 
     def capacity(self, task: Any) -> int:
         """Return how many workers can run such a task: those with a GPU or those without."""
-        return len(self.gpus) if self.gpus and prefers_gpu(task) else self._cpu_workers
+        return len(self.gpus) if self.gpus and prefers_gpu(task) else self.cpu_workers
 
     @property
-    def _cpu_workers(self) -> int:
+    def cpu_workers(self) -> int:
         """Number of workers without a GPU."""
         return max(self.jobs - len(self.gpus), 1)
 
@@ -68,7 +69,7 @@ class LocalWorkers(Workers):
             # Loky restarts a worker that has grown by 300 MB since its first task. Training networks triggers this. The
             # restart is wanted because it frees memory, so silence the warning.
             warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
-            gpus = [*self.gpus, *[None] * self._cpu_workers]
+            gpus = [*self.gpus, *[None] * self.cpu_workers]
             workers = [_spawn(channel, scratch / f"{number}", gpu, bool(self.gpus)) for number, gpu in enumerate(gpus)]
             with closing(_LocalPool(function, channel, workers)) as pool:
                 yield pool

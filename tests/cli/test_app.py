@@ -44,7 +44,7 @@ def test_digits_are_cross_validated_submitted_predicted_and_graded(command, tmp_
     assert result.returncode == 0, result.stderr
     assert " took " not in result.stdout and "hill-climbing" in result.stdout
     page = tmp_path / "folds" / "digits8" / "2-folds-seed-0" / "report.html"
-    assert "digits8: " in page.read_text()[:400] and "report.html, to be opened in a browser" in result.stdout
+    assert "digits8: " in page.read_text()[:400] and "report.html (open it in a browser)" in result.stdout
     result = command("predict", "data/digits8/test.csv", "--competition", "digits8")
     predicted = pd.read_csv(StringIO(result.stdout))
     submitted = pd.read_csv(tmp_path / "submissions" / "submission.csv")

@@ -14,11 +14,11 @@ from conftest import ROOT
 
 from competition.crossval.checkpoint import (
     MAX_AGE,
+    CheckpointFailed,
     CheckpointProblem,
     EarlierEpochs,
     FoldCheckpoint,
     Resumed,
-    Unsaved,
     checkpoint_path,
     describe_checkpoint,
     read_checkpoint,
@@ -244,7 +244,7 @@ def test_damaged_and_outdated_checkpoints_are_not_continued(dataset, competition
     path.write_bytes(outdated[:-1])
     events = []
     train(store, events.append)
-    ((task, reason),) = [(event.task.name, event.reason) for event in events if isinstance(event, Unsaved)]
+    ((task, reason),) = [(event.task.name, event.reason) for event in events if isinstance(event, CheckpointFailed)]
     assert task == "lenet fold 0" and reason.startswith("its checkpoint is damaged") and not path.exists()
     path.write_bytes(outdated)
     train(store)  # nothing to train, but the fold is finished
@@ -252,7 +252,7 @@ def test_damaged_and_outdated_checkpoints_are_not_continued(dataset, competition
     path.write_bytes(outdated)
     events.clear()
     train(store, events.append, short_member(epochs=2))
-    assert not any(isinstance(event, Resumed | Unsaved) for event in events) and not path.exists()
+    assert not any(isinstance(event, Resumed | CheckpointFailed) for event in events) and not path.exists()
 
 
 @pytest.mark.integration

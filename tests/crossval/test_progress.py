@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from competition.crossval.checkpoint import Resumed, Unsaved
+from competition.crossval.checkpoint import CheckpointFailed, Resumed
 from competition.crossval.curves import EpochDone
 from competition.crossval.folds import make_folds
 from competition.crossval.predictions import CurvePoint
@@ -10,7 +10,7 @@ from competition.crossval.store import Store
 from competition.crossval.task import FoldResult, Task
 from competition.models.member import Member
 from competition.scoring.metrics import ACCURACY
-from competition.workers.events import Failed, Failure, Finished, Started
+from competition.workers.events import Failed, Failure, Finished, Skipped, Started
 from competition.workers.local import LocalWorkers
 
 MEMBERS = [Member.parse("knn"), Member.parse("mlp")]
@@ -111,6 +111,15 @@ def test_between_epochs_the_time_left_decreases(monkeypatch):
     assert left == [90, 70]
 
 
+def test_the_running_fold_of_a_skipped_member_is_waited_for(progress):
+    for fold in range(2):
+        progress.update(Finished(Task(MEMBERS[0], fold), result_of(progress, fold)))
+    progress.update(Started(Task(MEMBERS[1], 0)))
+    progress.update(Skipped(Task(MEMBERS[1], 1)))
+    running = progress.running[Task(MEMBERS[1], 0)]
+    assert 0 < progress.time_left() <= running.time_left(progress.expected_seconds(MEMBERS[1])) + 0.1
+
+
 def test_no_time_is_left_when_all_folds_are_finished(progress):
     for member in MEMBERS:
         for fold in range(2):
@@ -141,4 +150,4 @@ def test_a_resumed_fold_is_extrapolated_from_the_epochs_of_this_run(progress):
 
 
 def test_a_task_without_checkpoint_is_reported(progress):
-    assert progress.update(Unsaved(Task(MEMBERS[1], 0), "it starts again")) == "mlp fold 0: it starts again"
+    assert progress.update(CheckpointFailed(Task(MEMBERS[1], 0), "it starts again")) == "mlp fold 0: it starts again"

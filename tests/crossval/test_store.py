@@ -57,6 +57,14 @@ def test_a_trained_member_is_loaded_without_its_data_set(store, tmp_path):
     assert (loaded.oof == saved.oof).all() and (loaded.test == saved.test).all()
     assert vars(replace(loaded, oof=None, test=None)) == vars(replace(saved, oof=None, test=None))
 
+    names = np.array([f"image #{row}, cropped.png" for row in range(len(store.dataset.train_ids))])
+    renamed = replace(store.dataset, train_ids=names)
+    split = tmp_path / store.folds.name / "split.csv"
+    split.unlink()
+    load_or_make_folds(renamed, tmp_path, 3, 0)
+    assert "#12, cropped.png" in split.read_text()
+    assert (load_predictions(split.parent / "knn").oof == saved.oof).all()
+
 
 def test_trainings_on_all_rows_are_shared_by_all_splits(dataset, tmp_path):
     stores = [

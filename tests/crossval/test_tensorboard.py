@@ -4,7 +4,7 @@ from dataclasses import asdict
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from competition.crossval.checkpoint import Resumed, Unsaved
+from competition.crossval.checkpoint import CheckpointFailed, Resumed
 from competition.crossval.curves import EpochDone
 from competition.crossval.folds import make_folds
 from competition.crossval.predictions import CurvePoint
@@ -12,7 +12,7 @@ from competition.crossval.store import Store
 from competition.crossval.task import Task
 from competition.crossval.tensorboard import CHARTS, log_epochs, log_folder, log_saved_curves
 from competition.models.member import Member
-from competition.workers.events import Finished, Started, ignore_event
+from competition.workers.events import Failure, Finished, Retried, Started, ignore_event
 
 CURVE = [CurvePoint(epoch, 3, 0.5 / epoch, 100.0, 2**30, 0.9, 0.3, 0.8, 0.4) for epoch in (1, 2, 3)]
 TASK = Task(Member.parse("mlp"), 1)
@@ -54,9 +54,18 @@ def test_a_resumed_fold_is_logged_from_its_first_epoch(tmp_path):
     with log_epochs(tmp_path, ignore_event) as on_event:
         on_event(Started(TASK))
         on_event(Resumed(TASK, tuple(CURVE[:2])))
-        on_event(Unsaved(TASK, "the disk is full"))
+        on_event(CheckpointFailed(TASK, "the disk is full"))
         on_event(EpochDone(TASK, CURVE[2]))
     assert [step for step, _ in read_log(tmp_path / "mlp" / "fold-1")[0]] == [1, 2, 3]
+
+
+def test_a_late_epoch_of_a_worker_that_was_lost_is_forwarded_only(tmp_path):
+    events = []
+    with log_epochs(tmp_path, events.append) as on_event:
+        on_event(EpochDone(TASK, CURVE[0]))
+        on_event(Retried(TASK, Failure("lost the worker", "")))
+        on_event(EpochDone(TASK, CURVE[1]))
+    assert len(events) == 3 and read_log(tmp_path / "mlp" / "fold-1")[0] == [(1, 0.5)]
 
 
 def test_saved_folds_without_a_log_get_one(store):

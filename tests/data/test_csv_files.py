@@ -4,6 +4,14 @@ from competition.data.csv_files import read_header, read_text
 from competition.errors import UserError
 
 
+def test_only_lines_above_the_header_are_comments(tmp_path):
+    path = tmp_path / "split.csv"
+    path.write_text("# data 12ab\n\n# folds 2\nid,fold\nimg#1.png,0\n#2,1\n")
+    table = read_text(path, comment="#")
+    assert table.to_dict("list") == {"id": ["img#1.png", "#2"], "fold": ["0", "1"]}
+    assert read_text(path, "#", ["fold"])["fold"].tolist() == ["0", "1"]
+
+
 def test_some_columns_are_read_by_their_stripped_names(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("label, patient ,pixel0\n1,007,3\n2,,4\n")

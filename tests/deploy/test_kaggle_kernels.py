@@ -163,6 +163,14 @@ def kernel(command, tmp_path):
 
 
 @pytest.mark.integration
+def test_the_command_that_pushes_a_written_script_keeps_its_options(kernel):
+    result = kernel("--models", "knn mlp", "--blend", "mean", "--budget", "2h")
+    assert result.returncode == 0, result.stdout + result.stderr
+    expected = f"kernel COMPETITION={CACTUS.slug} MODELS='knn mlp' FOLDS=2 BLEND=mean BUDGET=7200s PUSH=1"
+    assert expected in result.stdout
+
+
+@pytest.mark.integration
 def test_pushed_predictions_come_back_as_members_and_blend_with_local_ones(kaggle, kernel, command, tmp_path):
     result = kernel("--models", "knn mlp", "--push")
     assert result.returncode == 0, result.stdout + result.stderr

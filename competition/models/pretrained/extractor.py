@@ -71,6 +71,11 @@ class Extractor:
         """The same with the content of its file, to be sent to another machine."""
         return replace(self, content=self.file.read_bytes())
 
+    @property
+    def batch_size(self) -> int:
+        """Number of images that are processed at a time."""
+        return max(1, min(BATCH_SIZE, BATCH_PIXELS // self.size**2))
+
     def extract(self, images: np.ndarray) -> np.ndarray:
         """Features (rows, views, dimensions) in float16 of uint8 images (rows, size, size, 3) and their mirror images.
 
@@ -78,7 +83,7 @@ class Extractor:
         """
         predict = _load_network(self)
         features = np.empty((len(images), VIEWS, self.dimensions), np.float16)
-        batch_size = max(1, min(BATCH_SIZE, BATCH_PIXELS // self.size**2))
+        batch_size = self.batch_size
         for start in range(0, len(images), batch_size):
             batch = images[start : start + batch_size]
             # All batches have the same size: another would be compiled anew.

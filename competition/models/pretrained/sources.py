@@ -94,7 +94,7 @@ def _open_onnx(network: PretrainedNetwork, file: Path, digest: str) -> Extractor
     if shapes.size not in (None, size):
         raise UserError(f"size = {size}, but {file.name} takes images of {shapes.size}x{shapes.size} pixels")
     normalization = {"scale": network.scale or 255.0, "mean": network.mean, "std": network.std}
-    return Extractor(
+    extractor = Extractor(
         name=file.stem,
         weights=digest,
         licence="",
@@ -105,6 +105,10 @@ def _open_onnx(network: PretrainedNetwork, file: Path, digest: str) -> Extractor
         normalization=json.dumps(normalization),
         file=file,
     )
+    if shapes.batch and extractor.batch_size % shapes.batch:
+        remedy = "export it with batches of any size, or of a single image"
+        raise UserError(f"{file.name} takes batches of exactly {shapes.batch} images; {remedy}")
+    return extractor
 
 
 @cache

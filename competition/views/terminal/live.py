@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
-from competition.crossval.checkpoint import Resumed, Unsaved
+from competition.crossval.checkpoint import CheckpointFailed, Resumed
 from competition.crossval.extraction import OnProgress
 from competition.crossval.predictions import CurvePoint
 from competition.crossval.progress import Progress, clock
@@ -27,7 +27,7 @@ def show_progress(progress: Progress) -> Iterator[OnEvent]:
 
     def on_event(event: Event) -> None:
         line = progress.update(event)
-        is_important = isinstance(event, Retried | Failed | Skipped | Resumed | Unsaved)
+        is_important = isinstance(event, Retried | Failed | Skipped | Resumed | CheckpointFailed)
         is_important = is_important or (isinstance(event, Finished) and event.result.remark)
         if line and (is_important or not console.is_terminal):
             console.print(line)

@@ -95,6 +95,7 @@ def test_an_onnx_network_is_identified_by_its_weights_and_the_normalization(fold
         ),
         ('pretrained = {weights = "network.onnx"}', "network.onnx needs `mean` and `std`"),
         (ONNX + "size = 9", "size = 9, but network.onnx takes images of 8x8 pixels"),
+        (ONNX.replace("network", "seven"), r"seven\.onnx takes batches of exactly 7 images; export it with batches of"),
         (ONNX.replace("network", "text"), r"cannot read .*text\.onnx as an ONNX network"),
         (ONNX.replace("network", "any"), r"any\.onnx takes images of any size; set `size` to that of its training"),
         (
@@ -106,6 +107,7 @@ def test_an_onnx_network_is_identified_by_its_weights_and_the_normalization(fold
 def test_what_does_not_fit_is_explained(text, reason, folder):
     write_onnx(folder / "network.onnx")
     write_onnx(folder / "any.onnx", ("n", 3, "h", "w"))
+    write_onnx(folder / "seven.onnx", (7, 3, 8, 8))
     write_onnx(folder / "grey.onnx", ("n", "c", 8, 8))
     (folder / "text.onnx").write_text("text")
     with pytest.raises(UserError, match=rf"competition\.toml: pretrained: .*{reason}"):
