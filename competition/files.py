@@ -196,7 +196,9 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
             finally:
                 holder.unlink(missing_ok=True)
     except Timeout:
-        process = holder.read_text() if holder.exists() else ""
+        process = ""
+        with suppress(FileNotFoundError):  # the other run may be ending
+            process = holder.read_text()
         remedy = f", or stop process {process}: kill {process}" if process else ""
         raise UserError(f"{folder} is in use by another run; wait until it ends{remedy}") from None
 

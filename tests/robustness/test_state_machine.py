@@ -263,7 +263,9 @@ class CrossValidation(RuleBasedStateMachine):
         damage(path, seed)
         try:
             store = self.store
-            assert store.folds.digest == load_or_make_folds(self.dataset, self.root / f"new-{self.data}", FOLDS, 0).digest
+            assert (
+                store.folds.digest == load_or_make_folds(self.dataset, self.root / f"new-{self.data}", FOLDS, 0).digest
+            )
         except UserError as error:
             assert str(error).startswith(f"{path} ")
             path.unlink()
