@@ -3,6 +3,7 @@ import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -174,6 +175,24 @@ def test_a_lock_without_a_process_id_does_not_suggest_to_kill_one(tmp_path):
     with wait_for_lock(tmp_path), pytest.raises(UserError) as error, exclusive_lock(tmp_path):
         pass
     assert str(error.value) == f"{tmp_path} is in use by another run; wait until it ends"
+
+
+def test_a_run_that_ends_while_another_is_refused_is_no_error(tmp_path, monkeypatch):
+    holder = tmp_path / ".lock-holder"
+    exists = Path.exists
+
+    def end_run(path):
+        """Remove the file that names the other run as soon as it was seen."""
+        was_there = exists(path)
+        if path == holder:
+            holder.unlink(missing_ok=True)
+        return was_there
+
+    holder.write_text("12345")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", end_run)
+        with wait_for_lock(tmp_path), pytest.raises(UserError), exclusive_lock(tmp_path):
+            pass
 
 
 def test_a_folder_is_locked_until_its_process_ends(tmp_path):
