@@ -359,7 +359,7 @@ class CrossValidation(RuleBasedStateMachine):
                 write_submission(blended.test, store.dataset, self.sample, file)
             self.log.save(entry, run, blended, ACCURACY, score)
 
-        before = dict(self.runs)
+        before, folders = dict(self.runs), self.numbers()
         is_finished = self.finish(write, kill_at)
         for number, digest in self.numbers().items():
             if number not in self.runs:
@@ -370,8 +370,8 @@ class CrossValidation(RuleBasedStateMachine):
         if is_finished:
             number = self.log.get_or_create_entry(run).number
             assert self.runs[number] == run.digest
-            if run.digest in before.values():
-                assert before[number] == run.digest, "the run has another number than before"
+            if run.digest in folders.values():
+                assert folders[number] == run.digest, "the run has another number than before"
             self.reproduce(store, names, number)
 
     @property
@@ -407,6 +407,12 @@ class CrossValidation(RuleBasedStateMachine):
         """Remove a folder, as users do who tidy up."""
         if finished := self.finished_numbers():
             shutil.rmtree(self.log.entry("tiny", finished[-1]).folder)
+            self.forget_lost_numbers()
+
+    def forget_lost_numbers(self) -> None:
+        """Numbers with neither a folder nor a row, which was damaged, may be given to other runs."""
+        known = {*self.numbers(), *self.log.read()["number"].astype(int)}
+        self.runs = {number: digest for number, digest in self.runs.items() if number in known}
 
     @rule(kind=st.sampled_from(("remove", "truncate", "garbage")), seed=seeds)
     def damage_log(self, kind: str, seed: int) -> None:
@@ -429,6 +435,7 @@ class CrossValidation(RuleBasedStateMachine):
             assert f"{path} is damaged" in str(error) and f"mv {path} {path}.old" in str(error)
             path.unlink()
         self.scored = {}  # they are lost with their lines
+        self.forget_lost_numbers()
 
     @rule(seed=seeds, number=st.integers(1, 5))
     def damage_metadata(self, seed: int, number: int) -> None:
@@ -440,6 +447,7 @@ class CrossValidation(RuleBasedStateMachine):
         with pytest.raises(UserError, match=r"metadata\.json is damaged .*run the same `make submit"):
             _ = self.log.entry("tiny", number).metadata
         shutil.rmtree(path.parent)
+        self.forget_lost_numbers()
 
     def numbers(self) -> dict[int, str]:
         """The digest of the run of each number, from the folders."""
