@@ -178,21 +178,20 @@ def test_a_lock_without_a_process_id_does_not_suggest_to_kill_one(tmp_path):
 
 
 def test_a_run_that_ends_while_another_is_refused_is_no_error(tmp_path, monkeypatch):
-    holder = tmp_path / ".lock-holder"
-    exists = Path.exists
+    holder, read_text = tmp_path / ".lock-holder", Path.read_text
 
-    def end_run(path):
-        """Remove the file that names the other run as soon as it was seen."""
-        was_there = exists(path)
+    def end_run(path, *arguments, **options):
+        """Remove the file that names the other run just before it is read."""
         if path == holder:
             holder.unlink(missing_ok=True)
-        return was_there
+        return read_text(path, *arguments, **options)
 
     holder.write_text("12345")
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "exists", end_run)
-        with wait_for_lock(tmp_path), pytest.raises(UserError), exclusive_lock(tmp_path):
+        patch.setattr(Path, "read_text", end_run)
+        with wait_for_lock(tmp_path), pytest.raises(UserError) as error, exclusive_lock(tmp_path):
             pass
+    assert str(error.value) == f"{tmp_path} is in use by another run; wait until it ends"
 
 
 def test_a_folder_is_locked_until_its_process_ends(tmp_path):

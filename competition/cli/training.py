@@ -193,7 +193,7 @@ def _choose_length(run: Run, end: float) -> Run:
 
 
 def _measure_slowdowns(run: Run, variants: "Sequence[Member]", workers: "Workers", progress: "Progress") -> None:
-    """Measure how much slower than the reference machine the workers train each variant, for the estimates of time."""
+    """Measure, for the estimates of time, how much slower than the reference machine the workers train each variant."""
     from competition.crossval.training_speed import measure_speed
     from competition.workers.events import Failure
 

@@ -79,10 +79,10 @@ def _validate_search(run: Run, search: "Search", on_event: "OnEvent", end: float
         return
     console.print(f"{kind}: validating the best trials on {search.context.validation_folds.name} ...")
     names = {str(trial.params): f"trial {trial.number}" for trial in search.candidates}
-    names[str(search.validation_study.current)] = "current defaults"
     for trial in search.validate_candidates(on_event):
         # Others are candidates of an interrupted search, or of another driver.
-        name = names.get(str(trial.params), "earlier candidate")
+        is_current = trial.params == search.validation_study.current
+        name = "current defaults" if is_current else names.get(str(trial.params), "earlier candidate")
         console.print(f"{kind} {name}: {searches.trial_result(trial)}")
     _accept_validated(run, search)
 

@@ -17,7 +17,7 @@ from competition.errors import UserError, option
 from competition.files import atomic_file
 
 RARE_IMAGES = 2  # of classes that are rare by nature, such as individual animals, if there are many such classes
-MIN_RARE_CLASSES, RARE_SHARE = 3, 0.1  # that count as many, in number and as a share of all classes
+MIN_RARE_CLASSES, RARE_SHARE = 3, 0.1  # rare classes are many from this number, and this share of all classes, on
 NUMBER_STRATA = 10  # quantile bins of numbers
 ALL_ROWS = "all-rows"  # the folder of models that are trained on all rows
 NEVER = -1  # instead of a fold, for rows that are never held out

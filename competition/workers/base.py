@@ -1,5 +1,6 @@
 """How tasks are scheduled on workers, whether these are local processes or a cluster."""
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -59,7 +60,7 @@ class Pool(Protocol[AnyWorker]):
         """Return (task, result or Failure, WorkerDied or DiskError) of tasks that ended; wait a moment if none has."""
 
     def messages(self) -> Iterable[tuple[Any, Any]]:
-        """Yield (task, payload) emitted since the last call; nothing from an ended task comes later."""
+        """Yield (task, payload) emitted since the last call; of an ended task, only if its worker was lost."""
 
     def close(self) -> None:
         """Stop all tasks and release the workers."""
@@ -69,6 +70,7 @@ class Workers(ABC):
     """Schedules tasks on workers; subclasses provide the pool of workers."""
 
     max_attempts = 2  # a worker can be killed because others use up the memory, so its task is retried once
+    max_running = sys.maxsize  # number of tasks at a time, of however many workers
     share_files = True  # whether the workers can read the driver's files
 
     def __enter__(self) -> Self:
@@ -102,6 +104,8 @@ class Workers(ABC):
         with self.open_pool(function) as pool:
             while attempts or _has_tasks(take):  # `idle` of a cluster blocks until a worker is free
                 for worker in pool.idle():
+                    if len(attempts) - len(retries) >= self.max_running:
+                        break
                     task = next((task for task in retries if worker.fits(task)), None)
                     if task is not None:
                         retries.remove(task)

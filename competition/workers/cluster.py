@@ -65,7 +65,7 @@ class ClusterWorkers(Workers):
     share_files = False
 
     def __init__(self, address: str, jobs: int | None = None) -> None:
-        self.address, self._max_jobs = address, jobs or sys.maxsize
+        self.address, self.max_running = address, jobs or sys.maxsize
         self._rejections: dict[str, str | None] = {}  # by address: why it gets no tasks, or None
         self._usable: dict[str, dict[str, Any]] = {}  # by address: Dask's description of the worker
         self.addresses: set[str] = set()  # of all workers at the last refresh
@@ -90,12 +90,12 @@ class ClusterWorkers(Workers):
     @property
     def jobs(self) -> int:
         """Number of tasks that could run at the last refresh; at least 1, since workers may still join."""
-        return max(1, min(self._max_jobs, sum(info["nthreads"] for info in self._usable.values())))
+        return max(1, min(self.max_running, sum(info["nthreads"] for info in self._usable.values())))
 
     def capacity(self, task: Any) -> int:
         """Number of such tasks that could run at the last refresh; at least 1, since workers may still join."""
         threads = sum(info["nthreads"] for info, slot in self._slots() if slot.fits(task))
-        return max(1, min(self._max_jobs, threads))
+        return max(1, min(self.max_running, threads))
 
     @contextmanager
     def open_pool(self, function: TaskFunction) -> "Iterator[_ClusterPool]":
@@ -139,7 +139,7 @@ class ClusterWorkers(Workers):
                 time.sleep(POLL_SECONDS)
                 self.refresh()
                 slots = self._list_slots(busy, prefix)
-        return slots[: max(0, self._max_jobs - busy.total())]
+        return slots
 
     def _list_slots(self, busy: Counter[str], prefix: str) -> list[_Slot]:
         others = Counter(
@@ -224,6 +224,7 @@ class _ClusterPool:
         self._workers, self._client, self._function = workers, workers.client, function
         self._name = f"competition-{uuid.uuid4()}"  # the topic of its messages and the prefix of its keys
         self._numbers = count()
+        self._has_warned = False
         self._busy: dict[str, tuple[Future[Any], str]] = {}  # key: (future, address of the worker)
         self._tasks: dict[str, Any] = {}  # by key; ended ones are kept, since their messages may still arrive
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -252,6 +253,10 @@ class _ClusterPool:
                 if key in self._busy:
                     outcomes.append((self._tasks[key], self._get_outcome(self._busy.pop(key)[0])))
                 key = self._ended.get_nowait()
+        if not self._busy and not self._has_warned:
+            self._has_warned = True
+            what = "a worker that fits the tasks that are left: other drivers use them all"
+            print(f"waiting for {what}", file=sys.stderr, flush=True)
         if self._busy:
             self._workers.refresh()
             for key, (future, address) in list(self._busy.items()):

@@ -163,7 +163,7 @@ def kernel(command, tmp_path):
 
 
 @pytest.mark.integration
-def test_the_command_that_pushes_a_written_script_keeps_its_options(kernel):
+def test_the_command_that_pushes_a_written_script_keeps_its_options(kaggle, kernel):
     result = kernel("--models", "knn mlp", "--blend", "mean", "--budget", "2h")
     assert result.returncode == 0, result.stdout + result.stderr
     expected = f"kernel COMPETITION={CACTUS.slug} MODELS='knn mlp' FOLDS=2 BLEND=mean BUDGET=7200s PUSH=1"

@@ -1,4 +1,5 @@
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from competition.workers.base import Workers, take_in_order
 from competition.workers.events import ignore_event
@@ -68,6 +69,57 @@ class LateWorkers(SingleWorker):
 def test_a_worker_that_fits_is_waited_for_while_tasks_are_left():
     run = LateWorkers(2).run(lambda task, emit: task, take_in_order(range(2)), ignore_event)
     assert list(run) == [(0, 0), (1, 10)]
+
+
+class MixedPool:
+    """Two workers that fit no task, listed before two that fit all."""
+
+    def __init__(self):
+        self.busy, self.most = {}, 0
+
+    def idle(self):
+        return [worker for worker in (CPU(), CPU(), GPU(1), GPU(2)) if worker not in self.busy]
+
+    def submit(self, worker, task):
+        self.busy[worker] = task
+        self.most = max(self.most, len(self.busy))
+
+    def wait(self):
+        worker, task = self.busy.popitem()
+        return [(task, worker.number)]
+
+    def messages(self):
+        return []
+
+
+class CPU:
+    def fits(self, task):
+        return False
+
+
+@dataclass(frozen=True)
+class GPU:
+    number: int
+
+    def fits(self, task):
+        return True
+
+
+class MixedWorkers(SingleWorker):
+    """Workers of a mixed cluster, of which one may be used at a time."""
+
+    max_running = 1
+
+    @contextmanager
+    def open_pool(self, function):
+        self.pool = MixedPool()
+        yield self.pool
+
+
+def test_the_limit_of_tasks_counts_running_ones_and_not_workers_that_do_not_fit():
+    workers = MixedWorkers(3)
+    run = workers.run(lambda task, emit: task, take_in_order(range(3)), ignore_event)
+    assert [task for task, _ in run] == [0, 1, 2] and workers.pool.most == 1
 
 
 def test_no_worker_is_waited_for_when_no_task_is_left():
