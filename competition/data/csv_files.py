@@ -19,6 +19,7 @@ import pandas as pd
 from competition.errors import UserError, first_line
 
 FIRST_BYTES = 4096
+MAX_NAME = 1_000  # characters of a column name, which messages repeat
 COMPRESSED = {b"\x1f\x8b": ".gz", b"PK\x03\x04": ".zip"}
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "pipes"}
@@ -103,11 +104,13 @@ def _read_names(path: Path, comment: str | None = None) -> list[str]:
     if "" in (stripped := [name.strip() for name in names]):
         number = stripped.index("") + 1
         raise UserError(f"{path}: column {number} of {len(names)} has no name; name it or remove it")
-    if unprintable := [name for name in stripped if not name.isprintable()]:
+    if unprintable := [name for name in names if not name.strip().isprintable() or name.splitlines() != [name]]:
         raise UserError(
-            f"{path}: column name {_printable(unprintable[0])!r} contains an unprintable character or line break; "
+            f"{path}: column name {_quote(unprintable[0].strip())} contains an unprintable character or line break; "
             "fix the header (is a quote unclosed?)"
         )
+    if (longest := max(stripped, key=len)) and len(longest) > MAX_NAME:
+        raise UserError(f"{path}: column name {longest:.40}... has {len(longest):,} characters; fix the header")
     name, count = Counter(stripped).most_common(1)[0]
     if count > 1:
         raise UserError(f"{path} has {count} columns named {name}; rename or remove the duplicates")

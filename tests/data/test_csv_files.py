@@ -4,6 +4,20 @@ from competition.data.csv_files import read_header, read_text
 from competition.errors import UserError
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("x\x0b", "column name 'x' contains an unprintable character or line break"),
+        ("9" * 2_000, r"column name 9{40}\.\.\. has 2,000 characters; fix the header"),
+    ],
+)
+def test_names_that_would_spoil_messages_are_refused(name, message, tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text(f"id,{name}\n1,2\n")
+    with pytest.raises(UserError, match=message):
+        read_header(path)
+
+
 def test_only_lines_above_the_header_are_comments(tmp_path):
     path = tmp_path / "split.csv"
     path.write_text("# data 12ab\n\n# folds 2\nid,fold\nimg#1.png,0\n#2,1\n")
