@@ -16,6 +16,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from competition.errors import UserError
 from competition.files import write_atomically
@@ -66,17 +67,7 @@ class Predictions:
 
 def load_predictions(folder: Path) -> Predictions:
     """Load the predictions of a completely trained member, whatever the current code and data are."""
-    # Identifiers may contain commas in quotes, and any other characters.
-    held_out = np.loadtxt(
-        folder.parent / "split.csv",
-        delimiter=",",
-        skiprows=2,
-        usecols=1,
-        dtype=int,
-        comments=None,
-        quotechar='"',
-        encoding="utf-8",
-    )
+    held_out = pd.read_csv(folder.parent / "split.csv", skiprows=1)["fold"].to_numpy()
     paths = {fold: fold_path(folder, fold) for fold in range(held_out.max() + 1)}
     folds = {fold: read_fold(path) for fold, path in paths.items()}
     shapes = (len(held_out), folds[0].held_out.shape[1]), folds[0].test.shape

@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +91,7 @@ def _read_names(path: Path, comment: str | None = None) -> list[str]:
     _check_file_type(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = (line for line in file if line.strip() and not (comment and line.startswith(comment)))
-            names = next(csv.reader(lines), [])
+            names = next(csv.reader(dropwhile(_is_above_header(comment), file)), [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise _parse_error(path, error) from None
     if not names:  # nothing but comments or blanks
@@ -117,12 +117,17 @@ def _read_names(path: Path, comment: str | None = None) -> list[str]:
     return names
 
 
+def _is_above_header(comment: str | None) -> Callable[[str], bool]:
+    """Whether a line is blank or a comment."""
+    return lambda line: not line.strip() or (comment is not None and line.startswith(comment))
+
+
 def _count_comments(path: Path, comment: str | None) -> int:
     """The number of lines above the header that start with `comment`, and of blank ones among them."""
     if comment is None:
         return 0
     with path.open(encoding="utf-8-sig", newline="") as file:
-        return next(number for number, line in enumerate(file) if line.strip() and not line.startswith(comment))
+        return sum(1 for _ in takewhile(_is_above_header(comment), file))
 
 
 def _check_file_type(path: Path) -> None:

@@ -132,14 +132,17 @@ class ClusterWorkers(Workers):
         """
         self.refresh()
         if not (slots := self._list_slots(busy, prefix)) and not busy:
-            what = "a free worker: all are running tasks of other drivers" if self._usable else "workers"
-            example = command("worker", cluster=self.address)
-            print(f"waiting for {what}; start more with: {example}", file=sys.stderr, flush=True)
+            self.print_waiting("a free worker: all are running tasks of other drivers" if self._usable else "workers")
             while not slots:
                 time.sleep(POLL_SECONDS)
                 self.refresh()
                 slots = self._list_slots(busy, prefix)
         return slots
+
+    def print_waiting(self, what: str) -> None:
+        """Say what the run waits for, and how to start more workers."""
+        example = command("worker", cluster=self.address)
+        print(f"waiting for {what}; start more with: {example}", file=sys.stderr, flush=True)
 
     def _list_slots(self, busy: Counter[str], prefix: str) -> list[_Slot]:
         others = Counter(
@@ -246,6 +249,9 @@ class _ClusterPool:
 
     def wait(self) -> list[tuple[Any, Any]]:
         """Return the tasks that ended with their outcomes, including those whose worker left."""
+        if not self._busy and not self._has_warned:
+            self._has_warned = True
+            self._workers.print_waiting("a worker that fits the tasks that are left: other drivers use them all")
         outcomes = []
         with suppress(queue.Empty):
             key = self._ended.get(timeout=POLL_SECONDS)
@@ -253,10 +259,6 @@ class _ClusterPool:
                 if key in self._busy:
                     outcomes.append((self._tasks[key], self._get_outcome(self._busy.pop(key)[0])))
                 key = self._ended.get_nowait()
-        if not self._busy and not self._has_warned:
-            self._has_warned = True
-            what = "a worker that fits the tasks that are left: other drivers use them all"
-            print(f"waiting for {what}", file=sys.stderr, flush=True)
         if self._busy:
             self._workers.refresh()
             for key, (future, address) in list(self._busy.items()):

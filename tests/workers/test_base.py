@@ -1,3 +1,4 @@
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -30,21 +31,21 @@ class Pool:
         return []
 
 
-class SingleWorker(Workers):
-    """Workers of which there is one, for so many tasks."""
+class WorkersOf(Workers):
+    """The workers of a pool."""
 
     jobs = 1
 
-    def __init__(self, tasks):
-        self.tasks = tasks
+    def __init__(self, pool, max_running=sys.maxsize):
+        self.pool, self.max_running = pool, max_running
 
     @contextmanager
     def open_pool(self, function):
-        yield Pool(self.tasks)
+        yield self.pool
 
 
 class LateWorker(Pool):
-    """A worker that fits no task until it was asked to wait for one."""
+    """A worker that fits no task until one was waited for, as when another driver uses all GPUs."""
 
     def __init__(self, tasks):
         super().__init__(tasks)
@@ -58,16 +59,8 @@ class LateWorker(Pool):
         return super().wait()
 
 
-class LateWorkers(SingleWorker):
-    """A cluster whose only free worker does not fit, as when another driver uses all GPUs."""
-
-    @contextmanager
-    def open_pool(self, function):
-        yield LateWorker(self.tasks)
-
-
 def test_a_worker_that_fits_is_waited_for_while_tasks_are_left():
-    run = LateWorkers(2).run(lambda task, emit: task, take_in_order(range(2)), ignore_event)
+    run = WorkersOf(LateWorker(2)).run(lambda task, emit: task, take_in_order(range(2)), ignore_event)
     assert list(run) == [(0, 0), (1, 10)]
 
 
@@ -105,24 +98,13 @@ class GPU:
         return True
 
 
-class MixedWorkers(SingleWorker):
-    """Workers of a mixed cluster, of which one may be used at a time."""
-
-    max_running = 1
-
-    @contextmanager
-    def open_pool(self, function):
-        self.pool = MixedPool()
-        yield self.pool
-
-
 def test_the_limit_of_tasks_counts_running_ones_and_not_workers_that_do_not_fit():
-    workers = MixedWorkers(3)
+    workers = WorkersOf(MixedPool(), max_running=1)
     run = workers.run(lambda task, emit: task, take_in_order(range(3)), ignore_event)
     assert [task for task, _ in run] == [0, 1, 2] and workers.pool.most == 1
 
 
 def test_no_worker_is_waited_for_when_no_task_is_left():
     for count in range(3):
-        run = SingleWorker(count).run(lambda task, emit: task, take_in_order(range(count)), ignore_event)
+        run = WorkersOf(Pool(count)).run(lambda task, emit: task, take_in_order(range(count)), ignore_event)
         assert list(run) == [(task, 10 * task) for task in range(count)]

@@ -118,6 +118,11 @@ def test_exceptions_and_messages_of_tasks_arrive(cluster):
         assert payloads[task] == list(range(200))
 
 
+def test_a_run_whose_tasks_have_ended_does_not_say_that_it_waits(cluster, capsys):
+    assert len(list(cluster.workers().run(get_pid, take_in_order(range(4)), ignore_event))) == 4
+    assert "waiting" not in capsys.readouterr().err
+
+
 def test_each_task_has_one_thread_and_jobs_limits_the_tasks(cluster):
     ((_, (tensorflow, pools)),) = cluster.workers().run(thread_limits, take_in_order([0]), ignore_event)
     assert tensorflow == "1" and set(pools) == {1}
