@@ -168,6 +168,11 @@ def test_make_commands_have_known_targets_and_variables(page, command):
         parse_arguments(target, [*files, *as_options(target, variables)])
 
 
+@pytest.mark.parametrize("path", [*DOCS.rglob("*.svg"), *DOCS.rglob("*.ipynb")], ids=str)
+def test_no_recorded_output_has_a_path_of_the_machine_that_made_it(path):
+    assert not re.search(r"(?<![\w.])/[^\s\"<>]*\.venv/bin|/home/\w|/root/", path.read_text())
+
+
 def test_targets_of_make_and_commands_are_the_same():
     makefile = (ROOT / "Makefile").read_text()
     assert {name for name in SUBCOMMANDS if not re.search(rf"^{name}: .*## ", makefile, re.M)} == set()
