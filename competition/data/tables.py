@@ -307,7 +307,8 @@ def _pixel_values(path: Path, table: pd.DataFrame) -> np.ndarray:
         values = table.to_numpy()
         is_invalid = (values < 0) | (values > MAX_PIXEL)
     else:
-        table = table.astype(dict.fromkeys(table.select_dtypes("bool"), str))  # so that True does not become 1
+        # As text, True does not become 1, nor does an integer of a thousand digits overflow.
+        table = table.astype({name: str for name, dtype in table.dtypes.items() if dtype in (bool, object)})
         parsed = table.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
         values = np.nan_to_num(parsed, nan=-1)
         is_invalid = ~((values >= 0) & (values <= MAX_PIXEL) & (values == np.rint(values)))

@@ -316,3 +316,72 @@ def test_a_split_with_its_last_row_twice_is_rejected(dataset, tmp_path):
     path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
     with pytest.raises(UserError, match="was modified or is damaged"):
         folds.load_or_make_folds(dataset, tmp_path, 5, 0)
+
+
+def message(data, count):
+    with pytest.raises(UserError) as error:
+        folds.make_folds(data, count, 0)
+    return str(error.value)
+
+
+def test_errors_name_the_number_of_folds_that_is_possible(dataset, number_dataset):
+    assert message(dataset, 1) == "FOLDS=1 leaves nothing to train on; use FOLDS=2 or more"
+    images = number_dataset.images[np.arange(len(number_dataset.labels)) % 3]
+    few = replace(number_dataset, images=images)
+    assert message(few, 4) == "3 distinct images are too few for FOLDS=4; add images"
+    groups = np.arange(len(number_dataset.labels)) % 3
+    assert message(replace(number_dataset, groups=groups), 5) == "3 groups are too few for FOLDS=5; use at most FOLDS=3"
+    alone = replace(number_dataset, groups=np.zeros(len(groups), dtype=int))
+    assert message(alone, 2) == "all rows are in one group, so they cannot be split; check `group` in competition.toml"
+
+
+def test_as_many_images_or_groups_as_folds_are_enough(number_dataset):
+    rows = np.arange(len(number_dataset.labels))
+    few = replace(number_dataset, images=number_dataset.images[rows % 3])
+    assert [len(set(folds.make_folds(few, 3, 0).held_out[rows % 3 == image])) for image in range(3)] == [1, 1, 1]
+    grouped = replace(number_dataset, groups=rows % 3)
+    assert set(folds.make_folds(grouped, 3, 0).held_out) == {0, 1, 2}
+
+
+def test_a_class_whose_groups_are_all_held_out_at_once_is_an_error(dataset):
+    labels = np.where(dataset.labels == 7, 7, dataset.labels % 7)
+    groups = np.where(labels == 7, 1_000, np.arange(len(labels)))
+    expected = (
+        r"class 7 has too few groups: fold [0-4] holds out all of them; "
+        r"try fewer folds or, if groups do not matter, set group = false in competition\.toml"
+    )
+    data = replace(dataset, labels=labels, classes=np.arange(8), groups=groups)
+    assert re.fullmatch(expected, message(data, 5))
+    both = replace(data, labels=np.where(labels == 6, 7, np.where(labels == 7, 6, labels)))
+    both = replace(both, groups=np.where(both.labels >= 6, 1_000 + both.labels, np.arange(len(labels))))
+    assert message(both, 5).startswith("class ")
+
+
+def test_the_split_of_models_on_all_rows_holds_out_nothing(dataset):
+    split = folds.all_rows(dataset, 4)
+    assert (split.held_out == folds.NEVER).all() and split.held_out.dtype == np.int32
+    assert (split.count, split.seed, split.name, split.training_rows) == (4, 0, "all-rows", len(dataset.labels))
+    assert split.digest == folds.all_rows(dataset, 1).digest != folds.make_folds(dataset, 4, 0).digest
+    renamed = replace(dataset, train_ids=dataset.train_ids + 1)
+    assert folds.all_rows(renamed, 4).digest != split.digest
+
+
+@pytest.mark.parametrize(("rows", "strata"), [(5, 1), (9, 1), (10, 2), (24, 4), (50, 10), (500, 10)])
+def test_numbers_are_divided_into_quantiles_of_at_least_as_many_rows_as_folds(rows, strata):
+    actual = folds.stratify(np.arange(rows, dtype=np.float32), 5)
+    counts = np.unique(actual, return_counts=True)[1]
+    assert len(counts) == strata and counts.min() >= 5 and np.ptp(counts) <= 1 + rows // 50
+    assert (np.diff(actual) >= 0).all()  # neighbours in order share a stratum
+
+
+def test_a_label_of_all_rows_is_less_rare_than_none():
+    labels = np.column_stack([np.ones(12), np.arange(12) < 4]).astype(np.uint8)
+    labels = np.concatenate([labels, np.zeros((3, 2), dtype=np.uint8)])
+    strata = folds.stratify(labels, 4)
+    assert len(set(strata[:4])) == 1 and len(set(strata[4:12])) == 1 and strata[0] != strata[4]
+
+
+def test_a_set_with_as_many_rows_as_folds_is_a_stratum_of_its_own():
+    labels = np.repeat(np.array([[1, 0], [1, 1]], dtype=np.uint8), [8, 4], axis=0)
+    strata = folds.stratify(labels, 4)
+    assert len(set(strata)) == 2 and len(set(strata[8:])) == 1

@@ -1,3 +1,4 @@
+import hashlib
 import re
 from dataclasses import replace
 
@@ -7,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from competition.crossval.folds import load_or_make_folds, make_folds
-from competition.crossval.predictions import CurvePoint, fingerprint, load_predictions
+from competition.crossval.predictions import CurvePoint, fingerprint, load_predictions, read_fold
 from competition.crossval.provenance import ingredients
 from competition.crossval.store import Store
-from competition.crossval.task import FoldResult
+from competition.crossval.task import FoldResult, Task, train_fold
 from competition.errors import UserError
 from competition.files import exclusive_lock
 from competition.models.member import Member
@@ -224,3 +225,114 @@ def test_predictions_are_not_imported_while_another_run_uses_the_split(store, tm
     assert store.reason_to_train(Member.parse("@theirs"), 0) == "not trained yet"
     store.import_predictions(Member.parse("@theirs"), tables)
     assert store.predictions(Member.parse("@theirs")).complete
+
+
+def ignore(epoch):
+    pass
+
+
+@pytest.mark.parametrize("data", ["dataset", "number_dataset"])
+def test_a_saved_model_predicts_what_it_predicted_when_it_was_trained(data, request, tmp_path):
+    dataset = request.getfixturevalue(data)
+    store = Store(tmp_path, dataset, make_folds(dataset, 3, 0))
+    trained = train_fold(Task(MEMBER, 1), dataset, store.folds, ignore)
+    store.save(MEMBER, 1, trained)
+    assert np.allclose(store.load_model(MEMBER, 1).predict_proba(dataset.test_images), trained.test)
+
+
+def test_a_damaged_model_is_reported_with_the_commands_that_train_it_again(store, tmp_path):
+    store.save(MEMBER, 1, result(store, 1))
+    with pytest.raises(UserError) as error:
+        store.load_model(MEMBER, 1)
+    path = tmp_path / store.folds.name / "knn" / "fold-1"
+    start, remedy = f"cannot load {path}.skops (", store.command("cv", models="knn")
+    assert str(error.value).startswith(start) and "\n" not in str(error.value)
+    assert str(error.value).endswith(f"); if it is damaged: rm {path}.npz && {remedy}")
+    assert "BadZipFile: File is not a zip file" in str(error.value)
+
+
+def test_a_model_without_predictions_is_not_used(store, tmp_path):
+    store.save(MEMBER, 0, result(store, 0))
+    (tmp_path / store.folds.name / "knn" / "fold-0.npz").unlink()
+    with pytest.raises(UserError, match="knn fold 0 is not trained"):
+        store.model_path(MEMBER, 0)
+
+
+def test_commands_of_models_on_all_rows_name_their_split_and_their_number(dataset, tmp_path):
+    store = Store(tmp_path / "letters", dataset, make_folds(dataset, 3, 7))
+    assert store.command("cv", models="knn") == "make cv MODELS=knn COMPETITION=letters FOLDS=3 SEED=7"
+    refits = store.refits(4).command("submit", models="knn")
+    assert refits == "make submit MODELS=knn REFIT=4 COMPETITION=letters FOLDS=3 SEED=7"
+
+
+def predictions_of(store, seed=0):
+    return [(result(store, fold, seed).held_out, result(store, fold, seed).test) for fold in range(store.folds.count)]
+
+
+def test_the_fingerprint_of_an_imported_member_is_that_of_its_predictions(store):
+    member = Member.parse("@theirs")
+    prints = [store.fingerprint(member)]
+    for seed in (0, 1, 0):
+        store.import_predictions(member, predictions_of(store, seed))
+        prints.append(store.fingerprint(member))
+    assert prints[1] == prints[3] and len(set(prints)) == 3
+    assert store.fingerprint(MEMBER) == fingerprint(ingredients(MEMBER, store.dataset, store.folds))
+
+
+def test_the_digest_of_imported_predictions_is_that_of_their_bytes(store, tmp_path):
+    member, tables = Member.parse("@theirs"), predictions_of(store)
+    store.import_predictions(member, tables)
+    content = b"".join(part.tobytes() for both in tables for part in both)
+    saved = read_fold(tmp_path / store.folds.name / "@theirs" / "fold-2.npz").ingredients
+    assert saved["imported"] == hashlib.sha256(content).hexdigest()
+
+
+def test_imported_models_are_loaded_by_the_member_that_they_were_elsewhere(store, tmp_path):
+    for fold in range(3):
+        store.save(MEMBER, fold, result(store, fold), [CurvePoint(1, 1, 0.5, 9.0, 2**30, 0.9, 0.3, 0.8, 0.4)])
+    member = store.import_folds(tmp_path / store.folds.name / "knn", "theirs")
+    assert store.trained_as(member) == MEMBER and store.trained_as(MEMBER) == MEMBER
+    assert store.seconds(member, 2) == 1.5 and store.curve(member, 1) == store.curve(MEMBER, 1) != []
+    metadata = [(tmp_path / store.folds.name / name / "fold-1.json").read_bytes() for name in ("knn", "@theirs")]
+    assert metadata[0] == metadata[1]
+    store.import_predictions(Member.parse("@table"), predictions_of(store))
+    assert store.trained_as(Member.parse("@table")) == Member.parse("@table")
+
+
+def test_only_folds_of_the_same_data_and_split_are_imported(store, dataset, tmp_path):
+    for fold in range(3):
+        store.save(MEMBER, fold, result(store, fold))
+    source = tmp_path / store.folds.name / "knn"
+    path = source / "fold-0.npz"
+    other_data = replace(store, dataset=replace(dataset, digest="another"))
+    other_split = replace(store, folds=make_folds(dataset, 3, 1))
+    other_rows = replace(store, dataset=replace(dataset, test_ids=dataset.test_ids[:-1]))
+    competition = dataset.cache.parent.parent
+    for target, message in (
+        (other_data, f"{path} was made with different data"),
+        (other_split, f"{path} was made with different split"),
+        (other_rows, f"{path} has other rows or classes than {competition}"),
+    ):
+        with pytest.raises(UserError) as error:
+            target.import_folds(source, "theirs")
+        assert str(error.value) == message
+    (source / "fold-1.npz").write_bytes(b"")
+    with pytest.raises(UserError) as error:
+        store.import_folds(source, "theirs")
+    assert str(error.value).startswith(f"{source / 'fold-1.npz'} is missing or damaged (")
+    assert not (tmp_path / store.folds.name / "@theirs").exists()
+
+
+def test_the_curves_of_all_saved_folds_are_listed_by_member(store):
+    curve = [CurvePoint(1, 1, 0.5, 9.0, 2**30, 0.9, 0.3, 0.8, 0.4)]
+    store.save(Member.parse("mlp"), 2, result(store, 2), curve)
+    for fold in (1, 0):
+        store.save(MEMBER, fold, result(store, fold))
+    assert list(store.curves()) == [("knn", 0, []), ("knn", 1, []), ("mlp", 2, curve)]
+
+
+def test_a_trainings_estimated_time_grows_with_its_rows(dataset, tmp_path):
+    two, five = (Store(tmp_path, dataset, make_folds(dataset, count, 0)) for count in (2, 5))
+    mlp = Member.parse("mlp")
+    assert 0 < two.reference_seconds(mlp) <= five.reference_seconds(mlp)
+    assert two.reference_seconds(mlp) == mlp.training_seconds(len(dataset.labels) / 2, (16, 16, 1))

@@ -55,6 +55,13 @@ def test_text_labels_are_classes(competition_copy):
     assert load_dataset(competition_copy).classes[3] == "digit 3"
 
 
+@pytest.mark.parametrize("digits", [25, 1_000, 5_000])
+def test_an_integer_that_fits_no_float_is_refused_as_a_pixel(digits, competition_copy):
+    change(competition_copy, "train.csv", set_value(3, 7, "9" * digits))
+    with pytest.raises(UserError, match=r"row 4 .*: expected an integer 0-255, found .9999"):
+        load_dataset(competition_copy)
+
+
 def test_test_ids_in_any_order_are_read(competition_copy):
     insert_ids(competition_copy / "test.csv", range(TEST_ROWS, 0, -1))
     dataset = load_dataset(competition_copy)

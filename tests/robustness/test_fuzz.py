@@ -34,6 +34,7 @@ from competition.errors import UserError
 from competition.submission.log import SubmissionLog, _digest
 
 MEMORY = 2**30  # bytes that reading a small file may take
+EXAMPLES = int(os.environ.get("EXAMPLES", "3000"))  # of each parser in the slow test
 
 TOKENS = [
     b"", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\xc2\xa0", b"\xd9\xa1", b"\n", b"\r", b'"', b"'", b",", b";", b"#",
@@ -288,7 +289,7 @@ def test_files_with_many_changes_are_read_or_refused_in_bounded_memory(name, par
         try:
             limit = psutil.Process().memory_info().vms + MEMORY
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-            fuzz(parsers[name], tmp_path / "f", 3000)
+            fuzz(parsers[name], tmp_path / "f", EXAMPLES)
             status = 0
         except BaseException:
             traceback.print_exc(file=sys.__stderr__)

@@ -3,9 +3,20 @@ import pytest
 from sklearn import metrics
 
 from competition.errors import UserError
-from competition.scoring.metrics import METRICS, CustomMetric, accuracy, find_metric, log_loss
-from competition.scoring.significance import mcnemar_test
-from competition.scoring.standard_error import Score, format_percent, format_score, repeated_groups
+from competition.scoring.metrics import (
+    ACCURACY,
+    LOG_LOSS,
+    MAE,
+    METRICS,
+    RMSE,
+    CustomMetric,
+    accuracy,
+    find_metric,
+    leaderboard_metrics,
+    log_loss,
+    rank_members,
+)
+from competition.scoring.standard_error import Score
 
 
 @pytest.fixture
@@ -21,42 +32,8 @@ def test_accuracy_and_log_loss_equal_those_of_scikit_learn(rows):
     assert log_loss(labels, probabilities).value == pytest.approx(metrics.log_loss(labels, probabilities))
 
 
-def test_the_standard_error_is_the_standard_deviation_over_samples():
-    correct = np.random.default_rng(1).random((2_000, 400)) < 0.9
-    scores = [Score.from_rows(sample) for sample in correct]
-    deviation = np.std([score.value for score in scores])
-    assert np.mean([score.standard_error for score in scores]) == pytest.approx(deviation, rel=0.1)
-
-
 def test_the_log_loss_of_a_confident_error_is_large_but_finite():
     assert log_loss(np.array([1]), np.array([[1.0, 0.0]])).value == pytest.approx(-np.log(1e-15))
-
-
-def test_mcnemar_counts_rows_and_recognizes_noise():
-    labels = np.zeros(100, dtype=int)
-    correct, wrong = [0.9, 0.1], [0.1, 0.9]
-    first = np.array([correct] * 80 + [wrong] * 20)
-    better = np.array([correct] * 79 + [wrong] + [correct] * 15 + [wrong] * 5)
-    similar = np.array([correct] * 77 + [wrong] * 3 + [correct] * 4 + [wrong] * 16)
-    result = mcnemar_test(labels, first, better)
-    assert (result.corrected, result.newly_wrong) == (15, 1) and result.is_significant
-    assert not mcnemar_test(labels, first, similar).is_significant
-    assert mcnemar_test(labels, first, first).p_value == 1
-
-
-def test_mcnemar_rarely_finds_a_difference_between_equal_predictors():
-    rng = np.random.default_rng(2)
-    labels = np.zeros(300, dtype=int)
-    significant = 0
-    for _ in range(300):
-        first, second = (np.eye(2)[(rng.random(300) < 0.1).astype(int)] for _ in range(2))
-        significant += mcnemar_test(labels, first, second).is_significant
-    assert significant / 300 < 0.08
-
-
-def test_scores_are_formatted_with_their_standard_errors():
-    assert format_percent(Score(0.99612, 0.0003)) == "99.612 ± 0.030 %"
-    assert format_score(Score(0.0151, 0.0012)) == "0.0151 ± 0.0012"
 
 
 def test_confusion_matrix_metrics_equal_those_of_scikit_learn():
@@ -229,11 +206,6 @@ def test_equal_rows_of_a_group_do_not_reduce_the_standard_error(rows):
             assert metric.score(*repeated).standard_error < 0.8 * expected
 
 
-def test_groups_are_none_unless_some_have_several_rows():
-    assert repeated_groups(np.array(["b", "a", "c"])) is None
-    assert repeated_groups(np.array(["b", "a", "b"])).tolist() == [1, 0, 1]
-
-
 def test_bootstrap_samples_without_a_rare_class_are_skipped():
     labels = np.arange(300) % 3 * (np.arange(300) < 9)  # three of class 1 and of class 2
 
@@ -251,6 +223,121 @@ def test_a_failing_custom_metric_is_named_in_the_error():
         CustomMetric("mine", lambda labels, probabilities: 1 / 0).score(labels, probabilities)
     with pytest.raises(UserError, match=r"custom metric mine returned nan; it must accept .* return a finite number"):
         CustomMetric("mine", lambda labels, probabilities: np.nan).score(labels, probabilities)
+
+
+def test_a_failing_metric_of_the_package_asks_for_another_one():
+    with pytest.raises(UserError) as error:
+        find_metric("AUC").score(np.zeros(3, dtype=int), np.full((3, 1), 0.5))
+    problem = "raised ValueError: AUC needs rows with and without a label"
+    assert str(error.value) == f"metric AUC {problem}; choose another metric in competition.toml"
+
+
+@pytest.mark.parametrize(
+    "column", [[1, 0, 0, 0], [1, 1, 1, 0]], ids=["a single row with the label", "a single row without"]
+)
+def test_auc_averages_the_labels_that_some_rows_have_and_others_lack(column):
+    labels = np.array([column, [1, 1, 1, 1], [0, 0, 0, 0]], dtype=np.uint8).T
+    probabilities = np.array([[0.9, 0.8, 0.6, 0.1], [0.5, 0.4, 0.3, 0.2], [0.5, 0.4, 0.3, 0.2]]).T
+    assert find_metric("AUC").score(labels, probabilities).value == 1
+
+
+def test_a_custom_metric_that_no_sample_of_rows_allows_has_no_standard_error():
+    labels, probabilities = np.arange(40) % 2, np.eye(2)[np.arange(40) % 2]
+
+    def of_these_rows_only(rows, predictions):
+        assert (rows == labels).all()
+        return 1.0
+
+    assert CustomMetric("mine", of_these_rows_only).score(labels, probabilities) == Score(1.0, 0.0)
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(6) // 2])
+def test_bootstrap_samples_contain_every_row(groups):
+    seen = set()
+
+    def record(labels, predictions):
+        seen.update(predictions[:, 0].tolist())
+        return 0.0
+
+    labels, predictions = np.arange(6) % 2, np.arange(6.0)[:, None]
+    CustomMetric("mine", record).score(labels, predictions, groups)
+    assert seen == set(range(6))
+    sizes = []
+    CustomMetric("mine", lambda labels, predictions: sizes.append(len(labels)) or 0.0).score(
+        labels, predictions, groups
+    )
+    assert set(sizes) == {6}
+
+
+def lower_is_better(labels, predictions):
+    return 0.25
+
+
+def test_a_leading_minus_means_that_lower_is_better():
+    assert find_metric("statistics:mean").sign == 1 and find_metric("statistics:mean").name == "statistics:mean"
+    negative = find_metric(f"-{__name__}:lower_is_better")
+    assert negative.sign == -1 and negative.score(np.arange(2), np.eye(2)).value == 0.25
+
+
+def test_the_default_metric_is_kaggles_usual_one_for_the_kind_of_target():
+    assert [find_metric("", kind) for kind in ("class", "labels", "number")] == [ACCURACY, LOG_LOSS, RMSE]
+
+
+def test_the_error_for_a_metric_of_another_kind_names_those_that_fit():
+    with pytest.raises(UserError) as error:
+        find_metric("accuracy").check_target(np.array([0.5, 2], dtype=np.float32), np.arange(2))
+    remedy = "choose another metric in competition.toml: RMSE, MAE"
+    assert str(error.value) == f"accuracy is not a metric of numbers; {remedy}"
+
+
+def test_sample_f1_of_small_sets():
+    labels = np.array([[0, 0], [1, 0], [0, 0], [1, 1]], dtype=np.uint8)
+    probabilities = np.array([[0.1, 0.1], [0.1, 0.1], [0.9, 0.1], [0.9, 0.1]])
+    assert find_metric("sample F1").score(labels, probabilities).value == pytest.approx((1 + 0 + 0 + 2 / 3) / 4)
+
+
+def test_macro_recall_ignores_classes_that_do_not_occur():
+    assert find_metric("macro recall").score(np.array([0, 0, 1]), np.eye(3)[[0, 2, 1]]).value == 0.75
+
+
+def test_kappa_of_a_single_class_is_0():
+    assert find_metric("QWK").score(np.zeros(4, dtype=int), np.eye(2)[[0, 0, 0, 0]]).value == 0
+
+
+def test_average_precision_of_a_row_without_labels_is_0():
+    labels = np.array([[0, 0, 0], [0, 1, 0]], dtype=np.uint8)
+    assert find_metric("MAP@3").score(labels, np.array([[0.9, 0.5, 0.1]] * 2)).value == 0.25
+
+
+def test_equal_probabilities_are_ranked_in_the_order_of_classes():
+    labels = np.arange(20)
+    ranked = find_metric("MAP@20").score(labels, np.full((20, 20), 0.05)).value
+    assert ranked == pytest.approx(np.mean(1 / np.arange(1, 21)))
+
+
+def test_the_leaderboard_shows_the_competitions_metric_first_and_no_metric_twice():
+    classes, numbers = np.array([0, 1]), np.array([0.5, 2], dtype=np.float32)
+    auc = find_metric("AUC")
+    assert leaderboard_metrics(auc, classes) == (auc, ACCURACY, LOG_LOSS)
+    assert leaderboard_metrics(LOG_LOSS, classes) == (LOG_LOSS, ACCURACY)
+    assert leaderboard_metrics(MAE, numbers) == (MAE, RMSE)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "log loss"])
+def test_members_are_ranked_by_the_competitions_metric_best_first(name):
+    labels = np.arange(100) % 2
+    right, half = np.eye(2)[labels] * 0.8 + 0.1, np.full((100, 2), 0.5)
+    ranking = rank_members({"chance": half, "good": right, "bad": right[:, ::-1]}, labels, find_metric(name))
+    assert list(ranking) == ["good", "chance", "bad"]
+    percent, loss = ("100.000 ± 1.000 %", "0.1054 ± 0.0000")
+    assert ranking["good"] == ([percent, loss] if name == "accuracy" else [loss, percent])
+
+
+def test_groups_of_members_rows_count_in_their_standard_errors():
+    labels = np.arange(100) // 4 % 2
+    oof = np.eye(2)[np.arange(100) // 8 % 2]
+    alone, grouped = (rank_members({"x": oof}, labels, ACCURACY, groups) for groups in (None, np.arange(100) // 4))
+    assert alone["x"][0] == "52.000 ± 4.996 %" and grouped["x"][0] == "52.000 ± 9.992 %"
 
 
 @pytest.mark.integration

@@ -312,7 +312,13 @@ def test_an_unknown_or_repeated_label_is_an_error(value, label_dataset, label_pr
 
 @pytest.mark.parametrize(
     ("cell", "metric", "config", "length"),
-    [("0 1 2", "accuracy", "", 3), ("", "MAP@4", "", 4), ("0", "accuracy", 'answer = "ranked"', 5)],
+    [
+        ("0 1 2", "accuracy", "", 3),
+        ("0 1", "accuracy", "", 2),
+        ("", "MAP@4", "", 4),
+        ("", "MAP@20", "", 10),
+        ("0", "accuracy", 'answer = "ranked"', 5),
+    ],
 )
 def test_classes_are_ranked_in_one_cell(cell, metric, config, length, dataset, probabilities, tmp_path):
     write_sample(tmp_path, dataset, label=cell)
@@ -401,3 +407,84 @@ def test_an_altered_submission_is_an_error(change, drawn, at, other, dataset, tm
     altered.to_csv(target, index=False)
     with pytest.raises(UserError):
         read_submission(target, sample, classes)
+
+
+def test_equally_probable_classes_are_ranked_in_their_order(dataset, tmp_path):
+    many = replace(dataset, classes=np.arange(20))
+    sample = Sample(write_sample(tmp_path, dataset, label=""), "ranked", length=20)
+    write_submission(np.full((200, 20), 0.05), many, sample, tmp_path / "s.csv")
+    assert read_text(tmp_path / "s.csv")["label"][7] == " ".join(map(str, range(20)))
+
+
+@pytest.fixture
+def ranking(dataset, probabilities, tmp_path):
+    """The sample and the file of a ranking of three classes."""
+    sample = Sample(write_sample(tmp_path, dataset, label="0 1 2"), length=5)
+    write_submission(probabilities, dataset, sample, tmp_path / "s.csv")
+    return sample, tmp_path / "s.csv"
+
+
+@pytest.mark.parametrize("cell", ["", "1 2 3 4", "1 1", "1 11"])
+def test_a_ranking_holds_one_to_so_many_different_classes(cell, ranking, dataset):
+    sample, path = ranking
+    table = read_text(path)
+    table.loc[2, "label"] = cell
+    table.to_csv(path, index=False)
+    with pytest.raises(UserError) as error:
+        read_submission(path, sample, dataset.classes)
+    assert str(error.value).startswith(
+        f"{path}: row 3 (line 4), column label: expected 1 to 3 different classes, joined by blanks, found "
+    )
+
+
+def test_the_ranks_of_a_submission_are_read_as_fractions(ranking, dataset):
+    sample, path = ranking
+    table = read_text(path)
+    table.loc[2, "label"], table.loc[3, "label"] = "7", "3 1"
+    table.to_csv(path, index=False)
+    read = read_submission(path, sample, dataset.classes)
+    assert read[2].tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 0, 0] and read[3, [3, 1]].tolist() == [1, 0.5]
+
+
+def test_probabilities_of_labels_are_clipped(label_dataset, tmp_path):
+    sample = Sample(write_sample(tmp_path, label_dataset, even=0.5, large=0.5, loop=0.5), kind="labels")
+    extremes = np.tile([0.0, 1.0, 0.25], (len(label_dataset.test_ids), 1))
+    write_submission(extremes, label_dataset, sample, tmp_path / "s.csv")
+    written = pd.read_csv(tmp_path / "s.csv")[["even", "large", "loop"]].to_numpy()
+    assert written == pytest.approx(np.tile([EPSILON, 1 - EPSILON, 0.25], (len(extremes), 1)))
+
+
+def test_several_columns_of_a_ranking_are_an_error(label_dataset, label_probabilities, tmp_path):
+    path = write_sample(tmp_path, label_dataset, even=0, large=0, loop=0)
+    with pytest.raises(UserError) as error:
+        write_submission(label_probabilities, label_dataset, Sample(path, "ranked", "labels"), tmp_path / "s.csv")
+    problem = f'{path} has 3 columns besides the id; {CONFIG_FILE} says answer = "ranked"'
+    assert str(error.value) == f"{problem}, which needs one: remove that line"
+
+
+def test_columns_that_are_not_the_labels_are_an_error_that_names_the_sample(
+    label_dataset, label_probabilities, tmp_path
+):
+    path = write_sample(tmp_path, label_dataset, even=0.5, large=0.5, tall=0.5)
+    with pytest.raises(UserError) as error:
+        write_submission(label_probabilities, label_dataset, Sample(path, kind="labels"), tmp_path / "s.csv")
+    assert str(error.value).startswith(f"{path} has 3 columns besides the id, even, large, tall; expected ")
+
+
+def test_names_with_blanks_cannot_share_a_cell(label_dataset, label_probabilities, tmp_path):
+    path = write_sample(tmp_path, label_dataset, labels="")
+    named = replace(label_dataset, classes=np.array(["even", "very large", "loop"]))
+    with pytest.raises(UserError) as error:
+        write_submission(label_probabilities, named, Sample(path, kind="labels"), tmp_path / "s.csv")
+    problem = "has one column for several classes, but class 'very large' contains a blank"
+    assert str(error.value) == f"{path} {problem}"
+
+
+def test_classes_of_two_words_are_not_taken_for_rankings(dataset, tmp_path):
+    named = replace(dataset, classes=np.array([f"digit {name}" for name in range(10)]))
+    sample = Sample(write_sample(tmp_path, dataset, label="digit 0"))
+    write_submission(np.eye(10)[np.arange(200) % 10], named, sample, tmp_path / "s.csv")
+    assert read_text(tmp_path / "s.csv")["label"][13] == "digit 3"
+    (tmp_path / "s.csv").write_text((tmp_path / "s.csv").read_text().replace("digit 3", "digit3"))
+    with pytest.raises(UserError, match=r"^\S*s\.csv: row 4 \(line 5\), column label: expected a class of the comp"):
+        read_submission(tmp_path / "s.csv", sample, named.classes)
