@@ -28,7 +28,7 @@ MIN_STEPS = 1_000  # of a training; before shorter ones, comparing would take to
 
 CLEAR_DIFFERENCE = 2.0  # standard errors
 
-Train = Callable[[Images, np.ndarray, Augmentation], Predictor]
+Train = Callable[[Augmentation], Predictor]  # trains a small network, whose weights replace those of the last one
 
 
 def compares_augmentations(images: Images, augmentation: Augmentation | None, steps: int) -> bool:
@@ -40,19 +40,23 @@ def compares_augmentations(images: Images, augmentation: Augmentation | None, st
 
 
 def choose_augmentation(
-    images: Images, labels: np.ndarray, augmentation: Augmentation, seed: int, train: Train | None
+    images: Images,
+    labels: np.ndarray,
+    augmentation: Augmentation,
+    seed: int,
+    create_train: Callable[[Images, np.ndarray], Train] | None,
 ) -> Augmentation:
     """Return the augmentation with its strength and symmetries chosen, unless they are given.
 
-    `train` trains a small network. Without it, the strength is that of the recipe, and the symmetries are detected by
-    a linear model.
+    `create_train` returns a function that trains a small network on these images and labels. Without it, the strength
+    is that of the recipe, and the symmetries are detected by a linear model.
     """
     classes = labels if labels.ndim == 1 else np.unique(labels, axis=0, return_inverse=True)[1]
-    if not train:
+    if not create_train:
         if augmentation.symmetries is None:
             augmentation = replace(augmentation, symmetries=detect_symmetries(images, classes, seed))
         return augmentation if augmentation.strength is not None else replace(augmentation, strength=1.0)
-    comparison = _Comparison(images, labels, seed, train)
+    comparison = _Comparison(images, labels, seed, create_train)
     best = replace(augmentation, symmetries=augmentation.symmetries or ())
     if augmentation.strength is None:
         best = replace(best, strength=STRENGTHS[0])
@@ -88,13 +92,14 @@ def describe_choice(augmentation: Augmentation) -> str:
 class _Comparison:
     """Losses of small networks that are trained on one part of a sample, for each row of the other part."""
 
-    def __init__(self, images: Images, labels: np.ndarray, seed: int, train: Train) -> None:
+    def __init__(
+        self, images: Images, labels: np.ndarray, seed: int, create_train: Callable[[Images, np.ndarray], Train]
+    ) -> None:
         order = np.random.default_rng(seed).permutation(len(images))
         count = min(MAX_TRAINING_ROWS, len(images) * 2 // 3)
         training, validation = order[:count], order[count : count + MAX_VALIDATION_ROWS]
-        self.training = _reduce(images[training]), labels[training]
         self.validation = _reduce(images[validation]), labels[validation]
-        self.train = train
+        self.train = create_train(_reduce(images[training]), labels[training])
         self._losses: dict[Augmentation, np.ndarray] = {}
 
     def difference(self, augmentation: Augmentation, other: Augmentation) -> float:
@@ -107,7 +112,7 @@ class _Comparison:
         if augmentation not in self._losses:
             images, labels = self.validation
             try:
-                predicted = self.train(*self.training, augmentation).predict_proba(images)
+                predicted = self.train(augmentation).predict_proba(images)
             except FloatingPointError:  # the training diverged
                 predicted = _guess(labels)
             self._losses[augmentation] = _log_loss(predicted, labels)

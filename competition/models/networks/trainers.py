@@ -36,6 +36,11 @@ class TrainingRows:
         """The number of whole batches; other rows follow in each epoch."""
         return len(self.images) // self.batch_size
 
+    @property
+    def epochs(self) -> int:
+        """The number of epochs."""
+        return len(self.rates) // self.steps_per_epoch
+
 
 class Trainer(Protocol):
     """Trains a network for one epoch at a time."""

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ import numpy as np
 from keras import layers, ops
 from scipy.special import expit, softmax
 
-from competition.data.augmentation import Augmentation, Symmetry
+from competition.data.augmentation import SYMMETRIES, Augmentation, Symmetry
 from competition.models.gpus import trains_on_gpu
 from competition.models.interface import (
     FEW_IMAGES,
@@ -24,14 +24,14 @@ from competition.models.interface import (
     Target,
     TrainingState,
 )
-from competition.models.networks.augmentation import RandomAugmentation
+from competition.models.networks.augmentation import AdjustableAugmentation, RandomAugmentation
 from competition.models.networks.augmentation_choice import choose_augmentation, compares_augmentations, describe_choice
 from competition.models.networks.border import Border, find_blank_border, respect_symmetries
 from competition.models.networks.deskew import deskew
 from competition.models.networks.fast_layers import fold_batch_normalization
-from competition.models.networks.layers import conv_bn_relu, max_pool
+from competition.models.networks.layers import conv_bn_relu
 from competition.models.networks.recipe import UNSHIFTED, Recipe
-from competition.models.networks.trainers import TrainingRows, create_trainer, state_variables
+from competition.models.networks.trainers import Trainer, TrainingRows, create_trainer, state_variables
 from competition.models.networks.views import View, apply_view, choose_views
 
 Backbone = Callable[[Any], Any]  # maps images in 0..1 to features
@@ -93,29 +93,52 @@ class Network:
         symmetries = (augmentation.symmetries if augmentation else None) or ()
         self.network = self._build_network(images.shape[1:], self._find_border(images, symmetries))
         self.views = choose_views(self.recipe.shifts, symmetries)
-        batch_size = min(self.recipe.batch_size, len(images))
-        steps = self.recipe.steps_per_epoch(len(images))
-        epochs = self.recipe.epochs_for(steps)
-        rows = TrainingRows(images, self._targets(labels), batch_size, self._rates(epochs * steps))
+        rows = self._training_rows(images, labels)
         trainer = create_trainer(self._augmented_network(augmentation), rows, self._compile)
         rng = np.random.default_rng(self.seed)
         if state:
             _restore_state(trainer.model, rng, state)
         finished = state.epoch if state else 0
         first_view = NetworkPredictor(self._add_views(self.network, self.views[:1]))
-        for epoch in range(finished + 1, epochs + 1):
+        for epoch in range(finished + 1, rows.epochs + 1):
             start_time = time.perf_counter()
-            loss = trainer.train_epoch(epoch - 1, rng.permutation(len(images)))
-            if not np.isfinite(loss):
-                reason = f"the loss is {loss} in epoch {epoch} of {epochs}"
-                raise FloatingPointError(f"training diverged: {reason}; lower the learning rate")
-            images_per_second = batch_size * steps / (time.perf_counter() - start_time)
+            loss = _train_epoch(trainer, rows, epoch, rng)
+            images_per_second = rows.batch_size * rows.steps_per_epoch / (time.perf_counter() - start_time)
             self._predictor = None
-            result = Epoch(epoch, epochs, loss, images_per_second, first_view.predict_proba)
+            result = Epoch(epoch, rows.epochs, loss, images_per_second, first_view.predict_proba)
             on_epoch_end(result)
             if checkpoint:
                 checkpoint.save(result, partial(_read_state, trainer.model, rng, epoch, augmentation))
         return self
+
+    def compile_once(self, images: Images, labels: np.ndarray) -> Callable[[Augmentation], "NetworkPredictor"]:
+        """Return a function that trains the network from the start with a given augmentation.
+
+        The network is compiled once for all calls. They share its weights, so each call also changes what the
+        predictors that it returned before predict.
+        """
+        self._start_session()
+        self.network = self._build_network(images.shape[1:], self._find_border(images, SYMMETRIES))
+        augment = AdjustableAugmentation(self.seed)
+        rows = self._training_rows(images, labels)
+        trainer = create_trainer(lambda inputs: self.network(augment(inputs)), rows, self._compile)
+        trainer.model.optimizer.build(trainer.model.trainable_variables)
+        variables = state_variables(trainer.model)
+        initial_values = [ops.convert_to_numpy(variable) for variable in variables]
+
+        @cache
+        def predictor(views: tuple[View, ...]) -> NetworkPredictor:
+            return NetworkPredictor(self._add_views(self.network, views))
+
+        def train(augmentation: Augmentation) -> NetworkPredictor:
+            _assign(variables, initial_values)
+            augment.adjust(augmentation)
+            rng = np.random.default_rng(self.seed)
+            for epoch in range(1, rows.epochs + 1):
+                _train_epoch(trainer, rows, epoch, rng)
+            return predictor(choose_views(self.recipe.shifts, augmentation.symmetries or ()))
+
+        return train
 
     def _start_session(self) -> None:
         """Forget other networks, and set what the results depend on."""
@@ -187,13 +210,21 @@ class Network:
         if not augmentation:
             return None
         is_compared = compares_augmentations(images, augmentation, self.recipe.steps(len(images)))
-        train = self._train_small_network if is_compared else None
-        return choose_augmentation(images, labels, augmentation, self.seed, train)
+        create_train = self._compile_small_network if is_compared else None
+        return choose_augmentation(images, labels, augmentation, self.seed, create_train)
 
-    def _train_small_network(self, images: Images, labels: np.ndarray, augmentation: Augmentation) -> "Network":
-        """Train a small network, to compare augmentations."""
-        recipe = replace(self.recipe, **SMALL_RECIPE, augmentation=augmentation)
-        return Network(_small_backbone, recipe, self.seed, images.shape[1:], self.target).fit(images, labels, _ignore)
+    def _compile_small_network(
+        self, images: Images, labels: np.ndarray
+    ) -> Callable[[Augmentation], "NetworkPredictor"]:
+        """Return a function that trains a small network with an augmentation, to compare augmentations."""
+        recipe = replace(self.recipe, **SMALL_RECIPE)
+        small = Network(_small_backbone, recipe, self.seed, images.shape[1:], self.target)
+        return small.compile_once(images, labels)
+
+    def _training_rows(self, images: Images, labels: np.ndarray) -> TrainingRows:
+        batch_size = min(self.recipe.batch_size, len(images))
+        steps = self.recipe.steps(len(images))
+        return TrainingRows(images, self._targets(labels), batch_size, self._rates(steps))
 
     def _rates(self, steps: int) -> list[float]:
         """The learning rate of each step."""
@@ -236,9 +267,22 @@ def _restore_augmentation(state: TrainingState) -> Augmentation | None:
 def _restore_state(trainer: keras.Model, rng: np.random.Generator, state: TrainingState) -> None:
     """Continue from a saved state."""
     trainer.optimizer.build(trainer.trainable_variables)
-    for variable, value in zip(state_variables(trainer), state.variables, strict=True):
-        variable.assign(value)
+    _assign(state_variables(trainer), state.variables)
     rng.bit_generator.state = state.row_order
+
+
+def _assign(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _train_epoch(trainer: Trainer, rows: TrainingRows, epoch: int, rng: np.random.Generator) -> float:
+    """Train for an epoch on the rows in random order; return the mean loss."""
+    loss = trainer.train_epoch(epoch - 1, rng.permutation(len(rows.images)))
+    if not np.isfinite(loss):
+        reason = f"the loss is {loss} in epoch {epoch} of {rows.epochs}"
+        raise FloatingPointError(f"training diverged: {reason}; lower the learning rate")
+    return loss
 
 
 class NetworkPredictor:
@@ -276,14 +320,10 @@ def _predict_eagerly(model: keras.Model, images: np.ndarray) -> Any:
 
 def _small_backbone(images: Any) -> Any:
     """Reduce 28 pixels per side to 14, 7 and 4."""
-    x = conv_bn_relu(images, 16, 3, strides=2)
-    x = max_pool(conv_bn_relu(x, 32, 3))
-    x = max_pool(conv_bn_relu(x, 64, 3))
+    x = images
+    for filters in (16, 32, 64):
+        x = conv_bn_relu(x, filters, 3, strides=2)
     return layers.Flatten()(x)
-
-
-def _ignore(epoch: Epoch) -> None:
-    """An epoch of a small network is not reported."""
 
 
 def _smallest_margin(logits: Any, target: Target) -> Any:

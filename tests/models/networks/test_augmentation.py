@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from competition.data.augmentation import Augmentation
-from competition.models.networks.augmentation import RandomAugmentation
+from competition.models.networks.augmentation import AdjustableAugmentation, RandomAugmentation
 
 NO_AUGMENTATION = Augmentation(rotation=0, shift=0, zoom=0, shear=0)
 
@@ -76,3 +76,32 @@ def test_all_four_quarter_turns_are_about_equally_frequent(blobs):
 
 def test_disabled_symmetries_do_not_change_the_random_draws(blobs):
     assert (augment(blobs, replace(Augmentation(), symmetries=())) == augment(blobs, Augmentation())).all()
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{}, {"shift": 0.2}, {"rotation": 90.0}, {"symmetries": ("left-right", "quarter turns")}, {"strength": 0.5}],
+)
+def test_an_adjusted_augmentation_changes_images_like_one_that_was_made_for_these_limits(limits, blobs):
+    augmentation = replace(Augmentation(), **limits)
+    layer = AdjustableAugmentation(seed=0)
+    layer.adjust(replace(Augmentation(), symmetries=("upside-down",), shear=0.9))
+    layer.adjust(augmentation)
+    many = np.tile(blobs, (20, 1, 1, 1))
+    moments = []
+    for images in (layer(many, training=True), RandomAugmentation(augmentation, 0)(many, training=True)):
+        y, x = blob_centres(keras.ops.convert_to_numpy(images))
+        moments.append([y.mean(), x.mean(), y.std(), x.std()])
+    assert np.allclose(*moments, atol=0.12)
+
+
+def test_an_adjusted_augmentation_draws_the_same_numbers_whatever_its_symmetries(blobs):
+    layers = [AdjustableAugmentation(seed=0) for _ in range(2)]
+    layers[0].adjust(NO_AUGMENTATION)
+    layers[1].adjust(replace(NO_AUGMENTATION, symmetries=("upside-down",)))
+    plain, mirrored = (blob_centres(keras.ops.convert_to_numpy(layer(blobs, training=True))) for layer in layers)
+    assert np.allclose(plain[1], mirrored[1], atol=0.01) and not np.allclose(plain[0], mirrored[0], atol=0.5)
+    for layer in layers:
+        layer.adjust(Augmentation())
+    again = [keras.ops.convert_to_numpy(layer(blobs, training=True)) for layer in layers]
+    assert (again[0] == again[1]).all()

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -44,6 +45,10 @@ def train(images, labels, augmentation):
     return NearestMean(images, labels, transforms)
 
 
+def create_train(images, labels):
+    return partial(train, images, labels)
+
+
 def bars(rows, spread):
     """Noisy images on grey of a bar left or right of the centre, which is the class, displaced by up to `spread`."""
     rng = np.random.default_rng(0)
@@ -61,39 +66,47 @@ OPEN = Augmentation(rotation=0, shift=0.4, zoom=0, shear=0)
 def test_a_mirror_image_that_changes_the_class_is_rejected_and_one_that_keeps_it_is_used():
     images, labels = bars(600, spread=1)
     fixed = replace(OPEN, strength=0.0)
-    assert "left-right" not in choose_augmentation(images, labels, fixed, 0, train).symmetries
+    assert "left-right" not in choose_augmentation(images, labels, fixed, 0, create_train).symmetries
     turned = np.swapaxes(images, 1, 2)
-    assert choose_augmentation(turned, labels, fixed, 0, train).symmetries == ("left-right",)
+    assert choose_augmentation(turned, labels, fixed, 0, create_train).symmetries == ("left-right",)
 
 
 def test_augmentation_that_confuses_classes_is_weakened():
     images, labels = bars(600, spread=1)
-    assert choose_augmentation(images, labels, replace(OPEN, symmetries=()), 0, train).strength < 1
+    assert choose_augmentation(images, labels, replace(OPEN, symmetries=()), 0, create_train).strength < 1
 
 
 def test_augmentation_that_makes_no_difference_keeps_its_strength():
     images, labels = bars(600, spread=1)
 
-    def without_augmentation(images, labels, augmentation):
-        return train(images, labels, replace(OPEN, symmetries=(), shift=0))
+    def without_augmentation(images, labels):
+        return lambda augmentation: train(images, labels, replace(OPEN, symmetries=(), shift=0))
 
     assert choose_augmentation(images, labels, OPEN, 0, without_augmentation).strength == 1
+
+
+def tried(images, labels, augmentation):
+    """The augmentations with which small networks are trained."""
+    augmentations = []
+
+    def create(images, labels):
+        return lambda other: (augmentations.append(other), train(images, labels, other))[1]
+
+    choose_augmentation(images, labels, augmentation, 0, create)
+    return augmentations
 
 
 def test_what_is_given_is_not_measured():
     images, labels = bars(600, spread=1)
     given = replace(OPEN, strength=0.0)
-    tried = []
-    choose_augmentation(images, labels, given, 0, lambda *data: (tried.append(data[2]), train(*data))[1])
-    assert {augmentation.strength for augmentation in tried} == {0.0}
+    assert {augmentation.strength for augmentation in tried(images, labels, given)} == {0.0}
 
 
 def test_symmetries_are_compared_without_other_augmentation():
     images, labels = bars(600, spread=1)
-    tried = []
-    choose_augmentation(images, labels, OPEN, 0, lambda *data: (tried.append(data[2]), train(*data))[1])
-    assert {augmentation.strength for augmentation in tried if augmentation.symmetries} == {0.0}
-    assert {augmentation.strength for augmentation in tried if not augmentation.symmetries} == set(STRENGTHS)
+    augmentations = tried(images, labels, OPEN)
+    assert {augmentation.strength for augmentation in augmentations if augmentation.symmetries} == {0.0}
+    assert {augmentation.strength for augmentation in augmentations if not augmentation.symmetries} == set(STRENGTHS)
 
 
 def test_light_glyphs_on_black_keep_the_augmentation_of_the_recipe():
@@ -125,9 +138,12 @@ def test_augmentation_with_which_a_small_network_diverges_is_not_used(several_la
     images, classes = bars(600, spread=1)
     labels = np.eye(2, dtype=int)[classes] if several_labels else classes
 
-    def train_or_diverge(images, labels, augmentation):
-        if augmentation.strength:
-            raise FloatingPointError("training diverged")
-        return NearestMean(images, labels if labels.ndim == 1 else labels[:, 1], [shifted(0)])
+    def create(images, labels):
+        def train_or_diverge(augmentation):
+            if augmentation.strength:
+                raise FloatingPointError("training diverged")
+            return NearestMean(images, labels if labels.ndim == 1 else labels[:, 1], [shifted(0)])
 
-    assert choose_augmentation(images, labels, replace(OPEN, symmetries=()), 0, train_or_diverge).strength == 0
+        return train_or_diverge
+
+    assert choose_augmentation(images, labels, replace(OPEN, symmetries=()), 0, create).strength == 0

@@ -273,6 +273,20 @@ class Memory:
             self.state = read_state()
 
 
+def test_a_network_that_is_compiled_once_is_trained_from_the_start_each_time(dataset):
+    recipe = replace(RECIPE, epochs=2, shifts=((0, 0),))
+    network = Network(small_body, recipe, 0, dataset.images.shape[1:], Target.of(dataset.labels, dataset.classes))
+    train = network.compile_once(dataset.images, dataset.labels)
+    plain = replace(Augmentation(), symmetries=(), strength=0.0)
+    mirrored = replace(plain, symmetries=("left-right", "upside-down"))
+    first, second, again = (
+        train(augmentation).predict_proba(dataset.test_images) for augmentation in (plain, mirrored, plain)
+    )
+    assert (first == again).all() and (first.argmax(axis=1) != second.argmax(axis=1)).mean() > 0.05
+    turned = train(mirrored).predict_proba(dataset.test_images[:, ::-1, ::-1])
+    assert np.allclose(turned, second, atol=0.01)  # the views of all symmetries are averaged
+
+
 def test_a_resumed_training_keeps_the_augmentation_that_was_measured_before(monkeypatch):
     monkeypatch.setattr("competition.models.networks.augmentation_choice.MIN_STEPS", 1)
     monkeypatch.setitem(training.SMALL_RECIPE, "min_steps", 10)
@@ -286,7 +300,7 @@ def test_a_resumed_training_keeps_the_augmentation_that_was_measured_before(monk
     checkpoint = Memory(2)
     undisturbed = train(checkpoint)
     assert checkpoint.state.augmentation["strength"] is not None
-    monkeypatch.setattr(Network, "_train_small_network", lambda *arguments: pytest.fail("measured again"))
+    monkeypatch.setattr(Network, "_compile_small_network", lambda *arguments: pytest.fail("measured again"))
     resumed = train(checkpoint)
     assert resumed.remark == undisturbed.remark
     assert (resumed.predict_proba(images[:50]) == undisturbed.predict_proba(images[:50])).all()
