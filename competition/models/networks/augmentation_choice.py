@@ -2,10 +2,11 @@
 
 Light glyphs on black keep the recipe's augmentation, which was tuned on such images. For others, small networks that
 differ only in augmentation are trained on one part of a sample of the training images and predict the rest. The
-recipe's augmentation is weakened if that clearly lowers the loss. Mirror images are used unless they raise it, since
-most objects have them and a short training gains little from more images; other symmetries only if they lower it.
-Symmetries are compared without other augmentation, which keeps small networks from learning them. A small network
-averages the views that a long training would. Held-out rows have no part in it.
+recipe's augmentation is weakened if that clearly lowers the loss. Mirror images are used unless they raise it by a
+tenth: a short training gains little from more images, but loses much more from mirrored letters than from mirrored
+objects. What can be mirrored may also be turned, if this lowers the loss without other augmentation, which keeps small
+networks from learning it. A small network averages the views that a long training would. Held-out rows have no part
+in it.
 """
 
 from collections.abc import Callable
@@ -27,6 +28,7 @@ MIN_ROWS, MIN_SIDE = 300, 16  # of images that are compared; with fewer rows, th
 MIN_STEPS = 1_000  # of a training; before shorter ones, comparing would take too long
 
 CLEAR_DIFFERENCE = 2.0  # standard errors
+MAX_RAISED_LOSS = 1.1  # by mirror images, relative to the loss without; letters have 1.3 and more, objects up to 1.05
 
 Train = Callable[[Augmentation], Predictor]  # trains a small network, whose weights replace those of the last one
 
@@ -64,7 +66,7 @@ def choose_augmentation(
             weaker = replace(best, strength=strength)
             best = weaker if comparison.difference(best, weaker) > CLEAR_DIFFERENCE else best
     if augmentation.symmetries is None:
-        best = replace(best, symmetries=_choose_symmetries(comparison, replace(best, strength=0.0), images.shape))
+        best = replace(best, symmetries=_choose_symmetries(comparison, best, images.shape))
     return best
 
 
@@ -72,11 +74,13 @@ def _choose_symmetries(
     comparison: "_Comparison", augmentation: Augmentation, shape: tuple[int, ...]
 ) -> tuple[Symmetry, ...]:
     """Return the symmetries that may be added to an augmentation that has none."""
-    chosen: tuple[Symmetry, ...] = ()
-    for symmetry in SYMMETRIES if shape[1] == shape[2] else SYMMETRIES[:2]:
+    if comparison.clearly_raises_loss(replace(augmentation, symmetries=SYMMETRIES[:1]), augmentation):
+        return ()
+    chosen, alone = SYMMETRIES[:1], replace(augmentation, strength=0.0)
+    for symmetry in SYMMETRIES[1:] if shape[1] == shape[2] else SYMMETRIES[1:2]:
         more = (*chosen, symmetry)
-        difference = comparison.difference(*(replace(augmentation, symmetries=used) for used in (more, chosen)))
-        chosen = more if difference < (1 if symmetry == "left-right" else -1) else chosen
+        difference = comparison.difference(*(replace(alone, symmetries=used) for used in (more, chosen)))
+        chosen = more if difference < -1 else chosen
     return chosen
 
 
@@ -107,6 +111,11 @@ class _Comparison:
         differences = self._loss(augmentation) - self._loss(other)
         standard_error = differences.std() / len(differences) ** 0.5
         return float(differences.mean() / standard_error) if standard_error else 0.0
+
+    def clearly_raises_loss(self, augmentation: Augmentation, other: Augmentation) -> bool:
+        """Whether the first has a loss that is higher than that of the other by more than chance, and by a tenth."""
+        ratio = self._loss(augmentation).mean() / max(self._loss(other).mean(), EPSILON)
+        return self.difference(augmentation, other) > CLEAR_DIFFERENCE and bool(ratio > MAX_RAISED_LOSS)
 
     def _loss(self, augmentation: Augmentation) -> np.ndarray:
         if augmentation not in self._losses:

@@ -102,11 +102,41 @@ def test_what_is_given_is_not_measured():
     assert {augmentation.strength for augmentation in tried(images, labels, given)} == {0.0}
 
 
-def test_symmetries_are_compared_without_other_augmentation():
+def test_images_that_cannot_be_mirrored_are_not_turned_either():
     images, labels = bars(600, spread=1)
-    augmentations = tried(images, labels, OPEN)
-    assert {augmentation.strength for augmentation in augmentations if augmentation.symmetries} == {0.0}
-    assert {augmentation.strength for augmentation in augmentations if not augmentation.symmetries} == set(STRENGTHS)
+    augmentations = tried(images, labels, replace(OPEN, shift=0.1))
+    assert {augmentation.symmetries for augmentation in augmentations} == {(), ("left-right",)}
+
+
+def test_mirror_images_are_compared_at_the_chosen_strength_and_turned_ones_without_other_augmentation():
+    images, labels = bars(600, spread=1)
+    augmentations = tried(np.swapaxes(images, 1, 2), labels, OPEN)  # whose shift does not matter
+    strengths = {augmentation.symmetries: augmentation.strength for augmentation in augmentations}
+    assert strengths.pop(()) == STRENGTHS[-1] and strengths.pop(("left-right",)) == 0.0
+    assert set(strengths.values()) == {0.0} and ("left-right", "upside-down") in strengths
+    mirrored = [augmentation for augmentation in augmentations if augmentation.symmetries == ("left-right",)]
+    assert [augmentation.strength for augmentation in mirrored] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(("factor", "is_mirrored"), [(1.05, True), (1.3, False)])
+def test_mirror_images_may_raise_the_loss_a_little_since_the_training_is_short(factor, is_mirrored):
+    images, labels = bars(9_000, spread=1)
+
+    class Probable:
+        def __init__(self, probability):
+            self.probability = probability
+
+        def predict_proba(self, images):
+            """Always the same loss, after temperature scaling: the same rows are wrong."""
+            left = images[:, :, : SIDE // 2].mean(axis=(1, 2, 3)) > images[:, :, SIDE // 2 :].mean(axis=(1, 2, 3))
+            is_wrong = np.arange(len(images)) % 100 < 100 * self.probability
+            return np.where((left != is_wrong)[:, None], [0.1, 0.9], [0.9, 0.1])
+
+    def create(images, labels):
+        return lambda augmentation: Probable(0.2 * (factor if augmentation.symmetries else 1))
+
+    chosen = choose_augmentation(images, labels, replace(OPEN, strength=1.0), 0, create)
+    assert chosen.symmetries == (("left-right",) if is_mirrored else ())
 
 
 def test_light_glyphs_on_black_keep_the_augmentation_of_the_recipe():
