@@ -29,7 +29,7 @@ from competition.models.networks.augmentation_choice import choose_augmentation,
 from competition.models.networks.border import Border, find_blank_border, respect_symmetries
 from competition.models.networks.deskew import deskew
 from competition.models.networks.fast_layers import fold_batch_normalization
-from competition.models.networks.layers import conv_bn_relu
+from competition.models.networks.layers import conv_bn_relu, max_pool
 from competition.models.networks.recipe import UNSHIFTED, Recipe
 from competition.models.networks.trainers import Trainer, TrainingRows, create_trainer, state_variables
 from competition.models.networks.views import View, apply_view, choose_views
@@ -320,9 +320,9 @@ def _predict_eagerly(model: keras.Model, images: np.ndarray) -> Any:
 
 def _small_backbone(images: Any) -> Any:
     """Reduce 28 pixels per side to 14, 7 and 4."""
-    x = images
-    for filters in (16, 32, 64):
-        x = conv_bn_relu(x, filters, 3, strides=2)
+    x = conv_bn_relu(images, 16, 3, strides=2)
+    x = max_pool(conv_bn_relu(x, 32, 3))
+    x = max_pool(conv_bn_relu(x, 64, 3))
     return layers.Flatten()(x)
 
 
