@@ -56,7 +56,7 @@ def test_text_labels_are_classes(competition_copy):
 
 
 @pytest.mark.parametrize("digits", [25, 1_000, 5_000])
-def test_an_integer_that_fits_no_float_is_refused_as_a_pixel(digits, competition_copy):
+def test_an_integer_of_more_than_64_bits_is_refused_as_a_pixel(digits, competition_copy):
     change(competition_copy, "train.csv", set_value(3, 7, "9" * digits))
     with pytest.raises(UserError, match=r"row 4 .*: expected an integer 0-255, found .9999"):
         load_dataset(competition_copy)

@@ -34,7 +34,7 @@ from competition.errors import UserError
 from competition.submission.log import SubmissionLog, _digest
 
 MEMORY = 2**30  # bytes that reading a small file may take
-EXAMPLES = int(os.environ.get("EXAMPLES", "3000"))  # of each parser in the slow test
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "3000"))  # of each parser in the slow test
 
 TOKENS = [
     b"", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\xc2\xa0", b"\xd9\xa1", b"\n", b"\r", b'"', b"'", b",", b";", b"#",

@@ -60,10 +60,10 @@ class RandomAugmentation(keras.layers.Layer):
 
 
 class AdjustableAugmentation(RandomAugmentation):
-    """The same for one augmentation after the other, without compiling the network again."""
+    """Random augmentation whose limits and symmetries can be changed without compiling the network again."""
 
     def __init__(self, seed: int) -> None:
-        super().__init__(Augmentation(), seed)
+        super().__init__(Augmentation(), seed)  # which only names the limits
         self.values = self.add_weight((len(self.limits),), "zeros", trainable=False)
 
     def adjust(self, augmentation: Augmentation) -> None:
@@ -71,7 +71,7 @@ class AdjustableAugmentation(RandomAugmentation):
         self.values.assign(list(_limits(augmentation).values()))
 
     def _current_limits(self) -> dict[str, Any]:
-        return dict(zip(self.limits, ops.unstack(self.values, len(self.limits)), strict=True))
+        return dict(zip(self.limits, ops.unstack(ops.convert_to_tensor(self.values), len(self.limits)), strict=True))
 
     def _draws(self, symmetry: Symmetry) -> bool:
         return True  # the same numbers with any symmetries

@@ -111,13 +111,15 @@ class Network:
                 checkpoint.save(result, partial(_read_state, trainer.model, rng, epoch, augmentation))
         return self
 
-    def compile_once(self, images: Images, labels: np.ndarray) -> Callable[[Augmentation], "NetworkPredictor"]:
+    def make_train_function(self, images: Images, labels: np.ndarray) -> Callable[[Augmentation], "NetworkPredictor"]:
         """Return a function that trains the network from the start with a given augmentation.
 
         The network is compiled once for all calls. They share its weights, so each call also changes what the
         predictors that it returned before predict.
         """
         self._start_session()
+        if self.recipe.deskew:
+            images = _deskew_all(images)
         self.network = self._build_network(images.shape[1:], self._find_border(images, SYMMETRIES))
         augment = AdjustableAugmentation(self.seed)
         rows = self._training_rows(images, labels)
@@ -210,16 +212,16 @@ class Network:
         if not augmentation:
             return None
         is_compared = compares_augmentations(images, augmentation, self.recipe.steps(len(images)))
-        create_train = self._compile_small_network if is_compared else None
-        return choose_augmentation(images, labels, augmentation, self.seed, create_train)
+        make_train_function = self._make_small_train_function if is_compared else None
+        return choose_augmentation(images, labels, augmentation, self.seed, make_train_function)
 
-    def _compile_small_network(
+    def _make_small_train_function(
         self, images: Images, labels: np.ndarray
     ) -> Callable[[Augmentation], "NetworkPredictor"]:
         """Return a function that trains a small network with an augmentation, to compare augmentations."""
         recipe = replace(self.recipe, **SMALL_RECIPE)
         small = Network(_small_backbone, recipe, self.seed, images.shape[1:], self.target)
-        return small.compile_once(images, labels)
+        return small.make_train_function(images, labels)
 
     def _training_rows(self, images: Images, labels: np.ndarray) -> TrainingRows:
         batch_size = min(self.recipe.batch_size, len(images))

@@ -46,13 +46,28 @@ def train(gpu, kind, precision, augmentation):
     network.fit(images, labels, lambda epoch: losses.append(epoch.loss))
     return np.array(losses), network.predict_proba(images)
 
+def train_again(gpu, kind, precision):
+    # Predictions after training without augmentation, with, and without again.
+    os.environ[gpus.DETECTED] = gpu
+    gpus.usable_gpus.cache_clear()
+    recipe = Recipe(2, 0, 50, "adamw", 3e-3, one_cycle, 0.01, 0.1, precision=precision)
+    (target, labels), none = targets[kind], Augmentation(symmetries=(), strength=0.0)
+    repeat = Network(plain, recipe, 0, images.shape[1:], target).make_train_function(images, labels)
+    return [repeat(each).predict_proba(images) for each in (none, augmentation, none)]
+
 for name in ("DeviceTrainer", "HostTrainer"):
     def create(*arguments, original=getattr(trainers, name)):
         created.append(original.__name__)
         return original(*arguments)
     setattr(trainers, name, create)
 
-augmentation = Augmentation(symmetries=("left-right",))
+augmentation = Augmentation(symmetries=("left-right",), strength=1.0)
+for kind, precision in (("class", "mixed_float16"), ("labels", "float32")):
+    first, other, again = train_again("0=8.0", kind, precision)
+    assert np.allclose(first, again, atol=1e-3) and not np.allclose(first, other, atol=1e-2), (kind, precision)
+assert created == 2 * ["DeviceTrainer"], created
+created.clear()
+
 settings = [("class", "float32", None), ("labels", "float32", augmentation), ("class", "mixed_float16", augmentation)]
 # The GPU comes first, since Keras does not use XLA once TensorFlow is deterministic.
 on_gpu, on_cpu = ([train(gpu, *each) for each in settings] for gpu in ("0=8.0", ""))

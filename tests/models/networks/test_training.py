@@ -276,7 +276,7 @@ class Memory:
 def test_a_network_that_is_compiled_once_is_trained_from_the_start_each_time(dataset):
     recipe = replace(RECIPE, epochs=2, shifts=((0, 0),))
     network = Network(small_body, recipe, 0, dataset.images.shape[1:], Target.of(dataset.labels, dataset.classes))
-    train = network.compile_once(dataset.images, dataset.labels)
+    train = network.make_train_function(dataset.images, dataset.labels)
     plain = replace(Augmentation(), symmetries=(), strength=0.0)
     mirrored = replace(plain, symmetries=("left-right", "upside-down"))
     first, second, again = (
@@ -300,7 +300,7 @@ def test_a_resumed_training_keeps_the_augmentation_that_was_measured_before(monk
     checkpoint = Memory(2)
     undisturbed = train(checkpoint)
     assert checkpoint.state.augmentation["strength"] is not None
-    monkeypatch.setattr(Network, "_compile_small_network", lambda *arguments: pytest.fail("measured again"))
+    monkeypatch.setattr(Network, "_make_small_train_function", lambda *arguments: pytest.fail("measured again"))
     resumed = train(checkpoint)
     assert resumed.remark == undisturbed.remark
     assert (resumed.predict_proba(images[:50]) == undisturbed.predict_proba(images[:50])).all()
