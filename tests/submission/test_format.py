@@ -488,3 +488,116 @@ def test_classes_of_two_words_are_not_taken_for_rankings(dataset, tmp_path):
     (tmp_path / "s.csv").write_text((tmp_path / "s.csv").read_text().replace("digit 3", "digit3"))
     with pytest.raises(UserError, match=r"^\S*s\.csv: row 4 \(line 5\), column label: expected a class of the comp"):
         read_submission(tmp_path / "s.csv", sample, named.classes)
+
+
+def error_of_writing(predictions, dataset, sample, target):
+    with pytest.raises(UserError) as error:
+        write_submission(predictions, dataset, sample, target)
+    return str(error.value)
+
+
+def test_messages_of_samples_name_the_file(dataset, label_dataset, number_dataset, tmp_path):
+    target, path = tmp_path / "s.csv", tmp_path / "sample_submission.csv"
+    probabilities, sets, numbers = (np.full((200, outputs), 0.5) for outputs in (10, 3, 1))
+
+    write_sample(tmp_path, dataset, label=0)
+    unknown = pd.read_csv(path)
+    unknown.loc[4, "id"] = 999
+    unknown.to_csv(path, index=False)
+    expected = f"{path}: row 5 (line 6), column id: expected the id of a test row, found '999'"
+    assert error_of_writing(probabilities, dataset, Sample(path), target) == expected
+
+    write_sample(tmp_path, number_dataset, x=0, y=0)
+    expected = f"{path} has 2 columns besides the id; expected one, for the number"
+    assert error_of_writing(numbers, number_dataset, Sample(path, kind="number"), target) == expected
+
+    write_sample(tmp_path, label_dataset, labels=0)
+    labels = Sample(path, "probabilities", "labels")
+    expected = "expected one column for each of 3 classes: even, large, loop"
+    assert error_of_writing(sets, label_dataset, labels, target) == (
+        f"{path} has one column for probabilities; {expected}"
+    )
+
+    write_sample(tmp_path, dataset, label=0.5)
+    expected = "expected one column for each of 10 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    assert error_of_writing(probabilities, dataset, Sample(path), target) == (
+        f"{path} contains fractional values; {expected}"
+    )
+
+
+def error_of_reading(path, sample, classes):
+    with pytest.raises(UserError) as error:
+        read_submission(path, sample, classes)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "value", "expected"),
+    [
+        ("labels", "0.5", "0 or 1"),
+        ("labels", "2", "0 or 1"),
+        ("probabilities", "1.5", "a probability"),
+        ("probabilities", "-0.1", "a probability"),
+    ],
+)
+def test_a_cell_that_is_no_label_or_probability_is_an_error(
+    answer, value, expected, label_dataset, label_probabilities, tmp_path
+):
+    sample = Sample(write_sample(tmp_path, label_dataset, even=0, large=0, loop=0), answer, "labels")
+    write_submission(label_probabilities, label_dataset, sample, tmp_path / "s.csv")
+    table = read_text(tmp_path / "s.csv")
+    table.loc[2, "large"] = value
+    table.to_csv(tmp_path / "s.csv", index=False)
+    start = f"{tmp_path / 's.csv'}: row 3 (line 4), column large"
+    message = error_of_reading(tmp_path / "s.csv", sample, label_dataset.classes)
+    assert message == f"{start}: expected {expected}, found '{value}'"
+
+
+def test_probabilities_of_exactly_0_and_1_are_read(label_dataset, label_probabilities, tmp_path):
+    sample = Sample(write_sample(tmp_path, label_dataset, even=0.5, large=0.5, loop=0.5), kind="labels")
+    write_submission(label_probabilities, label_dataset, sample, tmp_path / "s.csv")
+    table = read_text(tmp_path / "s.csv")
+    table.loc[2, ["even", "large"]] = ["0", "1"]
+    table.to_csv(tmp_path / "s.csv", index=False)
+    assert read_submission(tmp_path / "s.csv", sample, label_dataset.classes)[2, :2].tolist() == [0, 1]
+
+
+def test_another_header_number_of_rows_or_id_is_an_error_with_its_remedy(dataset, probabilities, tmp_path):
+    folder = tmp_path / "letters"
+    folder.mkdir()
+    sample, path = Sample(write_sample(folder, dataset, label=0)), tmp_path / "s.csv"
+    write_submission(probabilities, dataset, sample, path)
+    table, remedy = read_text(path), f"run `make submit COMPETITION=letters` again, or start from {sample.path}"
+
+    table.rename(columns={"label": "Label"}).to_csv(path, index=False)
+    message = error_of_reading(path, sample, dataset.classes)
+    assert message == f"{path} has the header id,Label; expected id,label: {remedy}"
+
+    table[:-1].to_csv(path, index=False)
+    assert error_of_reading(path, sample, dataset.classes) == f"{path} has 199 rows; expected 200: {remedy}"
+
+    table.assign(id=["7", *table["id"][1:]]).to_csv(path, index=False)
+    expected = "expected id 1 as in sample_submission.csv, found 7; keep its ids and row order"
+    assert error_of_reading(path, sample, dataset.classes) == f"{path}: row 1 (line 2): {expected}"
+
+
+def test_rows_whose_probabilities_do_not_sum_to_1_are_an_error_that_names_the_file(probability_sample, tmp_path):
+    dataset, path = load_dataset(probability_sample.parent), tmp_path / "s.csv"
+    write_submission(np.full((200, 10), 0.1), dataset, Sample(probability_sample), path)
+    table = read_text(path)
+    table.loc[2, "digit_9"] = "0.5"
+    table.to_csv(path, index=False)
+    message = error_of_reading(path, Sample(probability_sample), dataset.classes)
+    assert message == f"{path}: row 3 (line 4): probabilities sum to 1.4; expected 1"
+
+
+def test_lines_of_a_submission_end_as_kaggle_expects_and_numbers_have_seven_digits(number_dataset, tmp_path):
+    sample = Sample(write_sample(tmp_path, number_dataset, value=0), kind="number")
+    write_submission(np.full((200, 1), 1e-12 / 3), number_dataset, sample, tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_bytes().splitlines(keepends=True)[1] == b"1,3.333333e-13\n"
+
+
+def test_label_probabilities_of_1_are_clipped_to_less(label_dataset, tmp_path):
+    sample = Sample(write_sample(tmp_path, label_dataset, even=0.5, large=0.5, loop=0.5), kind="labels")
+    write_submission(np.ones((len(label_dataset.test_ids), 3)), label_dataset, sample, tmp_path / "s.csv")
+    assert (pd.read_csv(tmp_path / "s.csv")[["even", "large", "loop"]] == 1 - EPSILON).all(axis=None)
