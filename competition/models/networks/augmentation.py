@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from competition.data.augmentation import LIMITS, SYMMETRIES, Augmentation, Symmetry, affine_matrix
+from competition.data.augmentation import LIMITS, SYMMETRIES, Augmentation, affine_matrix
 from competition.models.networks.affine import transform_images
 
 
@@ -27,10 +27,10 @@ class RandomAugmentation(keras.layers.Layer):
         angle, shift_x, shift_y, zoom_x, zoom_y, shear = ops.unstack(
             keras.random.uniform((6, ops.shape(images)[0]), -1, 1, seed=self.seed_generator), 6
         )
-        quarter_turns = self._draw("quarter turns", images, 4) * limits["quarter turns"]
+        quarter_turns = self._draw(limits["quarter turns"], images, 4)
         angle = angle * (limits["rotation"] * pi / 180) + quarter_turns * (pi / 2)
-        mirror_x = 1 - 2 * self._draw("left-right", images, 2) * limits["left-right"]
-        mirror_y = 1 - 2 * self._draw("upside-down", images, 2) * limits["upside-down"]
+        mirror_x = 1 - 2 * self._draw(limits["left-right"], images, 2)
+        mirror_y = 1 - 2 * self._draw(limits["upside-down"], images, 2)
         (e, d), (b, a) = affine_matrix(
             rotation=(ops.cos(angle), -ops.sin(angle)),
             zoom=((1 + zoom_y * limits["zoom"]) * mirror_y, (1 + zoom_x * limits["zoom"]) * mirror_x),
@@ -47,16 +47,12 @@ class RandomAugmentation(keras.layers.Layer):
     def _current_limits(self) -> dict[str, Any]:
         return self.limits
 
-    def _draws(self, symmetry: Symmetry) -> bool:
-        """Whether random numbers are drawn for the symmetry."""
-        return bool(self.limits[symmetry])
-
-    def _draw(self, symmetry: Symmetry, images: Any, count: int) -> Any:
-        """Draw an integer below `count` for each image; 0, without drawing, if the symmetry is not enabled."""
-        if not self._draws(symmetry):
+    def _draw(self, share: Any, images: Any, count: int) -> Any:
+        """Draw an integer below `count` for each image, times the share; 0, without drawing, for a share of 0.0."""
+        if isinstance(share, float) and not share:
             return 0.0
         integers = keras.random.randint((ops.shape(images)[0],), 0, count, seed=self.seed_generator)
-        return ops.cast(integers, "float32")
+        return ops.cast(integers, "float32") * share
 
 
 class AdjustableAugmentation(RandomAugmentation):
@@ -72,9 +68,6 @@ class AdjustableAugmentation(RandomAugmentation):
 
     def _current_limits(self) -> dict[str, Any]:
         return dict(zip(self.limits, ops.unstack(ops.convert_to_tensor(self.values), len(self.limits)), strict=True))
-
-    def _draws(self, symmetry: Symmetry) -> bool:
-        return True  # the same numbers with any symmetries
 
 
 def _limits(augmentation: Augmentation) -> dict[str, float]:
