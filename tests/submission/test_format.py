@@ -409,6 +409,25 @@ def test_an_altered_submission_is_an_error(change, drawn, at, other, dataset, tm
         read_submission(target, sample, classes)
 
 
+def set_cells(path: Path, row: int, **cells: str) -> None:
+    """Change cells of a row, which counts from 0."""
+    table = read_text(path)
+    table.loc[row, list(cells)] = list(cells.values())
+    table.to_csv(path, index=False)
+
+
+def error_of_writing(predictions, dataset, sample, target):
+    with pytest.raises(UserError) as error:
+        write_submission(predictions, dataset, sample, target)
+    return str(error.value)
+
+
+def error_of_reading(path, sample, classes):
+    with pytest.raises(UserError) as error:
+        read_submission(path, sample, classes)
+    return str(error.value)
+
+
 def test_equally_probable_classes_are_ranked_in_their_order(dataset, tmp_path):
     many = replace(dataset, classes=np.arange(20))
     sample = Sample(write_sample(tmp_path, dataset, label=""), "ranked", length=20)
@@ -427,21 +446,16 @@ def ranking(dataset, probabilities, tmp_path):
 @pytest.mark.parametrize("cell", ["", "1 2 3 4", "1 1", "1 11"])
 def test_a_ranking_holds_one_to_so_many_different_classes(cell, ranking, dataset):
     sample, path = ranking
-    table = read_text(path)
-    table.loc[2, "label"] = cell
-    table.to_csv(path, index=False)
-    with pytest.raises(UserError) as error:
-        read_submission(path, sample, dataset.classes)
-    assert str(error.value).startswith(
+    set_cells(path, 2, label=cell)
+    assert error_of_reading(path, sample, dataset.classes).startswith(
         f"{path}: row 3 (line 4), column label: expected 1 to 3 different classes, joined by blanks, found "
     )
 
 
 def test_the_ranks_of_a_submission_are_read_as_fractions(ranking, dataset):
     sample, path = ranking
-    table = read_text(path)
-    table.loc[2, "label"], table.loc[3, "label"] = "7", "3 1"
-    table.to_csv(path, index=False)
+    set_cells(path, 2, label="7")
+    set_cells(path, 3, label="3 1")
     read = read_submission(path, sample, dataset.classes)
     assert read[2].tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 0, 0] and read[3, [3, 1]].tolist() == [1, 0.5]
 
@@ -456,28 +470,25 @@ def test_probabilities_of_labels_are_clipped(label_dataset, tmp_path):
 
 def test_several_columns_of_a_ranking_are_an_error(label_dataset, label_probabilities, tmp_path):
     path = write_sample(tmp_path, label_dataset, even=0, large=0, loop=0)
-    with pytest.raises(UserError) as error:
-        write_submission(label_probabilities, label_dataset, Sample(path, "ranked", "labels"), tmp_path / "s.csv")
+    message = error_of_writing(label_probabilities, label_dataset, Sample(path, "ranked", "labels"), tmp_path / "s.csv")
     problem = f'{path} has 3 columns besides the id; {CONFIG_FILE} says answer = "ranked"'
-    assert str(error.value) == f"{problem}, which needs one: remove that line"
+    assert message == f"{problem}, which needs one: remove that line"
 
 
 def test_columns_that_are_not_the_labels_are_an_error_that_names_the_sample(
     label_dataset, label_probabilities, tmp_path
 ):
     path = write_sample(tmp_path, label_dataset, even=0.5, large=0.5, tall=0.5)
-    with pytest.raises(UserError) as error:
-        write_submission(label_probabilities, label_dataset, Sample(path, kind="labels"), tmp_path / "s.csv")
-    assert str(error.value).startswith(f"{path} has 3 columns besides the id, even, large, tall; expected ")
+    message = error_of_writing(label_probabilities, label_dataset, Sample(path, kind="labels"), tmp_path / "s.csv")
+    assert message.startswith(f"{path} has 3 columns besides the id, even, large, tall; expected ")
 
 
 def test_names_with_blanks_cannot_share_a_cell(label_dataset, label_probabilities, tmp_path):
     path = write_sample(tmp_path, label_dataset, labels="")
     named = replace(label_dataset, classes=np.array(["even", "very large", "loop"]))
-    with pytest.raises(UserError) as error:
-        write_submission(label_probabilities, named, Sample(path, kind="labels"), tmp_path / "s.csv")
+    message = error_of_writing(label_probabilities, named, Sample(path, kind="labels"), tmp_path / "s.csv")
     problem = "has one column for several classes, but class 'very large' contains a blank"
-    assert str(error.value) == f"{path} {problem}"
+    assert message == f"{path} {problem}"
 
 
 def test_classes_of_two_words_are_not_taken_for_rankings(dataset, tmp_path):
@@ -488,12 +499,6 @@ def test_classes_of_two_words_are_not_taken_for_rankings(dataset, tmp_path):
     (tmp_path / "s.csv").write_text((tmp_path / "s.csv").read_text().replace("digit 3", "digit3"))
     with pytest.raises(UserError, match=r"^\S*s\.csv: row 4 \(line 5\), column label: expected a class of the comp"):
         read_submission(tmp_path / "s.csv", sample, named.classes)
-
-
-def error_of_writing(predictions, dataset, sample, target):
-    with pytest.raises(UserError) as error:
-        write_submission(predictions, dataset, sample, target)
-    return str(error.value)
 
 
 def test_messages_of_samples_name_the_file(dataset, label_dataset, number_dataset, tmp_path):
@@ -525,12 +530,6 @@ def test_messages_of_samples_name_the_file(dataset, label_dataset, number_datase
     )
 
 
-def error_of_reading(path, sample, classes):
-    with pytest.raises(UserError) as error:
-        read_submission(path, sample, classes)
-    return str(error.value)
-
-
 @pytest.mark.parametrize(
     ("answer", "value", "expected"),
     [
@@ -545,9 +544,7 @@ def test_a_cell_that_is_no_label_or_probability_is_an_error(
 ):
     sample = Sample(write_sample(tmp_path, label_dataset, even=0, large=0, loop=0), answer, "labels")
     write_submission(label_probabilities, label_dataset, sample, tmp_path / "s.csv")
-    table = read_text(tmp_path / "s.csv")
-    table.loc[2, "large"] = value
-    table.to_csv(tmp_path / "s.csv", index=False)
+    set_cells(tmp_path / "s.csv", 2, large=value)
     start = f"{tmp_path / 's.csv'}: row 3 (line 4), column large"
     message = error_of_reading(tmp_path / "s.csv", sample, label_dataset.classes)
     assert message == f"{start}: expected {expected}, found '{value}'"
@@ -556,9 +553,7 @@ def test_a_cell_that_is_no_label_or_probability_is_an_error(
 def test_probabilities_of_exactly_0_and_1_are_read(label_dataset, label_probabilities, tmp_path):
     sample = Sample(write_sample(tmp_path, label_dataset, even=0.5, large=0.5, loop=0.5), kind="labels")
     write_submission(label_probabilities, label_dataset, sample, tmp_path / "s.csv")
-    table = read_text(tmp_path / "s.csv")
-    table.loc[2, ["even", "large"]] = ["0", "1"]
-    table.to_csv(tmp_path / "s.csv", index=False)
+    set_cells(tmp_path / "s.csv", 2, even="0", large="1")
     assert read_submission(tmp_path / "s.csv", sample, label_dataset.classes)[2, :2].tolist() == [0, 1]
 
 
@@ -584,9 +579,7 @@ def test_another_header_number_of_rows_or_id_is_an_error_with_its_remedy(dataset
 def test_rows_whose_probabilities_do_not_sum_to_1_are_an_error_that_names_the_file(probability_sample, tmp_path):
     dataset, path = load_dataset(probability_sample.parent), tmp_path / "s.csv"
     write_submission(np.full((200, 10), 0.1), dataset, Sample(probability_sample), path)
-    table = read_text(path)
-    table.loc[2, "digit_9"] = "0.5"
-    table.to_csv(path, index=False)
+    set_cells(path, 2, digit_9="0.5")
     message = error_of_reading(path, Sample(probability_sample), dataset.classes)
     assert message == f"{path}: row 3 (line 4): probabilities sum to 1.4; expected 1"
 
