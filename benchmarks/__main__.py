@@ -110,6 +110,21 @@ def fashion_mnist(
 
 
 @command(app)
+def characters(
+    font: Annotated[
+        Path | None, typer.Option(help="A TrueType or OpenType font.  [default: that of Debian's package]")
+    ] = None,
+) -> None:
+    """Draw the practice competition data/characters: 210 characters in ink on paper, 20 drawings of each."""
+    from benchmarks.characters import FONT, make_characters
+    from competition.cli.run import DATA
+
+    folder = DATA / "characters"
+    make_characters(folder, font or FONT)
+    print(f"{folder} is a competition; train on it: {errors.command('submit', competition=folder.name)}")
+
+
+@command(app)
 def anytime(
     clones: Annotated[list[str], typer.Argument(help="NAME=FOLDER of each clone.")],
     competition: cli.Competition = "digits",

@@ -264,10 +264,10 @@ def default_models(dataset: "Dataset", best: bool = False, can_fine_tune: bool =
     from competition.crossval.task import input_shape
     from competition.data.targets import target_kind
     from competition.models.member import Member
-    from competition.models.networks.border import has_dark_border
+    from competition.models.networks.border import shows_glyphs
     from competition.workers.machine import WORKER_MEMORY
 
-    models: tuple[str, ...] = GLYPH_MODELS if has_dark_border(dataset.images) else PHOTO_MODELS
+    models: tuple[str, ...] = GLYPH_MODELS if shows_glyphs(dataset.images) else PHOTO_MODELS
     if dataset.features and _has_weights(dataset.features):
         models = PRETRAINED_MODELS
     if best:

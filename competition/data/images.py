@@ -12,13 +12,13 @@ import numpy as np
 from PIL import Image
 
 from competition.data import tables
+from competition.data.background import edge_brightness, find_background
 from competition.data.inventory import SUFFIXES
 from competition.errors import UserError
 
 SAMPLE_SIZE = 2_000  # images used to infer the format
 INK_THRESHOLD = 0.15  # of the brightest pixel; darker pixels are background
 CENTRED = 0.04  # of the side; images are centred if their centres of mass deviate less on average
-SAME_BACKGROUND = 0.95  # fraction of images with a dark (or light) edge, if images have a background
 WHITE = 255
 SCALE_16_BIT = 257  # 65535 / 255
 GREY = ("1", "L", "LA")  # Pillow's modes without colour
@@ -37,10 +37,8 @@ class ImageFormat:
     def infer(cls, images: np.ndarray) -> "ImageFormat":
         """Infer the format of the images (rows, height, width, channels) from a sample of them."""
         grey = images[:: max(1, len(images) // SAMPLE_SIZE)].mean(axis=3)
-        edges = np.concatenate([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], axis=1)
-        dark_fraction = (np.median(edges, axis=1) < grey.max() / 2).mean()
-        has_background = not 1 - SAME_BACKGROUND < dark_fraction < SAME_BACKGROUND
-        is_light_on_dark = bool(dark_fraction > 0.5) if has_background else None
+        background = find_background(edge_brightness(grey[..., None]), grey.max())
+        is_light_on_dark = background == "dark" if background else None
         drawings = [image for image in grey if image.max()]
         if not is_light_on_dark or not drawings:
             return cls(images.shape[1:], None, is_light_on_dark)
@@ -164,7 +162,7 @@ def _fit_whole(grey: np.ndarray, width: int, height: int) -> np.ndarray:
 
 def _edge_brightness(grey: np.ndarray) -> float:
     """The median brightness of the edge pixels, which estimates the background."""
-    return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+    return float(edge_brightness(grey[None, :, :, None])[0])
 
 
 def _centre_of_mass(image: np.ndarray) -> tuple[float, float]:

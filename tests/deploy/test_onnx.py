@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -6,10 +7,13 @@ import pandas as pd
 import pytest
 from scipy.special import expit, softmax
 
-from competition.deploy.onnx import clone_in_float32, combine_in_keras, export_blend
+from competition.deploy.onnx import clone_in_float32, combine_in_keras, export_blend, run_onnx
 from competition.ensemble.blenders import BLENDERS, fit_blender
 from competition.errors import UserError
+from competition.models.interface import Target
 from competition.models.member import Member
+from competition.models.networks.recipe import FIVE_SHIFTS
+from competition.models.networks.training import load_network
 
 
 @pytest.mark.parametrize("name", sorted(BLENDERS))
@@ -47,6 +51,26 @@ def test_a_network_in_bfloat16_is_cloned_in_float32():
     assert {layer.compute_dtype for layer in inner_clone.layers if layer.weights} == {"float32"}
     batch = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), dtype=np.uint8)
     assert np.allclose(np.asarray(clone(batch)), np.asarray(outer(batch), np.float32), atol=0.02)
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore:.*:FutureWarning")  # of tf2onnx
+def test_a_network_of_dark_signs_predicts_the_same_in_onnx(dataset, tmp_path):
+    import keras
+
+    images = 255 - np.pad(dataset.images, ((0, 0), (4, 4), (4, 4), (0, 0)))
+    member = Member.parse("lenet")
+    recipe = replace(member.recipe, epochs=1, shifts=FIVE_SHIFTS)
+    network = member.spec.build(recipe, 0, images.shape[1:], Target.of(dataset.labels, dataset.classes))
+    network.fit(images, dataset.labels, lambda epoch: None).save(tmp_path / "network.keras")
+    views = clone_in_float32(load_network(tmp_path / "network.keras").all_views)
+    inputs = keras.Input(images.shape[1:], dtype="uint8", name="images")
+    model = keras.Model(inputs, {"probabilities": keras.ops.softmax(views(inputs))})
+    expected = model.predict(images[:50], verbose=0)["probabilities"]
+    model.export(tmp_path / "network.onnx", format="onnx", verbose=False)
+    probabilities, _ = run_onnx(tmp_path / "network.onnx", {"images": images[:50]}, 50)
+    assert np.allclose(probabilities, expected, atol=1e-5)
+    assert probabilities.std() > 0.01
 
 
 def test_a_blend_without_networks_is_not_exported(tmp_path):

@@ -1,7 +1,7 @@
 """scikit-learn transformers that extract image features.
 
-`Pixels` and `Deskew` take uint8 images (rows, height, width, channels); `Deskew` converts them to greyscale. All return
-floats.
+`LightOnDark`, `Pixels` and `Deskew` take uint8 images (rows, height, width, channels); `Deskew` converts them to
+greyscale. All but the first return floats.
 """
 
 from typing import Self
@@ -9,6 +9,8 @@ from typing import Self
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
+
+from competition.models.polarity import has_light_background, invert
 
 BATCH_PIXELS = 200 * 28 * 28  # per batch, so that intermediate results stay in the cache
 EPSILON = 1e-6
@@ -32,6 +34,19 @@ class _BatchedTransformer(TransformerMixin, BaseEstimator):
 
     def _transform_batch(self, images: np.ndarray) -> np.ndarray:
         raise NotImplementedError
+
+
+class LightOnDark(TransformerMixin, BaseEstimator):
+    """Invert images whose background is light in the training rows."""
+
+    def fit(self, images: np.ndarray, labels: np.ndarray | None = None) -> Self:
+        """Judge the background."""
+        self.is_inverted_ = has_light_background(images)
+        return self
+
+    def transform(self, images: np.ndarray) -> np.ndarray:
+        """Return the images, or their negatives."""
+        return invert(images) if self.is_inverted_ else images
 
 
 class Pixels(_BatchedTransformer):

@@ -1,7 +1,7 @@
 """Choose the augmentation that suits the training images: how strong it is, and which symmetries it uses.
 
-Light glyphs on black keep the recipe's augmentation, which was tuned on such images. For others, small networks that
-differ only in augmentation are trained on one part of a sample of the training images and predict the rest. The
+Glyphs on a blank background keep the recipe's augmentation, which was tuned on such images. For others, small networks
+that differ only in augmentation are trained on one part of a sample of the training images and predict the rest. The
 recipe's augmentation is weakened if that clearly lowers the loss. Mirror images are used unless they raise it by a
 tenth and by a standard error: a short training gains little from more images, but loses much more from mirrored glyphs
 than from mirrored objects. Further symmetries are tried only where mirror images are used. They are used if they lower
@@ -16,7 +16,7 @@ import numpy as np
 
 from competition.data.augmentation import SYMMETRIES, Augmentation, Symmetry
 from competition.models.interface import Images, Predictor
-from competition.models.networks.border import has_dark_border
+from competition.models.networks.border import shows_glyphs
 from competition.models.networks.symmetries import detect_symmetries
 from competition.scoring.temperature import EPSILON, apply_temperature, fit_temperature
 
@@ -40,7 +40,7 @@ def compares_augmentations(images: Images, augmentation: Augmentation | None, st
     if not augmentation or (augmentation.symmetries is not None and augmentation.strength is not None):
         return False
     is_large = len(images) >= MIN_ROWS and min(images.shape[1:3]) >= MIN_SIDE
-    return steps >= MIN_STEPS and is_large and not has_dark_border(images)
+    return steps >= MIN_STEPS and is_large and not shows_glyphs(images)
 
 
 def choose_augmentation(

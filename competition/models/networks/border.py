@@ -1,16 +1,14 @@
 """The blank border of images, which networks cut away: uninformative pixels cost as much as any other."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from competition.models.interface import Images
+from competition.models.polarity import has_light_background, invert, sample_chunks
 
-SAMPLE_SIZE = 2_000
-CHUNK_PIXELS = 500_000  # bounds memory
 MAX_VARIANCE = 0.05  # of a blank row or column, relative to the average one
-MAX_DARK_VALUE = 32  # mean of a dark border
+MAX_DARK_VALUE = 32  # mean of a black border, inverted if it is white
 MIN_SIDE = 8  # pixels that remain
 
 
@@ -30,12 +28,13 @@ def find_blank_border(images: Images) -> Border:
     return Border(top, bottom, left, right)
 
 
-def has_dark_border(images: Images) -> bool:
-    """Whether the images are light glyphs on black: grey images with a dark blank border on all sides."""
+def shows_glyphs(images: Images) -> bool:
+    """Whether the images are grey and have a blank border on all sides, which is black or white."""
     if images.shape[3] != 1 or not all(find_blank_border(images)):
         return False
-    edges = np.concatenate([chunk[:, [0, -1]].ravel() for chunk in _chunks(images)])
-    return float(edges.mean()) < MAX_DARK_VALUE
+    edges = np.concatenate([chunk[:, [0, -1]].ravel() for chunk in sample_chunks(images)])
+    distance_from_black = (invert(edges) if has_light_background(images) else edges).mean()
+    return float(distance_from_black) < MAX_DARK_VALUE
 
 
 def respect_symmetries(border: Border, symmetries: tuple[str, ...]) -> Border:
@@ -53,18 +52,11 @@ def respect_symmetries(border: Border, symmetries: tuple[str, ...]) -> Border:
 def _line_variance(images: Images, axis: int) -> np.ndarray:
     """Variance of the pixels of each row (axis 0) or column (axis 1) in a sample of the images."""
     other = 2 if axis == 0 else 1
-    moments = [(len(chunk), chunk.mean(axis=(0, other)), (chunk**2).mean(axis=(0, other))) for chunk in _chunks(images)]
+    chunks = (chunk.astype(np.float32) for chunk in sample_chunks(images))
+    moments = [(len(chunk), chunk.mean(axis=(0, other)), (chunk**2).mean(axis=(0, other))) for chunk in chunks]
     weights, means, squares = zip(*moments, strict=True)
     mean, square = (np.average(values, axis=0, weights=weights) for values in (means, squares))
     return np.asarray((square - mean**2).max(axis=1))  # over channels
-
-
-def _chunks(images: Images) -> Iterator[np.ndarray]:
-    """Yield a sample of the images in chunks, as floats."""
-    rows = np.linspace(0, len(images) - 1, min(SAMPLE_SIZE, len(images))).astype(int)
-    size = max(1, CHUNK_PIXELS // int(np.prod(images.shape[1:])))
-    for start in range(0, len(rows), size):
-        yield images[rows[start : start + size]].astype(np.float32)
 
 
 def _count_blank_lines(variance: np.ndarray) -> tuple[int, int]:

@@ -33,6 +33,7 @@ from competition.models.networks.layers import conv_bn_relu, max_pool
 from competition.models.networks.recipe import UNSHIFTED, Recipe
 from competition.models.networks.trainers import Trainer, TrainingRows, create_trainer, state_variables
 from competition.models.networks.views import View, apply_view, choose_views
+from competition.models.polarity import has_light_background, invert
 
 Backbone = Callable[[Any], Any]  # maps images in 0..1 to features
 
@@ -58,13 +59,14 @@ OUTPUTS = {"class": "logits", "labels": "label_logits"}  # of a saved network, b
 class Network:
     """A Keras classifier trained by a recipe.
 
-    The network sees images without their blank border, and its normalizations train with a fused kernel; what is saved
-    takes whole images and has only layers of Keras.
+    The network sees images without their blank border, inverted if their background is light, and its normalizations
+    train with a fused kernel; what is saved takes whole images as they are and has only layers of Keras.
     """
 
     suffix = ".keras"
     remark = ""
-    network: keras.Model  # from images, deskewed if the recipe says so, to logits
+    is_inverted: bool  # whether the background is light
+    network: keras.Model  # from images, prepared as by `_prepare`, to logits
     views: tuple[View, ...]  # that predictions average
     _predictor: "NetworkPredictor | None" = None
 
@@ -83,8 +85,9 @@ class Network:
         Epochs that were finished before the checkpoint are not repeated.
         """
         self._start_session()
+        self.is_inverted = has_light_background(images)
         if self.recipe.deskew:
-            images = _deskew_all(images)
+            images = self._prepare_all(images)
         state = checkpoint.load() if checkpoint else None
         augmentation = _restore_augmentation(state) if state else self._choose_augmentation(images, labels)
         if augmentation and augmentation != self.recipe.augmentation:
@@ -118,12 +121,13 @@ class Network:
         predictors that it returned before predict.
         """
         self._start_session()
+        self.is_inverted = has_light_background(images)
         if self.recipe.deskew:
-            images = _deskew_all(images)
+            images = self._prepare_all(images)
         self.network = self._build_network(images.shape[1:], self._find_border(images, SYMMETRIES))
         augment = AdjustableAugmentation(self.seed)
         rows = self._training_rows(images, labels)
-        trainer = create_trainer(lambda inputs: self.network(augment(inputs)), rows, self._compile)
+        trainer = create_trainer(lambda inputs: self.network(augment(self._prepare_batch(inputs))), rows, self._compile)
         trainer.model.optimizer.build(trainer.model.trainable_variables)
         variables = state_variables(trainer.model)
         initial_values = [ops.convert_to_numpy(variable) for variable in variables]
@@ -189,7 +193,7 @@ class Network:
     def _add_views(self, network: keras.Model, views: Sequence[View]) -> keras.Model:
         """Return a model that outputs the mean logits over all views, those of the first, and its uncertainty."""
         images = keras.Input(self.shape, dtype="uint8")
-        prepared = deskew(images) if self.recipe.deskew else images
+        prepared = self._prepare(images)
         logits = [network(apply_view(prepared, view)) for view in views]
         mean = layers.Average(dtype="float32")(logits) if len(logits) > 1 else logits[0]
         margin = self._confident_margin() if len(views) > 1 else 0.0  # a single view is not predicted again
@@ -235,9 +239,23 @@ class Network:
     def _augmented_network(self, augmentation: Augmentation | None) -> Callable[[Any], Any]:
         """The function from images to logits that is trained."""
         if not augmentation:
-            return self.network
+            return lambda images: self.network(self._prepare_batch(images))
         augment = RandomAugmentation(augmentation, self.seed)
-        return lambda images: self.network(augment(images))
+        return lambda images: self.network(augment(self._prepare_batch(images)))
+
+    def _prepare(self, images: Any) -> Any:
+        """Invert and deskew images, if that is to be done, by operations that Keras can save and load."""
+        if self.is_inverted:
+            images = ops.cast(invert(ops.cast(images, "float32")), "uint8")
+        return deskew(images) if self.recipe.deskew else images
+
+    def _prepare_all(self, images: Images) -> np.ndarray:
+        """Prepare all images before training."""
+        return np.concatenate([np.asarray(self._prepare(images[rows])) for rows in _batches(np.arange(len(images)))])
+
+    def _prepare_batch(self, images: Any) -> Any:
+        """Prepare a batch in training, unless all images were prepared before it."""
+        return images if self.recipe.deskew else self._prepare(images)
 
     def _compile(self, model: keras.Model, learning_rate: Any, **options: Any) -> None:
         """Compile a model for training."""
@@ -346,10 +364,6 @@ def _largest_output(model: keras.Model) -> int:
         _largest_output(layer) if isinstance(layer, keras.Model) else int(np.prod(layer.output.shape[1:]))
         for layer in model.layers
     )
-
-
-def _deskew_all(images: Images) -> np.ndarray:
-    return np.concatenate([np.asarray(deskew(images[rows])) for rows in _batches(np.arange(len(images)))])
 
 
 def load_network(path: Path) -> NetworkPredictor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from competition.models.classical.features import Deskew, Hog, Pixels, RandomizedPCA, WithinClassWhitening
+from competition.models.classical.features import Deskew, Hog, LightOnDark, Pixels, RandomizedPCA, WithinClassWhitening
 from competition.models.classical.nearest_neighbors import DistanceWeightedVote
 from competition.models.classical.spec import calibrate, classical_spec
 
@@ -29,7 +29,8 @@ def pipeline(recipe: KnnRecipe, seed: int) -> Pipeline:
     classifier = make_pipeline(
         WithinClassWhitening(recipe.whitening), DistanceWeightedVote(recipe.n_neighbors, recipe.label_uncertainty)
     )
-    return make_pipeline(Deskew(), Hog(), RandomizedPCA(recipe.n_components, seed), calibrate(classifier))
+    features = Deskew(), Hog(), RandomizedPCA(recipe.n_components, seed)
+    return make_pipeline(LightOnDark(), *features, calibrate(classifier))
 
 
 def search_space(trial: "BaseTrial") -> None:

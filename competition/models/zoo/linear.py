@@ -7,7 +7,7 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from competition.models.classical.augmented_copies import AugmentedClassifier, ClassifierOfCopies, FeaturesWithCopies
-from competition.models.classical.features import Deskew, Hog, RandomizedPCA, RBFLandmarkFeatures
+from competition.models.classical.features import Deskew, Hog, LightOnDark, RandomizedPCA, RBFLandmarkFeatures
 from competition.models.classical.spec import calibrate, classical_spec
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def pipeline(recipe: LinearRecipe, seed: int) -> Pipeline:
         RidgeClassifier(recipe.alpha, solver="cholesky"),
     )
     augmented = AugmentedClassifier(classifier, recipe.n_copies, recipe.rotation, recipe.zoom, seed)
-    return make_pipeline(calibrate(augmented))
+    return make_pipeline(LightOnDark(), calibrate(augmented))
 
 
 def label_pipeline(recipe: LinearRecipe, seed: int) -> Pipeline:
@@ -47,7 +47,7 @@ def label_pipeline(recipe: LinearRecipe, seed: int) -> Pipeline:
         RBFLandmarkFeatures(recipe.n_landmarks, recipe.gamma, seed), RidgeClassifier(recipe.alpha, solver="cholesky")
     )
     with_copies = FeaturesWithCopies(features, recipe.n_copies, recipe.rotation, recipe.zoom, seed)
-    return make_pipeline(with_copies, calibrate(ClassifierOfCopies(classifier)))
+    return make_pipeline(LightOnDark(), with_copies, calibrate(ClassifierOfCopies(classifier)))
 
 
 def search_space(trial: "BaseTrial") -> None:

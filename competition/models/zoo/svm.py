@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from competition.models.classical.augmented_copies import FeaturesWithCopies, augment_images
-from competition.models.classical.features import Deskew, Hog, Pixels, RandomizedPCA
+from competition.models.classical.features import Deskew, Hog, LightOnDark, Pixels, RandomizedPCA
 from competition.models.classical.pairwise_svc import PairwiseSVC
 from competition.models.classical.spec import classical_spec
 from competition.scoring.temperature import apply_temperature, fit_temperature
@@ -102,12 +102,12 @@ def label_pipeline(recipe: SvmRecipe, seed: int) -> Pipeline:
     """Build the pipeline whose last step is fitted for each label, on features that are computed once."""
     features = make_pipeline(Deskew(), Hog(), RandomizedPCA(recipe.n_components, seed))
     with_copies = FeaturesWithCopies(features, recipe.n_copies, recipe.rotation, recipe.zoom, seed)
-    return make_pipeline(with_copies, SharedVirtualSupportVectors(recipe, seed))
+    return make_pipeline(LightOnDark(), with_copies, SharedVirtualSupportVectors(recipe, seed))
 
 
 def pipeline(recipe: SvmRecipe, seed: int) -> Pipeline:
     """Build the pipeline from images to probabilities."""
-    return make_pipeline(VirtualSupportVectors(recipe, seed))
+    return make_pipeline(LightOnDark(), VirtualSupportVectors(recipe, seed))
 
 
 def search_space(trial: "BaseTrial") -> None:

@@ -5,8 +5,8 @@ from competition.models.networks.border import (
     MIN_SIDE,
     Border,
     find_blank_border,
-    has_dark_border,
     respect_symmetries,
+    shows_glyphs,
 )
 
 RNG = np.random.default_rng(0)
@@ -54,11 +54,12 @@ def test_what_remains_is_large_enough_for_a_network(start, stop):
     assert min(top, bottom, left, right) >= 0 and top <= start and bottom <= 28 - stop
 
 
-def test_only_light_glyphs_on_black_have_a_dark_border():
-    assert has_dark_border(framed((28, 28, 1)))
-    assert not has_dark_border(framed((28, 28, 1), background=255))
-    assert not has_dark_border(framed((28, 28, 3)))
-    assert not has_dark_border(framed((28, 28, 1))[:, 3:])  # reaches the upper edge
+def test_glyphs_are_grey_with_a_blank_border_on_all_sides():
+    assert shows_glyphs(framed((28, 28, 1)))
+    assert shows_glyphs(framed((28, 28, 1), background=255))
+    assert not shows_glyphs(framed((28, 28, 1), background=128))
+    assert not shows_glyphs(framed((28, 28, 3)))
+    assert not shows_glyphs(framed((28, 28, 1))[:, 3:])  # reaches the upper edge
 
 
 def test_the_border_is_symmetric_where_images_are():
