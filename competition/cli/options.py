@@ -7,7 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from competition.cli.run import COLUMN_MODELS, GLYPH_MODELS, PHOTO_MODELS, PRETRAINED_MODELS
+from competition.cli.run import (
+    COLUMN_MODELS,
+    GLYPH_MODELS,
+    MANY_CLASSES,
+    MANY_CLASSES_MODELS,
+    MANY_GLYPHS,
+    PHOTO_MODELS,
+    PRETRAINED_MODELS,
+)
 
 MAX_SEED = 2**32 - 1  # the largest that NumPy's RandomState accepts
 PREFIX = "FOLDBLEND_"  # of the environment variables, by which the Makefile passes its variables
@@ -87,8 +95,9 @@ Models = Annotated[
         "models",
         'Models to use, e.g. "quick quick.1 svm"; "best": more and longer networks than the default; "all": every '
         "model. MODEL.SEED is the same network with another seed, "
-        f"MODEL:NAME a variant with another recipe.  [default: {' '.join(GLYPH_MODELS)} for light glyphs on "
-        f"black, such as digits; {' '.join(PRETRAINED_MODELS)} for coloured pictures larger than 48 pixels; "
+        f"MODEL:NAME a variant with another recipe.  [default: {' '.join(PRETRAINED_MODELS)} for coloured pictures "
+        f"larger than 48 pixels; else {' '.join(MANY_CLASSES_MODELS)} for at least {MANY_CLASSES} classes, "
+        f"{' '.join(GLYPH_MODELS)} for {MANY_GLYPHS:,} or more glyphs on black or white, such as digits, "
         f"{' '.join(PHOTO_MODELS)} for others; also {' '.join(COLUMN_MODELS)} where the tables have columns alongside "
         "the images]",
         parser=parse_names,

@@ -30,6 +30,9 @@ BEST_GLYPH_MODELS = ("svm", "knn", "quick:wide", "quick:long")
 COLUMN_MODELS = ("boosting", "logistic")
 MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
 PHOTO_MODELS = ("knn", "svm", "detail")
+MANY_GLYPHS = 10_000  # rows, from which on `detail` costs much more than `quick` and is hardly better
+MANY_CLASSES = 50
+MANY_CLASSES_MODELS = ("knn", "svm", "resnet")
 PRETRAINED_MODELS = ("features-knn", "features-linear", "features-svm", "resnet")
 BEST_PRETRAINED_MODELS = (*PRETRAINED_MODELS, "finetuned")
 
@@ -264,12 +267,9 @@ def default_models(dataset: "Dataset", best: bool = False, can_fine_tune: bool =
     from competition.crossval.task import input_shape
     from competition.data.targets import target_kind
     from competition.models.member import Member
-    from competition.models.networks.border import shows_glyphs
     from competition.workers.machine import WORKER_MEMORY
 
-    models: tuple[str, ...] = GLYPH_MODELS if shows_glyphs(dataset.images) else PHOTO_MODELS
-    if dataset.features and _has_weights(dataset.features):
-        models = PRETRAINED_MODELS
+    models = _models_for_images(dataset)
     if best:
         seeds = tuple(f"{name}.1" for name in models if Member.parse(name).spec.is_network)
         if models == GLYPH_MODELS:
@@ -291,6 +291,18 @@ def default_models(dataset: "Dataset", best: bool = False, can_fine_tune: bool =
         names = " ".join(too_large)
         print(f"left out: {names} ({need}); to train them anyway, name them in {option('models')}", flush=True)
     return [name for name in models if name not in too_large]
+
+
+def _models_for_images(dataset: "Dataset") -> tuple[str, ...]:
+    """The default models for such images and classes."""
+    from competition.data.targets import target_kind
+    from competition.models.networks.border import shows_glyphs
+
+    if dataset.features and _has_weights(dataset.features):
+        return PRETRAINED_MODELS
+    if target_kind(dataset.labels) == "class" and len(dataset.classes) >= MANY_CLASSES:
+        return MANY_CLASSES_MODELS
+    return GLYPH_MODELS if len(dataset.labels) >= MANY_GLYPHS and shows_glyphs(dataset.images) else PHOTO_MODELS
 
 
 @dataclass(frozen=True)

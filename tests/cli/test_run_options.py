@@ -13,6 +13,8 @@ from competition.cli.run import (
     BEST_PRETRAINED_MODELS,
     COLUMN_MODELS,
     GLYPH_MODELS,
+    MANY_CLASSES,
+    MANY_CLASSES_MODELS,
     PHOTO_MODELS,
     PRETRAINED_MODELS,
     Competition,
@@ -40,10 +42,30 @@ def glyphs(dataset):
     return replace(dataset, images=np.pad(dataset.images, ((0, 0), (4, 4), (4, 4), (0, 0))))
 
 
-def test_writing_is_also_seen_without_its_slant(dataset):
+@pytest.fixture
+def few_rows_suffice(dataset, monkeypatch):
+    monkeypatch.setattr(run_module, "MANY_GLYPHS", len(dataset.labels))
+
+
+def test_few_glyphs_are_learned_like_other_images(dataset, monkeypatch):
+    monkeypatch.setattr(run_module, "MANY_GLYPHS", len(dataset.labels) + 1)
+    assert member_names(glyphs(dataset), None) == list(PHOTO_MODELS)
+
+
+@pytest.mark.usefixtures("few_rows_suffice")
+def test_many_glyphs_on_black_or_white_have_models_of_their_own(dataset):
     assert member_names(glyphs(dataset), None) == list(GLYPH_MODELS)
+    assert member_names(replace(dataset, images=255 - glyphs(dataset).images), None) == list(GLYPH_MODELS)
     in_colour = np.repeat(glyphs(dataset).images, 3, axis=3)
     assert member_names(replace(dataset, images=in_colour), None) == list(PHOTO_MODELS)
+
+
+@pytest.mark.usefixtures("few_rows_suffice")
+@pytest.mark.parametrize(("classes", "models"), [(MANY_CLASSES - 1, GLYPH_MODELS), (MANY_CLASSES, MANY_CLASSES_MODELS)])
+def test_many_classes_have_models_of_their_own(classes, models, dataset):
+    labels = np.arange(len(dataset.labels)) % classes
+    many = replace(glyphs(dataset), labels=labels, classes=np.arange(classes).astype(str))
+    assert member_names(many, None) == list(models)
 
 
 def test_columns_are_learned_by_default_where_there_are_any(dataset_with_columns, capsys):
@@ -85,6 +107,7 @@ def test_no_network_is_fine_tuned_where_outside_weights_are_forbidden(dataset):
         member_names(dataset, ["finetuned"])
 
 
+@pytest.mark.usefixtures("few_rows_suffice")
 def test_the_best_models_of_glyphs_are_longer_networks_and_of_others_another_seed_of_each(
     dataset, dataset_with_columns, label_dataset
 ):
@@ -100,6 +123,7 @@ def test_an_empty_list_of_models_is_the_default(dataset, tmp_path):
     assert [member.name for member in competition.members(())] == list(PHOTO_MODELS)
 
 
+@pytest.mark.usefixtures("few_rows_suffice")
 def test_the_best_models_leave_out_what_the_default_models_do(dataset, tmp_path, capsys):
     rare = glyphs(dataset)
     labels = np.where(np.arange(len(rare.labels)) < 4, 10, rare.labels)
