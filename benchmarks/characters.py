@@ -1,6 +1,6 @@
 """Write a practice competition of many classes with few rows: characters in ink on paper, 20 drawings of each.
 
-A font's glyphs are distorted at random, which stands for the hands of different writers.
+A font's glyphs are distorted at random, which imitates different handwriting.
 """
 
 from collections.abc import Iterator
@@ -52,12 +52,12 @@ def _render(font: Path, characters: str) -> Iterator[np.ndarray]:
 
 
 def _distort(glyph: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Turn, stretch, slant, move and bend a glyph at random."""
-    angle, slant = np.radians(rng.normal(0, 7)), rng.normal(0, 0.15)
-    (stretch_y, stretch_x), offset = rng.uniform(0.75, 1.35, 2), rng.normal(0, 3, 2)
+    """Rotate, scale, shear, shift and warp a glyph at random."""
+    angle, shear = np.radians(rng.normal(0, 7)), rng.normal(0, 0.15)
+    (scale_y, scale_x), offset = rng.uniform(0.75, 1.35, 2), rng.normal(0, 3, 2)
     y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2 - offset[:, None, None]
-    turned_y, turned_x = np.cos(angle) * y - np.sin(angle) * x, np.cos(angle) * x + (np.sin(angle) + slant) * y
-    sources = [turned * stretch + _wave(rng) for turned, stretch in ((turned_y, stretch_y), (turned_x, stretch_x))]
+    rotated_y, rotated_x = np.cos(angle) * y - np.sin(angle) * x, np.cos(angle) * x + (np.sin(angle) + shear) * y
+    sources = [rotated * scale + _wave(rng) for rotated, scale in ((rotated_y, scale_y), (rotated_x, scale_x))]
     return map_coordinates(glyph, np.add(sources, (SIDE - 1) / 2), order=1).round().astype(np.uint8)
 
 

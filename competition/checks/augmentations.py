@@ -13,7 +13,7 @@ from sklearn.metrics import confusion_matrix
 from competition.data.augmentation import affine_matrix
 from competition.models.classical.augmented_copies import transform_image
 from competition.models.interface import Images, Predictor
-from competition.models.polarity import has_light_background, invert
+from competition.models.polarity import find_white, invert
 
 Transform = Callable[[np.ndarray], np.ndarray]
 
@@ -89,14 +89,15 @@ TRANSFORMS: dict[str, Transform] = {
 def measure_effects(model: Predictor, images: Images, labels: np.ndarray) -> Iterator[TransformEffect]:
     """Apply each transform to those of the first MAX_ROWS rows that the model predicts correctly.
 
-    The transforms fill with black, so images on a light background are inverted before and after.
+    The transforms fill with black, so images with a light background are inverted before and after.
     """
-    turn = invert if has_light_background(images) else lambda rows: rows
+    white = find_white(images)
     rows, labels = images[:MAX_ROWS], labels[:MAX_ROWS]
     is_correct = model.predict_proba(rows).argmax(axis=1) == labels
     rows, labels = rows[is_correct], labels[is_correct]
     for name, transform in TRANSFORMS.items():
-        predicted = model.predict_proba(turn(transform(turn(rows)))).argmax(axis=1)
+        transformed = invert(transform(invert(rows, white)), white)
+        predicted = model.predict_proba(transformed).argmax(axis=1)
         counts = confusion_matrix(labels, predicted, labels=np.arange(max(labels.max(), predicted.max()) + 1))
         totals = np.maximum(counts.sum(axis=1), 1)
         np.fill_diagonal(counts, 0)

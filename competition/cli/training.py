@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SHORTER_VARIANTS = {  # longest first
     "quick": ("quick:e10", "quick:e8", "quick:short", "quick:e4", "quick:e2"),
     "detail": ("detail:e15", "detail:e12", "detail:e10", "detail:e8", "detail:e6", "detail:e4", "detail:e2"),
-    "resnet": ("resnet:short",),
+    "resnet": ("resnet:e8", "resnet:short", "resnet:e4", "resnet:e2"),
 }
 LIMIT_SIGNAL = getattr(signal, "SIGALRM", signal.SIGINT)
 MAX_EXTRACTION_SHARE = 0.5  # of the budget; otherwise nothing is extracted

@@ -207,7 +207,7 @@ def clone_in_float32(network: Any) -> Any:
     import keras
 
     def in_float32(layer: Any) -> Any:
-        if not isinstance(layer, keras.Layer):  # an operation, such as those of deskewing
+        if not isinstance(layer, keras.Layer):  # an operation, such as those of inverting and deskewing
             return layer
         is_mixed = layer.dtype_policy.name.startswith("mixed")
         return type(layer).from_config(layer.get_config() | ({"dtype": "float32"} if is_mixed else {}))

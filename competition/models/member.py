@@ -81,7 +81,8 @@ class Member:
             return rows * height * width if self.recipe.deskew else 0.0
         if self.is_imported:
             return 0.0
-        return rows * (height * width * (channels + GREY_BYTES_PER_PIXEL) + FEATURE_BYTES_PER_IMAGE)
+        copies = 2 if channels == 1 else 1  # dark glyphs on white are inverted
+        return rows * (height * width * (copies * channels + GREY_BYTES_PER_PIXEL) + FEATURE_BYTES_PER_IMAGE)
 
     @property
     def uses_columns(self) -> bool:

@@ -1,32 +1,30 @@
-"""Dark signs on a light background are inverted before a model sees them.
+"""Dark glyphs on a light background are inverted before a model sees them.
 
-Deskewing and everything that fills what an image does not show assume a black background.
+Deskewing assumes a black background, and so does everything that fills pixels from beyond the edge of an image.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from competition.data.background import edge_brightness, find_background
 from competition.models.interface import Images
 
-WHITE = 255
 SAMPLE_SIZE = 2_000
 CHUNK_PIXELS = 500_000  # bounds memory
 
 
-def has_light_background(images: Images) -> bool:
-    """Whether the images are grey and nearly all of them have a light edge, judged by a sample."""
+def find_white(images: Images) -> int | None:
+    """Return the brightest value of grey images that have a light background, judged by a sample; None for others."""
     if images.shape[3] != 1:
-        return False
-    edges, brightest = zip(*((edge_brightness(chunk), chunk.max()) for chunk in sample_chunks(images)), strict=True)
-    return find_background(np.concatenate(edges), max(brightest)) == "light"
+        return None
+    edges, maxima = zip(*((edge_brightness(chunk), int(chunk.max())) for chunk in sample_chunks(images)), strict=True)
+    return max(maxima) if find_background(np.concatenate(edges), max(maxima)) == "light" else None
 
 
-def invert(images: Any) -> Any:
-    """Return the negatives of images: NumPy arrays or tensors."""
-    return WHITE - images
+def invert(images: np.ndarray, white: int | None) -> np.ndarray:
+    """Return the negatives of uint8 images, in which `white` becomes 0; the images themselves if it is None."""
+    return images if white is None else np.maximum(images, np.uint8(white)) - images
 
 
 def sample_chunks(images: Images) -> Iterator[np.ndarray]:

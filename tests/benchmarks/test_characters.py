@@ -10,7 +10,7 @@ from competition.data.practice import HELD_BACK_LABELS
 from competition.errors import UserError
 
 
-def test_each_character_is_drawn_equally_often_and_never_twice_alike(tmp_path, monkeypatch):
+def test_each_character_is_drawn_equally_often_and_all_drawings_differ(tmp_path, monkeypatch):
     face = ImageFont.load_default(30)
     monkeypatch.setattr("PIL.ImageFont.truetype", lambda *arguments: face)
     (tmp_path / "font").touch()

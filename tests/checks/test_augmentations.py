@@ -6,12 +6,16 @@ from competition.models.interface import Target
 from competition.models.registry import load_spec
 
 
+def measure(images, labels):
+    spec = load_spec("svm")
+    model = spec.build(spec.recipe, 0, images.shape[1:], Target("class", 10))
+    model.fit(images[:400], labels[:400], lambda epoch: None)
+    return {effect.transform: effect for effect in measure_effects(model, images[400:], labels[400:])}
+
+
 @pytest.fixture(scope="module")
 def effects(dataset):
-    spec = load_spec("svm")
-    model = spec.build(spec.recipe, 0, dataset.images.shape[1:], Target("class", 10))
-    model.fit(dataset.images[:400], dataset.labels[:400], lambda epoch: None)
-    return {effect.transform: effect for effect in measure_effects(model, dataset.images[400:], dataset.labels[400:])}
+    return measure(dataset.images, dataset.labels)
 
 
 def test_rotation_by_180_degrees_turns_one_digit_into_another(effects):
@@ -22,6 +26,11 @@ def test_rotation_by_180_degrees_turns_one_digit_into_another(effects):
 
 def test_small_shifts_and_zooms_preserve_the_label(effects):
     assert effects["shifted by 9 %"].is_label_preserving and effects["reduced by 15 %"].is_label_preserving
+
+
+def test_light_and_dark_glyphs_react_alike(dataset):
+    light = np.pad(dataset.images, ((0, 0), (3, 3), (3, 3), (0, 0)))
+    assert measure(255 - light, dataset.labels) == measure(light, dataset.labels)
 
 
 def test_every_transform_is_measured(effects):

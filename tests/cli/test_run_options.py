@@ -47,13 +47,13 @@ def few_rows_suffice(dataset, monkeypatch):
     monkeypatch.setattr(run_module, "MANY_GLYPHS", len(dataset.labels))
 
 
-def test_few_glyphs_are_learned_like_other_images(dataset, monkeypatch):
+def test_few_glyphs_have_the_models_of_other_images(dataset, monkeypatch):
     monkeypatch.setattr(run_module, "MANY_GLYPHS", len(dataset.labels) + 1)
     assert member_names(glyphs(dataset), None) == list(PHOTO_MODELS)
 
 
 @pytest.mark.usefixtures("few_rows_suffice")
-def test_many_glyphs_on_black_or_white_have_models_of_their_own(dataset):
+def test_many_glyphs_on_black_or_white_have_other_models(dataset):
     assert member_names(glyphs(dataset), None) == list(GLYPH_MODELS)
     assert member_names(replace(dataset, images=255 - glyphs(dataset).images), None) == list(GLYPH_MODELS)
     in_colour = np.repeat(glyphs(dataset).images, 3, axis=3)
@@ -62,10 +62,12 @@ def test_many_glyphs_on_black_or_white_have_models_of_their_own(dataset):
 
 @pytest.mark.usefixtures("few_rows_suffice")
 @pytest.mark.parametrize(("classes", "models"), [(MANY_CLASSES - 1, GLYPH_MODELS), (MANY_CLASSES, MANY_CLASSES_MODELS)])
-def test_many_classes_have_models_of_their_own(classes, models, dataset):
+def test_many_classes_have_other_models(classes, models, dataset):
     labels = np.arange(len(dataset.labels)) % classes
     many = replace(glyphs(dataset), labels=labels, classes=np.arange(classes).astype(str))
     assert member_names(many, None) == list(models)
+    label_sets = replace(many, labels=np.eye(classes, dtype=np.uint8)[labels])
+    assert member_names(label_sets, None) == [name for name in GLYPH_MODELS if name != "svm"]
 
 
 def test_columns_are_learned_by_default_where_there_are_any(dataset_with_columns, capsys):

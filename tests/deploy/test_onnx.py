@@ -55,7 +55,7 @@ def test_a_network_in_bfloat16_is_cloned_in_float32():
 
 @pytest.mark.integration
 @pytest.mark.filterwarnings("ignore:.*:FutureWarning")  # of tf2onnx
-def test_a_network_of_dark_signs_predicts_the_same_in_onnx(dataset, tmp_path):
+def test_a_network_of_dark_glyphs_predicts_the_same_in_onnx(dataset, tmp_path):
     import keras
 
     images = 255 - np.pad(dataset.images, ((0, 0), (4, 4), (4, 4), (0, 0)))
@@ -63,6 +63,7 @@ def test_a_network_of_dark_signs_predicts_the_same_in_onnx(dataset, tmp_path):
     recipe = replace(member.recipe, epochs=1, shifts=FIVE_SHIFTS)
     network = member.spec.build(recipe, 0, images.shape[1:], Target.of(dataset.labels, dataset.classes))
     network.fit(images, dataset.labels, lambda epoch: None).save(tmp_path / "network.keras")
+    assert network.white == 255
     views = clone_in_float32(load_network(tmp_path / "network.keras").all_views)
     inputs = keras.Input(images.shape[1:], dtype="uint8", name="images")
     model = keras.Model(inputs, {"probabilities": keras.ops.softmax(views(inputs))})

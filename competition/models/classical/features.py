@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 
-from competition.models.polarity import has_light_background, invert
+from competition.models.polarity import find_white, invert
 
 BATCH_PIXELS = 200 * 28 * 28  # per batch, so that intermediate results stay in the cache
 EPSILON = 1e-6
@@ -40,13 +40,13 @@ class LightOnDark(TransformerMixin, BaseEstimator):
     """Invert images whose background is light in the training rows."""
 
     def fit(self, images: np.ndarray, labels: np.ndarray | None = None) -> Self:
-        """Judge the background."""
-        self.is_inverted_ = has_light_background(images)
+        """Detect the background."""
+        self.white_ = find_white(images)
         return self
 
     def transform(self, images: np.ndarray) -> np.ndarray:
         """Return the images, or their negatives."""
-        return invert(images) if self.is_inverted_ else images
+        return invert(images, self.white_)
 
 
 class Pixels(_BatchedTransformer):

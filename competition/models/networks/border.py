@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from competition.models.interface import Images
-from competition.models.polarity import has_light_background, invert, sample_chunks
+from competition.models.polarity import find_white, invert, sample_chunks
 
 MAX_VARIANCE = 0.05  # of a blank row or column, relative to the average one
 MAX_DARK_VALUE = 32  # mean of a black border, inverted if it is white
@@ -33,8 +33,7 @@ def shows_glyphs(images: Images) -> bool:
     if images.shape[3] != 1 or not all(find_blank_border(images)):
         return False
     edges = np.concatenate([chunk[:, [0, -1]].ravel() for chunk in sample_chunks(images)])
-    distance_from_black = (invert(edges) if has_light_background(images) else edges).mean()
-    return float(distance_from_black) < MAX_DARK_VALUE
+    return float(invert(edges, find_white(images)).mean()) < MAX_DARK_VALUE
 
 
 def respect_symmetries(border: Border, symmetries: tuple[str, ...]) -> Border:

@@ -33,7 +33,7 @@ from competition.models.networks.layers import conv_bn_relu, max_pool
 from competition.models.networks.recipe import UNSHIFTED, Recipe
 from competition.models.networks.trainers import Trainer, TrainingRows, create_trainer, state_variables
 from competition.models.networks.views import View, apply_view, choose_views
-from competition.models.polarity import has_light_background, invert
+from competition.models.polarity import find_white
 
 Backbone = Callable[[Any], Any]  # maps images in 0..1 to features
 
@@ -65,7 +65,7 @@ class Network:
 
     suffix = ".keras"
     remark = ""
-    is_inverted: bool  # whether the background is light
+    white: int | None  # the value that is inverted to 0, if the background is light
     network: keras.Model  # from images, prepared as by `_prepare`, to logits
     views: tuple[View, ...]  # that predictions average
     _predictor: "NetworkPredictor | None" = None
@@ -85,7 +85,7 @@ class Network:
         Epochs that were finished before the checkpoint are not repeated.
         """
         self._start_session()
-        self.is_inverted = has_light_background(images)
+        self.white = find_white(images)
         if self.recipe.deskew:
             images = self._prepare_all(images)
         state = checkpoint.load() if checkpoint else None
@@ -121,7 +121,7 @@ class Network:
         predictors that it returned before predict.
         """
         self._start_session()
-        self.is_inverted = has_light_background(images)
+        self.white = find_white(images)
         if self.recipe.deskew:
             images = self._prepare_all(images)
         self.network = self._build_network(images.shape[1:], self._find_border(images, SYMMETRIES))
@@ -245,8 +245,9 @@ class Network:
 
     def _prepare(self, images: Any) -> Any:
         """Invert and deskew images, if that is to be done, by operations that Keras can save and load."""
-        if self.is_inverted:
-            images = ops.cast(invert(ops.cast(images, "float32")), "uint8")
+        if self.white is not None:
+            images = ops.cast(images, "int32")
+            images = ops.cast(ops.subtract(ops.maximum(images, self.white), images), "uint8")
         return deskew(images) if self.recipe.deskew else images
 
     def _prepare_all(self, images: Images) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""resnet: a residual network with global pooling, for colour pictures.
+"""resnet: a residual network with global pooling, for colour pictures and for many classes.
 
 After a strided convolution, each of three stages halves the image, doubles the filters and ends in a residual block, so
 that all stages cost the same. Larger pictures are halved more often before, which bounds the cost. With 64x48 pixels:
@@ -34,4 +34,7 @@ RECIPE = replace(
     batch_size=64,
 )
 SPEC = network_spec(body, RECIPE, seconds=180)
-VARIANTS = {"short": with_epochs(SPEC, 6)}  # for what is left of a budget
+VARIANTS = {  # for what is left of a budget
+    "short": with_epochs(SPEC, 6),
+    **{f"e{epochs}": with_epochs(SPEC, epochs) for epochs in (2, 4, 8)},
+}

@@ -287,6 +287,19 @@ def test_a_network_that_is_compiled_once_is_trained_from_the_start_each_time(dat
     assert np.allclose(turned, second, atol=0.01)  # the views of all symmetries are averaged
 
 
+@pytest.mark.integration
+def test_a_network_that_is_compiled_once_inverts_dark_glyphs(dataset):
+    augmentation = replace(Augmentation(), symmetries=(), strength=1.0)
+    light = with_border(dataset.images)
+    predicted = []
+    for images in (light, 255 - light):
+        recipe = replace(RECIPE, epochs=5, peak_learning_rate=1e-2)
+        network = Network(small_body, recipe, 0, images.shape[1:], Target.of(dataset.labels, dataset.classes))
+        train = network.make_train_function(images, dataset.labels)
+        predicted.append(train(augmentation).predict_proba(images))
+    assert (predicted[0] == predicted[1]).all() and predicted[0].std() > 0.01
+
+
 def test_a_resumed_training_keeps_the_augmentation_that_was_measured_before(monkeypatch):
     monkeypatch.setattr("competition.models.networks.augmentation_choice.MIN_STEPS", 1)
     monkeypatch.setitem(training.SMALL_RECIPE, "min_steps", 10)
