@@ -137,6 +137,11 @@ def test_a_rare_class_and_a_blank_image_are_reported(dataset):
     assert not finding.passed and finding.images == [(9,)]
 
 
+def test_classes_of_equal_size_are_not_called_smallest_and_largest(dataset):
+    equal = replace(dataset, labels=np.arange(len(dataset.labels)) % 10)
+    assert check_balance(equal).message == f"each class has {len(dataset.labels) // 10} rows"
+
+
 @pytest.mark.parametrize("jobs", [1, 4])
 def test_the_time_is_divided_among_the_workers(jobs, dataset):
     images = np.broadcast_to(np.uint8(0), (42_000, 28, 28, 1))
