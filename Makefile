@@ -118,7 +118,7 @@ test-all: .venv/.ready-dev ## run all tests, including the slow ones (hours)
 	@$(python) -m pytest -m ""
 
 .PHONY: mutate
-mutate: .venv/.ready-dev .venv/.ready-mutate ## change the code behind folds, scores, blends and submissions, and count the changes that no test notices (hours)
+mutate: .venv/.ready-dev .venv/.ready-mutate ## change the code behind folds, scores, blends and submissions, and count the changes that no test notices (half an hour)
 	@OMP_NUM_THREADS=1 $(python) -m mutmut run  # a process forked from one with threads may hang
 	@$(python) -m mutmut results --all true | awk -F ': ' '{ sub(/^ +/, "", $$1); sub(/\.x[^.]*$$/, "", $$1); n[$$1 ": " $$2]++ } END { for (key in n) print key, n[key] }' | sort
 
