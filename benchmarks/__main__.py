@@ -1,6 +1,7 @@
 """Run a benchmark: `python -m benchmarks NAME`."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 from competition import errors
 from competition.cli import options as cli
 from competition.cli.app import command, create_app, run
-from competition.cli.run import FOLDS, SUBMISSIONS, RunOptions, open_competition, open_run, open_store
+from competition.cli.run import DATA, FOLDS, SUBMISSIONS, RunOptions, open_competition, open_run, open_store
 
 app = create_app(help=__doc__, add_completion=False)
 
@@ -102,11 +103,8 @@ def fashion_mnist(
 ) -> None:
     """Write Fashion-MNIST as the practice competition data/fashion-mnist."""
     from benchmarks.fashion_mnist import FOLDER, make_fashion_mnist
-    from competition.cli.run import DATA
 
-    folder = DATA / "fashion-mnist"
-    make_fashion_mnist(folder, source or FOLDER)
-    print(f"{folder} is a competition; train on it: {errors.command('submit', competition=folder.name)}")
+    _make_practice_data("fashion-mnist", make_fashion_mnist, source or FOLDER)
 
 
 @command(app)
@@ -117,11 +115,15 @@ def characters(
 ) -> None:
     """Draw the practice competition data/characters: 210 characters in ink on paper, 20 drawings of each."""
     from benchmarks.characters import FONT, make_characters
-    from competition.cli.run import DATA
 
-    folder = DATA / "characters"
-    make_characters(folder, font or FONT)
-    print(f"{folder} is a competition; train on it: {errors.command('submit', competition=folder.name)}")
+    _make_practice_data("characters", make_characters, font or FONT)
+
+
+def _make_practice_data(name: str, make: Callable[[Path, Path], None], source: Path) -> None:
+    """Write a practice competition from its source, and say how to train on it."""
+    folder = DATA / name
+    make(folder, source)
+    print(f"{folder} is a competition; train on it: {errors.command('submit', competition=name)}")
 
 
 @command(app)

@@ -108,11 +108,10 @@ def check_balance(dataset: Dataset) -> Finding:
     counts = np.bincount(dataset.labels, minlength=len(dataset.classes))
     rare, frequent = int(counts.argmin()), int(counts.argmax())
     passed = counts[rare] >= WARN_CLASS_ROWS and counts[frequent] < MAX_CLASS_RATIO * counts[rare]
-    smallest, largest = (f"{dataset.classes[index]} with {counts[index]:,} rows" for index in (rare, frequent))
-    message = f"the smallest class is {smallest}, the largest {largest}"
     if counts[rare] == counts[frequent]:
-        message = f"each class has {counts[rare]:,} rows"
-    return Finding("balance", bool(passed), message)
+        return Finding("balance", bool(passed), f"each class has {counts[rare]:,} rows")
+    smallest, largest = (f"{dataset.classes[index]} with {counts[index]:,} rows" for index in (rare, frequent))
+    return Finding("balance", bool(passed), f"the smallest class is {smallest}, the largest {largest}")
 
 
 def check_blank_images(dataset: Dataset) -> Finding:

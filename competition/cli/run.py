@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
 # `svm` before `knn`, which is as cheap: on glyphs it is faster and better, on other images several times slower.
 GLYPH_MODELS = ("svm", "knn", "quick")
+MANY_GLYPHS = 10_000  # rows; with fewer, `detail`, which is better than `quick`, takes little time, too
 # How they were chosen: docs/experiments/training.md and ensembling.md
 BEST_GLYPH_MODELS = ("svm", "knn", "quick:wide", "quick:long")
 COLUMN_MODELS = ("boosting", "logistic")
 MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
 PHOTO_MODELS = ("knn", "svm", "detail")
-MANY_GLYPHS = 10_000  # rows; with fewer, `detail`, which is better than `quick`, takes little time, too
-MANY_CLASSES = 50
+MANY_CLASSES = 50  # or more have these models
 MANY_CLASSES_MODELS = ("knn", "svm", "resnet")
 PRETRAINED_MODELS = ("features-knn", "features-linear", "features-svm", "resnet")
 BEST_PRETRAINED_MODELS = (*PRETRAINED_MODELS, "finetuned")
