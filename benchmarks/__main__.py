@@ -119,6 +119,31 @@ def characters(
     _make_practice_data("characters", make_characters, font or FONT)
 
 
+@command(app)
+def held_back(
+    source: Annotated[Path, typer.Argument(help="Folder of labels.csv (file names, classes) and images/.")],
+    name: Annotated[str, typer.Argument(help="Name of the competition to write.")],
+) -> None:
+    """Write a practice competition in which a fifth of the pictures of SOURCE are test rows."""
+    from benchmarks.held_back_photographs import hold_back
+
+    _make_practice_data(name, hold_back, source)
+
+
+@command(app)
+def columns(
+    output: Annotated[Path, typer.Argument(help="Folder of the CSV files.")],
+    competition: cli.Competition = "digits",
+    features: Annotated[bool, cli.option("features", "Write pretrained features instead of pixels.")] = False,
+) -> None:
+    """Write a competition's pictures as columns of numbers, for tabular tools."""
+    from benchmarks.held_back_photographs import write_columns
+
+    opened = open_competition(competition)
+    write_columns(opened.dataset, opened.folder / "sample_submission.csv", output, features)
+    print(f"{output / 'train.csv'}, {output / 'test.csv'}")
+
+
 def _make_practice_data(name: str, make: Callable[[Path, Path], None], source: Path) -> None:
     """Write a practice competition from its source, and say how to train on it."""
     folder = DATA / name

@@ -6,6 +6,8 @@ AutoGluon needs an environment of its own:
     autogluon/bin/pip install "autogluon.tabular[lightgbm,catboost,xgboost,fastai]"
     autogluon/bin/python benchmarks/autogluon_tabular.py data/digits 14 autogluon.csv
     make grade FILE=autogluon.csv COMPETITION=digits
+
+For competitions whose pictures are files, `python -m benchmarks columns` writes the CSV files that it reads.
 """
 
 import sys

@@ -172,7 +172,7 @@ def report(
     folds: cli.Folds = 5,
     seed: cli.Seed = 0,
     blend: cli.Blend = "auto",
-    refit: cli.Refit = 0,
+    refit: cli.ReportRefit = 0,
 ) -> None:
     """Write an HTML report.
 

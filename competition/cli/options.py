@@ -142,6 +142,7 @@ Refit = Annotated[
         "then predict the test rows. The score is still the cross-validated one.",
     ),
 ]
+ReportRefit = Annotated[int, count_option("refit", "Report on the run that was submitted with this --refit.")]
 Cluster = Annotated[
     str | None,
     option(
