@@ -100,7 +100,7 @@ benchmark-competitions: .venv/.ready-dev ## read miniatures of 24 real competiti
 	@$(python) -m benchmarks competitions
 
 .PHONY: screenshots
-screenshots: .venv/.ready-dev ## renew the screenshots in docs/, from the report and the submission of COMPETITION=
+screenshots: .venv/.ready-dev ## update the screenshots in docs/, from the report and the submission of COMPETITION=
 	@$(python) -m benchmarks screenshots
 
 ## develop
@@ -110,7 +110,7 @@ test: .venv/.ready-dev ## run the quick tests (5 minutes)
 	@$(python) -m pytest
 
 .PHONY: test-integration
-test-integration: .venv/.ready-dev ## run the tests of whole commands, clusters and trainings (20 minutes)
+test-integration: .venv/.ready-dev ## run the tests of whole commands, clusters and training runs (20 minutes)
 	@$(python) -m pytest -m "integration and not slow"
 
 .PHONY: test-all

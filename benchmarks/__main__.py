@@ -120,7 +120,7 @@ def characters(
 
 
 @command(app)
-def held_back(
+def split_photographs(
     source: Annotated[Path, typer.Argument(help="Folder of labels.csv (file names, classes) and images/.")],
     name: Annotated[str, typer.Argument(help="Name of the competition to write.")],
 ) -> None:
@@ -131,7 +131,7 @@ def held_back(
 
 
 @command(app)
-def columns(
+def export_columns(
     output: Annotated[Path, typer.Argument(help="Folder of the CSV files.")],
     competition: cli.Competition = "digits",
     features: Annotated[bool, cli.option("features", "Write pretrained features instead of pixels.")] = False,
@@ -157,7 +157,7 @@ def anytime(
     competition: cli.Competition = "digits",
     output: Annotated[Path, typer.Option(help="File of the chart.")] = Path("docs/experiments/anytime.svg"),
 ) -> None:
-    """Run `submit` in clones of several versions, one after the other, and draw how soon each is how accurate."""
+    """Run `submit` in clones of several versions, one after the other, and plot accuracy against time."""
     from benchmarks.anytime import draw, record_curve, run_submit
 
     curves = {}
@@ -181,7 +181,7 @@ def screenshots(
     jobs: cli.Jobs = None,
     output: Annotated[Path, typer.Option(help="Folder of the images.")] = Path("docs"),
 ) -> None:
-    """Renew the screenshots in docs/: of the competition's report, of the demo and of a training on 8x8 digits."""
+    """Update the screenshots in docs/: of the competition's report, of the demo and of a training run on 8x8 digits."""
     from benchmarks import screenshots
     from competition.cli.run import default_models
     from competition.cli.views import open_demo, report, report_path
@@ -191,10 +191,10 @@ def screenshots(
     output.mkdir(parents=True, exist_ok=True)
     opened = open_run(options)
     with screenshots.open_browser() as browser:
-        screenshots.photograph_report(browser, report_path(opened), output / "report.png")
+        screenshots.capture_report(browser, report_path(opened), output / "report.png")
         with screenshots.serve(open_demo(competition, None)) as address:
-            screenshots.photograph_demo(browser, address, output / "demo.png")
-    screenshots.photograph_training(default_models(opened.dataset), (output / "terminal.svg").absolute(), jobs)
+            screenshots.capture_demo(browser, address, output / "demo.png")
+    screenshots.capture_training(default_models(opened.dataset), (output / "terminal.svg").absolute(), jobs)
     print(f"{output / 'report.png'}, {output / 'demo.png'}, {output / 'terminal.svg'}")
 
 

@@ -1,4 +1,4 @@
-"""Train AutoGluon on the pixels of a competition and write its submission, to compare it with foldblend.
+"""Train AutoGluon on the pixels or features of a competition and write its submission, to compare it with foldblend.
 
 AutoGluon needs an environment of its own:
 
@@ -7,7 +7,7 @@ AutoGluon needs an environment of its own:
     autogluon/bin/python benchmarks/autogluon_tabular.py data/digits 14 autogluon.csv
     make grade FILE=autogluon.csv COMPETITION=digits
 
-For competitions whose pictures are files, `python -m benchmarks columns` writes the CSV files that it reads.
+For competitions whose pictures are files, `python -m benchmarks export-columns` writes the CSV files that it reads.
 """
 
 import sys

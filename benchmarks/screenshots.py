@@ -1,4 +1,4 @@
-"""Screenshots of the report, the demo and the live table of a training, for the documentation."""
+"""Screenshots of the report, the demo and the live table of a training run, for the documentation."""
 
 import io
 import re
@@ -58,7 +58,7 @@ def open_page(browser: "Browser", address: str, size: tuple[int, int], scheme: S
     return page
 
 
-def photograph_report(browser: "Browser", report: Path, file: Path) -> None:
+def capture_report(browser: "Browser", report: Path, file: Path) -> None:
     """The top of the report on a desk, and beside it on a phone in dark mode."""
     address = report.resolve().as_uri()
     screens: list[tuple[tuple[int, int], Scheme]] = [(DESK, "light"), (PHONE, "dark")]
@@ -70,7 +70,7 @@ def photograph_report(browser: "Browser", report: Path, file: Path) -> None:
     both.quantize(255, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
-def photograph_demo(browser: "Browser", address: str, file: Path) -> None:
+def capture_demo(browser: "Browser", address: str, file: Path) -> None:
     """The demo, after a digit was drawn."""
     page = open_page(browser, address, DEMO, "light")
     box = page.locator("#canvas").bounding_box()
@@ -103,7 +103,7 @@ def serve(app: "FastAPI") -> Iterator[str]:
             thread.join()
 
 
-def photograph_training(models: list[str], file: Path, jobs: int | None = None) -> None:
+def capture_training(models: list[str], file: Path, jobs: int | None = None) -> None:
     """Cross-validate models on the 8x8 digits, and draw the live table while most folds are running."""
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         table = record_training(open_run(RunOptions("digits8", models, jobs=jobs)))

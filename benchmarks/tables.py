@@ -8,7 +8,7 @@ from benchmarks.race import GOAL, Run
 from benchmarks.speed import Speed
 from benchmarks.training_rows import Comparison
 from benchmarks.tutorials import TUTORIALS, Result
-from competition.crossval.progress import clock
+from competition.crossval.progress import format_duration
 from competition.scoring.standard_error import Score, format_percent
 from competition.views.terminal.screen import console
 from competition.workers.events import Emitted, Event, Started
@@ -32,7 +32,7 @@ def print_race_epoch(event: Event) -> None:
     if isinstance(event, Emitted):
         precision, epoch, epochs, seconds, score = event.payload
         name = f"{event.task.member.name} in {precision}"
-        console.print(f"{name} epoch {epoch}/{epochs}: {format_percent(score)} after {clock(seconds)}")
+        console.print(f"{name} epoch {epoch}/{epochs}: {format_percent(score)} after {format_duration(seconds)}")
 
 
 def race_tables(runs: Sequence[Run]) -> list[Table]:
@@ -48,9 +48,9 @@ def _race_table(precision: str, runs: Sequence[Run]) -> Table:
         table.add_column(heading, justify="right")
     quick = next(run for run in runs if run.member == "quick")
     for run in sorted(runs, key=_ranking_seconds):
-        goal = clock(run.seconds_to_goal) if run.seconds_to_goal else "never"
+        goal = format_duration(run.seconds_to_goal) if run.seconds_to_goal else "never"
         ratio = f"{_ranking_seconds(run) / _ranking_seconds(quick):.1f}"
-        table.add_row(run.member, clock(run.seconds[-1]), goal, ratio, format_percent(run.final_accuracy))
+        table.add_row(run.member, format_duration(run.seconds[-1]), goal, ratio, format_percent(run.final_accuracy))
     return table
 
 
@@ -61,24 +61,24 @@ def _ranking_seconds(run: Run) -> float:
 def training_rows_table(member: str, comparisons: Sequence[Comparison], rows: int) -> Table:
     """A row for each way to use the training rows, with its paired differences from the first."""
     table = Table(member, box=None)
-    for heading in ("training rows", "trainings", "wrong", "difference", "log loss", "difference", "time"):
+    for heading in ("training rows", "runs", "wrong", "difference", "log loss", "difference", "time"):
         table.add_column(heading, justify="right")
     for each in comparisons:
         wrong = f"{rows * each.more_wrong.value:+.0f} ± {rows * each.more_wrong.standard_error:.0f}"
         loss = f"{each.more_log_loss.value:+.5f} ± {each.more_log_loss.standard_error:.5f}"
-        counts = f"{each.training_rows:,}", str(each.trainings), str(each.wrong)
-        table.add_row(each.name, *counts, wrong, f"{each.log_loss:.5f}", loss, clock(each.seconds))
+        counts = f"{each.training_rows:,}", str(each.runs), str(each.wrong)
+        table.add_row(each.name, *counts, wrong, f"{each.log_loss:.5f}", loss, format_duration(each.seconds))
     return table
 
 
 def print_tutorial_progress(event: Event) -> None:
-    """Print the start of each training and the time left after each epoch."""
+    """Print the start of each training run and the time left after each epoch."""
     name = event.task.member.name
     if isinstance(event, Started):
         console.print(f"{name} started")
     elif isinstance(event, Emitted):
         epoch, epochs, seconds = event.payload
-        console.print(f"{name} epoch {epoch}/{epochs}; time left {clock(seconds * (epochs - epoch) / epoch)}")
+        console.print(f"{name} epoch {epoch}/{epochs}; time left {format_duration(seconds * (epochs - epoch) / epoch)}")
 
 
 def tutorial_table(results: Mapping[str, Result]) -> Table:
@@ -89,5 +89,7 @@ def tutorial_table(results: Mapping[str, Result]) -> Table:
     for tutorial in TUTORIALS:
         if result := results.get(tutorial.name):
             measured = format_percent(Score(result.accuracy, result.standard_error))
-            table.add_row(tutorial.name, tutorial.description, tutorial.claim, measured, clock(result.seconds))
+            table.add_row(
+                tutorial.name, tutorial.description, tutorial.claim, measured, format_duration(result.seconds)
+            )
     return table

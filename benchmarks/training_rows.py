@@ -13,7 +13,7 @@ from competition.data.dataset import Dataset
 from competition.models.member import Member
 from competition.scoring.losses import row_errors, row_losses
 from competition.scoring.standard_error import Score
-from competition.tuning.trials import calibrate
+from competition.tuning.trials import cross_fit_temperature
 from competition.workers.base import Emit, Workers, result_or_raise, take_in_order
 from competition.workers.events import ignore_event
 
@@ -22,26 +22,26 @@ UNSEEN = -1  # rows that no training sees
 
 @dataclass(frozen=True)
 class Comparison:
-    """Means over several trainings, for rows that none of them saw, compared with those of the first split."""
+    """Means over several training runs, for rows that none of them saw, compared with those of the first split."""
 
     name: str
     training_rows: int
-    trainings: int
+    runs: int
     wrong: int
     log_loss: float  # after temperature scaling, cross-fitted on halves of the rows
     more_wrong: Score  # mean per row
     more_log_loss: Score
-    seconds: float  # of all trainings
+    seconds: float  # of all training runs
 
 
 def compare_training_rows(
-    dataset: Dataset, folds: Folds, member: Member, counts: Sequence[int], trainings: int, workers: Workers
+    dataset: Dataset, folds: Folds, member: Member, counts: Sequence[int], runs: int, workers: Workers
 ) -> Iterator[Comparison]:
     """Train on the rows outside fold 0, in so many folds or so many times on all of them, and predict fold 0."""
     unseen = folds.held_out == 0
     labels = dataset.labels[unseen]
     splits = {f"{count} folds": _split(dataset, ~unseen, count, folds.seed) for count in counts}
-    splits["all rows"] = np.where(unseen, UNSEEN, trainings)
+    splits["all rows"] = np.where(unseen, UNSEEN, runs)
     first: tuple[np.ndarray, np.ndarray] | None = None
     for name, held_out in splits.items():
         tasks = [Task(member, fold) for fold in range(held_out.max() + (name != "all rows"))]
@@ -49,7 +49,7 @@ def compare_training_rows(
             partial(_predict_unseen, dataset=dataset, held_out=held_out), take_in_order(tasks), ignore_event
         )
         results = [result_or_raise(task.name, outcome) for task, outcome in outcomes]
-        predicted = calibrate(np.mean([probabilities for probabilities, _ in results], axis=0), labels)
+        predicted = cross_fit_temperature(np.mean([probabilities for probabilities, _ in results], axis=0), labels)
         rows = row_errors(labels, predicted), row_losses(labels, predicted)
         first = first or rows
         yield Comparison(

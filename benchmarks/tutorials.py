@@ -1,6 +1,7 @@
 """Recipes of popular tutorials, trained on the standard split of MNIST (60,000 training and 10,000 test rows)."""
 
 import json
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from competition.crossval.predictions import fingerprint
-from competition.crossval.provenance import member_ingredients
+from competition.crossval.provenance import member_provenance
 from competition.crossval.task import Task, check_predictions, train_member
 from competition.data.dataset import Dataset
 from competition.errors import UserError
@@ -82,11 +83,13 @@ class Results:
             saved = json.loads(path.read_text()) if path.exists() else {}
             self.by_member = {name: Result(**result) for name, result in saved.items()}
         except (ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} is damaged ({error}); delete it to train all tutorials again: rm {path}") from None
+            raise UserError(
+                f"{path} is damaged ({error}); delete it to train all tutorials again: {shlex.join(['rm', str(path)])}"
+            ) from None
 
     def _fingerprint(self, member: Member) -> str:
         """Digest of the data and of everything that determines the trained model."""
-        return fingerprint({"data": self.dataset.digest} | member_ingredients(member))
+        return fingerprint({"data": self.dataset.digest} | member_provenance(member))
 
     def pending_members(self, tutorials: Sequence[Tutorial]) -> list[Member]:
         """The members without a result for their current fingerprint."""

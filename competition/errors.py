@@ -52,6 +52,11 @@ def option(name: str, value: object = "") -> str:
     return f"--{name} {quoted}".rstrip()
 
 
+def move_away(path: Path) -> str:
+    """The command that renames a file or folder, to keep it out of the way."""
+    return shlex.join(["mv", str(path), f"{path}.old"])
+
+
 def flag(name: str) -> str:
     """How the user sets a flag: `YES=1` under make, else `--yes`."""
     return f"{option(name)}=1" if _runs_under_make() else option(name)

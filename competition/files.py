@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,7 @@ DEFAULT_REMEDY = "check the disk of {folder}: df -h {folder}; ls -ld {folder}"
 DISK_FAILURES = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE}  # whatever the program does
 MISPLACED = {errno.EEXIST, errno.ENOTDIR}  # a file where a folder is needed
 UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP}  # by file systems that cannot sync folders
+CHECKSUMS = "SHA256SUMS"  # the file that `write_checksums` writes
 SCRATCH = "foldblend"  # in the names of folders among the system's temporary files
 MAX_SYNCED_FILES = 1000  # that are synced one by one; syncing everything is faster for more
 
@@ -179,7 +181,7 @@ def describe_file_error(error: OSError, path: Path | None = None) -> UserError:
     if path is None:
         return DiskError(f"cannot {verb} a file ({reason}); check the disk: df -h; {again}")
     folder = named if named and error.errno == errno.EEXIST else path.parent
-    remedy = REMEDIES.get(error.errno or 0, DEFAULT_REMEDY).format(folder=folder)
+    remedy = REMEDIES.get(error.errno or 0, DEFAULT_REMEDY).format(folder=shlex.quote(str(folder)))
     error_type = UserError if error.errno in MISPLACED else DiskError
     return error_type(f"cannot {verb} {path} ({reason}); {remedy}; {again}")
 
@@ -208,6 +210,26 @@ def wait_for_lock(folder: Path) -> Iterator[None]:
     """Wait for the folder's lock and hold it; for short updates that read, change and write a file."""
     with _lock(folder, timeout=-1):
         yield
+
+
+def write_checksums(folder: Path, names: Iterable[str]) -> None:
+    """Write the SHA-256 of these files of the folder to a file next to them."""
+    (folder / CHECKSUMS).write_text(_checksums(folder, names))
+
+
+def find_damage(folder: Path, names: Iterable[str]) -> str | None:
+    """Describe what is wrong with these files, or None; reads all of them to compare their checksums."""
+    try:
+        expected = (folder / CHECKSUMS).read_text().splitlines()
+        actual = _checksums(folder, names).splitlines()
+    except (OSError, ValueError) as error:
+        return f"{folder} is damaged ({error})"
+    damaged = next((line.split()[1] for line in actual if line not in expected), None)
+    return f"{folder / damaged} is damaged" if damaged else None
+
+
+def _checksums(folder: Path, names: Iterable[str]) -> str:
+    return "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
 
 
 def sha256(path: Path) -> str:

@@ -27,9 +27,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from sklearn.datasets import load_digits
 
-from competition.data.dataset import ARRAYS, CHECKSUMS, Dataset, _checksums, _map_cache, load_dataset
+from competition.data.dataset import ARRAYS, CACHE_FILES, Dataset, _map_cache, load_dataset
 from competition.data.practice import write_competition
 from competition.data.targets import target_kind
+from competition.files import write_checksums
 
 ROOT = Path(__file__).parent.parent
 TRAIN_ROWS = 600
@@ -161,7 +162,7 @@ def replace_labels(
         np.save(folder / f"{name}.npy", array)
     (folder / "digest").write_text(digest or f"{target_kind(labels)} of {dataset.digest}")
     dataset.layout.save(folder)
-    (folder / CHECKSUMS).write_text(_checksums(folder))
+    write_checksums(folder, CACHE_FILES)
     return _map_cache(folder)
 
 

@@ -23,17 +23,17 @@ import sys
 from importlib.machinery import PathFinder
 
 MISSING = {"fastapi", "kaggle", "optuna", "plotly", "psutil", "py7zr", "typer"}
-CARRIED = {"competition", "filelock", "prettytable", "skops", "wcwidth"}
+BUNDLED = {"competition", "filelock", "prettytable", "skops", "wcwidth"}
 
 
 class Isolation(PathFinder):
-    """Hides what is missing, and finds what the script carries nowhere but in the script."""
+    """Hides what is missing, and finds what the script bundles nowhere but in the script."""
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
         if name in MISSING:
             return None
-        if name in CARRIED:
+        if name in BUNDLED:
             path = [folder for folder in sys.path if "/foldblend-session-" in folder]
         return super().find_spec(name, path, target)
 

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
 from competition.data.augmentation import affine_matrix
+from competition.errors import UserError
 from competition.models.classical.augmented_copies import transform_image
 from competition.models.interface import Images, Predictor
 from competition.models.polarity import find_white, invert
@@ -94,6 +95,8 @@ def measure_effects(model: Predictor, images: Images, labels: np.ndarray) -> Ite
     white = find_white(images)
     rows, labels = images[:MAX_ROWS], labels[:MAX_ROWS]
     is_correct = model.predict_proba(rows).argmax(axis=1) == labels
+    if not is_correct.any():
+        raise UserError(f"the model predicts none of {len(rows):,} held-out rows correctly; choose a better one")
     rows, labels = rows[is_correct], labels[is_correct]
     for name, transform in TRANSFORMS.items():
         transformed = invert(transform(invert(rows, white)), white)

@@ -124,14 +124,14 @@ def check_blank_images(dataset: Dataset) -> Finding:
 
 
 def check_groups(dataset: Dataset) -> Finding:
-    """Measure how optimistic folds would be that split groups; folds never do."""
+    """Measure how much folds that split groups would inflate the score; folds never split them."""
     effect = measure_group_effect(dataset)
     if effect is None:
         return Finding("groups", True, "no group is split between folds; the effect was not measured")
     split, grouped, optimism = (format_percent(score) for score in (effect.split, effect.grouped, effect.optimism))
     message = (
-        f"no group is split between folds, which would be optimistic by {optimism}: the most similar image has the "
-        f"same label for {split} of the images, and for {grouped} if it is of another group"
+        f"no group is split between folds; splitting them would inflate the accuracy by {optimism}: the most similar "
+        f"image has the same label for {split} of the images, and for {grouped} if it must be of another group"
     )
     return Finding("groups", True, message)
 

@@ -1,4 +1,4 @@
-"""Measure how optimistic folds would be that split groups, such as the images of a patient.
+"""Measure how much a score would be inflated if folds split groups, such as the images of a patient.
 
 The label of each image is guessed from its most similar image, once among all others of a sample and once among those
 of other groups. Similar images of a group share their label for reasons that do not hold for new groups.
@@ -7,13 +7,14 @@ of other groups. Similar images of a group share their label for reasons that do
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from competition.data.dataset import Dataset
 from competition.data.targets import target_kind
 from competition.models.classical.features import RandomizedPCA
 from competition.scoring.standard_error import Score
 
-MAX_ROWS = 4_000  # sampled; whole groups are kept
+MAX_ROWS = 4_000  # sampled; a group contributes at most half of them
 COMPONENTS = 60  # of the pixels, which are compared
 
 
@@ -44,12 +45,15 @@ def measure_group_effect(dataset: Dataset, seed: int = 0) -> GroupEffect | None:
 
 
 def _sample_groups(groups: np.ndarray, seed: int) -> np.ndarray:
-    """The rows of randomly chosen groups, about MAX_ROWS of them."""
+    """At most MAX_ROWS rows, of randomly chosen groups."""
     names, index = np.unique(groups, return_inverse=True)
-    order = np.random.default_rng(seed).permutation(len(names))
-    sizes = np.bincount(index)[order]
-    chosen = order[: max(2, int(np.searchsorted(np.cumsum(sizes), MAX_ROWS, side="right")))]
-    return np.flatnonzero(np.isin(index, chosen))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(names))
+    sizes = np.minimum(np.bincount(index), MAX_ROWS // 2)[order]
+    chosen = order[: np.searchsorted(np.cumsum(sizes), MAX_ROWS, side="right")]
+    rows = rng.permutation(np.flatnonzero(np.isin(index, chosen)))
+    number_within_group = pd.Series(rows).groupby(index[rows]).cumcount()
+    return np.sort(rows[number_within_group < MAX_ROWS // 2])
 
 
 def _agreement(labels: np.ndarray, nearest: np.ndarray) -> np.ndarray:

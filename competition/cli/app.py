@@ -371,7 +371,7 @@ def kernel(
 ) -> None:
     """Write a script that trains on Kaggle's machines.
 
-    The script goes to kernels/COMPETITION/. It carries this package, and makes a submission in a notebook without
+    The script goes to kernels/COMPETITION/. It bundles this package, and makes a submission in a notebook without
     internet access, within 8 hours unless --budget says otherwise. With --push, it is pushed, and its predictions are
     imported as members @kaggle-MODEL; pushed again, it continues where the last session ended.
     """
@@ -386,7 +386,7 @@ def kernel(
 
 @command(app, "record-score")
 def record_score(value: cli.Value, competition: cli.Competition = "digits", number: cli.Number = None) -> None:
-    """Record a submission's score on the leaderboard.
+    """Record a submission's leaderboard score.
 
     Compares it with the cross-validated score.
     """

@@ -62,7 +62,7 @@ def export_onnx(competition: str, number: int | None) -> None:
         + (f"; left out: {', '.join(model.left_out)}" if model.left_out else "")
     )
     print(f"largest difference from the Keras networks in float32, on {model.rows:,} test rows: {model.difference:.0e}")
-    print(f"rows whose predicted label differs from the original networks: {model.other_labels}")
+    print(f"rows whose predicted label differs from the original networks: {model.changed_labels}")
     print(f"speed: {model.images_per_second:,.0f} images/s")
     shown = ", ".join(f"`{name}`, uint8 of shape (batch, {h}, {w}, {c})" for name, (h, w, c) in model.inputs.items())
     print(f"input: {shown}; output: `probabilities`")

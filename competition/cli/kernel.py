@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from competition.cli.run import (
     open_store,
 )
 from competition.data.config import PretrainedNetwork, read_config
-from competition.errors import UserError, command, flag, shorten_list
+from competition.errors import UserError, command, first_line, flag, move_away, option, shorten_list
 
 if TYPE_CHECKING:
     from competition.crossval.store import Store
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 KERNELS = Path("kernels")
 SHARED_OPTIONS = ("competition", "models", "folds", "seed", "blend", "budget", "refit")
 UNKNOWN_OWNER = "YOUR-KAGGLE-NAME"
-PUSHED_FILE = "pushed"  # exists while a session's outputs are not fetched yet
+PUSHED_FILE = "pushed.json"  # folds and seed of a session whose outputs are not fetched yet
 LOG_LINES = 3
 NAME_CHARACTERS = str.maketrans(":.", "--")  # of members; the names of imported ones have neither
 
@@ -43,14 +43,19 @@ def train_on_kaggle(options: RunOptions, push: bool) -> None:
     _reject_practice(competition)
     folder = KERNELS / competition
     address = f"{_owner(competition, push)}/{kernel_slug(competition)}"
-    if not (push and _is_pushed(folder, address)):
-        _write(options, folder, address, continues=push and kaggle_kernels.has_output(address, competition))
+    if push and (folder / PUSHED_FILE).exists():
+        folds, seed = _pushed_split(folder)
+        options = replace(options, folds=folds, seed=seed)
+        split = f"{option('folds', folds)} {option('seed', seed)}"
+        print(f"{address} was pushed before, with {split}; its outputs are fetched first, and it is not pushed again")
+    else:
+        _write(options, folder, address, continues=push and kaggle_kernels.has_earlier_session(address, competition))
         if not push:
             print(f"push it: {_command(options)} {flag('push')}")
             return
         for dataset in json.loads((folder / METADATA_FILE).read_text())["dataset_sources"]:
             kaggle_kernels.push_dataset(folder / "dataset", dataset, competition)
-        _push(folder, competition)
+        _push(folder, competition, {"folds": options.folds, "seed": options.seed})
     failure = _wait(address, competition, folder)
     _import_output(options, folder / "output", failure)
 
@@ -75,7 +80,9 @@ def predict_on_kaggle(competition: str, number: int | None, push: bool) -> None:
     submission = load_submission(competition, number)
     folder, owner = KERNELS / f"{competition}-infer", _owner(competition, push)
     kernel, dataset = (f"{owner}/{kernel_slug(competition, purpose)}" for purpose in ("-infer", "-models"))
-    if not (push and _is_pushed(folder, kernel)):
+    if push and (folder / PUSHED_FILE).exists():
+        print(f"{kernel} was pushed before; its outputs are fetched first, and it is not pushed again", flush=True)
+    else:
         store, pack = submission.store, folder / "dataset" / PACK_FILE
         blend = fit_blend(store, submission.members, submission.blender)
         write_pack(pack, store, blend, open_extractor(store, list(blend.positions)))
@@ -89,18 +96,21 @@ def predict_on_kaggle(competition: str, number: int | None, push: bool) -> None:
             print(f"push both: {again} {flag('infer')} {flag('push')}")
             return
         kaggle_kernels.push_dataset(pack.parent, dataset, competition)
-        _push(folder, competition)
+        _push(folder, competition, {})
     if failure := _wait(kernel, competition, folder):
         raise UserError(failure)
     print(f"{folder / 'output' / 'submission.csv'}; in a code competition, submit the notebook on its page")
 
 
-def _is_pushed(folder: Path, address: str) -> bool:
-    """Whether a session was started whose outputs are not fetched yet."""
-    if not (folder / PUSHED_FILE).exists():
-        return False
-    print(f"{address} was pushed before, and its outputs are not fetched yet; it is not pushed again", flush=True)
-    return True
+def _pushed_split(folder: Path) -> tuple[int, int]:
+    """The folds and the seed of the session that was pushed."""
+    path = folder / PUSHED_FILE
+    try:
+        split = json.loads(path.read_text())
+        return int(split["folds"]), int(split["seed"])
+    except (ValueError, TypeError, KeyError) as error:
+        reason = first_line(error)
+        raise UserError(f"{path} is damaged ({reason}); move it away to push again: {move_away(path)}") from None
 
 
 def _write(options: RunOptions, folder: Path, address: str, continues: bool) -> None:
@@ -140,13 +150,13 @@ def _find_pretrained(options: RunOptions) -> "Extractor | None":
     return download_extractor(folder) if any(member.needs_pretrained for member in members) else None
 
 
-def _push(folder: Path, competition: str) -> None:
-    """Push the folder, and note that its outputs are to be fetched."""
+def _push(folder: Path, competition: str, split: dict[str, int]) -> None:
+    """Push the folder, and note that its outputs, of this split, are to be fetched."""
     from competition.deploy import kaggle_kernels
     from competition.files import write_atomically
 
     url = kaggle_kernels.push(folder, competition)
-    write_atomically(folder / PUSHED_FILE, url.encode())
+    write_atomically(folder / PUSHED_FILE, json.dumps(split).encode())
     print(f"pushed: {url}", flush=True)
 
 
@@ -185,7 +195,7 @@ def _import_output(options: RunOptions, output: Path, failure: str) -> None:
     members = import_members(store, output / FOLDS / options.competition / store.folds.name)
     _print_imported(competition, store, members)
     if failure or not members:
-        raise UserError(failure or "no member was completed; push again to continue")
+        raise UserError(failure or f"no member of {store.folds.name} was completed; push again to continue")
 
 
 def import_members(store: "Store", folder: Path) -> "list[Member]":

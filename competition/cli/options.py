@@ -112,7 +112,8 @@ Jobs = Annotated[
     int | None,
     count_option(
         "jobs",
-        "Number of single-threaded workers; with --cluster, of tasks that run at a time.  "
+        "Number of single-threaded workers, plus one if all would have a GPU; with --cluster, of tasks that run at "
+        "a time.  "
         "[default and maximum: number of cores; with --cluster: all threads of its Dask workers]",
     ),
 ]
@@ -157,7 +158,10 @@ SchedulerAddress = Annotated[
 ]
 LocalJobs = Annotated[
     int | None,
-    count_option("jobs", "Number of single-threaded workers.  [default and maximum: number of cores]"),
+    count_option(
+        "jobs",
+        "Number of single-threaded workers, plus one if all would have a GPU.  [default and maximum: number of cores]",
+    ),
 ]
 Trials = Annotated[int, count_option("trials", "Number of trials per model, including those of earlier runs.")]
 Storage = Annotated[

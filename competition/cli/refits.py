@@ -30,7 +30,7 @@ def check_refits(run: Run) -> None:
 
 
 def leave_time_for_refits(run: Run) -> Run:
-    """The run with that part of its budget that cross-validation may take."""
+    """The run with its budget reduced to the share of cross-validation."""
     if not run.budget or not run.refit:
         return run
     cross_validation, refits = (

@@ -25,13 +25,12 @@ if TYPE_CHECKING:
 DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
 # `svm` before `knn`, which is as cheap: on glyphs it is faster and better, on other images several times slower.
 GLYPH_MODELS = ("svm", "knn", "quick")
-MANY_GLYPHS = 10_000  # rows; with fewer, `detail`, which is better than `quick`, takes little time, too
+MANY_GLYPHS = 10_000  # rows; with fewer, `detail`, which is more accurate than `quick`, is affordable
 # How they were chosen: docs/experiments/training.md and ensembling.md
 BEST_GLYPH_MODELS = ("svm", "knn", "quick:wide", "quick:long")
 COLUMN_MODELS = ("boosting", "logistic")
-MIN_CLASS_ROWS = 3  # training rows of each class; classical models are calibrated on thirds of them
 PHOTO_MODELS = ("knn", "svm", "detail")
-MANY_CLASSES = 50  # or more have these models
+MANY_CLASSES = 50  # from so many classes on, these are the defaults:
 MANY_CLASSES_MODELS = ("knn", "svm", "resnet")
 PRETRAINED_MODELS = ("features-knn", "features-linear", "features-svm", "resnet")
 BEST_PRETRAINED_MODELS = (*PRETRAINED_MODELS, "finetuned")
@@ -103,12 +102,12 @@ class Competition:
     def _infer_metric(self) -> str:
         """The metric that the name of the competition and its sample submission suggest."""
         from competition.data.csv_files import read_text
-        from competition.scoring.kaggle_metrics import has_probabilities, infer_metric
+        from competition.scoring.kaggle_metrics import has_fractions, infer_metric
 
         if not self.dataset.layout.sample:
             return infer_metric(self.name, self.kind, 1, False)
         table = read_text(self.folder / self.dataset.layout.sample).iloc[:, 1:]
-        return infer_metric(self.name, self.kind, table.shape[1], has_probabilities(table))
+        return infer_metric(self.name, self.kind, table.shape[1], has_fractions(table))
 
     def sample(self, metric: "Metric") -> "Sample":
         """The sample submission."""
@@ -298,7 +297,7 @@ def _models_for_images(dataset: "Dataset") -> tuple[str, ...]:
     from competition.data.targets import target_kind
     from competition.models.networks.border import shows_glyphs
 
-    if dataset.features and _has_weights(dataset.features):
+    if dataset.features and _obtain_weights(dataset.features):
         return PRETRAINED_MODELS
     if target_kind(dataset.labels) == "class" and len(dataset.classes) >= MANY_CLASSES:
         return MANY_CLASSES_MODELS
@@ -336,6 +335,8 @@ def needs_class_rows(member: "Member") -> bool:
 
 def _drop_calibrated_models(store: "Store", members: "tuple[Member, ...]") -> "tuple[Member, ...]":
     """Leave out the default models that cannot be calibrated on so few rows of a class."""
+    from competition.models.interface import MIN_CLASS_ROWS
+
     rarest, dropped = rarest_class(store), [member.name for member in members if needs_class_rows(member)]
     if not dropped or not rarest or rarest.training_rows >= MIN_CLASS_ROWS:
         return members
@@ -344,8 +345,8 @@ def _drop_calibrated_models(store: "Store", members: "tuple[Member, ...]") -> "t
     return tuple(member for member in members if member.name not in dropped)
 
 
-def _has_weights(features: "Features") -> bool:
-    """Whether the features exist or can be extracted; prints why not."""
+def _obtain_weights(features: "Features") -> bool:
+    """Download the weights unless the features exist; return whether that worked, after printing why not."""
     try:
         return features.are_complete or bool(download_extractor(features.folder.parents[2]))
     except DiskError:

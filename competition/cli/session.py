@@ -26,7 +26,7 @@ SESSION_SECONDS = 8 * 3600.0  # of the 9 hours after which Kaggle ends some sess
 MIN_SECONDS = 60.0  # for training, if everything else has used up the session
 
 
-Task = Callable[[Mapping[str, Any], Path, float], None]  # (settings, carried files, start time)
+SessionFunction = Callable[[Mapping[str, Any], Path, float], None]  # (settings, bundled files, start time)
 
 
 def train(settings: Mapping[str, Any], files: Path) -> int:
@@ -39,7 +39,7 @@ def predict(settings: Mapping[str, Any], files: Path) -> int:
     return _run(_predict, settings, files)
 
 
-def _run(task: Task, settings: Mapping[str, Any], files: Path) -> int:
+def _run(task: SessionFunction, settings: Mapping[str, Any], files: Path) -> int:
     """Run the task in a temporary folder, whose folds/ and submissions are in the current folder."""
     start, working, has_progress = time.monotonic(), Path.cwd(), False
     with tempfile.TemporaryDirectory() as scratch:
@@ -61,7 +61,7 @@ def _run(task: Task, settings: Mapping[str, Any], files: Path) -> int:
 
 
 def _link_inputs(competition: str, files: Path) -> None:
-    """Link the competition's mounted files in data/, with the configuration that the script carries."""
+    """Link the competition's mounted files in data/, with the configuration that the script bundles."""
     from competition.data.config import CONFIG_FILE
     from competition.data.mounts import find_competitions, find_mount, input_folder, link_files
 
@@ -139,7 +139,7 @@ def _predict(settings: Mapping[str, Any], files: Path, start: float) -> None:
 
 
 def _copy_earlier_folds(competition: str, digest: str) -> None:
-    """Copy finished trainings of earlier sessions that are attached and were trained on the same data."""
+    """Copy the finished folds of attached earlier sessions that were trained on the same data."""
     from competition.crossval.folds import ALL_ROWS
     from competition.data.mounts import find_inputs
 

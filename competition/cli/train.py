@@ -39,7 +39,6 @@ REFIT_LIMIT_REACHED = (
     "cross-validation has used its part of the time limit; the rest is for training the complete models on all rows. "
     "Finished work is kept, run the same command again to continue"
 )
-MIN_LABEL_ROWS = 3  # images with a label; classical models predict its frequency if there are fewer
 
 
 def data(competition: str) -> None:
@@ -73,6 +72,7 @@ def _describe_target(dataset: "Dataset", source: str) -> str:
     """What is predicted, and which labels are too rare for classical models."""
     from competition.data.targets import target_kind
     from competition.errors import shorten_list
+    from competition.models.interface import MIN_CLASS_ROWS
 
     names = shorten_list(dataset.classes, 12)
     match target_kind(dataset.labels):
@@ -82,8 +82,8 @@ def _describe_target(dataset: "Dataset", source: str) -> str:
             return f"a number in {source}, {dataset.labels.min():g} to {dataset.labels.max():g}"
         case "labels":
             rows = dataset.labels.sum(axis=0)
-            rare = dataset.classes[rows < MIN_LABEL_ROWS]
-            warning = f"\nlabels with fewer than {MIN_LABEL_ROWS} images: {shorten_list(rare, 12)}" if len(rare) else ""
+            rare = dataset.classes[rows < MIN_CLASS_ROWS]
+            warning = f"\nlabels with fewer than {MIN_CLASS_ROWS} images: {shorten_list(rare, 12)}" if len(rare) else ""
             return f"{len(dataset.classes)} labels in {source}, of which several may apply: {names}{warning}"
 
 

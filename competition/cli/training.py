@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from competition.cli.run import (
-    MIN_CLASS_ROWS,
     Run,
     default_members,
     download_extractor,
@@ -74,7 +73,7 @@ def cross_validate_run(run: Run) -> "Generator[list[Predictions]]":
         with (
             describe_unfinished(store, progress),
             exclusive_lock(store.split_folder),
-            live.show_progress(progress) as show_event,
+            live.show_table(progress) as show_event,
             log_epochs(log_folder(store), show_event) as on_event,
             closing(cross_validate(store, run.members, workers, on_event, schedule)) as complete,
         ):
@@ -106,7 +105,7 @@ def prepare_features(run: Run) -> None:
     features, competition = run.dataset.features, run.competition
     if any(member.spec.is_fine_tuned for member in run.members):
         download_extractor(competition.folder)
-    if not features or not any(member.needs_pretrained for member in run.members) or run.store.folds.use_all_rows:
+    if not features or not any(member.needs_pretrained for member in run.members) or run.store.folds.uses_all_rows:
         return  # no pretrained network, or it was used in cross-validation
     opt_out = f"where outside weights are forbidden, set pretrained = false in {competition.folder / CONFIG_FILE}"
     network = find_extractor(competition.config, competition.folder)
@@ -145,14 +144,14 @@ def _drop_features(run: Run, budget: float) -> Run:
     if not seconds:
         return run
     from competition.checks.machine_speed import REFERENCE_GFLOPS, measure_gflops
-    from competition.crossval.progress import clock
+    from competition.crossval.progress import format_duration
 
     with open_workers(run) as workers:
         seconds *= REFERENCE_GFLOPS / measure_gflops()["float32"] / workers.jobs
     if seconds <= MAX_EXTRACTION_SHARE * budget:
         return run
     names = " ".join(member.name for member in run.members if member.uses_features)
-    share = f"{clock(seconds)} of the budget of {clock(budget)}"
+    share = f"{format_duration(seconds)} of the budget of {format_duration(budget)}"
     print(f"left out: {names} (extracting their features would take about {share})", flush=True)
     competition = replace(run.competition, dataset=replace(run.dataset, features=None))
     return replace(run, members=default_members(competition, run.store))
@@ -164,7 +163,7 @@ def _choose_length(run: Run, end: float) -> Run:
     A variant that was begun by an earlier run comes first, if it still fits.
     """
     from competition.crossval.checkpoint import checkpoint_path
-    from competition.crossval.progress import Progress, clock
+    from competition.crossval.progress import Progress, format_duration
     from competition.models.hyperparameters import tuned_path
 
     store = run.store
@@ -184,7 +183,7 @@ def _choose_length(run: Run, end: float) -> Run:
         ]
         left = BUDGET_SHARE * (end - time.monotonic())
         chosen = next((member for member in [*begun, *variants] if progress.fits(member, left)), variants[-1])
-        expected = clock(progress.expected_seconds(chosen))
+        expected = format_duration(progress.expected_seconds(chosen))
     print(f"a fold of {chosen.name} takes about {expected}", flush=True)
     if chosen != first and tuned_path(store.folder, first).exists():
         print(f"{chosen.name} does not use the tuned hyperparameters of {first.name}", flush=True)
@@ -223,7 +222,7 @@ class BudgetLimits:
         from competition.ensemble.advice import estimate_gains
 
         store = self.run.store
-        if not self.run.budget or store.folds.use_all_rows:
+        if not self.run.budget or store.folds.uses_all_rows:
             return {}
         gains = estimate_gains(complete, waiting, store.dataset.labels, store.folds.held_out)
         priorities = {member: gains[member] / max(self.progress.work_left(member), 1.0) for member in waiting}
@@ -238,14 +237,14 @@ def print_plan(run: Run, workers: "Workers") -> None:
 
     if tasks := pending_tasks(run.store, run.members):
         reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
-        what = "models to train on all rows" if run.store.folds.use_all_rows else "folds to train"
+        what = "models to train on all rows" if run.store.folds.uses_all_rows else "folds to train"
         print(
             f"{len(tasks)} {what} with {workers.jobs} worker{'s' * (workers.jobs != 1)}",
             *reasons,
             sep="\n  ",
             flush=True,
         )
-    if run.store.folds.use_all_rows:
+    if run.store.folds.uses_all_rows:
         return
     for path in sorted({tuned_path(run.store.folder, member) for member in run.members}):
         if path.exists():
@@ -254,6 +253,8 @@ def print_plan(run: Run, workers: "Workers") -> None:
 
 def require_class_rows(store: "Store", members: "Sequence[Member]") -> None:
     """Raise `UserError` if a class has too few training rows for a classical model."""
+    from competition.models.interface import MIN_CLASS_ROWS
+
     classical = [member.name for member in members if needs_class_rows(member)]
     rarest = rarest_class(store)
     if classical and rarest and rarest.training_rows < MIN_CLASS_ROWS:

@@ -1,7 +1,7 @@
-"""Checkpoints of folds in training, so that a training that was killed continues after its last saved epoch.
+"""Checkpoints of folds in training, so that training that was killed continues after its last saved epoch.
 
 A checkpoint is written by the worker, on its machine: through a cluster's scheduler it would be too large. It holds the
-SHA-256 of its content, and what the fold is made of, so that neither a damaged nor an outdated one is used.
+SHA-256 of its content, and the fold's provenance, so that neither a damaged nor an outdated one is used.
 """
 
 import hashlib
@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from competition.crossval.predictions import CurvePoint, Ingredients, fold_path
+from competition.crossval.predictions import CurvePoint, Provenance, fold_path
 from competition.errors import UserError
 from competition.files import write_atomically
 from competition.models.interface import Epoch, TrainingState
 from competition.workers.base import Emit
 from competition.workers.events import Event
 
-CHECKPOINT_SECONDS = 60.0  # between checkpoints, so that short trainings have none
+CHECKPOINT_SECONDS = 60.0  # between checkpoints, so that short training runs have none
 MAX_SHARE = 0.01  # of the training time that may be spent on checkpoints
-MAX_AGE = 14 * 86_400.0  # seconds after which the checkpoint of an abandoned training is deleted
+MAX_AGE = 14 * 86_400.0  # seconds after which the checkpoint of an abandoned training run is deleted
 SUFFIX = ".checkpoint"
 
 
@@ -63,7 +63,7 @@ class StoredTraining:
     state: TrainingState
     points: list[CurvePoint]
     seconds: float  # of training up to now
-    made_of: Ingredients
+    provenance: Provenance
 
 
 def checkpoint_path(folder: Path, member: str, fold: int) -> Path:
@@ -100,7 +100,7 @@ def write_checkpoint(path: Path, stored: StoredTraining) -> None:
         "augmentation": stored.state.augmentation,
         "points": [asdict(point) for point in stored.points],
         "seconds": stored.seconds,
-        "made_of": stored.made_of,
+        "made_of": stored.provenance,
     }
     buffer = BytesIO()
     np.savez(buffer, *stored.state.variables, details=json.dumps(details))
@@ -132,9 +132,11 @@ class FoldCheckpoint:
     An `interval` of 0 seconds saves every epoch.
     """
 
-    def __init__(self, path: Path, made_of: Ingredients, points: list[CurvePoint], emit: Emit, interval: float) -> None:
+    def __init__(
+        self, path: Path, provenance: Provenance, points: list[CurvePoint], emit: Emit, interval: float
+    ) -> None:
         self.path = path
-        self.made_of = made_of
+        self.provenance = provenance
         self.points = points
         self.emit = emit
         self.interval = self._pause = interval
@@ -152,7 +154,7 @@ class FoldCheckpoint:
             self.emit(CheckpointProblem(f"its checkpoint is damaged ({error}), so it starts from the beginning"))
             self.remove()
             return None
-        if stored.made_of != self.made_of:
+        if stored.provenance != self.provenance:
             self.remove()
             return None
         self.earlier_seconds, self._start = stored.seconds, time.perf_counter()
@@ -167,7 +169,7 @@ class FoldCheckpoint:
             return
         seconds = self.earlier_seconds + start - self._start
         try:
-            write_checkpoint(self.path, StoredTraining(read_state(), self.points, seconds, self.made_of))
+            write_checkpoint(self.path, StoredTraining(read_state(), self.points, seconds, self.provenance))
         except (OSError, UserError) as error:
             self._is_writable = False
             self.emit(CheckpointProblem(f"training continues without checkpoints: {error}"))

@@ -17,7 +17,7 @@ from competition.crossval.predictions import Predictions
 from competition.data import csv_files
 from competition.data.dataset import Dataset
 from competition.data.targets import TargetKind, target_kind
-from competition.errors import UserError
+from competition.errors import UserError, option
 from competition.files import atomic_file
 
 MIN_SUM, MAX_SUM = 0.99, 1.01  # of a row's probabilities, before they are normalised
@@ -41,7 +41,7 @@ def read_predictions(
     kind = target_kind(dataset.labels)
     oof_predictions, fold = _read_table(oof, dataset.train_ids, dataset.classes, OOF)
     if fold is None and split is None:
-        raise UserError(f"{oof} has no folds; add --split with the file of the split that it was made with")
+        raise UserError(f"{oof} has no column fold; set {option('split', 'FILE')} to its split.csv")
     if fold is None:
         fold = _read_column(csv_files.read_text(Path(str(split)), comment="#"), "fold", Path(str(split)))
     _check_split(fold, folds, split or oof)

@@ -13,7 +13,7 @@ import pandas as pd
 from competition.data.dataset import Dataset
 from competition.data.duplicates import image_digests
 from competition.data.targets import target_kind
-from competition.errors import UserError, option
+from competition.errors import UserError, move_away, option
 from competition.files import atomic_file
 
 RARE_IMAGES = 2  # of classes that are rare by nature, such as individual animals, if there are many such classes
@@ -27,7 +27,7 @@ NEVER = -1  # instead of a fold, for rows that are never held out
 class Folds:
     """The fold that holds out each training row, in Dataset order."""
 
-    held_out: np.ndarray  # (train rows,) fold numbers, 0 to count - 1; NEVER in trainings on all rows
+    held_out: np.ndarray  # (train rows,) fold numbers, 0 to count - 1; NEVER in training on all rows
     count: int
     seed: int
     digest: str
@@ -35,17 +35,17 @@ class Folds:
     @property
     def name(self) -> str:
         """Name of the split's folder."""
-        return ALL_ROWS if self.use_all_rows else _name(self.count, self.seed)
+        return ALL_ROWS if self.uses_all_rows else _name(self.count, self.seed)
 
     @property
-    def use_all_rows(self) -> bool:
+    def uses_all_rows(self) -> bool:
         """Whether no row is held out."""
         return bool((self.held_out == NEVER).all())
 
     @property
     def training_rows(self) -> float:
         """The mean number of rows that a fold trains on."""
-        return len(self.held_out) * (1.0 if self.use_all_rows else 1 - 1 / self.count)
+        return len(self.held_out) * (1.0 if self.uses_all_rows else 1 - 1 / self.count)
 
 
 def all_rows(dataset: Dataset, count: int) -> Folds:
@@ -171,12 +171,12 @@ def _split(labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> Ite
 
 def _load(dataset: Dataset, path: Path, count: int, seed: int) -> Folds:
     """Load a saved split by row id; raise if it belongs to different data or was modified."""
-    move_away = shlex.join(["mv", str(path.parent), f"{path.parent}.old"])
+    remedy = f"make a new split: {move_away(path.parent)}"
     # Damaged bytes are replaced here and detected by the checks below.
     with path.open(encoding="utf-8", errors="replace") as file:
         stamp = file.readline().split()
     if len(stamp) != 6 or stamp[5] != dataset.digest:
-        raise UserError(f"{path} belongs to different data; restore the data, or make a new split: {move_away}")
+        raise UserError(f"{path} belongs to different data; restore the data, or {remedy}")
     try:
         table = pd.read_csv(path, skiprows=1, dtype={"id": str, "fold": np.int32}, keep_default_na=False)
         held_out = table.set_index("id")["fold"].loc[dataset.train_ids.astype(str)].to_numpy()
@@ -185,9 +185,7 @@ def _load(dataset: Dataset, path: Path, count: int, seed: int) -> Folds:
         is_intact = False
     if not is_intact:
         remove = shlex.join(["rm", str(path)])
-        raise UserError(
-            f"{path} was modified or is damaged; make the same split again: {remove}; or a new one: {move_away}"
-        )
+        raise UserError(f"{path} was modified or is damaged; make the same split again: {remove}; or {remedy}")
     return Folds(held_out, count, seed, stamp[2])
 
 

@@ -4,7 +4,7 @@
                                          fold-0.json     seconds and training curve
                                          fold-0.keras    the model (.skops for scikit-learn)
 
-Each file of predictions has a checksum and the ingredients it was made from.
+Each file of predictions has a checksum and its provenance.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ import pandas as pd
 from competition.errors import UserError
 from competition.files import write_atomically
 
-Ingredients = dict[str, str]  # everything that determines predictions: data, split, recipe, source and versions
+Provenance = dict[str, str]  # everything that determines predictions: data, split, recipe, source and versions
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class FoldPredictions:
 
     held_out: np.ndarray  # (rows of the fold, outputs)
     test: np.ndarray  # (test rows, outputs)
-    ingredients: Ingredients
+    provenance: Provenance
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ def load_predictions(folder: Path) -> Predictions:
         folder.name,
         *combine_folds(folds, held_out, len(paths), *shapes),
         sum(seconds for seconds, _ in metadata),
-        fingerprint(folds[0].ingredients),
+        fingerprint(folds[0].provenance),
         [curve for _, curve in metadata],
     )
 
@@ -96,9 +96,9 @@ def combine_folds(
     return oof, test
 
 
-def fingerprint(made_of: Ingredients) -> str:
-    """Digest the ingredients."""
-    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
+def fingerprint(provenance: Provenance) -> str:
+    """A digest of the provenance."""
+    return hashlib.sha256(json.dumps(provenance, sort_keys=True).encode()).hexdigest()
 
 
 def fold_path(folder: Path, fold: int) -> Path:
@@ -109,9 +109,9 @@ def fold_path(folder: Path, fold: int) -> Path:
 def write_fold(path: Path, predictions: FoldPredictions) -> None:
     """Write a file of predictions atomically."""
     arrays = {"held_out": predictions.held_out.astype(np.float32), "test": predictions.test.astype(np.float32)}
-    made_of = json.dumps(predictions.ingredients, sort_keys=True)
+    provenance = json.dumps(predictions.provenance, sort_keys=True)
     buffer = BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays, made_of=made_of, checksum=_checksum(arrays, made_of))
+    np.savez(buffer, allow_pickle=False, **arrays, made_of=provenance, checksum=_checksum(arrays, provenance))
     write_atomically(path, buffer.getvalue())
 
 
@@ -120,12 +120,12 @@ def read_fold(path: Path) -> FoldPredictions:
     try:
         with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("held_out", "test")}
-            made_of, checksum = str(file["made_of"]), str(file["checksum"])
+            provenance, checksum = str(file["made_of"]), str(file["checksum"])
     except Exception as error:  # a damaged zip file can raise almost anything
         raise ValueError(f"not readable: {error}") from error
-    if checksum != _checksum(arrays, made_of):
+    if checksum != _checksum(arrays, provenance):
         raise ValueError("wrong checksum")
-    return FoldPredictions(arrays["held_out"], arrays["test"], json.loads(made_of))
+    return FoldPredictions(arrays["held_out"], arrays["test"], json.loads(provenance))
 
 
 def write_metadata(path: Path, seconds: float, remark: str, curve: Sequence[CurvePoint]) -> None:
@@ -151,8 +151,8 @@ def read_metadata(path: Path) -> tuple[float, list[CurvePoint]]:
         raise UserError(f"{path} is damaged ({error}); {remedy}") from None
 
 
-def _checksum(arrays: Mapping[str, np.ndarray], made_of: str) -> str:
-    digest = hashlib.sha256(made_of.encode())
+def _checksum(arrays: Mapping[str, np.ndarray], provenance: str) -> str:
+    digest = hashlib.sha256(provenance.encode())
     for name in sorted(arrays):
         digest.update(np.ascontiguousarray(arrays[name]).tobytes())
     return digest.hexdigest()

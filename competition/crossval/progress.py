@@ -85,8 +85,8 @@ class Progress:
         self.measured: dict[bool, dict[str, tuple[float, float]]] = {True: {}, False: {}}
 
     def _finished_folds(self, predictions: Predictions) -> list[int]:
-        """The folds, or trainings on all rows, that have predictions."""
-        if self.store.folds.use_all_rows:
+        """The folds, or training runs on all rows, that have predictions."""
+        if self.store.folds.uses_all_rows:
             return np.flatnonzero(np.isfinite(predictions.test).all(axis=(1, 2))).tolist()
         return np.unique(self.store.folds.held_out[np.isfinite(predictions.oof[:, 0])]).tolist()
 
@@ -104,7 +104,7 @@ class Progress:
                 return f"{task.name}: {reason}"
             case Skipped(task) if task.member not in self.skipped:
                 self.skipped.append(task.member)
-                needed = clock(self.member_time_left(task.member))
+                needed = format_duration(self.member_time_left(task.member))
                 return f"{task.member.name} skipped: needs about {needed}, more than the remaining budget"
             case Retried(task, failure):
                 self.running.pop(task, None)
@@ -126,7 +126,7 @@ class Progress:
             measured[name] = seconds + result.seconds, reference + self.store.reference_seconds(task.member)
         self.oof[name][held_out] = result.held_out
         self._score(name)
-        took, left = clock(result.seconds), clock(self.time_left())
+        took, left = format_duration(result.seconds), format_duration(self.time_left())
         remark = f", {result.remark}" if result.remark else ""
         score = f"; {name} scores {self.format_score(name)} so far" if held_out.any() else ""
         return f"{task.name} took {took}{remark}{score}; time left {left}"
@@ -213,7 +213,7 @@ class Progress:
         return sum(seconds for seconds, _ in measured) / sum(reference for _, reference in measured)
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

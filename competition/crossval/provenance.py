@@ -1,10 +1,10 @@
-"""The ingredients that predictions are made from; predictions made from others are never reused."""
+"""What predictions were made from: data, split, recipe, source and versions; if it differs, they are not reused."""
 
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
 from competition.crossval.folds import Folds
-from competition.crossval.predictions import Ingredients
+from competition.crossval.predictions import Provenance
 from competition.data.dataset import Dataset, require_features
 from competition.models.backend import keras_backend
 from competition.models.hyperparameters import describe_recipe
@@ -13,30 +13,30 @@ from competition.models.registry import model_module
 from competition.models.source import source_digest
 
 
-def ingredients(member: Member, dataset: Dataset, folds: Folds) -> Ingredients:
+def provenance_of(member: Member, dataset: Dataset, folds: Folds) -> Provenance:
     """Return everything that determines the member's predictions: data, split, recipe, source and library versions."""
     inputs = {"data": dataset.digest, "split": folds.digest}
     if member.is_imported:
         return inputs
     if member.uses_features:
         inputs["features"] = require_features(dataset).digest
-    return inputs | member_ingredients(member)
+    return inputs | member_provenance(member)
 
 
-def member_ingredients(member: Member) -> Ingredients:
-    """Return the ingredients of the member alone, without data and split."""
+def member_provenance(member: Member) -> Provenance:
+    """Return the part that depends only on the member, without data and split."""
     libraries = member.spec.libraries
-    made_of = {
+    provenance = {
         "recipe": describe_recipe(member.recipe),
         "seed": str(member.seed),
         "source": source_digest(model_module(member.model)),
     }
     if member.variant:  # which may differ in more than the recipe
-        made_of["variant"] = member.variant
+        provenance["variant"] = member.variant
     if "keras" in libraries:
-        made_of["backend"] = keras_backend()
-        libraries += (made_of["backend"],)
-    return made_of | {library: installed_version(library) for library in libraries}
+        provenance["backend"] = keras_backend()
+        libraries += (provenance["backend"],)
+    return provenance | {library: installed_version(library) for library in libraries}
 
 
 @cache

@@ -18,7 +18,7 @@ from competition.crossval.checkpoint import (
 from competition.crossval.curves import CurveRecorder, EpochDone
 from competition.crossval.folds import Folds
 from competition.crossval.predictions import CurvePoint, Predictions
-from competition.crossval.provenance import ingredients
+from competition.crossval.provenance import provenance_of
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult, Task, train_fold
 from competition.data.dataset import Dataset
@@ -172,7 +172,7 @@ def _failure(store: Store, task: Task, outcome: tuple[FoldResult, list[CurvePoin
     """Return why the outcome cannot be saved; code may have been edited after the driver started."""
     if isinstance(outcome, Failure):
         return outcome
-    if not (differing := store.differing_ingredients(task.member, outcome[0].ingredients)):
+    if not (differing := store.differing_provenance(task.member, outcome[0].provenance)):
         return None
     verb = "differs" if len(differing) == 1 else "differ"
     names = " and ".join(differing)
@@ -191,8 +191,8 @@ def _train_and_record(
     recorder = CurveRecorder(dataset, folds.held_out == task.fold)
     path = checkpoint_path(checkpoints.path, task.member.name, task.fold)
     device = "GPU" if task.member.spec.is_network and trains_on_gpu() else "CPU"  # their optimizers' states differ
-    made_of = ingredients(task.member, dataset, folds) | {"fold": str(task.fold), "device": device}
-    checkpoint = FoldCheckpoint(path, made_of, recorder.points, emit, interval)
+    provenance = provenance_of(task.member, dataset, folds) | {"fold": str(task.fold), "device": device}
+    checkpoint = FoldCheckpoint(path, provenance, recorder.points, emit, interval)
     result = train_fold(task, dataset, folds, lambda epoch: emit(recorder.record(epoch)), checkpoint)
     if not checkpoints.is_drivers:
         checkpoint.remove()

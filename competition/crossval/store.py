@@ -1,6 +1,7 @@
-"""The saved predictions of one split; files that are damaged or made from other ingredients are never used."""
+"""The saved predictions of one split; files that are damaged or have another provenance are never used."""
 
 import hashlib
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +12,8 @@ from competition.crossval.folds import Folds, all_rows
 from competition.crossval.predictions import (
     CurvePoint,
     FoldPredictions,
-    Ingredients,
     Predictions,
+    Provenance,
     combine_folds,
     fingerprint,
     fold_path,
@@ -21,7 +22,7 @@ from competition.crossval.predictions import (
     write_fold,
     write_metadata,
 )
-from competition.crossval.provenance import ingredients
+from competition.crossval.provenance import provenance_of
 from competition.crossval.task import FoldResult, Task
 from competition.data.dataset import Dataset
 from competition.errors import UserError, command
@@ -30,7 +31,7 @@ from competition.models.interface import Predictor, Target
 from competition.models.member import Member
 from competition.models.regression import load_regressor
 
-TRAINED_AS = "member"  # an ingredient of imported predictions: the member's name where it was trained
+TRAINED_AS = "member"  # in the provenance of imported predictions: the member's name where it was trained
 MODEL_SUFFIXES = (".keras", ".skops")
 
 
@@ -78,13 +79,13 @@ class Store:
         return replace(self, folds=all_rows(self.dataset, count), cross_validated=self)
 
     def tasks(self, member: Member) -> list[Task]:
-        """All trainings of the member. On all rows, models without random weights would be the same each time."""
-        uses_all_rows = self.folds.use_all_rows
+        """All training runs of the member. On all rows, models without random weights would be the same each time."""
+        uses_all_rows = self.folds.uses_all_rows
         count = 1 if uses_all_rows and not member.spec.is_network else self.folds.count
         return [Task(member, fold, uses_all_rows) for fold in range(count)]
 
     def reference_seconds(self, member: Member) -> float:
-        """Estimate the seconds that one core of the reference machine needs for one training of the member."""
+        """Estimate the seconds that one core of the reference machine needs for one training run of the member."""
         return member.training_seconds(self.folds.training_rows, self.dataset.images.shape[1:])
 
     def reason_to_train(self, member: Member, fold: int) -> str | None:
@@ -92,9 +93,9 @@ class Store:
         predictions = self._load(member, fold)
         return predictions if isinstance(predictions, str) else None
 
-    def differing_ingredients(self, member: Member, actual: Ingredients) -> list[str]:
-        """Return the names of the ingredients that differ from the current code and data."""
-        expected = ingredients(member, self.dataset, self.folds)
+    def differing_provenance(self, member: Member, actual: Provenance) -> list[str]:
+        """Return what differs from the current code and data."""
+        expected = provenance_of(member, self.dataset, self.folds)
         return [name for name in expected if actual.get(name) != expected[name]]
 
     def save(self, member: Member, fold: int, result: FoldResult, curve: Sequence[CurvePoint] = ()) -> None:
@@ -106,7 +107,7 @@ class Store:
         _remove_fold(path)
         write_atomically(path.with_suffix(result.suffix), result.model)
         write_metadata(path, result.seconds, result.remark, curve)
-        write_fold(path, FoldPredictions(result.held_out, result.test, result.ingredients))
+        write_fold(path, FoldPredictions(result.held_out, result.test, result.provenance))
 
     def import_predictions(self, member: Member, by_fold: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
         """Save imported (held-out, test) predictions; older ones are removed first so that they cannot be mixed."""
@@ -126,7 +127,7 @@ class Store:
                 write_metadata(self._path(member, fold), seconds, "", curve)
                 for model in _model_files(path):
                     write_atomically(self._path(member, fold).with_suffix(model.suffix), model.read_bytes())
-            origin = by_fold[0].ingredients | {TRAINED_AS: source.name}
+            origin = by_fold[0].provenance | {TRAINED_AS: source.name}
             self._write_imported(member, [(each.held_out, each.test) for each in by_fold], origin)
         return member
 
@@ -139,14 +140,14 @@ class Store:
             _remove_fold(path)
 
     def _write_imported(
-        self, member: Member, by_fold: Sequence[tuple[np.ndarray, np.ndarray]], origin: Ingredients
+        self, member: Member, by_fold: Sequence[tuple[np.ndarray, np.ndarray]], origin: Provenance
     ) -> None:
-        """Write imported predictions; `origin` is what they were made of, if this is known."""
+        """Write imported predictions; `origin` is their provenance elsewhere, if it is known."""
         digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for both in by_fold for part in both))
-        expected = ingredients(member, self.dataset, self.folds)
-        made_of = origin | expected | {"imported": digest.hexdigest()}
+        expected = provenance_of(member, self.dataset, self.folds)
+        provenance = origin | expected | {"imported": digest.hexdigest()}
         for fold, (held_out, test) in enumerate(by_fold):
-            write_fold(self._path(member, fold), FoldPredictions(held_out, test, made_of))
+            write_fold(self._path(member, fold), FoldPredictions(held_out, test, provenance))
 
     def _read_foreign_fold(self, path: Path, fold: int) -> FoldPredictions:
         """Read a fold that was trained elsewhere; raise `UserError` unless data and split are the same."""
@@ -155,7 +156,7 @@ class Store:
         except (OSError, ValueError) as error:
             raise UserError(f"{path} is missing or damaged ({error})") from None
         for what, expected in (("data", self.dataset.digest), ("split", self.folds.digest)):
-            if predictions.ingredients.get(what) != expected:
+            if predictions.provenance.get(what) != expected:
                 raise UserError(f"{path} was made with different {what}")
         classes = len(self.dataset.classes)
         rows = int((self.folds.held_out == fold).sum()), len(self.dataset.test_ids)
@@ -201,8 +202,8 @@ class Store:
         first = self._load(member, 0)
         if isinstance(first, str):
             raise UserError(f"the predictions of {member.name} are incomplete ({first}); import them again")
-        made_of = first.ingredients
-        return Member.parse(made_of[TRAINED_AS]) if TRAINED_AS in made_of else member
+        provenance = first.provenance
+        return Member.parse(provenance[TRAINED_AS]) if TRAINED_AS in provenance else member
 
     def load_model(self, member: Member, fold: int) -> Predictor:
         """Load the model of a finished fold, to predict new images; it was trained without that fold's rows."""
@@ -215,7 +216,7 @@ class Store:
             return spec.load(model, target)
         except Exception as error:  # each library has its own errors
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            remedy = f"rm {self._path(member, fold)} && {self._training_command(member)}"
+            remedy = f"{shlex.join(['rm', str(self._path(member, fold))])} && {self._training_command(member)}"
             raise UserError(f"cannot load {model} ({reason}); if it is damaged: {remedy}") from error
 
     def model_path(self, member: Member, fold: int) -> Path:
@@ -224,7 +225,7 @@ class Store:
         path = self._path(member, fold)
         models = _model_files(path)
         if self.reason_to_train(member, fold) or not models:
-            task = Task(member, fold, self.folds.use_all_rows)
+            task = Task(member, fold, self.folds.uses_all_rows)
             raise UserError(f"{task.name} is not trained; run `{self._training_command(member)}`")
         return models[0]
 
@@ -237,8 +238,8 @@ class Store:
     def fingerprint(self, member: Member) -> str:
         """Return the fingerprint of the current code and data or, for an imported member, of what was imported."""
         if member.is_imported and not self.reason_to_train(member, 0):
-            return fingerprint(read_fold(self._path(member, 0)).ingredients)
-        return fingerprint(ingredients(member, self.dataset, self.folds))
+            return fingerprint(read_fold(self._path(member, 0)).provenance)
+        return fingerprint(provenance_of(member, self.dataset, self.folds))
 
     def seconds(self, member: Member, fold: int) -> float:
         """Return how long the finished fold took."""
@@ -262,7 +263,7 @@ class Store:
             predictions = read_fold(path)
         except (OSError, ValueError, KeyError) as error:
             return f"{path} is damaged ({error})"
-        differing = self.differing_ingredients(member, predictions.ingredients)
+        differing = self.differing_provenance(member, predictions.provenance)
         return f"made with different {', '.join(differing)}" if differing else predictions
 
     def _path(self, member: Member, fold: int) -> Path:

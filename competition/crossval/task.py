@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from competition.crossval.folds import Folds
-from competition.crossval.predictions import Ingredients
-from competition.crossval.provenance import ingredients
+from competition.crossval.predictions import Provenance
+from competition.crossval.provenance import provenance_of
 from competition.data.dataset import Dataset, require_features
 from competition.data.targets import TargetKind, target_kind
 from competition.models.interface import Checkpoint, Classifier, EpochCallback, RowSubset, Target
@@ -26,7 +26,7 @@ class Task:
 
     member: Member
     fold: int
-    uses_all_rows: bool = False  # then `fold` numbers the trainings
+    uses_all_rows: bool = False  # then `fold` numbers the training runs
 
     @property
     def part(self) -> str:
@@ -53,7 +53,7 @@ class FoldResult:
     seconds: float
     model: bytes  # as written by `Classifier.save`
     suffix: str
-    ingredients: Ingredients  # of the worker's code and data
+    provenance: Provenance  # of the worker's code and data
     remark: str = ""  # from the model
 
 
@@ -62,10 +62,10 @@ def train_fold(
 ) -> FoldResult:
     """Train on the other folds, then predict the held-out and the test rows once, with the final weights.
 
-    Trainings on all rows hold out none, and predict the test rows only.
+    Training on all rows holds out none, and predicts the test rows only.
     """
     start = time.perf_counter()
-    made_of = ingredients(task.member, dataset, folds)
+    provenance = provenance_of(task.member, dataset, folds)
     held_out = folds.held_out == task.fold
     model = train_member(task, dataset, ~held_out, on_epoch, checkpoint)
     kind, nothing = target_kind(dataset.labels), np.empty((0, len(dataset.classes)))
@@ -78,7 +78,7 @@ def train_fold(
         saved = path.read_bytes()
     seconds = time.perf_counter() - start
     held_out_predictions, test_predictions = (check_predictions(each, kind) for each in (predicted, predicted_test))
-    return FoldResult(held_out_predictions, test_predictions, seconds, saved, model.suffix, made_of, model.remark)
+    return FoldResult(held_out_predictions, test_predictions, seconds, saved, model.suffix, provenance, model.remark)
 
 
 def train_member(

@@ -81,7 +81,8 @@ def _unpack(archive: Path, folder: Path, shown: str, depth: int = 1) -> Counter[
         packed, free = archive.stat().st_size, shutil.disk_usage(folder).free
         _check_size(sum(entry.size for entry in wanted), packed, free, shown)
         target = folder / _own_folder(wanted, archive)
-        _extract(archive, wanted, target, shown)
+        if wanted:
+            _extract(archive, wanted, target, shown)
     ignored = Counter(entry.suffix for entry in entries if entry.suffix not in WANTED)
     for entry in wanted:
         if entry.suffix in ARCHIVES:

@@ -180,7 +180,7 @@ def _parse_strength(name: str, value: Any) -> float:
 
 
 def _is_limit(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 def _parse_pretrained(name: str, value: Any) -> bool | PretrainedNetwork:

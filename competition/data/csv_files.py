@@ -1,6 +1,6 @@
 """Read CSV files, and explain in one line why a file is not a valid one.
 
-Harmless variations are accepted: a byte order mark, any line endings, quotes, blanks around column names. pandas' C
+Harmless variations are accepted: a byte order mark, any line endings, quotes, spaces around column names. pandas' C
 engine parses 42,000 x 785 numbers in 0.6 s, half the time of its pyarrow engine.
 """
 
@@ -28,7 +28,7 @@ NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
 def read_header(path: Path) -> list[str]:
-    """The column names, stripped of blanks."""
+    """The column names, stripped of white space."""
     return [name.strip() for name in _read_names(path)]
 
 
@@ -40,7 +40,7 @@ def read_numbers(path: Path, columns: Container[str], rows: int | None = None) -
 
 
 def read_text(path: Path, comment: str | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The table, or these columns, as text exactly as written: an id of 0001 keeps its zeros, and a name its blanks.
+    """The table, or these columns, as text exactly as written: an id of 0001 keeps its zeros, and a name its spaces.
 
     The names of `columns` are those of `read_header`. Lines above the header that start with `comment` are skipped.
     """
@@ -94,7 +94,7 @@ def _read_names(path: Path, comment: str | None = None) -> list[str]:
             names = next(csv.reader(dropwhile(_is_above_header(comment), file)), [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise _parse_error(path, error) from None
-    if not names:  # nothing but comments or blanks
+    if not names:  # nothing but comments or white space
         raise UserError(f"{path} is empty; download it again")
     if len(names) == 1 and (separator := next((mark for mark in SEPARATORS if mark in names[0]), None)):
         raise UserError(f"{path} uses {SEPARATORS[separator]} as separators; save it as comma-separated")

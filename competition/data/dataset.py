@@ -26,10 +26,9 @@ from competition.data.features import Features
 from competition.data.inventory import list_files
 from competition.data.layout import LAYOUT_FILE, Layout
 from competition.errors import UserError
-from competition.files import atomic_folder, sha256
+from competition.files import atomic_folder, find_damage, sha256, write_checksums
 
 CACHE_FORMAT = 2  # increment it when the content of the cache changes
-CHECKSUMS = "SHA256SUMS"
 FEATURES_FILE = "features.json"  # of a packed Dataset
 ARRAYS = (
     "images",
@@ -43,6 +42,7 @@ ARRAYS = (
     "test_columns",
     "column_names",
 )
+CACHE_FILES = (*(f"{name}.npy" for name in ARRAYS), LAYOUT_FILE)
 
 ReadArrays = Callable[[tables.OpenArrayFile], tuple[dict[str, np.ndarray], Layout]]
 
@@ -79,7 +79,7 @@ def load_dataset(folder: Path, config: Config | None = None) -> Dataset:
     """The validated Dataset of the competition in `folder`, mapped from its cache or parsed into it."""
     config = config or read_config(folder)
     inventory = list_files(folder)
-    if inventory.images and not tables.has_pixel_tables(inventory):
+    if tables.has_image_files(inventory):
         rows = image_files.read_rows(inventory, config)
         files, read = rows.tables, partial(image_files.write_images, rows, config)
         parts = [image_files.digest_images(rows)]
@@ -159,7 +159,7 @@ def _write_cache(cache: Path, read: ReadArrays, digest: str) -> None:
         for name, array in {**_no_columns(arrays), **arrays}.items():
             _save_array(temporary / f"{name}.npy", array)
         (temporary / "digest").write_text(digest)
-        (temporary / CHECKSUMS).write_text(_checksums(temporary))
+        write_checksums(temporary, CACHE_FILES)
         if cache.exists() and _find_damage(cache, digest):
             shutil.rmtree(cache)  # only once the replacement is complete, since other runs may map the old one
 
@@ -207,17 +207,9 @@ def _find_damage(cache: Path, digest: str) -> str | None:
     try:
         if (cache / "digest").read_text() != digest:
             return f"{cache / 'digest'} is damaged"
-        expected = (cache / CHECKSUMS).read_text().splitlines()
-        actual = _checksums(cache).splitlines()
     except (OSError, ValueError) as error:
         return f"{cache} is damaged ({error})"
-    damaged = next((line.split()[1] for line in actual if line not in expected), None)
-    return f"{cache / damaged} is damaged" if damaged else None
-
-
-def _checksums(cache: Path) -> str:
-    files = [*(f"{name}.npy" for name in ARRAYS), LAYOUT_FILE]
-    return "".join(f"{sha256(cache / file)}  {file}\n" for file in files)
+    return find_damage(cache, CACHE_FILES)
 
 
 def _map_cache(cache: Path, features: Features | None = None) -> Dataset:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from competition.errors import UserError, command
-from competition.files import atomic_folder, reserve_space, sha256
+from competition.files import atomic_folder, find_damage, reserve_space, write_checksums
 
 VIEWS = 2  # of each image: as it is, and mirrored
 PARTS = ("train", "test")
-CHECKSUMS = "SHA256SUMS"
+FILES = tuple(f"{part}.npy" for part in PARTS)
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,7 @@ class Features:
 
     def find_damage(self) -> str | None:
         """Describe what is wrong with the files, or None; reads all of them to compare their checksums."""
-        try:
-            damaged = (self.folder / CHECKSUMS).read_text() != _checksums(self.folder)
-            return f"{self.folder} is damaged" if damaged else None
-        except OSError as error:
-            return f"{self.folder} is damaged ({error})"
+        return find_damage(self.folder, FILES)
 
     def remove_if_damaged(self) -> None:
         """Remove files with a wrong checksum, so that they are extracted again."""
@@ -80,13 +76,9 @@ class Features:
             yield arrays
             for array in arrays.values():
                 array.flush()
-            (temporary / CHECKSUMS).write_text(_checksums(temporary))
+            write_checksums(temporary, FILES)
 
 
 def combine_digests(*digests: str) -> str:
     """A digest of digests."""
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
-
-
-def _checksums(folder: Path) -> str:
-    return "".join(f"{sha256(folder / f'{part}.npy')}  {part}.npy\n" for part in PARTS)

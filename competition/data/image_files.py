@@ -23,7 +23,7 @@ from competition.data import label_tables, side_columns
 from competition.data.config import CONFIG_FILE, Config
 from competition.data.csv_files import check_column, read_header, read_text
 from competition.data.image_index import ImageIndex, part_of
-from competition.data.image_size import choose_shape, median_side, read_pixels
+from competition.data.image_size import choose_shape, median_side, read_image
 from competition.data.inventory import Inventory
 from competition.data.label_tables import LabelTable
 from competition.data.labels import Labels
@@ -184,7 +184,7 @@ def _rows_of_table(found: LabelTable, folder: Path, config: Config) -> _Labelled
     if ignored := [name for name in only_train if name not in leaks]:
         notes.append(f"ignored, because test rows lack them: {shorten_list(ignored, 12)}")
     if common and test is not None:
-        features = side_columns.encode_features(others[common], test)
+        features = side_columns.encode_columns(others[common], test)
         arrays |= {
             "columns": features.train,
             "test_columns": features.test,
@@ -267,7 +267,7 @@ def _check_copies(index: ImageIndex, images: Sequence[str], folder: Path) -> Non
 
 def _are_alike(folder: Path, path: str, other: str) -> bool:
     """Whether two files show the same picture, perhaps in other sizes and formats."""
-    first, second = (read_pixels(folder / name, (16, 16, 1)).astype(float) for name in (path, other))
+    first, second = (read_image(folder / name, (16, 16, 1)).astype(float) for name in (path, other))
     return bool(abs(first - second).mean() < MAX_DIFFERENCE)
 
 
@@ -276,7 +276,7 @@ def _read_batches(paths: list[Path], shape: tuple[int, ...]) -> Iterator[np.ndar
     if not paths:
         return
     rows = max(1, BATCH_BYTES // int(np.prod(shape)))
-    images = _map_files(lambda path: read_pixels(path, shape), paths, f"reading {paths[0].parent}")
+    images = _map_files(lambda path: read_image(path, shape), paths, f"reading {paths[0].parent}")
     while batch := list(islice(images, rows)):
         yield np.stack(batch).reshape(-1, *shape)
 

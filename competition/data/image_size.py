@@ -10,8 +10,8 @@ from competition.data.images import GREY, open_image, read_size, resize_image
 
 SAMPLED_IMAGES = 200  # to choose a size
 NATIVE_SIDE = 64  # images of a single size are used as they are up to this side
-TRAINING_PIXELS = 3e8  # seen in one training of a network, which bounds its time
-EPOCHS, MIN_IMAGES = 11, 128_000  # seen in one training: epochs of all rows, but at least so many images
+TRAINING_PIXELS = 3e8  # seen while a network is trained, which bounds its time
+EPOCHS, MIN_IMAGES = 11, 128_000  # seen by then: epochs of all rows, but at least so many images
 MIN_SIDE, MAX_SIDE = 32, 64  # of the chosen size
 
 
@@ -46,7 +46,7 @@ def median_side(paths: Sequence[Path]) -> int:
     return round(float(np.median(_sample_sizes(paths).max(axis=1))))
 
 
-def read_pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def read_image(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """The pixels (height, width) or (height, width, 3) of an image file in this shape."""
     height, width, channels = shape
     image = open_image(path, max(height, width))

@@ -1,7 +1,7 @@
 """Read image files and convert them to the format of a competition's training images.
 
-Pixels in CSV files are used unchanged. A photograph or scan of a dark sign on light paper differs from the training
-images: it is inverted if these are light on dark, and, if these are, scaled to a box and centred.
+Pixels in CSV files are used unchanged. A photograph or scan of a dark character on light paper is inverted if the
+training images are light on dark. If all of these are square, centred and of one size, it is centred and scaled, too.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ class ImageFormat:
     """Properties that the images of a competition have in common."""
 
     shape: tuple[int, ...]  # (height, width, channels)
-    box: int | None  # longest side of the drawing, if all have the same and are centred by mass
+    box: int | None  # longest side of the drawing, if all have the same, in square images, and are centred by mass
     is_light_on_dark: bool | None  # None if the images have no uniform background
 
     @classmethod
@@ -40,7 +40,7 @@ class ImageFormat:
         background = find_background(edge_brightness(grey[..., None]), grey.max())
         is_light_on_dark = background == "dark" if background else None
         drawings = [image for image in grey if image.max()]
-        if not is_light_on_dark or not drawings:
+        if not is_light_on_dark or not drawings or grey.shape[1] != grey.shape[2]:
             return cls(images.shape[1:], None, is_light_on_dark)
         side = images.shape[1]
         offsets = np.array([_centre_of_mass(image) for image in drawings]) - (side - 1) / 2

@@ -37,7 +37,7 @@ class Inventory:
 
 
 def find_parts(name: str) -> list[str]:
-    """The parts, train and test, with which words of the name begin, in order."""
+    """Which of `train` and `test` begin a word of the name, in order of appearance."""
     return [part.lower() for part in PART.findall(name)]
 
 

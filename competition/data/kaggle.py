@@ -4,6 +4,7 @@ The client finds the user's credentials itself. What Kaggle refuses becomes a Us
 """
 
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -190,7 +191,7 @@ def _check_disk_space(partial: Path, archive_size: int, total_size: int) -> None
     free = shutil.disk_usage(folder).free
     if needed > free:
         sizes = f"needs {_megabytes(needed)} for the archive and its files, but only {_megabytes(free)} are free"
-        raise UserError(f"the download {sizes}; free some space on the disk: df -h {folder}")
+        raise UserError(f"the download {sizes}; free some space on the disk: {shlex.join(['df', '-h', str(folder)])}")
 
 
 def _download(api: "KaggleApi", competition: str, partial: Path) -> None:

@@ -88,7 +88,7 @@ def read_labels(path: Path, column: pd.Series) -> np.ndarray:
 
 
 def has_joined_labels(column: pd.Series) -> bool:
-    """Whether cells hold several labels, joined by blanks.
+    """Whether cells hold several labels, separated by spaces.
 
     `scab rust` is two labels where `scab` and `rust` are labels of other rows; `Sugar beet` is one.
     """
@@ -99,7 +99,7 @@ def has_joined_labels(column: pd.Series) -> bool:
 
 
 def encode_joined_labels(path: Path, column: pd.Series) -> Labels:
-    """Encode cells that hold several labels, joined by blanks; an empty cell has none."""
+    """Encode cells that hold several labels, separated by spaces; an empty cell has none."""
     cells = [cell.split() for cell in column.fillna("")]
     classes = sorted({label for cell in cells for label in cell})
     if len(classes) < 2:

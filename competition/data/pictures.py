@@ -13,7 +13,7 @@ from competition.data import tables
 from competition.data.config import Config
 from competition.data.dataset import Dataset
 from competition.data.image_files import read_rows
-from competition.data.image_size import read_pixels
+from competition.data.image_size import read_image
 from competition.data.images import list_input_files, resize_image
 from competition.data.inventory import SUFFIXES, list_files
 
@@ -40,7 +40,7 @@ class Chunk:
     def read(self, dataset: Dataset | None, size: int) -> np.ndarray:
         """The images (rows, size, size, 3); those of tables are the Dataset's."""
         if self.paths:
-            return np.stack([read_pixels(path, (size, size, 3)) for path in self.paths])
+            return np.stack([read_image(path, (size, size, 3)) for path in self.paths])
         assert dataset
         images = dataset.images if self.part == "train" else dataset.test_images
         return resize_all(images[self.start : self.stop], size)
@@ -67,7 +67,7 @@ class RemoteChunk:
         """Files that are larger than their pixels are sent as these."""
         limit = 3 * self.size**2
         contents = [
-            path.read_bytes() if path.stat().st_size <= limit else read_pixels(path, (self.size, self.size, 3))
+            path.read_bytes() if path.stat().st_size <= limit else read_image(path, (self.size, self.size, 3))
             for path in self.chunk.paths
         ]
         return ReceivedChunk, ([path.suffix for path in self.chunk.paths], contents)
@@ -90,7 +90,7 @@ class ReceivedChunk:
                     return content
                 path = Path(folder) / f"image{suffix}"
                 path.write_bytes(content)
-                return read_pixels(path, shape)
+                return read_image(path, shape)
 
             return np.stack(list(map(read, self.suffixes, self.contents)))
 
@@ -99,7 +99,7 @@ def split_into_chunks(folder: Path, dataset: Dataset, config: Config, rows: int)
     """All images of the competition in `folder`, in chunks of so many rows."""
     inventory = list_files(folder)
     files: dict[str, Sequence[str]] = {}
-    if inventory.images:
+    if tables.has_image_files(inventory):
         competition = read_rows(inventory, config)
         files = {"train": competition.images, "test": competition.test_images}
     chunks = []
@@ -115,7 +115,7 @@ def read_squares(paths: Sequence[Path], shape: tuple[int, ...], size: int) -> np
     """The images (rows, size, size, 3) of files and folders; tables have images of the shape."""
     return np.concatenate(
         [
-            read_pixels(file, (size, size, 3))[None]
+            read_image(file, (size, size, 3))[None]
             if file.suffix.lower() in SUFFIXES
             else resize_all(tables.read_pixels(file, shape), size)
             for file in list_input_files(paths)

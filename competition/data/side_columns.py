@@ -19,7 +19,7 @@ MAX_LEAK_VALUES = 0.5  # distinct values as a fraction of rows; an id tells ever
 
 
 @dataclass(frozen=True)
-class Features:
+class EncodedColumns:
     """Numbers for each training and test row, NaN where unknown; text becomes a column for each category."""
 
     names: list[str]
@@ -74,7 +74,7 @@ def find_leaks(train: pd.DataFrame, labels: np.ndarray) -> list[str]:
     return leaks
 
 
-def encode_features(train: pd.DataFrame, test: pd.DataFrame) -> Features:
+def encode_columns(train: pd.DataFrame, test: pd.DataFrame) -> EncodedColumns:
     """Encode the columns that both tables have; categories are those of the training rows."""
     names: list[str] = []
     parts: list[tuple[np.ndarray, np.ndarray]] = []
@@ -98,9 +98,9 @@ def encode_features(train: pd.DataFrame, test: pd.DataFrame) -> Features:
                 ((train[name] == category).to_numpy(np.float32), (test[name] == category).to_numpy(np.float32))
             )
     if not parts:
-        return Features([], np.empty((len(train), 0), np.float32), np.empty((len(test), 0), np.float32), left_out)
+        return EncodedColumns([], np.empty((len(train), 0), np.float32), np.empty((len(test), 0), np.float32), left_out)
     columns = [np.column_stack(part) for part in zip(*parts, strict=True)]
-    return Features(names, columns[0], columns[1], left_out)
+    return EncodedColumns(names, columns[0], columns[1], left_out)
 
 
 def _can_be_group(column: pd.Series) -> bool:

@@ -5,7 +5,6 @@ A competition is a folder with Kaggle's files, as they are downloaded or unpacke
 `competition.submission.grading`. Any other competition is downloaded from Kaggle under its name there.
 """
 
-import csv
 import json
 import re
 from collections import Counter
@@ -20,7 +19,7 @@ from competition.data.archives import find_archives, unpack_archives
 from competition.data.csv_files import read_header
 from competition.data.inventory import FILES, Inventory, list_files
 from competition.data.practice import is_practice, make_digits, make_digits8, make_mnist
-from competition.data.tables import has_pixel_tables, has_pixels
+from competition.data.tables import has_image_files, has_pixels
 from competition.errors import UserError, option
 from competition.files import atomic_file, write_atomically
 
@@ -79,7 +78,7 @@ def _download_competition(name: str, folder: Path) -> None:
 
 def _is_complete(inventory: Inventory) -> bool:
     """Whether nothing has to be unpacked or downloaded before the competition can be read."""
-    if inventory.images and not has_pixel_tables(inventory):
+    if has_image_files(inventory):
         return not _has_new_archives(inventory.folder)
     tables = [path for path in _pixel_tables(inventory) if path]
     if len(tables) < len(FILES) and not _is_labelled_test(inventory):
@@ -114,7 +113,7 @@ def _read_unpacked(folder: Path) -> dict[str, Any]:
 def _is_labelled_test(inventory: Inventory) -> bool:
     """Whether the test table has labels and there is no sample submission, as in a dataset made for research."""
     train, test, sample = _pixel_tables(inventory)
-    if sample or not train or not test or inventory.images:
+    if sample or not train or not test or has_image_files(inventory):
         return False
     return read_header(train) == read_header(test) and has_pixels(train) and not read_header(train)[0][-1:].isdigit()
 
@@ -154,11 +153,15 @@ def _reject_unsupported(inventory: Inventory) -> None:
 
 def _cell_images(path: Path, columns: Sequence[str]) -> str:
     """The column whose cells hold all pixels of an image; empty if there is none."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = csv.reader(file)
-        next(rows, None)
-        row = dict(zip(columns, next(rows, []), strict=False))
-    return next((column for column in columns if len(row.get(column, "").split()) >= MIN_CELL_PIXELS), "")
+    try:  # by pandas, since the cells of `csv` are limited to 131,072 characters
+        table = pd.read_csv(
+            path, nrows=1, header=None, skiprows=1, dtype=str, keep_default_na=False, encoding_errors="replace"
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError):
+        return ""
+    cells = table.iloc[0].tolist() if len(table) else []
+    counts = {column: len(cell.split()) for column, cell in zip(columns, cells, strict=False)}
+    return next((column for column in columns if counts.get(column, 0) >= MIN_CELL_PIXELS), "")
 
 
 # Practice competitions; all others are downloaded from Kaggle.

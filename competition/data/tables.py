@@ -36,7 +36,7 @@ NUMBERED = r"(\D*)(\d{1,9})"
 
 
 @dataclass(frozen=True)
-class DataLayout:
+class ColumnRoles:
     """The roles of the columns, and the shape of the images."""
 
     id: str
@@ -50,6 +50,11 @@ def has_pixel_tables(inventory: Inventory) -> bool:
     """Whether the images are in tables of pixels, whatever pictures there are as well."""
     train, test = inventory.table("train"), inventory.table("test")
     return train is not None and test is not None and has_pixels(train) and has_pixels(test)
+
+
+def has_image_files(inventory: Inventory) -> bool:
+    """Whether the images are files; where they are in tables of pixels, pictures beside these are ignored."""
+    return bool(inventory.images) and not has_pixel_tables(inventory)
 
 
 def has_pixels(table: Path) -> bool:
@@ -72,7 +77,7 @@ def find_tables(inventory: Inventory) -> tuple[Path, Path, Path]:
     raise UserError(f"{inventory.folder / missing} is missing; run `{remedy}`")
 
 
-def detect_layout(inventory: Inventory, config: Config) -> DataLayout:
+def detect_layout(inventory: Inventory, config: Config) -> ColumnRoles:
     """The roles of the columns and the shape of the images."""
     train, test, sample = find_tables(inventory)
     headers = {path: read_header(path) for path in (train, test, sample)}
@@ -91,7 +96,7 @@ def detect_layout(inventory: Inventory, config: Config) -> DataLayout:
     pixels = [column for column in headers[train] if column.lower() not in (label.lower(), id_column.lower())]
     test_pixels = [column for column in headers[test] if column.lower() not in (label.lower(), id_column.lower())]
     _check_pixel_columns(pixels, test_pixels, train, test)
-    return DataLayout(id_column, label, group, pixels, _image_shape(config, len(pixels), train))
+    return ColumnRoles(id_column, label, group, pixels, _image_shape(config, len(pixels), train))
 
 
 def _find_group_column(train: Path, columns: Sequence[str], id_column: str) -> str:
@@ -138,7 +143,7 @@ def read_arrays(
     return arrays, Layout(source, str(sample.relative_to(inventory.folder)), layout.group, notes)
 
 
-def _further_tables(inventory: Inventory, layout: DataLayout) -> list[Path]:
+def _further_tables(inventory: Inventory, layout: ColumnRoles) -> list[Path]:
     """Other tables with labels and pixels."""
     used = set(find_tables(inventory))
     names = {path.name for path in used}
@@ -150,7 +155,7 @@ def _further_tables(inventory: Inventory, layout: DataLayout) -> list[Path]:
     ]
 
 
-def _check_extra(path: Path, columns: list[str], layout: DataLayout, train: Path) -> None:
+def _check_extra(path: Path, columns: list[str], layout: ColumnRoles, train: Path) -> None:
     """Raise UserError if a table of further training rows lacks a column."""
     needed = [layout.label, *layout.pixels, *([layout.group] if layout.group else [])]
     if missing := [column for column in needed if column not in columns]:
@@ -158,7 +163,7 @@ def _check_extra(path: Path, columns: list[str], layout: DataLayout, train: Path
 
 
 def read_training_columns(
-    path: Path, table: pd.DataFrame, layout: DataLayout, sample: Path, config: Config
+    path: Path, table: pd.DataFrame, layout: ColumnRoles, sample: Path, config: Config
 ) -> dict[str, np.ndarray]:
     """The labels, classes, ids and groups of the training rows, checked against the sample's class columns."""
     class_columns = read_header(sample)[1:]
@@ -204,7 +209,7 @@ def match_class_columns(sample: Path, columns: Sequence[str], classes: np.ndarra
     )
 
 
-def _write_images(paths: Sequence[Path], layout: DataLayout, array: str, open_array: OpenArrayFile) -> pd.DataFrame:
+def _write_images(paths: Sequence[Path], layout: ColumnRoles, array: str, open_array: OpenArrayFile) -> pd.DataFrame:
     """Append the images of the tables to the file of this array; return the other columns."""
     pixels, others = layout.pixels, []
     with open_array(array, layout.shape) as append:

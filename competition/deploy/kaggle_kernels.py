@@ -88,7 +88,7 @@ def push_dataset(folder: Path, dataset: str, competition: str) -> None:
     raise UserError(f"Kaggle is still processing the data set {dataset}; run the same command again")
 
 
-def has_output(kernel: str, competition: str) -> bool:
+def has_earlier_session(kernel: str, competition: str) -> bool:
     """Whether the kernel exists on Kaggle and has an earlier session to continue from."""
     with open_client(competition) as api:
         return _fetch_status(api, kernel) is not None

@@ -1,4 +1,4 @@
-"""A folder that Kaggle's client pushes: one script that carries the package, and its metadata.
+"""A folder that Kaggle's client pushes: one script that bundles the package, and its metadata.
 
 The script runs on Kaggle's machines without internet access and installs nothing. It unpacks the package, and the
 pure-Python packages that Kaggle may lack, into a temporary folder, and calls `competition.cli.session`.
@@ -21,7 +21,7 @@ from competition.errors import UserError
 from competition.files import write_atomically
 
 METADATA_FILE, SCRIPT_FILE = "kernel-metadata.json", "foldblend_kernel.py"
-CARRIED = ("filelock", "prettytable", "skops", "wcwidth")  # others are there wherever Keras is, or are optional
+BUNDLED = ("filelock", "prettytable", "skops", "wcwidth")  # others are there wherever Keras is, or are optional
 PACKAGE = Path(__file__).parents[1]
 MAX_SCRIPT_BYTES = 1_000_000  # Kaggle rejects larger ones
 MAX_TITLE = 50
@@ -29,7 +29,7 @@ MAX_TITLE = 50
 SCRIPT = '''\
 """{title}, made by `make kernel` of foldblend. Do not edit: run the command again.
 
-It carries the package, and runs offline: attach the competition {competition} as an input, and choose a GPU.
+It bundles the package, and runs offline: attach the competition {competition} as an input, and choose a GPU.
 """
 
 import base64
@@ -49,7 +49,7 @@ def main():
         with tarfile.open(fileobj=io.BytesIO(base64.b85decode(SOURCES)), mode="r:xz") as archive:
             archive.extractall(folder)
         sys.path.insert(0, str(folder / "package"))
-        sys.path.append(str(folder / "carried"))  # what is installed here is preferred
+        sys.path.append(str(folder / "bundled"))  # what is installed here is preferred
         from competition.cli.session import {function}
 
         return {function}(SETTINGS, folder / "files")
@@ -127,7 +127,7 @@ def settings_files(competition_folder: Path, folds_folder: Path) -> dict[str, by
 
 
 def _pack(files: Mapping[str, bytes]) -> bytes:
-    """A compressed archive of the package, the carried packages and other files; equal content gives equal bytes."""
+    """A compressed archive of the package, the bundled packages and other files; equal content gives equal bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in [*_sources(), *((f"files/{name}", files[name]) for name in sorted(files))]:
@@ -142,11 +142,11 @@ def _sources() -> Iterator[tuple[str, bytes]]:
     for path in sorted(PACKAGE.rglob("*")):
         if path.suffix in (".py", ".html", ".css"):
             yield f"package/{path.relative_to(PACKAGE.parent)}", path.read_bytes()
-    for name in CARRIED:
+    for name in BUNDLED:
         root = _find_package(name)
         for path in sorted(root.rglob("*.py")):
             if "tests" not in path.parts:
-                yield f"carried/{path.relative_to(root.parent)}", path.read_bytes()
+                yield f"bundled/{path.relative_to(root.parent)}", path.read_bytes()
 
 
 def _find_package(name: str) -> Path:

@@ -81,7 +81,7 @@ def write_pack(path: Path, store: Store, blend: BlendModels, extractor: Extracto
         "members": [member.name for member in blend.members],
         "inputs": blend.inputs,
         "counts": blend.counts,
-        "use_all_rows": blend.use_all_rows,
+        "uses_all_rows": blend.uses_all_rows,
         "kind": blend.target.kind,
         "shape": store.dataset.images.shape[1:],
         "columns": [str(name) for name in store.dataset.column_names],
@@ -105,7 +105,9 @@ def write_pack(path: Path, store: Store, blend: BlendModels, extractor: Extracto
                 model = store.model_path(member, fold)
                 content = model.read_bytes()
                 _write(
-                    archive, f"{member.name}/{model.name}", portable(content) if model.suffix == ".keras" else content
+                    archive,
+                    f"{member.name}/{model.name}",
+                    make_portable(content) if model.suffix == ".keras" else content,
                 )
 
 
@@ -122,7 +124,7 @@ def read_pack(path: Path, folder: Path) -> ModelPack:
         Target(description["kind"], len(classes)),
         _load_combination(folder / COMBINATION),
         tuple(description["inputs"]),
-        description["use_all_rows"],
+        description["uses_all_rows"],
     )
     extractor = description["extractor"]
     return ModelPack(
@@ -143,7 +145,7 @@ def _describe_extractor(extractor: Extractor) -> dict[str, Any]:
     return settings | {"precision": "float32"}
 
 
-def portable(network: bytes) -> bytes:
+def make_portable(network: bytes) -> bytes:
     """A saved Keras network without the settings that are not set and that older versions of Keras do not know."""
     source, target = io.BytesIO(network), io.BytesIO()
     with zipfile.ZipFile(source) as members, zipfile.ZipFile(target, "w") as archive:

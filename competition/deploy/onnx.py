@@ -18,7 +18,7 @@ from scipy.special import logit
 from sklearn.pipeline import Pipeline
 
 from competition.crossval.store import Store
-from competition.data.targets import TargetKind, target_kind
+from competition.data.targets import target_kind
 from competition.deploy.predict import fit_blend, fit_combination
 from competition.ensemble.blend import combine_models
 from competition.ensemble.blenders import Combination, LogLinear, PerLabel, WeightedMean
@@ -27,7 +27,7 @@ from competition.files import scratch_folder, write_atomically
 from competition.models.classical.spec import LabelClassifiers
 from competition.models.member import Member
 from competition.models.pretrained.extractor import Extractor, build_keras_network
-from competition.scoring.multilabel import select_labels
+from competition.scoring.multilabel import has_empty_sets, select_labels
 from competition.scoring.temperature import EPSILON
 from competition.workers.machine import QUIET_LIBRARIES
 
@@ -47,7 +47,7 @@ class OnnxExport:
     networks: int
     rows: int
     difference: float  # largest difference of a probability from Keras in float32
-    other_labels: int  # rows with another label than by the networks as trained, some in lower precision
+    changed_labels: int  # rows with another predicted label than by the networks as trained, some in lower precision
     images_per_second: float
     inputs: dict[str, tuple[int, ...]]  # height, width and channels
     left_out: tuple[str, ...]  # members
@@ -72,7 +72,7 @@ def export_blend(
 ) -> OnnxExport:
     """Fit the blender on those members that can be exported, and write their blend to an ONNX file."""
     networks = [member for member in members if is_exported(member, pretrained)]
-    if networks and store.folds.use_all_rows:  # where members without a weight are not trained
+    if networks and store.folds.uses_all_rows:  # where members without a weight are not trained
         weighted = fit_blend(store, members, blender).positions
         networks = [member for member in networks if member in weighted]
     if not networks:
@@ -82,8 +82,8 @@ def export_blend(
         )
     if not any(member.uses_features for member in networks):
         pretrained = None
-    if (kind := target_kind(store.dataset.labels)) == "number":
-        raise UserError(f"blends of numbers cannot be exported to ONNX; use `{command('predict')}`")
+    if target_kind(store.dataset.labels) == "number":
+        raise UserError(f"regression blends cannot be exported to ONNX; use `{command('predict')}`")
     os.environ.update(QUIET_LIBRARIES)
     combination = fit_combination(store, networks, blender)
     model = build_model(store, networks, combination, pretrained.extractor if pretrained else None)
@@ -103,18 +103,19 @@ def export_blend(
             reason = f"the ONNX file's probabilities differ from Keras by {difference:.1e}"
             raise UserError(f"not exported: {reason}; upgrade tf2onnx and onnxruntime, or use `{command('predict')}`")
         write_atomically(path, file.read_bytes())
+    decide = partial(_decide, labels=store.dataset.labels)
     trained = combine_models(combination, [store.predictions(member).test[:, :rows] for member in networks])
-    other_labels = int((_decide(trained, kind) != _decide(probabilities, kind)).any(axis=1).sum())
+    changed_labels = int((decide(trained) != decide(probabilities)).any(axis=1).sum())
     count = sum(len(store.tasks(member)) for member in networks)
     shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
     left_out = tuple(member.name for member in members if member not in networks)
-    return OnnxExport(path, count, rows, difference, other_labels, rows / seconds, shapes, left_out)
+    return OnnxExport(path, count, rows, difference, changed_labels, rows / seconds, shapes, left_out)
 
 
-def _decide(probabilities: np.ndarray, kind: TargetKind) -> np.ndarray:
-    """The predicted class or labels of each row, as booleans (rows, outputs)."""
-    if kind == "labels":
-        return select_labels(probabilities, allow_empty=True)
+def _decide(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The predicted class or labels of each row, as booleans (rows, outputs), given the labels of training rows."""
+    if target_kind(labels) == "labels":
+        return select_labels(probabilities, has_empty_sets(labels))
     return probabilities.argmax(axis=1)[:, None] == np.arange(probabilities.shape[1])
 
 

@@ -41,7 +41,7 @@ def fit_blend(store: Store, members: Sequence[Member], blender: str) -> "BlendMo
     inputs = tuple(store.trained_as(member).spec.inputs for member in members)
     combination = fit_combination(store, members, blender)
     counts = tuple(len(store.tasks(member)) for member in members)
-    return BlendModels(tuple(members), counts, target, combination, inputs, store.folds.use_all_rows)
+    return BlendModels(tuple(members), counts, target, combination, inputs, store.folds.uses_all_rows)
 
 
 def predict_blend(
@@ -67,7 +67,7 @@ class BlendModels:
     target: Target
     combination: Combination
     inputs: tuple[Inputs, ...]  # what each member learns from
-    use_all_rows: bool  # whether the models were trained on all rows
+    uses_all_rows: bool  # whether the models were trained on all rows
 
     @property
     def positions(self) -> dict[Member, int]:
@@ -88,7 +88,7 @@ def predict_combination(
     """
     positions, shape = blend.positions, (len(inputs["images"]), blend.target.outputs)
     tasks = [
-        Task(member, model, blend.use_all_rows)
+        Task(member, model, blend.uses_all_rows)
         for member, number in positions.items()
         for model in range(blend.counts[number])
     ]

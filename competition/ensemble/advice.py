@@ -52,7 +52,7 @@ class Contribution:
 class Advice:
     """What to train next. It never advises both another seed of a model and leaving that model out."""
 
-    another_seed: Contribution | None  # the member of which another seed saves most loss per CPU minute
+    another_seed: Contribution | None  # the member of which another seed reduces the loss most per CPU minute
     leave_out: Contribution | None  # the most expensive member that contributes nothing, or nothing measurable
     new_model_gain: float  # expected reduction of the loss by a different model
 

@@ -62,10 +62,10 @@ def apply_config(member: Member, config: Config) -> Member:
     if member.spec.is_network and config.length != 1:
         epochs, min_steps = (round(config.length * count) for count in (member.recipe.epochs, member.recipe.min_steps))
         member = replace(member, recipe=replace(member.recipe, epochs=max(1, epochs), min_steps=min_steps))
-    return limit_augmentation(member, config)
+    return configure_augmentation(member, config)
 
 
-def limit_augmentation(member: Member, config: Config) -> Member:
+def configure_augmentation(member: Member, config: Config) -> Member:
     """Return the member with its augmentation as competition.toml sets it; doing so twice changes nothing."""
     if member.uses_features and config.symmetries is not None:
         return replace(member, recipe=replace(member.recipe, mirrored="left-right" in config.symmetries))

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 
+MIN_CLASS_ROWS = 3  # training rows of each class that classical models need: they are calibrated on thirds of them
+
 Inputs = Literal["images", "columns", "features"]  # what a model learns from
 
 

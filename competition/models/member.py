@@ -10,7 +10,7 @@ from competition.models.interface import ModelSpec
 from competition.models.registry import load_spec
 
 PRETRAINED_BYTES_PER_VALUE = 24  # float16, the mean over views in float32, scaled copies
-COLUMN_BYTES_PER_VALUE = 40  # float32, then float64 copies without gaps and scaled, and indicators of gaps
+COLUMN_BYTES_PER_VALUE = 40  # float32, then imputed and scaled float64 copies, and indicators of missing values
 GREY_BYTES_PER_PIXEL = 4  # the float32 grey image of the scikit-learn pipelines
 FEATURE_BYTES_PER_IMAGE = 9_000  # their histograms of oriented gradients
 REFERENCE_ROWS = 33_600  # the number of training rows to which `ModelSpec.seconds` refers

@@ -17,7 +17,7 @@ KAGGLE_METRICS = {
 }
 
 
-def has_probabilities(placeholders: pd.DataFrame) -> bool:
+def has_fractions(placeholders: pd.DataFrame) -> bool:
     """Whether the sample submission holds fractions."""
     numbers = placeholders.apply(pd.to_numeric, errors="coerce")
     return bool((numbers % 1 > 0).to_numpy().any())

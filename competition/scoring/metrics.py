@@ -173,7 +173,7 @@ def one_hot(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, 
     return labels[:, None] == classes, probabilities.argmax(axis=1)[:, None] == classes
 
 
-def outcomes(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def class_indicators(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """True positives, then true, then predicted rows of each class, as (rows, 3 * classes)."""
     true, predicted = one_hot(labels, probabilities)
     return np.concatenate([true & predicted, true, predicted], axis=1).astype(np.float32)
@@ -277,10 +277,10 @@ METRICS: tuple[Metric, ...] = (
     LOG_LOSS,
     CustomMetric("AUC", mean_column_auc, CLASS_OR_LABELS, scores_labels=False),
     CustomMetric("mean column AUC", mean_column_auc, CLASS_OR_LABELS, scores_labels=False),
-    MeansMetric("macro F1", outcomes, macro_f1),
-    MeansMetric("micro F1", outcomes, micro_f1),
+    MeansMetric("macro F1", class_indicators, macro_f1),
+    MeansMetric("micro F1", class_indicators, micro_f1),
     RowMetric("sample F1", sample_f1, LABELS),
-    MeansMetric("macro recall", outcomes, macro_recall),
+    MeansMetric("macro recall", class_indicators, macro_recall),
     OrdinalMetric("QWK", squared_distances, quadratic_kappa, CLASS),
     mean_average_precision(5),
     RMSE,

@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | class | one | the class; the probability of one of two; or several, the most probable first |
 | class | one per class | probabilities |
-| labels | one | the labels that apply, joined by blanks; or several, the most probable first |
+| labels | one | the labels that apply, separated by spaces; or several, the most probable first |
 | labels | one per label | probabilities, or 0 and 1 |
 | number | one | the number |
 """
@@ -164,7 +164,7 @@ def _are_rankings(sample: Sample, cells: pd.Series, classes: np.ndarray) -> bool
 def _check_names(sample: Sample, classes: np.ndarray) -> None:
     """Raise UserError if names of classes could not be told apart in one cell."""
     if blank := next((name for name in classes.astype(str) if len(name.split()) != 1), None):
-        raise UserError(f"{sample.path} has one column for several classes, but class '{blank}' contains a blank")
+        raise UserError(f"{sample.path} has one column for several classes, but class '{blank}' contains a space")
 
 
 def _missing_columns(sample: Sample, reason: str, classes: np.ndarray) -> UserError:
@@ -218,7 +218,7 @@ def _read_names(path: Path, cells: pd.Series, format: Format, kind: TargetKind, 
         is_valid[row] = minimum <= len(names) <= maximum and len(set(names)) == len(names) and (names >= 0).all()
         predictions[row, names] = 1 / np.arange(1, len(names) + 1) if is_ranked else 1
     expected = f"{minimum} to {maximum} different classes" if is_ranked else "different labels of the competition"
-    check_column(path, cells, is_valid, f"{expected}, joined by blanks")
+    check_column(path, cells, is_valid, f"{expected}, separated by spaces")
     return predictions
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from competition.ensemble.blend import Blend
-from competition.errors import UserError, command, first_line
+from competition.errors import UserError, command, first_line, move_away
 from competition.files import atomic_file, atomic_folder, sha256, wait_for_lock, write_atomically
 from competition.scoring.metrics import Metric
 from competition.scoring.standard_error import Score
@@ -301,7 +301,7 @@ class SubmissionLog:
 
     def _damaged(self, reason: str) -> UserError:
         remedy = "repair it, or move it away to rebuild it from the metadata files, without scores"
-        return UserError(f"{self.path} is damaged ({reason}); {remedy}: mv {self.path} {self.path}.old")
+        return UserError(f"{self.path} is damaged ({reason}); {remedy}: {move_away(self.path)}")
 
     def _upsert_row(self, entry: Entry) -> None:
         """Add or update the entry's row; scores are dropped if the submission's bytes have changed."""

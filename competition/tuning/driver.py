@@ -15,7 +15,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from competition.crossval.task import Task
-from competition.models.hyperparameters import limit_augmentation, replace_hyperparameters
+from competition.models.hyperparameters import configure_augmentation, replace_hyperparameters
 from competition.models.member import Member
 from competition.tuning.storage import HEARTBEAT_SECONDS
 from competition.tuning.study import Study
@@ -41,8 +41,9 @@ def run_trials(
             for trial_fold, outcome in workers.run(function, driver.take, on_event):
                 failed = isinstance(outcome, Failure)
                 on_event(Failed(trial_fold, outcome) if failed else Finished(trial_fold, outcome))
-                if finished := driver.report(trial_fold, outcome):
-                    yield finished
+                driver.report(trial_fold, outcome)
+                yield from driver.pop_ended()
+            yield from driver.pop_ended()
             if study.requeue_stale_trials():
                 continue
             driver.monitor_foreign_trials()
@@ -67,6 +68,7 @@ class _Driver:
     def __init__(self, study: Study, total: int, has_time: HasTime) -> None:
         self.study, self.total, self.has_time = study, total, has_time
         self.active: dict[int, _ActiveTrial] = {}
+        self.ended: list[FrozenTrial] = []  # trials that were not yielded yet
         self.monitored: set[int] = set()  # trials of other drivers that got a heartbeat
         self.stopped = threading.Event()
         self.heartbeat = threading.Thread(target=self._send_heartbeats, daemon=True)
@@ -99,21 +101,28 @@ class _Driver:
         active.folds_in_progress.add(fold)
         return TrialFold(Task(active.member, fold), active.trial.number, self.study.train_fraction)
 
-    def report(self, trial_fold: TrialFold, outcome: TrialFoldResult | Failure) -> FrozenTrial | None:
-        """Report the outcome of a fold; return its trial if it has ended."""
+    def pop_ended(self) -> list[FrozenTrial]:
+        """The trials that have ended since the last call; a requeued one may end without a further fold."""
+        ended, self.ended = self.ended, []
+        return ended
+
+    def report(self, trial_fold: TrialFold, outcome: TrialFoldResult | Failure) -> None:
+        """Report the outcome of a fold, which may end its trial."""
         active, fold = self.active.get(trial_fold.trial), trial_fold.task.fold
         if active is None:
-            return None  # pruned or requeued by another driver while this fold was running
+            return  # pruned or requeued by another driver while this fold was running
         active.folds_in_progress.discard(fold)
         try:
             if isinstance(outcome, Failure):
                 active.trial.set_user_attr("failure", outcome.reason)
-                return self._end(active, TrialState.FAIL)
+                self._end(active, TrialState.FAIL)
+                return
             active.trial.set_user_attr(f"fold-{fold}", asdict(outcome))
-            return self._update(active, {fold: outcome})
+            self._update(active, {fold: outcome})
         except UpdateFinishedTrialError:
-            del self.active[trial_fold.trial]  # our heartbeats stopped for too long, and another driver requeued it
-            return None
+            self.active.pop(
+                trial_fold.trial, None
+            )  # our heartbeats stopped for too long, and another driver requeued it
 
     def monitor_foreign_trials(self) -> None:
         """Send a first heartbeat for the trials of other drivers that were not seen before.
@@ -156,7 +165,7 @@ class _Driver:
                 continue
             finished = fold_results(trial)
             recipe = replace_hyperparameters(study.member.recipe, trial.params)
-            member = limit_augmentation(replace(study.member, recipe=recipe), study.context.config)
+            member = configure_augmentation(replace(study.member, recipe=recipe), study.context.config)
             remaining = [fold for fold in range(study.folds.count) if fold not in finished]
             active = self.active[trial.number] = _ActiveTrial(trial, member, remaining)
             self._update(active, finished)
@@ -164,7 +173,7 @@ class _Driver:
                 return active
         return None
 
-    def _update(self, active: _ActiveTrial, results: dict[int, TrialFoldResult]) -> FrozenTrial | None:
+    def _update(self, active: _ActiveTrial, results: dict[int, TrialFoldResult]) -> None:
         """Report new results to Optuna; end the trial if it is complete or to be pruned."""
         for fold, result in results.items():
             for block, loss in enumerate(result.losses):
@@ -172,17 +181,17 @@ class _Driver:
         if not active.remaining_folds and not active.folds_in_progress:
             by_fold = fold_results(self.study.frozen_trial(active.trial.number))
             loss = mean_loss(by_fold.values())
-            return self._end(active, TrialState.COMPLETE, loss)
+            self._end(active, TrialState.COMPLETE, loss)
+            return
         # The current defaults are the baseline, which must never be pruned.
         if results and active.trial.params != self.study.current and active.trial.should_prune():
-            return self._end(active, TrialState.PRUNED)
-        return None
+            self._end(active, TrialState.PRUNED)
 
-    def _end(self, active: _ActiveTrial, state: TrialState, value: float | None = None) -> FrozenTrial:
+    def _end(self, active: _ActiveTrial, state: TrialState, value: float | None = None) -> None:
         number = active.trial.number
         del self.active[number]
         active.remaining_folds.clear()
-        return self.study.end(number, state, value)
+        self.ended.append(self.study.end(number, state, value))
 
     def _send_heartbeats(self) -> None:
         while not self.stopped.wait(HEARTBEAT_SECONDS):

@@ -1,6 +1,7 @@
 """Open the storage of the studies and report its errors."""
 
 import re
+import shlex
 import sqlite3
 import time
 import warnings
@@ -14,7 +15,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from competition.errors import DiskError, UserError, first_line
+from competition.errors import DiskError, UserError, first_line, move_away
 from competition.files import atomic_file, explain_write_errors, make_folder, wait_for_lock
 
 HEARTBEAT_SECONDS = 15  # between heartbeats of a running trial
@@ -43,7 +44,7 @@ def _connect(url: str | None, folder: Path) -> RDBStorage:
         path = folder / "studies.db"
         _check_integrity(path)
         url = f"sqlite:///{path}"
-        remedy = f"{_check_disk(folder)}; or move it away: mv {path} {path}.old"
+        remedy = f"{_check_disk(folder)}; or move it away: {move_away(path)}"
     options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
     for seconds in RETRY_SECONDS:
         try:
@@ -79,7 +80,8 @@ def _create_database(path: Path) -> None:
 
 
 def _check_disk(folder: Path) -> str:
-    return f"check free space and permissions: df -h {folder}; ls -l {folder}"
+    quoted = shlex.quote(str(folder))
+    return f"check free space and permissions: df -h {quoted}; ls -l {quoted}"
 
 
 def _check_integrity(path: Path) -> None:
@@ -95,7 +97,7 @@ def _check_integrity(path: Path) -> None:
     except sqlite3.OperationalError:
         pass  # it cannot be opened at all, which `_connect` reports
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        remedy = f"move it away to start a new search: mv {path} {path}.old"
+        remedy = f"move it away to start a new search: {move_away(path)}"
         raise UserError(f"{path} is damaged ({error}); {remedy}") from None
 
 
@@ -110,7 +112,7 @@ def explain_storage_errors(url: str | None, folder: Path) -> Iterator[None]:
         remedy = "check that the server is running" if url else _check_disk(folder)
         is_damaged = isinstance(error, JSONDecodeError)
         if is_damaged and not url:
-            remedy = f"it is damaged; move it away to start a new search: mv {path} {path}.old"
+            remedy = f"it is damaged; move it away to start a new search: {move_away(path)}"
         name = hide_password(url) if url else path
         error_type = UserError if url or is_damaged else DiskError
         raise error_type(f"the study database {name} failed ({reason}); {remedy}") from None

@@ -18,7 +18,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 
 from competition.crossval.folds import Folds
-from competition.crossval.provenance import ingredients
+from competition.crossval.provenance import provenance_of
 from competition.data.config import Config
 from competition.data.dataset import Dataset
 from competition.models.hyperparameters import Hyperparameters, describe_recipe, get_hyperparameters
@@ -76,7 +76,7 @@ class Study:
     def _digest(self) -> str:
         """A digest of everything that makes trials comparable."""
         current = current_hyperparameters(self.member)
-        inputs = ingredients(replace(self.member, recipe=None), self.context.dataset, self.folds)
+        inputs = provenance_of(replace(self.member, recipe=None), self.context.dataset, self.folds)
         fixed = {
             name: describe_recipe(value)
             for name, value in get_hyperparameters(self.member.recipe).items()

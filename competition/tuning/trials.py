@@ -12,7 +12,7 @@ from competition.crossval.folds import Folds, stratify
 from competition.crossval.task import Task, check_predictions, select_inputs, train_member
 from competition.data.dataset import Dataset
 from competition.data.targets import target_kind
-from competition.models.interface import RowSubset
+from competition.models.interface import MIN_CLASS_ROWS, RowSubset
 from competition.scoring.losses import is_correct, row_losses
 from competition.scoring.multilabel import from_binary, to_binary
 from competition.scoring.temperature import apply_temperature, fit_temperature
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, Trial
 
 MIN_STRATUM_ROWS = 10  # of rare sets of labels that are merged
-MIN_SAMPLE_ROWS = 3  # of each stratum, since classical models are calibrated on thirds of the rows
 BLOCKS = 10  # of a fold's held-out rows, whose mean losses the pruner compares between trials
 
 
@@ -68,13 +67,13 @@ def run_trial_fold(trial_fold: TrialFold, emit: Emit, dataset: Dataset, folds: F
     kind = target_kind(labels)
     inputs = RowSubset(select_inputs(trial_fold.task.member, dataset), held_out)
     predictions = check_predictions(model.predict_proba(inputs), kind)
-    row_loss = row_losses(labels, predictions if kind == "number" else calibrate(predictions, labels))
+    row_loss = row_losses(labels, predictions if kind == "number" else cross_fit_temperature(predictions, labels))
     losses = [float(block.mean()) for block in np.array_split(row_loss, min(BLOCKS, len(labels)))]
     wrong = None if kind == "number" else int((1 - is_correct(labels, predictions)).sum())
     return TrialFoldResult(tuple(losses), wrong, len(labels), time.perf_counter() - start)
 
 
-def calibrate(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def cross_fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Scale each half of the rows by the temperature that is best for the other half."""
     half = np.arange(len(labels)) % 2 == 0
     calibrated = np.empty_like(probabilities, dtype=float)
@@ -95,7 +94,7 @@ def stratified_sample(rows: np.ndarray, labels: np.ndarray, fraction: float, see
     strata = stratify(labels[shuffled], MIN_STRATUM_ROWS)
     by_stratum = [shuffled[strata == stratum] for stratum in np.unique(strata)]
     return np.sort(
-        np.concatenate([rows[: max(math.ceil(fraction * len(rows)), MIN_SAMPLE_ROWS)] for rows in by_stratum])
+        np.concatenate([rows[: max(math.ceil(fraction * len(rows)), MIN_CLASS_ROWS)] for rows in by_stratum])
     )
 
 

@@ -1,8 +1,8 @@
 """Validate hyperparameters from a search: a paired test against the current defaults on another split.
 
-The rows of a fold share one training, so the test counts folds, not rows: the differences between folds contain the
+The rows of a fold share one training run, so the test counts folds, not rows: the differences between folds contain the
 variance of both rows and training. The training sets of different folds overlap, which makes their differences vary
-less than those of independent trainings; the variance is corrected for this as proposed by Nadeau and Bengio (2003).
+less than those of independent training runs; the variance is corrected for this, as Nadeau and Bengio (2003) propose.
 """
 
 from collections.abc import Mapping, Sequence

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from competition.crossval.progress import clock
+from competition.crossval.progress import format_duration
 from competition.ensemble.advice import Advice, Contribution, advise
 from competition.models.member import Member
 
@@ -29,17 +29,18 @@ def next_steps(contributions: Sequence[Contribution], loss: str) -> list[NextSte
     advice, names = advise(contributions), tuple(member.member for member in contributions)
     steps = [_new_model(advice, loss, all(member.expected_gain_of_new_seed is not None for member in contributions))]
     if (seed := advice.another_seed) and seed.expected_gain_of_new_seed:
-        gain, time = f"{seed.expected_gain_of_new_seed:.5f}", clock(60 * seed.minutes)
+        gain, time = f"{seed.expected_gain_of_new_seed:.5f}", format_duration(60 * seed.minutes)
         step = NextStep(
             f"train another seed of {seed.kind}",
-            f"expected to save {gain} {loss} for {time} of CPU time",
+            f"expected to reduce {loss} by {gain} for {time} of CPU time",
             (*names, _next_seed(seed.kind, names)),
         )
         steps.insert(0 if seed.expected_gain_of_new_seed > advice.new_model_gain else 1, step)
     if redundant := advice.leave_out:
+        time = format_duration(60 * redundant.minutes)
         step = NextStep(
             f"leave out {redundant.member}",
-            f"without it the {loss} {_change(redundant)}, and {clock(60 * redundant.minutes)} of CPU time is saved",
+            f"that saves {time} of CPU time; the {loss} {_change(redundant)}",
             tuple(name for name in names if name != redundant.member),
         )
         steps.append(step)
@@ -51,11 +52,11 @@ def _change(member: Contribution) -> str:
 
 
 def _new_model(advice: Advice, loss: str, seeds_are_estimated: bool) -> NextStep:
-    gain = f"saves {advice.new_model_gain:.5f} {loss} if it contributes like these on average"
+    gain = f"one that contributes like these on average reduces {loss} by {advice.new_model_gain:.5f}"
     if advice.another_seed:
         return NextStep("train a different model", gain)
     seeds = "; another seed of these is not worth its time" if seeds_are_estimated else ""
-    return NextStep("train a different model, or stop", f"it {gain}{seeds}")
+    return NextStep("train a different model, or stop", f"{gain}{seeds}")
 
 
 def _next_seed(kind: str, names: Sequence[str]) -> str:

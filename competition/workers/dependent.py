@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any
 
-GRACE_SECONDS = 10.0  # for the module to end in order, before it is stopped
+GRACE_SECONDS = 10.0  # for the module to shut down cleanly, before it is stopped
 
 
 def start_dependent(module: str, *arguments: str, **options: Any) -> "subprocess.Popen[bytes]":

@@ -42,25 +42,24 @@ POLL_SECONDS = 0.2  # maximum interval between message polls
 
 
 class LocalWorkers(Workers):
-    """One worker per GPU, and more up to `jobs`, which is at most the number of available cores."""
+    """One worker per GPU, and others for the remaining cores, at least one of them.
+
+    With `jobs`, at most so many GPUs and cores are used.
+    """
 
     def __init__(self, jobs: int | None = None, gpus: Sequence[str] | None = None) -> None:
-        self._jobs = min(jobs or cpu_count(), cpu_count())
-        self.gpus = [gpu.name for gpu in usable_gpus()] if gpus is None else list(gpus)
+        names = [gpu.name for gpu in usable_gpus()] if gpus is None else list(gpus)
+        self.gpus = names[:jobs]
+        self.cpu_workers = max(min(jobs or cpu_count(), cpu_count()) - len(self.gpus), 1)  # workers without a GPU
 
     @property
     def jobs(self) -> int:
         """Number of tasks that run at a time."""
-        return self._jobs
+        return len(self.gpus) + self.cpu_workers
 
     def capacity(self, task: Any) -> int:
         """Return how many workers can run such a task: those with a GPU or those without."""
         return len(self.gpus) if self.gpus and prefers_gpu(task) else self.cpu_workers
-
-    @property
-    def cpu_workers(self) -> int:
-        """Number of workers without a GPU."""
-        return max(self.jobs - len(self.gpus), 1)
 
     @contextmanager
     def open_pool(self, function: TaskFunction) -> "Iterator[_LocalPool]":

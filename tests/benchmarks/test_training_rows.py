@@ -6,12 +6,12 @@ from competition.models.member import Member
 from competition.workers.local import LocalWorkers
 
 
-def test_more_folds_train_on_more_rows_and_a_training_on_all_rows_on_most(dataset):
+def test_more_folds_train_on_more_rows_and_training_on_all_rows_on_most(dataset):
     folds = make_folds(dataset, 2, 0)
     results = list(
         compare_training_rows(dataset, folds, Member.parse("knn:pixels"), (2, 3), 2, LocalWorkers(1, gpus=[]))
     )
-    assert [(each.name, each.training_rows, each.trainings) for each in results] == [
+    assert [(each.name, each.training_rows, each.runs) for each in results] == [
         ("2 folds", 150, 2),
         ("3 folds", 200, 3),
         ("all rows", 300, 2),

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from competition.checks.augmentations import TRANSFORMS, measure_effects, rotation, shift
+from competition.errors import UserError
 from competition.models.interface import Target
 from competition.models.registry import load_spec
 
@@ -45,3 +46,12 @@ def test_transforms_do_what_their_names_say():
     assert TRANSFORMS["flipped upside-down"](image)[0, 6, 4, 0] == 200
     assert shift(1 / 9)(image)[0, 3, 5, 0] == 200
     assert (rotation(0)(image) == image).all()
+
+
+def test_a_model_that_predicts_no_row_correctly_is_refused(dataset):
+    class Wrong:
+        def predict_proba(self, images):
+            return np.eye(11)[np.full(len(images), 10)]
+
+    with pytest.raises(UserError, match="predicts none of 100 held-out rows correctly; choose a better one"):
+        next(measure_effects(Wrong(), dataset.images[:100], dataset.labels[:100]))

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from competition.checks.groups import measure_group_effect
+from competition.checks.groups import MAX_ROWS, _sample_groups, measure_group_effect
 
 GROUPS, ROWS_PER_GROUP = 60, 8
 
@@ -41,3 +41,16 @@ def test_standard_errors_count_groups(sitters):
 def test_without_groups_or_classes_nothing_is_measured(sitters):
     assert measure_group_effect(replace(sitters, groups=np.arange(len(sitters.labels)))) is None
     assert measure_group_effect(replace(sitters, labels=sitters.labels.astype(np.float32))) is None
+
+
+def test_of_large_groups_only_a_part_is_compared(sitters):
+    few = sitters.groups * 3 // GROUPS  # three groups
+    copies = 2 * MAX_ROWS // len(few)
+    large = replace(
+        sitters,
+        images=np.tile(sitters.images, (copies, 1, 1, 1)),
+        labels=np.tile(sitters.labels, copies),
+        groups=np.tile(few, copies),
+    )
+    rows = _sample_groups(large.groups, seed=0)
+    assert len(np.unique(rows)) == len(rows) == MAX_ROWS and len(np.unique(large.groups[rows])) == 2

@@ -16,7 +16,7 @@ from competition.crossval.checkpoint import checkpoint_path
 from competition.crossval.folds import make_folds
 from competition.crossval.predictions import Predictions
 from competition.crossval.progress import Progress
-from competition.crossval.provenance import ingredients
+from competition.crossval.provenance import provenance_of
 from competition.crossval.run import FailedFoldsError
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult
@@ -45,8 +45,8 @@ def save_folds(run, name, seconds):
         held_out, test = (
             np.full((count, 10), 0.1) for count in ((run.store.folds.held_out == fold).sum(), len(rows.test_ids))
         )
-        made_of = ingredients(member, rows, run.store.folds)
-        run.store.save(member, fold, FoldResult(held_out, test, seconds, b"", ".model", made_of))
+        provenance = provenance_of(member, rows, run.store.folds)
+        run.store.save(member, fold, FoldResult(held_out, test, seconds, b"", ".model", provenance))
 
 
 def chosen_names(run, monkeypatch, slowdown=None):

@@ -1,7 +1,11 @@
+import inspect
+from dataclasses import MISSING, fields
+
 import numpy as np
 import pytest
 import typer
 
+from competition.cli import app
 from competition.cli.options import (
     MAX_SEED,
     parse_competition,
@@ -11,6 +15,8 @@ from competition.cli.options import (
     parse_score,
     parse_seed,
 )
+from competition.cli.run import RunOptions
+from competition.errors import DEFAULTS
 
 
 @pytest.mark.parametrize(
@@ -61,3 +67,12 @@ def test_a_competition_is_the_name_of_a_folder():
     for path in ("", ".", "..", "data/digits", "/"):
         with pytest.raises(typer.BadParameter, match="expected the name of a folder in data/"):
             parse_competition(path)
+
+
+def test_options_that_messages_omit_have_the_same_defaults_everywhere():
+    commands = [function for function in vars(app).values() if inspect.isfunction(function)]
+    parameters = [item for command in commands for item in inspect.signature(command).parameters.items()]
+    defaults = [(name, parameter.default) for name, parameter in parameters if parameter.default is not parameter.empty]
+    defaults += [(field.name, field.default) for field in fields(RunOptions) if field.default is not MISSING]
+    shared = {(name, default) for name, default in defaults if name in DEFAULTS and isinstance(default, str | int)}
+    assert shared == set(DEFAULTS.items())

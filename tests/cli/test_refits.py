@@ -13,7 +13,7 @@ from competition.cli.refits import leave_time_for_refits, pending_refits, train_
 from competition.cli.run import Competition, Run
 from competition.crossval.folds import make_folds
 from competition.crossval.progress import Progress
-from competition.crossval.provenance import ingredients
+from competition.crossval.provenance import provenance_of
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult
 from competition.data.config import Config
@@ -33,11 +33,11 @@ def run(dataset, tmp_path):
     competition = Competition("digits8", Config(), dataset)
     run = Run(competition, store, ACCURACY, competition.members(["knn", "mlp"]), 2, 900.0, None, "mean", refit=4)
     for member in run.members:
-        made_of = ingredients(member, dataset, store.folds)
+        provenance = provenance_of(member, dataset, store.folds)
         for fold in range(5):
             rows = (store.folds.held_out == fold).sum(), len(dataset.test_ids)
             predictions = (np.full((count, 10), 0.1) for count in rows)
-            store.save(member, fold, FoldResult(*predictions, 1.0, b"", ".model", made_of))
+            store.save(member, fold, FoldResult(*predictions, 1.0, b"", ".model", provenance))
     return run
 
 

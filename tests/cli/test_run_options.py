@@ -47,7 +47,7 @@ def few_rows_suffice(dataset, monkeypatch):
     monkeypatch.setattr(run_module, "MANY_GLYPHS", len(dataset.labels))
 
 
-def test_few_glyphs_have_the_models_of_other_images(dataset, monkeypatch):
+def test_small_glyph_datasets_use_the_models_of_other_images(dataset, monkeypatch):
     monkeypatch.setattr(run_module, "MANY_GLYPHS", len(dataset.labels) + 1)
     assert member_names(glyphs(dataset), None) == list(PHOTO_MODELS)
 
@@ -70,7 +70,7 @@ def test_many_classes_have_other_models(classes, models, dataset):
     assert member_names(label_sets, None) == [name for name in GLYPH_MODELS if name != "svm"]
 
 
-def test_columns_are_learned_by_default_where_there_are_any(dataset_with_columns, capsys):
+def test_column_models_are_trained_by_default_where_there_are_any(dataset_with_columns, capsys):
     assert member_names(dataset_with_columns, None) == [*COLUMN_MODELS, *PHOTO_MODELS]
     assert capsys.readouterr().out == ""
 
@@ -151,7 +151,7 @@ def test_a_model_of_columns_is_rejected_where_there_are_none(dataset, dataset_wi
         member_names(dataset, ["knn", "logistic"])
 
 
-def test_label_sets_are_not_left_to_a_support_vector_machine_each(label_dataset, number_dataset):
+def test_svm_is_no_default_for_label_sets(label_dataset, number_dataset):
     assert member_names(label_dataset, None) == [name for name in PHOTO_MODELS if name != "svm"]
     assert member_names(number_dataset, None) == list(PHOTO_MODELS)
 

@@ -49,9 +49,9 @@ def short_member(epochs=EPOCHS):
     return replace(member, recipe=replace(member.recipe, epochs=epochs, min_steps=0))
 
 
-def make_checkpoint(path, points=(), interval=0.0, **made_of):
+def make_checkpoint(path, points=(), interval=0.0, **provenance):
     messages = []
-    return FoldCheckpoint(path, {"seed": "0"} | made_of, list(points), messages.append, interval), messages
+    return FoldCheckpoint(path, {"seed": "0"} | provenance, list(points), messages.append, interval), messages
 
 
 def test_a_checkpoint_returns_what_was_saved(tmp_path):

@@ -63,7 +63,7 @@ def test_arrays_need_their_split(store, files, tmp_path):
     split = store.folder / store.folds.name / "split.csv"
     (first, _), _ = read_predictions(tmp_path / "oof.npy", test, split, store.dataset, store.folds)
     assert np.allclose(first, ours.oof[store.folds.held_out == 0], atol=1e-6)
-    with pytest.raises(UserError, match="has no folds; add --split"):
+    with pytest.raises(UserError, match=r"has no column fold; set SPLIT=FILE to its split\.csv"):
         list(read_predictions(tmp_path / "oof.npy", test, None, store.dataset, store.folds))
     np.save(tmp_path / "few.npy", ours.oof[1:])
     with pytest.raises(UserError, match=r"has shape \(599, 10\); expected \(600, 10\)"):

@@ -14,10 +14,12 @@ from PIL import Image
 from competition.crossval import extraction
 from competition.crossval.extraction import Extraction, extract_features, with_features
 from competition.crossval.folds import make_folds
-from competition.crossval.provenance import ingredients
+from competition.crossval.provenance import provenance_of
 from competition.crossval.task import input_shape, select_inputs
 from competition.data.config import Config
 from competition.data.dataset import load_dataset, pack_dataset, package_name, unpack_dataset
+from competition.data.pictures import split_into_chunks
+from competition.data.practice import write_competition
 from competition.errors import UserError
 from competition.models.member import Member
 from competition.workers.base import Workers
@@ -191,8 +193,8 @@ def test_features_travel_with_the_data_set(folder, shades, tmp_path):
 
 def test_the_fingerprint_contains_the_features(shades):
     folds = make_folds(shades, 2, 0)
-    assert ingredients(MEMBER, shades, folds)["features"] == shades.features.digest
-    assert "features" not in ingredients(Member.parse("knn"), shades, folds)
+    assert provenance_of(MEMBER, shades, folds)["features"] == shades.features.digest
+    assert "features" not in provenance_of(Member.parse("knn"), shades, folds)
 
 
 def test_pretrained_networks_are_used_by_default_for_coloured_images_of_some_size(folder, dataset):
@@ -215,3 +217,13 @@ def test_pixels_in_tables_are_enlarged(dataset, competition_copy):
     expected = dataset.images[:, :, :8].mean(axis=(1, 2, 3))
     np.testing.assert_allclose(features[:, 0, 0], expected, rtol=0.2, atol=10)
     assert len(select_inputs(MEMBER, enlarged, test=True)) == len(dataset.test_images)
+
+
+def test_pictures_beside_tables_of_pixels_are_not_extracted(tmp_path):
+    folder = tmp_path / "tables"
+    write_competition(folder, *[np.full((3, 75), 9, np.uint8), np.array([0, 1, 0])] * 2)
+    Image.new("RGB", (8, 8)).save(folder / "logo.png")
+    chunks = split_into_chunks(folder, load_dataset(folder), Config(), rows=2)
+    assert [(chunk.part, chunk.start, chunk.stop, chunk.paths) for chunk in chunks] == [
+        (part, start, stop, ()) for part in ("train", "test") for start, stop in ((0, 2), (2, 3))
+    ]

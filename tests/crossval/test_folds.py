@@ -296,7 +296,7 @@ def test_a_modified_split_is_rejected_with_the_command_that_makes_it_again(datas
         folds.load_or_make_folds(dataset, tmp_path, 5, 0)
     assert str(error.value) == (
         f"{path} was modified or is damaged; make the same split again: rm {path}; "
-        f"or a new one: mv {path.parent} {path.parent}.old"
+        f"or make a new split: mv {path.parent} {path.parent}.old"
     )
     path.unlink()
     folds.load_or_make_folds(dataset, tmp_path, 5, 0)

@@ -5,7 +5,7 @@ from competition.crossval.checkpoint import CheckpointFailed, Resumed
 from competition.crossval.curves import EpochDone
 from competition.crossval.folds import make_folds
 from competition.crossval.predictions import CurvePoint
-from competition.crossval.progress import Progress, RunningTask, clock
+from competition.crossval.progress import Progress, RunningTask, format_duration
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult, Task
 from competition.models.member import Member
@@ -136,7 +136,7 @@ def test_a_failure_is_reported_with_its_task(progress):
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3661, "1:01:01")])
 def test_seconds_are_formatted_as_a_clock(seconds, text):
-    assert clock(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_a_resumed_fold_is_extrapolated_from_the_epochs_of_this_run(progress):

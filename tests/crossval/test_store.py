@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from competition.crossval.folds import load_or_make_folds, make_folds
 from competition.crossval.predictions import CurvePoint, fingerprint, load_predictions, read_fold
-from competition.crossval.provenance import ingredients
+from competition.crossval.provenance import provenance_of
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult, Task, train_fold
 from competition.errors import UserError
@@ -28,8 +28,8 @@ def result(store, fold, seed=0) -> FoldResult:
     random = np.random.default_rng([seed, fold])
     held_out = random.dirichlet(np.ones(10), int((store.folds.held_out == fold).sum()))
     test = random.dirichlet(np.ones(10), len(store.dataset.test_ids))
-    made_of = ingredients(MEMBER, store.dataset, store.folds)
-    return FoldResult(held_out, test, 1.5, b"model", ".skops", made_of)
+    provenance = provenance_of(MEMBER, store.dataset, store.folds)
+    return FoldResult(held_out, test, 1.5, b"model", ".skops", provenance)
 
 
 def test_saved_predictions_are_loaded_in_dataset_order(store):
@@ -40,7 +40,7 @@ def test_saved_predictions_are_loaded_in_dataset_order(store):
     for fold in range(3):
         assert np.allclose(saved.oof[store.folds.held_out == fold], results[fold].held_out)
         assert np.allclose(saved.test[fold], results[fold].test)
-    assert saved.seconds == 4.5 and saved.fingerprint == fingerprint(result(store, 0).ingredients)
+    assert saved.seconds == 4.5 and saved.fingerprint == fingerprint(result(store, 0).provenance)
 
 
 def test_the_training_curve_is_saved_with_the_seconds(store):
@@ -72,12 +72,12 @@ def test_trainings_on_all_rows_are_shared_by_all_splits(dataset, tmp_path):
         Store(tmp_path / "letters", dataset, make_folds(dataset, count, seed)) for count, seed in ((3, 0), (4, 7))
     ]
     first, second = (store.refits(2) for store in stores)
-    made_of = ingredients(MEMBER, dataset, first.folds)
+    provenance = provenance_of(MEMBER, dataset, first.folds)
     test = np.full((len(dataset.test_ids), 10), 0.1)
-    first.save(MEMBER, 0, FoldResult(np.empty((0, 10)), test, 1.5, b"model", ".skops", made_of))
+    first.save(MEMBER, 0, FoldResult(np.empty((0, 10)), test, 1.5, b"model", ".skops", provenance))
     assert second.reason_to_train(MEMBER, 0) is None and np.isfinite(second.predictions(MEMBER).test).all()
-    assert stores[0].reason_to_train(MEMBER, 0) and first.differing_ingredients(
-        MEMBER, ingredients(MEMBER, dataset, stores[0].folds)
+    assert stores[0].reason_to_train(MEMBER, 0) and first.differing_provenance(
+        MEMBER, provenance_of(MEMBER, dataset, stores[0].folds)
     ) == ["split"]
 
 
@@ -135,7 +135,7 @@ def test_only_unfinished_folds_have_to_be_trained(store):
     assert store.reason_to_train(Member.parse("knn.1"), 0) == "not trained yet"
 
 
-def test_predictions_of_other_ingredients_are_reported_and_not_used(store, dataset):
+def test_predictions_of_another_provenance_are_reported_and_not_used(store, dataset):
     store.save(MEMBER, 0, result(store, 0))
     other_recipe = replace(MEMBER, recipe=replace(MEMBER.recipe, n_neighbors=3))
     assert store.reason_to_train(other_recipe, 0) == "made with different recipe"
@@ -276,14 +276,14 @@ def test_the_fingerprint_of_an_imported_member_is_that_of_its_predictions(store)
         store.import_predictions(member, predictions_of(store, seed))
         prints.append(store.fingerprint(member))
     assert prints[1] == prints[3] and len(set(prints)) == 3
-    assert store.fingerprint(MEMBER) == fingerprint(ingredients(MEMBER, store.dataset, store.folds))
+    assert store.fingerprint(MEMBER) == fingerprint(provenance_of(MEMBER, store.dataset, store.folds))
 
 
 def test_the_digest_of_imported_predictions_is_that_of_their_bytes(store, tmp_path):
     member, tables = Member.parse("@theirs"), predictions_of(store)
     store.import_predictions(member, tables)
     content = b"".join(part.tobytes() for both in tables for part in both)
-    saved = read_fold(tmp_path / store.folds.name / "@theirs" / "fold-2.npz").ingredients
+    saved = read_fold(tmp_path / store.folds.name / "@theirs" / "fold-2.npz").provenance
     assert saved["imported"] == hashlib.sha256(content).hexdigest()
 
 

@@ -149,3 +149,10 @@ def test_the_free_space_is_checked_first(tmp_path, monkeypatch):
     (tmp_path / "all.zip").write_bytes(zip_files({"train.csv": TABLE}))
     with pytest.raises(UserError, match=r"needs 0\.0 GB unpacked, but its disk has only 0\.0 GB; free some space"):
         unpack_archives(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["notes.txt.gz", "train.tar.gz"])
+def test_a_compressed_file_that_is_neither_table_nor_image_is_ignored(name, tmp_path):
+    (tmp_path / name).write_bytes(gzip.compress(b"content"))
+    assert sum(unpack_archives(tmp_path).values()) == 1
+    assert names(tmp_path) == [name]

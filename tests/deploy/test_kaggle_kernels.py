@@ -13,6 +13,7 @@ from kaggle_session import Session
 from miniatures import MINIATURES
 from submission_rules import check_submission
 
+from competition.cli.kernel import PUSHED_FILE
 from competition.deploy import kaggle_kernels
 from competition.deploy.kaggle_kernels import last_lines
 
@@ -186,9 +187,11 @@ def test_pushed_predictions_come_back_as_members_and_blend_with_local_ones(kaggl
     assert "now blends" in result.stdout and "@kaggle-mlp" in result.stdout
     check_submission(tmp_path / "submissions" / "submission.csv", CACTUS.truth)
     folds = list((tmp_path / "folds" / CACTUS.slug / "2-folds-seed-0").glob("@kaggle-mlp/fold-*.npz"))
-    made_of = kaggle_ingredients(folds[0])
-    assert len(folds) == 2 and {"data", "split", "recipe", "source", "keras", "tensorflow", "imported"} <= set(made_of)
-    assert made_of["member"] == "mlp" and len(list(folds[0].parent.glob("fold-*.keras"))) == 2
+    provenance = kaggle_provenance(folds[0])
+    assert len(folds) == 2 and {"data", "split", "recipe", "source", "keras", "tensorflow", "imported"} <= set(
+        provenance
+    )
+    assert provenance["member"] == "mlp" and len(list(folds[0].parent.glob("fold-*.keras"))) == 2
     result = command("kernel", "--competition", CACTUS.slug, "--infer")
     assert result.returncode == 0, result.stderr
     with zipfile.ZipFile(tmp_path / "kernels" / f"{CACTUS.slug}-infer" / "dataset" / "models.pack") as pack:
@@ -245,10 +248,10 @@ def rename_test_images(mount):
     sample.write_text("\n".join([header, *(f"hidden-{row}" for row in rows)]) + "\n")
 
 
-def kaggle_ingredients(path):
+def kaggle_provenance(path):
     from competition.crossval.predictions import read_fold
 
-    return read_fold(path).ingredients
+    return read_fold(path).provenance
 
 
 @pytest.mark.integration
@@ -258,21 +261,22 @@ def test_a_pushed_kernel_is_not_pushed_again_before_its_outputs_are_fetched(kagg
     kaggle.process.wait()
     folder = tmp_path / "kernels" / CACTUS.slug
     folder.mkdir(parents=True)
-    (folder / "pushed").touch()
+    (folder / PUSHED_FILE).write_text('{"folds": 3, "seed": 1}')
     result = kernel("--push")
     assert "it is not pushed again" in result.stdout and "SaveKernel" not in kaggle.calls
-    assert result.returncode == 2 and "no member was completed; push again to continue" in result.stderr
-    assert not (folder / "pushed").exists()
+    assert result.returncode == 2
+    assert "no member of 3-folds-seed-1 was completed; push again to continue" in result.stderr
+    assert not (folder / PUSHED_FILE).exists()
 
 
 @pytest.mark.integration
 def test_a_kernel_that_was_deleted_is_pushed_by_the_next_run(kaggle, kernel, tmp_path):
     folder = tmp_path / "kernels" / CACTUS.slug
     folder.mkdir(parents=True)
-    (folder / "pushed").touch()
+    (folder / PUSHED_FILE).write_text('{"folds": 5, "seed": 0}')
     result = kernel("--push")
     assert result.returncode == 2 and "; run the same command again to push it" in result.stderr
-    assert not (folder / "pushed").exists()
+    assert not (folder / PUSHED_FILE).exists()
 
 
 @pytest.mark.parametrize(
@@ -293,7 +297,7 @@ def test_what_kaggle_answers_to_a_push_is_explained(kaggle, kernel, response, me
     kaggle.response = response
     result = kernel("--push")
     assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
-    assert not (tmp_path / "kernels" / CACTUS.slug / "pushed").exists()
+    assert not (tmp_path / "kernels" / CACTUS.slug / PUSHED_FILE).exists()
 
 
 @pytest.mark.parametrize(("status", "message"), [(429, "limit of requests"), (500, "Kaggle's client failed: refused")])
@@ -310,7 +314,7 @@ def test_a_session_that_fails_is_reported_with_the_end_of_its_log(kaggle, kernel
     kaggle.process.wait()
     folder = tmp_path / "kernels" / CACTUS.slug
     folder.mkdir(parents=True)
-    (folder / "pushed").touch()
+    (folder / PUSHED_FILE).write_text('{"folds": 5, "seed": 0}')
     result = kernel("--push")
     assert result.returncode == 2 and "the session on Kaggle failed: exit status 3; the log is in" in result.stderr
     assert "before" in result.stdout and "before" in (folder / "output" / f"foldblend-{CACTUS.slug}.log").read_text()

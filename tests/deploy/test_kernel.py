@@ -19,7 +19,7 @@ from competition.cli.app import main
 from competition.crossval.predictions import read_fold
 from competition.deploy import kernel
 from competition.deploy.kernel import METADATA_FILE, SCRIPT_FILE, kernel_slug, write_kernel
-from competition.deploy.model_pack import portable
+from competition.deploy.model_pack import make_portable
 from competition.models.interface import Target
 from competition.models.member import Member
 
@@ -194,8 +194,8 @@ def test_a_session_with_the_oldest_supported_versions_ends_with_a_valid_submissi
     assert score(session.working / "submission.csv", CACTUS.truth) > 0.9
     folds = npz_files(session.working)
     assert {path.parent.name for path in folds} == {"knn", "svm", "linear", "mlp", "quick"} and len(folds) == 10
-    made_of = read_fold(next(path for path in folds if path.parent.name == "quick")).ingredients
-    assert made_of["keras"] == OLDEST["keras"] and made_of["scikit-learn"] == OLDEST["scikit-learn"]
+    provenance = read_fold(next(path for path in folds if path.parent.name == "quick")).provenance
+    assert provenance["keras"] == OLDEST["keras"] and provenance["scikit-learn"] == OLDEST["scikit-learn"]
 
 
 PREDICT = """
@@ -216,7 +216,7 @@ def test_packed_networks_predict_the_same_with_the_oldest_keras(tmp_path, oldest
     network = member.spec.build(recipe, 0, images.shape[1:], Target("class", 3))
     network.fit(images, np.arange(60) % 3, lambda epoch: None)
     network.save(tmp_path / "network.keras")
-    (tmp_path / "portable.keras").write_bytes(portable((tmp_path / "network.keras").read_bytes()))
+    (tmp_path / "portable.keras").write_bytes(make_portable((tmp_path / "network.keras").read_bytes()))
     np.save(tmp_path / "images.npy", images)
     shutil.copytree(ROOT / "competition", tmp_path / "competition")
     subprocess.run([oldest_python, "-c", PREDICT], cwd=tmp_path, check=True, env={"PATH": os.environ["PATH"]})

@@ -8,8 +8,8 @@ from competition.data.config import Config
 from competition.errors import UserError
 from competition.models.hyperparameters import (
     apply_config,
+    configure_augmentation,
     get_hyperparameters,
-    limit_augmentation,
     replace_hyperparameters,
     save_tuned,
     tuned_path,
@@ -70,5 +70,5 @@ def test_networks_train_for_as_many_times_their_epochs_as_the_configuration_says
         seconds = [member.training_seconds(rows, (28, 28, 1)) for member in (quick, twice)]
         assert seconds[1] == pytest.approx(2 * seconds[0])
     assert apply_config(Member.parse("svm"), Config(length=2)) == Member.parse("svm")
-    assert limit_augmentation(twice, Config(length=2)) == twice  # as for a trial of tuning
+    assert configure_augmentation(twice, Config(length=2)) == twice  # as for a trial of tuning
     assert apply_config(quick, Config(length=0.01)).recipe.epochs == 1

@@ -20,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from competition.crossval.exchange import read_predictions
 from competition.crossval.folds import load_or_make_folds
-from competition.crossval.provenance import ingredients
+from competition.crossval.provenance import provenance_of
 from competition.crossval.store import Store
 from competition.crossval.task import FoldResult
 from competition.data.dataset import Dataset, load_dataset
@@ -50,7 +50,7 @@ class Saved:
     held_out: bytes
     test: bytes
     model: bytes | None
-    made_of: tuple[str, int]
+    provenance: tuple[str, int]
 
 
 def run_child(action: Callable[[], object], kill_at: int | None = None) -> int:
@@ -145,7 +145,7 @@ class CrossValidation(RuleBasedStateMachine):
             member if member.is_imported else replace(member, recipe=replace(member.recipe, n_neighbors=self.neighbors))
         )
 
-    def made_of(self, name: str) -> tuple[str, int]:
+    def provenance(self, name: str) -> tuple[str, int]:
         return self.dataset.digest, 0 if name.startswith("@") else self.neighbors
 
     def key(self, name: str, fold: int) -> tuple[str, int]:
@@ -167,10 +167,10 @@ class CrossValidation(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES), fold=folds, seed=seeds, kill_at=st.none() | operations)
     def train(self, name: str, fold: int, seed: int, kill_at: int | None) -> None:
         store, member = self.store, self.member(name)
-        (held_out, test), model = self.predict(seed, fold), f"model {seed} {self.made_of(name)}".encode()
-        made_of = ingredients(member, store.dataset, store.folds)
-        result = FoldResult(held_out, test, 1.0, model, ".skops", made_of)
-        saved = Saved(held_out.tobytes(), test.tobytes(), model, self.made_of(name))
+        (held_out, test), model = self.predict(seed, fold), f"model {seed} {self.provenance(name)}".encode()
+        provenance = provenance_of(member, store.dataset, store.folds)
+        result = FoldResult(held_out, test, 1.0, model, ".skops", provenance)
+        saved = Saved(held_out.tobytes(), test.tobytes(), model, self.provenance(name))
         key = self.key(name, fold)
         if self.finish(lambda: store.save(member, fold, result), kill_at):
             self.possible[key] = {saved}
@@ -232,7 +232,7 @@ class CrossValidation(RuleBasedStateMachine):
         folder = store.folder / store.folds.name / source
         is_finished = self.finish(lambda: store.import_folds(folder, name[1:]), kill_at)
         for fold in range(FOLDS):
-            saved = replace(new[fold], made_of=(self.dataset.digest, 0))
+            saved = replace(new[fold], provenance=(self.dataset.digest, 0))
             self.possible[self.key(name, fold)] = {saved} if is_finished else {*self.options(name, fold), saved, None}
         self.check_import(name)
 
@@ -315,7 +315,7 @@ class CrossValidation(RuleBasedStateMachine):
         held_out, test = predictions.oof[store.folds.held_out == fold], predictions.test[fold]
         file = store.folder / store.folds.name / name / f"fold-{fold}.skops"
         model = file.read_bytes() if file.exists() else None
-        return Saved(held_out.tobytes(), test.tobytes(), model, self.made_of(name))
+        return Saved(held_out.tobytes(), test.tobytes(), model, self.provenance(name))
 
     def check_import(self, name: str) -> None:
         """The folds of an imported member are of the same import."""
@@ -334,7 +334,7 @@ class CrossValidation(RuleBasedStateMachine):
         for name in (*NAMES, *IMPORTED):
             for fold in range(FOLDS):
                 options, actual = self.options(name, fold), self.read(name, fold)
-                usable = {option for option in options if option and option.made_of == self.made_of(name)}
+                usable = {option for option in options if option and option.provenance == self.provenance(name)}
                 if actual is None:
                     assert usable != options, f"{name} fold {fold} is lost"
                 else:

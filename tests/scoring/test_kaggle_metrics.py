@@ -1,14 +1,14 @@
 import pandas as pd
 import pytest
 
-from competition.scoring.kaggle_metrics import KAGGLE_METRICS, has_probabilities, infer_metric
+from competition.scoring.kaggle_metrics import KAGGLE_METRICS, has_fractions, infer_metric
 from competition.scoring.metrics import find_metric
 
 
 def test_only_fractions_are_taken_for_probabilities():
-    assert has_probabilities(pd.DataFrame({"a": ["0", "1"], "b": ["0.5", "x"]}))
-    assert not has_probabilities(pd.DataFrame({"a": ["0", "1.0"], "b": ["healthy", ""]}))
-    assert not has_probabilities(pd.DataFrame({"a": ["-1", "2"]}))
+    assert has_fractions(pd.DataFrame({"a": ["0", "1"], "b": ["0.5", "x"]}))
+    assert not has_fractions(pd.DataFrame({"a": ["0", "1.0"], "b": ["healthy", ""]}))
+    assert not has_fractions(pd.DataFrame({"a": ["-1", "2"]}))
 
 
 @pytest.mark.parametrize(

@@ -448,7 +448,7 @@ def test_a_ranking_holds_one_to_so_many_different_classes(cell, ranking, dataset
     sample, path = ranking
     set_cells(path, 2, label=cell)
     assert error_of_reading(path, sample, dataset.classes).startswith(
-        f"{path}: row 3 (line 4), column label: expected 1 to 3 different classes, joined by blanks, found "
+        f"{path}: row 3 (line 4), column label: expected 1 to 3 different classes, separated by spaces, found "
     )
 
 
@@ -483,11 +483,11 @@ def test_columns_that_are_not_the_labels_are_an_error_that_names_the_sample(
     assert message.startswith(f"{path} has 3 columns besides the id, even, large, tall; expected ")
 
 
-def test_names_with_blanks_cannot_share_a_cell(label_dataset, label_probabilities, tmp_path):
+def test_names_with_spaces_cannot_share_a_cell(label_dataset, label_probabilities, tmp_path):
     path = write_sample(tmp_path, label_dataset, labels="")
     named = replace(label_dataset, classes=np.array(["even", "very large", "loop"]))
     message = error_of_writing(label_probabilities, named, Sample(path, kind="labels"), tmp_path / "s.csv")
-    problem = "has one column for several classes, but class 'very large' contains a blank"
+    problem = "has one column for several classes, but class 'very large' contains a space"
     assert message == f"{path} {problem}"
 
 

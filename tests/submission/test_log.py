@@ -258,7 +258,7 @@ def test_most_probable_classes_are_compared_between_submissions(log, tmp_path):
     assert entry.metadata["differs_from_previous"] == {"rows": 1, "examples": ["2: b -> a"]}
 
 
-def test_of_numbers_the_largest_difference_between_submissions_is_recorded(log):
+def test_the_largest_difference_between_submissions_is_recorded_for_regression(log):
     for number, run in enumerate((RUN, replace(RUN, blend="mean"))):
         entry = log.get_or_create_entry(run)
         entry.file.write_text(f"Id,Label\n1,{number + 2.5}\n2,{3 * number}\n")

@@ -67,6 +67,14 @@ def test_trials_of_a_dead_driver_are_requeued_with_their_finished_folds(fast_hea
     assert len(trials) == len(study.trials) == 2
 
 
+def test_a_requeued_trial_whose_folds_are_all_finished_is_returned(fast_heartbeats, study):
+    lost = study.ask()
+    for fold in range(study.folds.count):
+        lost.set_user_attr(f"fold-{fold}", {"losses": [0.1] * BLOCKS, "wrong": 1, "rows": 200, "seconds": 1.0})
+    (trial,) = run(study, 1)
+    assert trial.params == lost.params and trial.value == pytest.approx(0.1)
+
+
 def test_a_trial_whose_driver_died_before_its_first_heartbeat_is_requeued(fast_heartbeats, study):
     with warnings.catch_warnings(action="ignore"):
         lost = study.optuna_study.ask()

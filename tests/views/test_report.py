@@ -78,7 +78,7 @@ def test_a_report_of_label_sets_and_numbers_has_no_confusion_matrix(kind, label_
     members = [simulate_noisy_member("mlp", dataset, 0.4, 1), simulate_noisy_member("lenet", dataset, 0.5, 2)]
     text = write_report(tmp_path / "report.html", make_data(store, members, metric)).read_text()
     assert "Confusion matrix" not in text and "data-predicted" not in text
-    assert ("Reliability diagram" in text) == (kind == "labels") == ("wrongly predicted" in text)
+    assert ("Reliability diagram" in text) == (kind == "labels") == ("false positives" in text)
     assert ("Predicted numbers by true numbers" in text) == (kind == "number")
     hardest = script_constant(text, "hard")[0]
     assert hardest["label"] != hardest["predicted"] and len(hardest["votes"]) == 2

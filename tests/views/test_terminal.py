@@ -48,9 +48,9 @@ def test_tables_of_label_sets_and_numbers_show_their_metrics(kind, label_dataset
     table = render(scores.contribution_table(contributions, loss_name(labels)))
     if kind == "number":
         assert "RMSE" in text and "MAE" in text and "accuracy" not in text + table and "newly wrong" not in text
-        assert "squared error saved" in table
+        assert "squared error reduction" in table
     else:
-        assert "accuracy" in text and "newly wrong" in text and "log loss saved" in table
+        assert "accuracy" in text and "newly wrong" in text and "log loss reduction" in table
 
 
 def test_the_table_shows_each_model(dataset, tmp_path):

@@ -93,7 +93,7 @@ def test_messages_arrive_in_order_and_before_the_result():
 
 
 def test_there_are_never_more_workers_than_cores():
-    assert LocalWorkers(10_000).jobs == LocalWorkers().jobs == cpu_count()
+    assert LocalWorkers(10_000, gpus=[]).jobs == LocalWorkers(gpus=[]).jobs == cpu_count()
 
 
 def test_a_worker_that_dies_while_idle_is_replaced(tmp_path):
@@ -176,6 +176,14 @@ def test_each_gpu_has_one_worker_and_runs_only_tasks_that_want_it():
     tasks = [GpuTask(number, wants_gpu=number % 2 == 0) for number in range(6)]
     results = dict(LocalWorkers(2, gpus=["3"]).run(visible_gpu, take_in_order(tasks), ignore_event))
     assert [results[task] for task in tasks] == ["3", "-1", "3", "-1", "3", "-1"]
+
+
+@pytest.mark.parametrize(("jobs", "gpus", "count"), [(1, 0, 1), (1, 2, 2), (2, 2, 3), (2, 1, 2)])
+def test_there_are_as_many_workers_as_are_announced(jobs, gpus, count):
+    workers = LocalWorkers(jobs, [str(number) for number in range(gpus)])
+    assert workers.jobs == count and workers.cpu_workers >= 1 and len(workers.gpus) == min(gpus, jobs)
+    with workers.open_pool(square) as pool:
+        assert len(pool.idle()) == count
 
 
 def test_without_gpus_all_workers_run_all_tasks():

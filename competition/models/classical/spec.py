@@ -11,12 +11,20 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.fixes import parse_version
 
-from competition.models.interface import Checkpoint, Classifier, EpochCallback, Images, Inputs, ModelSpec, Target
+from competition.models.interface import (
+    MIN_CLASS_ROWS,
+    Checkpoint,
+    Classifier,
+    EpochCallback,
+    Images,
+    Inputs,
+    ModelSpec,
+    Target,
+)
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-MIN_CLASS_ROWS = 3  # training rows of each class, since classifiers are calibrated on thirds of them
 TRUSTED_PREFIXES = ("competition.", "numpy.", "sklearn.")  # of the types that a saved model may contain
 
 

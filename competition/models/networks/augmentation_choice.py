@@ -18,6 +18,7 @@ from competition.data.augmentation import SYMMETRIES, Augmentation, Symmetry
 from competition.models.interface import Images, Predictor
 from competition.models.networks.border import shows_glyphs
 from competition.models.networks.symmetries import detect_symmetries
+from competition.scoring.losses import row_losses
 from competition.scoring.temperature import EPSILON, apply_temperature, fit_temperature
 
 STRENGTHS = (1.0, 0.5, 0.25, 0.0)
@@ -25,7 +26,7 @@ LARGEST_SIDE = 32  # pixels; larger images are reduced
 MAX_TRAINING_ROWS, MAX_VALIDATION_ROWS = 6_000, 12_000
 MIN_ROWS, MIN_SIDE = 300, 16  # of images that are compared; with fewer rows, the differences are noise
 
-MIN_STEPS = 1_000  # of a training; before shorter ones, comparing would take too long
+MIN_STEPS = 1_000  # of a training run; before shorter ones, comparing would take too long
 
 CLEAR_DIFFERENCE = 2.0  # standard errors
 # Of the loss with mirror images to that without; 1.4 to 1.5 for numerals, at most 1.02 for clothes and photographs of
@@ -36,7 +37,7 @@ Train = Callable[[Augmentation], Predictor]  # trains a small network, whose wei
 
 
 def compares_augmentations(images: Images, augmentation: Augmentation | None, steps: int) -> bool:
-    """Whether small networks choose the augmentation of a training of so many steps on these images."""
+    """Whether small networks choose the augmentation for so many training steps on these images."""
     if not augmentation or (augmentation.symmetries is not None and augmentation.strength is not None):
         return False
     is_large = len(images) >= MIN_ROWS and min(images.shape[1:3]) >= MIN_SIDE
@@ -140,10 +141,8 @@ def _guess(labels: np.ndarray) -> np.ndarray:
 def _log_loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Log loss of each row, of classes after temperature scaling; of label sets, the mean over labels."""
     if labels.ndim == 1:
-        scaled = apply_temperature(probabilities, fit_temperature(probabilities, labels))
-        return -np.log(scaled[np.arange(len(labels)), labels])
-    clipped = np.clip(probabilities, EPSILON, 1 - EPSILON)
-    return -np.where(labels, np.log(clipped), np.log(1 - clipped)).mean(axis=1)
+        probabilities = apply_temperature(probabilities, fit_temperature(probabilities, labels))
+    return row_losses(labels, probabilities)
 
 
 def _reduce(images: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ class BoostingRecipe:
 
 
 class BoostedTrees(ClassifierMixin, BaseEstimator):
-    """Gradient boosting that handles gaps (NaN) by itself.
+    """Gradient boosting that handles missing values (NaN) natively.
 
     The number of iterations and the temperature are those with the lowest log loss in a cross-validation within the
     training rows.

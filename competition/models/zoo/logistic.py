@@ -26,7 +26,7 @@ class LogisticRecipe:
 
 
 def pipeline(recipe: LogisticRecipe, seed: int) -> Pipeline:
-    """Build the pipeline from columns to probabilities; gaps are filled and indicated by columns of their own."""
+    """Build the pipeline from columns to probabilities; missing values are imputed and flagged by further columns."""
     scalers = {
         "standard": StandardScaler(),
         "quantile": QuantileTransformer(n_quantiles=100, output_distribution="normal", random_state=seed),

@@ -56,7 +56,7 @@ class BlendPredictor:
             "votes": {member.name: self._vote(rows[0]) for member, rows in predictions.items()},
             "model_input": image_data_url(image),
             "image_class": image_class(image),
-            "is_empty": not image.any(),
+            "is_empty": not np.ptp(image),
             "milliseconds": round(1000 * (time.perf_counter() - start), 1),
         }
 

@@ -16,6 +16,7 @@ from competition.views.report.svg import Axis, Plot, linear_axis, log_axis, logi
 # The bins become narrower towards 0 and 1, where most probabilities are.
 BIN_EDGES = np.array([0, 0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.999, 1])
 LIMIT = 1e-4  # probabilities nearer to 0 or 1 are drawn at the edge of the diagram
+MIN_SHOWN_LOSS = 1e-4  # smaller ones are drawn at the edge
 MAX_POINTS = 1000  # of a scatter plot
 
 
@@ -89,12 +90,18 @@ def reliability_diagram(labels: np.ndarray, probabilities: np.ndarray) -> str:
             f"{each.count:,}",
             f"{each.confidence:.2%}",
             f"{each.frequency:.2%} ({each.interval[0]:.2%} to {each.interval[1]:.2%})",
-            "as expected" if each.is_calibrated else "too high" if each.confidence > each.frequency else "too low",
+            _describe_calibration(each),
         )
         for each in bins
     ]
-    table = html_table("Reliability", (x, "predictions", "mean", f"{y} (95 % range)", "confidence is"), rows)
+    table = html_table("Reliability", (x, "predictions", "mean", f"{y} (95 % range)", "the mean is"), rows)
     return figure(plot.draw(lines, dots, f"Reliability diagram: {y} by {x}; the table has the values"), table)
+
+
+def _describe_calibration(each: Bin) -> str:
+    if each.is_calibrated:
+        return "as expected"
+    return "too high" if each.confidence > each.frequency else "too low"
 
 
 def _bin_name(each: Bin) -> str:
@@ -150,13 +157,13 @@ def _losses(curves: Sequence[Sequence[CurvePoint]], epochs: Sequence[int], kind:
 def learning_axis(networks: Sequence[Predictions], loss: str) -> Axis:
     """A common axis, so that networks can be compared."""
     points = [point for member in networks for curve in member.curves for point in curve]
-    losses = [max(_loss(point, kind), LIMIT) for point in points for kind in ("train", "held")]
+    losses = [max(_loss(point, kind), MIN_SHOWN_LOSS) for point in points for kind in ("train", "held")]
     return log_axis(loss, min(losses), max(losses))
 
 
 def _loss(point: CurvePoint, kind: str) -> float:
     loss = point.train_log_loss if kind == "train" else point.held_out_log_loss
-    assert loss is not None  # only trainings on all rows have none, and no chart
+    assert loss is not None  # only training on all rows has none, and no chart
     return loss
 
 

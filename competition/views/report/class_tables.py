@@ -71,14 +71,14 @@ def _pair_button(true: int, predicted: int, count: int, names: Sequence[str], te
 
 
 def label_errors_table(data: ReportData) -> str:
-    """Of several labels: how often each is found, and how often it is predicted wrongly."""
+    """Of several labels: the recall and the errors of each."""
     true, predicted = data.labels == 1, select_labels(data.blend.oof, has_empty_sets(data.labels))
     rows = []
     for index, name in enumerate(data.class_names):
         count, found = int(true[:, index].sum()), int((true & predicted)[:, index].sum())
         wrong = int((predicted & ~true)[:, index].sum())
         rows.append((name, f"{count:,}", f"{found / max(1, count):.1%}", f"{count - found:,}", f"{wrong:,}"))
-    head = ("label", "rows", "found", "missed", "wrongly predicted")
+    head = ("label", "rows", "recall", "false negatives", "false positives")
     return html_table("Errors by label", head, rows, "full")
 
 
@@ -102,7 +102,7 @@ def class_shares_table(data: ReportData) -> str:
         numbers = "".join(f"<td>{cell}</td>" for cell in cells)
         first = f'<th scope="row">{escape(names[index])}</th><td class="bars" aria-hidden="true">{bars}</td>'
         rows.append(f"<tr>{first}{numbers}</tr>")
-    head = "".join(f'<th scope="col">{title}</th>' for title in ("training %", "test %", "points"))
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("training %", "test %", "difference, points"))
     table = (
         '<table class="full shares"><thead><tr><th scope="col">class</th><td aria-hidden="true"></td>'
         f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

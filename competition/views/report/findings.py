@@ -8,7 +8,7 @@ from competition.checks.doctor import Finding, image_name
 from competition.data.dataset import Dataset
 from competition.files import write_atomically
 from competition.views.html import image_class, image_data_url, render_page
-from competition.views.labels import label_text
+from competition.views.label_text import label_text
 
 PAGE = Path(__file__).parent / "findings.html"
 MAX_GROUPS = 60  # groups of images per finding

@@ -11,8 +11,9 @@ from competition.data.targets import target_kind
 from competition.ensemble.blend import Blend
 from competition.scoring.label_errors import find_label_errors
 from competition.scoring.losses import row_losses
+from competition.scoring.multilabel import has_empty_sets
 from competition.views.html import image_data_url
-from competition.views.labels import label_text, prediction_text
+from competition.views.label_text import label_text, prediction_text
 
 MAX_ROWS = 400  # rows on the page
 MAX_PROBABILITIES = 3  # largest probabilities of a row that are shown
@@ -35,7 +36,8 @@ def hardest_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset)
     labels = dataset.labels
     chosen = np.argsort(-row_losses(labels, blend.oof), kind="stable")[:MAX_ROWS]
     if target_kind(labels) != "class":
-        return [_describe_row(row, members, blend, dataset) for row in chosen.tolist()]
+        allow_empty = labels.ndim == 2 and has_empty_sets(labels)
+        return [_describe_row(row, members, blend, dataset, allow_empty) for row in chosen.tolist()]
     votes = np.stack([member.oof.argmax(axis=1) for member in members])
     suspects = find_label_errors(labels, blend.oof, votes)
     rows = []
@@ -67,13 +69,15 @@ def _largest(probabilities: np.ndarray, label: int) -> list[tuple[int, float]]:
     return [(index, round(float(probabilities[index]), 4)) for index in dict.fromkeys([*classes, label])]
 
 
-def _describe_row(row: int, members: Sequence[Predictions], blend: Blend, dataset: Dataset) -> dict[str, Any]:
+def _describe_row(
+    row: int, members: Sequence[Predictions], blend: Blend, dataset: Dataset, allow_empty: bool
+) -> dict[str, Any]:
     """A row with several labels or a number, as text."""
     label, classes = dataset.labels[row], dataset.classes
     return {
         "id": str(dataset.train_ids[row]),
         "label": label_text(label, classes),
-        "predicted": prediction_text(blend.oof[row], label, classes),
-        "votes": [prediction_text(member.oof[row], label, classes) for member in members],
+        "predicted": prediction_text(blend.oof[row], label, classes, allow_empty),
+        "votes": [prediction_text(member.oof[row], label, classes, allow_empty) for member in members],
         "image": image_data_url(dataset.images[row]),
     }

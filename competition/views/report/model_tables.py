@@ -5,7 +5,7 @@ from html import escape
 
 import numpy as np
 
-from competition.crossval.progress import clock
+from competition.crossval.progress import format_duration
 from competition.ensemble.advice import Contribution
 from competition.scoring.losses import loss_name, row_errors
 from competition.scoring.metrics import leaderboard_metrics
@@ -32,9 +32,9 @@ def models_table(data: ReportData) -> str:
         cells.append((data.metric.name, f"<b>{data.metric.format(score)}</b>"))
         cells += [(metric.name, metric.format(data.score(metric, oof))) for metric in others]
         if data.contributions:
-            cells.append(("adds", _gain(gains[name], data) if name in gains else ""))
+            cells.append(("contribution", _gain(gains[name], data) if name in gains else ""))
             cells.append(("weight", _weight(weights[name]) if name in weights else ""))
-        cells.append(("CPU time", clock(members[name].seconds) if name in members else ""))
+        cells.append(("CPU time", format_duration(members[name].seconds) if name in members else ""))
         rows.append((label, name == BLEND, cells))
     head = ["model", "± one standard error", *(label for label, _ in rows[0][2][1:])]
     return _stacked_table("Models", head, rows)

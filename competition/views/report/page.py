@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from competition.crossval.progress import clock
+from competition.crossval.progress import format_duration
 from competition.files import write_atomically
 from competition.views.html import image_class, render_page
 from competition.views.report import charts, class_tables, model_tables, provenance
@@ -20,24 +20,24 @@ PAGE, GALLERY = Path(__file__).parent / "page.html", Path(__file__).parent / "ga
 
 SCORES_TEXT = """
 <p>All scores are out of fold; that of the blend is cross-fitted. ± is one standard error, and the shaded band that of
-the blend. What a model adds is the blend's score with it minus that of a blend fitted without it; grey if it is within
-the standard error.</p>"""
+the blend. A model's contribution is what the blend would lose without it; grey if it is within the
+standard error.</p>"""
 CORRELATION_TEXT = """
 <h3>Correlation of errors</h3>
 <p>1: errors on the same rows, 0: independent. The less the errors of two models agree, the more a blend of them
 gains.</p>"""
 CONFUSION_TEXT = """
 <h3>Confusion matrix</h3>
-<p>Rows of each true class by the class that the blend predicts. A number shows its images among the hardest
-rows.</p>"""
+<p>Rows of each true class by the class that the blend predicts. Click an error count to see its images among the
+hardest rows.</p>"""
 SHARES_TEXT = """
 <h3>Class distribution</h3>
 <p>Shares of the <span class="key train"></span>training labels and of the <span class="key held"></span>predictions for
 the test rows. A large difference hints at test rows that are unlike the training rows.</p>"""
 CALIBRATION_TEXT = """
 <p>On average, {confidence} and {accuracy} of the blend differ by {error} points. Each dot stands for predictions of
-similar {confidence}, with a 95&nbsp;% range. On the diagonal the two agree; hollow dots are too confident below it and
-too cautious above.</p>"""
+similar {confidence}, with a 95&nbsp;% range. On the diagonal the two agree; hollow dots stand for
+{confidence} that is too high (below it) or too low (above it).</p>"""
 CALIBRATION_TABLE_TEXT = """
 <h3>By model</h3>
 <p>The error is the mean difference of the two, in points. All blenders but the mean correct it first, by
@@ -87,7 +87,7 @@ def _subtitle(data: ReportData) -> str:
         "labels": f"{len(dataset.classes)} labels",
         "number": "a number",
     }
-    time = clock(sum(member.seconds for member in data.members))
+    time = format_duration(sum(member.seconds for member in data.members))
     return (
         f"{len(dataset.labels):,} training and {len(dataset.test_ids):,} test images of {shape}, {what[data.kind]}; "
         f"{len(data.members)} {'model' if len(data.members) == 1 else 'models'} in {store.folds.count} folds, "

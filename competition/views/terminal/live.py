@@ -13,7 +13,7 @@ from rich.table import Table
 from competition.crossval.checkpoint import CheckpointFailed, Resumed
 from competition.crossval.extraction import OnProgress
 from competition.crossval.predictions import CurvePoint
-from competition.crossval.progress import Progress, clock
+from competition.crossval.progress import Progress, format_duration
 from competition.views.terminal.screen import console
 from competition.workers.events import Emitted, Event, Failed, Finished, OnEvent, Retried, Skipped
 
@@ -21,7 +21,7 @@ MAX_SHOWN = 4  # running trial folds in the status line of a search
 
 
 @contextmanager
-def show_progress(progress: Progress) -> Iterator[OnEvent]:
+def show_table(progress: Progress) -> Iterator[OnEvent]:
     """Show a live table on a terminal, lines elsewhere; return the callback that updates it."""
     live = Live(console=console, get_renderable=lambda: progress_table(progress), refresh_per_second=2, transient=True)
 
@@ -38,17 +38,17 @@ def show_progress(progress: Progress) -> Iterator[OnEvent]:
 
 def progress_table(progress: Progress) -> Table:
     """A table with a row for each model and, below it, one for each running fold."""
-    title = f"time left {clock(progress.time_left())}"
+    title = f"time left {format_duration(progress.time_left())}"
     table = Table("model", "folds", box=None, title=title, title_justify="left")
     for heading in (f"{progress.metric.name} so far", "loss", "images/s", "memory", "time left"):
         table.add_column(heading, justify="right")
     for member in progress.members:
         done, count = len(progress.seconds[member.name]), len(progress.store.tasks(member))
-        left = "" if done == count else clock(progress.member_time_left(member))
+        left = "" if done == count else format_duration(progress.member_time_left(member))
         table.add_row(member.name, f"{done}/{count}", progress.format_score(member.name), "", "", "", left)
         for task, run in list(progress.running.items()):
             if task.member == member:
-                left = clock(run.time_left(progress.expected_seconds(member)))
+                left = format_duration(run.time_left(progress.expected_seconds(member)))
                 table.add_row(f"  {task.part}", *_epoch_cells(run.point), left, style="dim")
     return table
 
@@ -79,7 +79,7 @@ def show_extraction() -> Iterator[OnProgress]:
         tenth = 10 * done // max(total, 1)
         if tenth > shown and not console.is_terminal:
             elapsed = time.monotonic() - start
-            left = f", time left {clock(elapsed * (total - done) / (done - first))}" if done > first else ""
+            left = f", time left {format_duration(elapsed * (total - done) / (done - first))}" if done > first else ""
             console.print(f"extracted features of {done:,} of {total:,} images{left}")
         shown = max(shown, tenth)
 

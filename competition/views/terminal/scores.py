@@ -6,7 +6,7 @@ import numpy as np
 from rich.table import Table
 
 from competition.crossval.predictions import Predictions
-from competition.crossval.progress import clock
+from competition.crossval.progress import format_duration
 from competition.data.targets import target_kind
 from competition.ensemble.advice import Contribution
 from competition.ensemble.blend import Blend
@@ -30,7 +30,7 @@ def leaderboard_table(
     table = Table("model", box=None)
     for heading in (*(shown.name for shown in leaderboard_metrics(metric, labels)), "CPU time"):
         table.add_column(heading, justify="right")
-    seconds = {member.member: clock(member.seconds) for member in members}
+    seconds = {member.member: format_duration(member.seconds) for member in members}
     predictions = {member.member: member.oof for member in members}
     for name, scores in rank_members(predictions, labels, metric, groups).items():
         table.add_row(name, *scores, seconds[name])
@@ -80,15 +80,15 @@ def contribution_table(contributions: Sequence[Contribution], loss: str) -> Tabl
     title = "contribution to the blend (leave-one-out, out of fold)"
     table = Table("member", box=None, title=title, title_justify="left")
     has_accuracy = contributions[0].accuracy_gain is not None
-    accuracy = ("accuracy gained",) if has_accuracy else ()
-    for heading in (*accuracy, f"{loss} saved", "error correlation", "another seed saves", "CPU time"):
+    accuracy = ("accuracy gain",) if has_accuracy else ()
+    for heading in (*accuracy, f"{loss} reduction", "error correlation", "reduction by another seed", "CPU time"):
         table.add_column(heading, justify="right")
     for member in contributions:
         gained = (format_gain(member.accuracy_gain),) if member.accuracy_gain else ()
         saved = f"{member.loss_reduction.value:+.5f} ± {member.loss_reduction.standard_error:.5f}"
         correlation, gain = f"{member.error_correlation:.2f}", member.expected_gain_of_new_seed
         another_seed = "" if gain is None else f"{gain:.5f}"
-        table.add_row(member.member, *gained, saved, correlation, another_seed, clock(60 * member.minutes))
+        table.add_row(member.member, *gained, saved, correlation, another_seed, format_duration(60 * member.minutes))
     table.caption = "next: " + "\n      ".join(map(str, next_steps(contributions, loss)))
     table.caption_justify = "left"
     return table

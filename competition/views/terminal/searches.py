@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from competition.crossval.progress import clock
+from competition.crossval.progress import format_duration
 from competition.scoring.losses import loss_name
 
 if TYPE_CHECKING:  # tuning imports Optuna, which other commands do not need
@@ -35,7 +35,7 @@ def trial_line(search: "Search", trial: "FrozenTrial", left: float) -> str:
     if complete := search.study.complete_trials:
         text += f"; best {complete[0].value:.5f} (trial {complete[0].number})"
     pruned = sum(other.state.name == "PRUNED" for other in search.study.trials)
-    return text + f"; {search.trial_count} of {search.max_trials}, {pruned} pruned; time left {clock(left)}"
+    return text + f"; {search.trial_count} of {search.max_trials}, {pruned} pruned; time left {format_duration(left)}"
 
 
 def validation_table(search: "Search", results: "Sequence[ValidationResult]") -> Table:

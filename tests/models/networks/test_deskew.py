@@ -23,7 +23,7 @@ def test_a_blank_image_stays_blank():
 
 
 @pytest.mark.parametrize("count", [16, 5])
-def test_as_many_images_as_pixels_a_side_are_no_special_case(count, dataset):
+def test_batches_as_large_as_a_side_are_deskewed_correctly(count, dataset):
     images = keras.Input(dataset.images.shape[1:], dtype="uint8")
     network = keras.Model(images, deskew(images))
     assert (network.predict_on_batch(dataset.images[:count]) == np.asarray(deskew(dataset.images))[:count]).all()

@@ -137,7 +137,7 @@ from pathlib import Path
 from competition.data.dataset import load_dataset
 from competition.models.member import Member
 from competition.crossval.folds import make_folds
-from competition.crossval.provenance import ingredients
+from competition.crossval.provenance import provenance_of
 from test_training import RECIPE, train
 
 dataset = load_dataset(Path(sys.argv[1]))
@@ -145,8 +145,8 @@ recipe = replace(RECIPE, epochs=20, peak_learning_rate=1e-2)
 probabilities = train(dataset, recipe).predict_proba(dataset.test_images)
 accuracy = (probabilities.argmax(axis=1) == np.load(sys.argv[2])).mean()
 assert (train(dataset, recipe).predict_proba(dataset.test_images) == probabilities).all()
-made_of = ingredients(Member.parse("quick"), dataset, make_folds(dataset, 2, 0))
-print(keras.backend.backend(), made_of["backend"], made_of.get("jax"), made_of.get("tensorflow"), accuracy)
+provenance = provenance_of(Member.parse("quick"), dataset, make_folds(dataset, 2, 0))
+print(keras.backend.backend(), provenance["backend"], provenance.get("jax"), provenance.get("tensorflow"), accuracy)
 """
 
 
@@ -218,7 +218,7 @@ def with_border(images):
 
 
 @pytest.mark.integration
-def test_a_deskewed_network_does_not_mind_where_a_digit_is(dataset):
+def test_a_deskewed_network_is_invariant_to_shifts(dataset):
     images = with_border(dataset.images)
     recipe = replace(RECIPE, epochs=10, peak_learning_rate=1e-2)
     for deskew in (True, False):

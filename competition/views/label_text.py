@@ -14,8 +14,8 @@ def label_text(label: Any, classes: np.ndarray) -> str:
     return f"{label:.4g}" if np.issubdtype(label.dtype, np.floating) else str(classes[label])
 
 
-def prediction_text(prediction: np.ndarray, label: Any, classes: np.ndarray) -> str:
-    """The prediction (outputs,) for a row with this label, in the same form."""
+def prediction_text(prediction: np.ndarray, label: Any, classes: np.ndarray, allow_empty: bool) -> str:
+    """The prediction (outputs,) for a row with this label, in the same form; `allow_empty` as of `select_labels`."""
     if np.ndim(label):
-        return label_text(select_labels(prediction[None], allow_empty=True)[0], classes)
+        return label_text(select_labels(prediction[None], allow_empty)[0], classes)
     return label_text(prediction[0] if np.issubdtype(label.dtype, np.floating) else prediction.argmax(), classes)
