@@ -168,7 +168,11 @@ class _Driver:
             member = configure_augmentation(replace(study.member, recipe=recipe), study.context.config)
             remaining = [fold for fold in range(study.folds.count) if fold not in finished]
             active = self.active[trial.number] = _ActiveTrial(trial, member, remaining)
-            self._update(active, finished)
+            try:
+                self._update(active, finished)
+            except UpdateFinishedTrialError:  # requeued meanwhile, too
+                self.active.pop(trial.number, None)
+                continue
             if active.remaining_folds:
                 return active
         return None

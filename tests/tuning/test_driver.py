@@ -100,6 +100,24 @@ def test_a_trial_that_was_requeued_while_it_started_is_left_to_other_drivers(stu
     assert len(study.trials) == 2
 
 
+@pytest.mark.integration
+def test_a_trial_that_was_requeued_before_its_finished_folds_were_reported_is_left_to_other_drivers(study, monkeypatch):
+    requeued = []
+
+    def requeue_first(trial):
+        finished = fold_results(trial)
+        if not requeued:
+            requeued.append(trial.number)
+            study.requeue(trial.number)
+            finished = {0: TrialFoldResult((0.1,) * BLOCKS, 1, 200, 1.0)}
+        return finished
+
+    monkeypatch.setattr(driver_module, "fold_results", requeue_first)
+    trials = run(study, 2)
+    assert requeued and requeued[0] not in {trial.number for trial in trials}
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
+
+
 class SlowWorkers(Workers):
     """Run each fold for three seconds longer than another driver waits for a heartbeat."""
 
