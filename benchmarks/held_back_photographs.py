@@ -8,9 +8,9 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from competition.data.dataset import Dataset, require_features
-from competition.data.practice import HELD_BACK_LABELS
+from competition.data.practice import HELD_BACK_LABELS, write_tables
 from competition.errors import UserError
-from competition.files import atomic_file, write_atomically
+from competition.files import write_atomically
 
 LABELS, IMAGES = "labels.csv", "images"  # of the source: a table of file names and classes, a folder of pictures
 TEST_SHARE = 0.2
@@ -35,9 +35,7 @@ def hold_back(folder: Path, source: Path) -> None:
         (folder / part).mkdir(parents=True, exist_ok=True)
         for file in rows[file_column]:
             shutil.copyfile(source / IMAGES / file, folder / part / file)
-    for file, rows in tables.items():
-        with atomic_file(folder / file) as target:
-            rows.to_csv(target, index=False, lineterminator="\n")
+    write_tables(folder, tables)
 
 
 def write_columns(dataset: Dataset, sample: Path, folder: Path, use_features: bool) -> None:
@@ -49,6 +47,5 @@ def write_columns(dataset: Dataset, sample: Path, folder: Path, use_features: bo
         table = pd.DataFrame(np.reshape(values, (len(values), -1))).add_prefix("column")
         if part == "train":
             table.insert(0, "label", names)
-        with atomic_file(folder / f"{part}.csv") as target:
-            table.to_csv(target, index=False, lineterminator="\n")
+        write_tables(folder, {f"{part}.csv": table})
     write_atomically(folder / sample.name, sample.read_bytes())

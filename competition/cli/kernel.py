@@ -47,7 +47,10 @@ def train_on_kaggle(options: RunOptions, push: bool) -> None:
         folds, seed = _pushed_split(folder)
         options = replace(options, folds=folds, seed=seed)
         split = f"{option('folds', folds)} {option('seed', seed)}"
-        print(f"{address} was pushed before, with {split}; its outputs are fetched first, and it is not pushed again")
+        print(
+            f"{address} was pushed before, with {split}; its outputs are fetched first, and it is not pushed again",
+            flush=True,
+        )
     else:
         _write(options, folder, address, continues=push and kaggle_kernels.has_earlier_session(address, competition))
         if not push:

@@ -62,6 +62,11 @@ def write_competition(
         "test.csv": pd.DataFrame(test_images, columns=pixels),
         "sample_submission.csv": sample,
     }
+    write_tables(folder, tables)
+
+
+def write_tables(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
+    """Write the tables as CSV files of these names, one after the other."""
     for file, table in tables.items():
         with atomic_file(folder / file) as target:
             table.to_csv(target, index=False, lineterminator="\n")

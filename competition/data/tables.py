@@ -53,7 +53,7 @@ def has_pixel_tables(inventory: Inventory) -> bool:
 
 
 def has_image_files(inventory: Inventory) -> bool:
-    """Whether the images are files; where they are in tables of pixels, pictures beside these are ignored."""
+    """Whether the images are files; image files alongside tables of pixels are ignored."""
     return bool(inventory.images) and not has_pixel_tables(inventory)
 
 

@@ -27,7 +27,7 @@ from competition.files import scratch_folder, write_atomically
 from competition.models.classical.spec import LabelClassifiers
 from competition.models.member import Member
 from competition.models.pretrained.extractor import Extractor, build_keras_network
-from competition.scoring.multilabel import has_empty_sets, select_labels
+from competition.scoring.metrics import one_hot
 from competition.scoring.temperature import EPSILON
 from competition.workers.machine import QUIET_LIBRARIES
 
@@ -103,20 +103,13 @@ def export_blend(
             reason = f"the ONNX file's probabilities differ from Keras by {difference:.1e}"
             raise UserError(f"not exported: {reason}; upgrade tf2onnx and onnxruntime, or use `{command('predict')}`")
         write_atomically(path, file.read_bytes())
-    decide = partial(_decide, labels=store.dataset.labels)
     trained = combine_models(combination, [store.predictions(member).test[:, :rows] for member in networks])
-    changed_labels = int((decide(trained) != decide(probabilities)).any(axis=1).sum())
+    decisions = (one_hot(store.dataset.labels, each)[1] for each in (trained, probabilities))
+    changed_labels = int(np.not_equal(*decisions).any(axis=1).sum())
     count = sum(len(store.tasks(member)) for member in networks)
     shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
     left_out = tuple(member.name for member in members if member not in networks)
     return OnnxExport(path, count, rows, difference, changed_labels, rows / seconds, shapes, left_out)
-
-
-def _decide(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The predicted class or labels of each row, as booleans (rows, outputs), given the labels of training rows."""
-    if target_kind(labels) == "labels":
-        return select_labels(probabilities, has_empty_sets(labels))
-    return probabilities.argmax(axis=1)[:, None] == np.arange(probabilities.shape[1])
 
 
 def build_model(

@@ -120,9 +120,8 @@ class _Driver:
             active.trial.set_user_attr(f"fold-{fold}", asdict(outcome))
             self._update(active, {fold: outcome})
         except UpdateFinishedTrialError:
-            self.active.pop(
-                trial_fold.trial, None
-            )  # our heartbeats stopped for too long, and another driver requeued it
+            # Our heartbeats stopped for too long, and another driver requeued the trial.
+            self.active.pop(trial_fold.trial, None)
 
     def monitor_foreign_trials(self) -> None:
         """Send a first heartbeat for the trials of other drivers that were not seen before.
