@@ -77,6 +77,15 @@ def tutorials(jobs: cli.Jobs = None) -> None:
 
 
 @command(app)
+def decisions() -> None:
+    """Compare ways to decide on ordered classes for QWK, on simulated grades."""
+    from benchmarks.decisions import decision_table
+    from competition.views.terminal.screen import console
+
+    console.print(decision_table())
+
+
+@command(app)
 def training_rows(
     competition: cli.Competition = "digits", models: cli.Models = None, seed: cli.Seed = 1, jobs: cli.Jobs = None
 ) -> None:

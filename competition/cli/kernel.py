@@ -87,7 +87,7 @@ def predict_on_kaggle(competition: str, number: int | None, push: bool) -> None:
         print(f"{kernel} was pushed before; its outputs are fetched first, and it is not pushed again", flush=True)
     else:
         store, pack = submission.store, folder / "dataset" / PACK_FILE
-        blend = fit_blend(store, submission.members, submission.blender)
+        blend = fit_blend(store, submission.members, submission.blender, submission.label_metric)
         write_pack(pack, store, blend, open_extractor(store, list(blend.positions)))
         kaggle_kernels.write_dataset_metadata(pack.parent, dataset)
         settings = {"competition": competition, "dataset": dataset, "pack": sha256(pack)}

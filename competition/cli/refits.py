@@ -43,7 +43,7 @@ def blend_members(run: Run, complete: "Sequence[Predictions]") -> "tuple[BlendSe
     """Blend the complete members; their models trained on all rows predict the test rows if all are finished."""
     from competition.ensemble.blend import BlendSearch
 
-    search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out, run.groups)
+    search = BlendSearch(complete, run.dataset.labels, run.store.folds.held_out, run.groups, run.label_metric)
     return search, _use_finished_refits(run, search.blend(run.blend))
 
 

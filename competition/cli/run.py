@@ -109,6 +109,17 @@ class Competition:
         table = read_text(self.folder / self.dataset.layout.sample).iloc[:, 1:]
         return infer_metric(self.name, self.kind, table.shape[1], has_fractions(table))
 
+    def label_metric(self, metric: "Metric") -> "Metric | None":
+        """The metric, if labels are submitted and it may reward others than the most probable ones."""
+        from competition.scoring.decisions import is_optimized
+        from competition.submission.format import read_format
+
+        if not is_optimized(metric, self.dataset.labels):
+            return None
+        if not self.dataset.layout.sample:
+            return metric
+        return metric if read_format(self.sample(metric), self.dataset.classes).content == "labels" else None
+
     def sample(self, metric: "Metric") -> "Sample":
         """The sample submission."""
         from competition.submission.format import load_sample
@@ -194,6 +205,11 @@ class Run:
 
         return repeated_groups(self.dataset.groups)
 
+    @cached_property
+    def label_metric(self) -> "Metric | None":
+        """The metric for which labels are decided on; None if they are always the most probable, or not submitted."""
+        return self.competition.label_metric(self.metric)
+
     @property
     def column_members(self) -> list[str]:
         """Names of the members that learn from the columns alongside the images."""
@@ -214,6 +230,7 @@ class Run:
             self.metric.name,
             self.competition.config.answer,
             self.refit or None,
+            f"highest expected {self.label_metric.name}" if self.label_metric else None,
         )
 
 
@@ -440,6 +457,7 @@ class LoadedSubmission:
     entry: "Entry"
     members: "list[Member]"
     store: "Store"  # with the models that predicted, of folds or of all rows
+    label_metric: "Metric | None"  # for which labels are decided on
 
     @property
     def blender(self) -> str:
@@ -450,6 +468,7 @@ class LoadedSubmission:
 def load_submission(name: str, number: int | None) -> LoadedSubmission:
     """A submission with the members and the models that made it; an error if these have changed since."""
     from competition.ensemble.blenders import blender_names
+    from competition.scoring.metrics import find_metric
     from competition.submission.log import SubmissionLog
 
     entry = SubmissionLog(SUBMISSIONS).entry(name, number)
@@ -470,4 +489,5 @@ def load_submission(name: str, number: int | None) -> LoadedSubmission:
     if (blender := entry.metadata["blender"]) not in blender_names(competition.kind):
         raise UserError(f"{entry.folder}: the submission's blender, {blender}, was removed; {remedy('auto')}")
     refits = entry.metadata.get("refits", 0)
-    return LoadedSubmission(entry, members, store.refits(refits) if refits else store)
+    label_metric = competition.label_metric(find_metric(entry.metadata["metric"]))
+    return LoadedSubmission(entry, members, store.refits(refits) if refits else store, label_metric)

@@ -97,13 +97,15 @@ def reproduce(competition: str, number: int | None, jobs: int | None, cluster: s
     run = replace(run, members=tuple(members[name] for name in metadata["members"]))  # the complete ones
     missing = len(pending_tasks(run.store, run.members))
     *_, complete = cross_validate_run(run)
-    blend = ensemble.blend(complete, run.dataset.labels, run.store.folds.held_out, run.blend, run.groups)
+    blend = ensemble.blend(
+        complete, run.dataset.labels, run.store.folds.held_out, run.blend, run.groups, run.label_metric
+    )
     if metadata.get("refits"):
         missing += len(pending_refits(run, blend))
         blend = train_refits(run, blend)
     with scratch_folder() as folder:
         file = folder / "submission.csv"
-        write_submission(blend.test, run.dataset, run.competition.sample(run.metric), file)
+        write_submission(blend.submitted_test, run.dataset, run.competition.sample(run.metric), file)
         if sha256(file) != metadata["sha256"]:
             reason = "its bytes differ; results are bit-identical only on the same CPU type"
             raise UserError(f"{entry.file} was not reproduced: {reason}")
@@ -144,18 +146,21 @@ def _predict(
     if extractor := open_extractor(store, members):
         squares = read_squares(files, store.dataset.images.shape[1:], extractor.size)
         inputs["features"] = extractor.extract(squares)
-    predictions = predict_blend(store, members, submission.blender, inputs, LocalWorkers(jobs), network_process)
+    predictions, decided = predict_blend(
+        store, members, submission.blender, inputs, LocalWorkers(jobs), network_process, submission.label_metric
+    )
     names, kind = store.dataset.classes.astype(str), target_kind(store.dataset.labels)
     table = pd.DataFrame({"file": np.repeat([str(path) for path in paths], [len(each) for each in images])})
     table["row"] = table.groupby("file").cumcount() + 1
     if kind == "number":
         table[names[0]] = predictions[:, 0]
     elif kind == "labels":
-        selected = select_labels(predictions, has_empty_sets(store.dataset.labels))
+        selected = select_labels(decided, has_empty_sets(store.dataset.labels))
         table["labels"] = [" ".join(names[row]) for row in selected]
     else:
-        table["label"] = store.dataset.classes[predictions.argmax(axis=1)]
-        table["probability"] = predictions.max(axis=1).round(5)
+        labels = decided.argmax(axis=1)
+        table["label"] = store.dataset.classes[labels]
+        table["probability"] = predictions[np.arange(len(labels)), labels].round(5)
     if not json:
         if kind == "labels":
             table[list(names)] = predictions.round(5)

@@ -63,6 +63,8 @@ def print_data_summary(competition: Competition, metric: "Metric") -> None:
         content, columns = submission_format(competition, metric)
         plural = "s" * (len(columns) != 1)
         print(f"submission: {content} in column{plural} {shorten_list(columns, 3)}; metric: {metric.name}")
+        if competition.label_metric(metric):
+            print(f"the blend predicts the labels with the highest expected {metric.name}, not the most probable ones")
     else:
         print(f"no sample submission and no test images, so models can only be cross-validated; metric: {metric.name}")
     print(f"if any of this is wrong, correct it in {folder / CONFIG_FILE}", flush=True)
@@ -90,12 +92,10 @@ def _describe_target(dataset: "Dataset", source: str) -> str:
 def submission_format(competition: Competition, metric: "Metric") -> tuple[str, list[str]]:
     """Whether labels or probabilities are submitted, and the columns that hold them."""
     from competition.data.config import CONFIG_FILE
-    from competition.data.csv_files import read_text
-    from competition.submission.format import detect_format
+    from competition.submission.format import read_format
 
     classes, sample = competition.dataset.classes, competition.sample(metric)
-    table = read_text(sample.path)
-    format = detect_format(sample, table, classes)
+    format = read_format(sample, classes)
     is_ambiguous = competition.kind == "class" and len(classes) == 2 and sample.answer is None
     if format.content == "labels" and is_ambiguous and metric.scores_labels is None:
         raise UserError(
@@ -244,8 +244,8 @@ def _save_submission(run: Run, entry: "Entry", blended: "Blend") -> None:
 
     log, files, sample = SubmissionLog(SUBMISSIONS), _submission_files(run, entry), run.competition.sample(run.metric)
     for file in files:
-        write_submission(blended.test, run.dataset, sample, file)
-    score = run.metric.score(run.dataset.labels, blended.oof, run.groups)
+        write_submission(blended.submitted_test, run.dataset, sample, file)
+    score = run.metric.score(run.dataset.labels, blended.submitted_oof, run.groups)
     log.save(entry, run.spec, blended, run.metric, score)
     names, text = ", ".join(blended.members), scores.format_metric(run.metric, score)
     trained = ", trained on all rows" if blended.refits else ""

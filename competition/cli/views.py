@@ -127,6 +127,8 @@ def open_demo(competition: str, number: int | None) -> "FastAPI":
     store, members = submission.store, submission.members
     names = ", ".join(member.name for member in members)
     print(f"loading {names} of submission {submission.entry.number} ...", flush=True)
-    predictor = BlendPredictor(store, members, submission.blender, open_extractor(store, members))
+    predictor = BlendPredictor(
+        store, members, submission.blender, open_extractor(store, members), submission.label_metric
+    )
     examples = [image_data_url(image) for image in store.dataset.test_images[:EXAMPLES]]
     return create_app(predictor, examples, f"{competition}: live predictions of {len(predictor.models)} models")

@@ -24,11 +24,15 @@ from competition.models.interface import Predictor, Target
 from competition.models.member import Member
 from competition.models.pretrained.extractor import Extractor
 from competition.models.regression import BinnedPredictor, Bins
+from competition.scoring import decisions
+from competition.scoring.calibration import Calibration
+from competition.scoring.decisions import Decision
 
 PACK_FILE = "models.pack"
 OPERATIONS = ("keras.ops", "keras.src.ops")  # modules of the functions that became layers of a network
 NEW_SETTINGS = ("quantization_config", "input_axes", "output_axes")  # since Keras 3.8
-DESCRIPTION, COMBINATION, CLASSES, BINS = "blend.json", "combination.npz", "classes.npy", "bins-{}.npz"
+DESCRIPTION, COMBINATION, DECISION = "blend.json", "combination.npz", "decision.npz"
+CLASSES, BINS = "classes.npy", "bins-{}.npz"
 PRETRAINED = "pretrained"  # the folder of the pretrained network's weights
 
 
@@ -93,6 +97,8 @@ def write_pack(path: Path, store: Store, blend: BlendModels, extractor: Extracto
     with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         _write(archive, DESCRIPTION, json.dumps(description).encode())
         _write(archive, COMBINATION, _save_combination(blend.combination))
+        if blend.decision:
+            _write(archive, DECISION, save_decision(blend.decision))
         _write(archive, CLASSES, _save_array(store.dataset.classes))
         if blend.target.kind == "number":
             for fold in range(max(blend.counts)):
@@ -125,6 +131,7 @@ def read_pack(path: Path, folder: Path) -> ModelPack:
         _load_combination(folder / COMBINATION),
         tuple(description["inputs"]),
         description["uses_all_rows"],
+        load_decision(folder / DECISION) if (folder / DECISION).exists() else None,
     )
     extractor = description["extractor"]
     return ModelPack(
@@ -202,3 +209,20 @@ def _load_combination(path: Path) -> Combination:
     kind, is_per_label = str(settings.pop("kind")), bool(settings.pop("per_label"))
     combination: Combination = getattr(blenders, kind)(**settings)
     return PerLabel(combination) if is_per_label else combination
+
+
+def save_decision(decision: Decision) -> bytes:
+    """How labels are decided on, as a file."""
+    settings: dict[str, Any] = asdict(decision)  # type: ignore[call-overload]  # all decisions are dataclasses
+    settings = settings.pop("calibration") | {name: value for name, value in settings.items() if value is not None}
+    return _save_arrays({"kind": type(decision).__name__, **settings})
+
+
+def load_decision(path: Path) -> Decision:
+    """What `save_decision` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        settings = {name: file[name] for name in file.files}
+    kind = getattr(decisions, str(settings.pop("kind")))
+    calibration = Calibration(**{field.name: settings.pop(field.name) for field in fields(Calibration)})
+    decision: Decision = kind(calibration, **settings)
+    return decision

@@ -18,6 +18,8 @@ from competition.ensemble.blenders import Combination
 from competition.errors import UserError
 from competition.models.interface import FEW_IMAGES, CompiledPredictor, Inputs, Predictor, Target
 from competition.models.member import Member
+from competition.scoring.decisions import Decision
+from competition.scoring.metrics import Metric
 from competition.workers.base import Emit, TaskFunction, Workers, result_or_raise, take_in_order
 from competition.workers.events import Failure, ignore_event
 from competition.workers.machine import QUIET_LIBRARIES, silenced_stderr
@@ -27,21 +29,30 @@ LoadModel = Callable[[Member, int], Predictor]  # one of a member's models
 
 def fit_combination(store: Store, members: Sequence[Member], blender: str) -> Combination:
     """The blender's combination of these members, fitted on all out-of-fold rows."""
+    return _search(store, members).fit(blender)
+
+
+def _search(store: Store, members: Sequence[Member], metric: Metric | None = None) -> BlendSearch:
     cross_validated = store.cross_validated or store
     predictions = [cross_validated.predictions(member) for member in members]
     if incomplete := [each.member for each in predictions if not each.complete]:
         submit = store.command("submit", models=" ".join(member.name for member in members))
         raise UserError(f"{incomplete[0]} is incomplete, or its code or data have changed; run `{submit}` again")
-    return BlendSearch(predictions, store.dataset.labels, cross_validated.folds.held_out).fit(blender)
+    return BlendSearch(predictions, store.dataset.labels, cross_validated.folds.held_out, metric=metric)
 
 
-def fit_blend(store: Store, members: Sequence[Member], blender: str) -> "BlendModels":
-    """The members and the blender's combination of them; `store` has their models, of folds or of all rows."""
+def fit_blend(store: Store, members: Sequence[Member], blender: str, metric: Metric | None = None) -> "BlendModels":
+    """The members and the blender's combination of them; `store` has their models, of folds or of all rows.
+
+    Labels are decided on for the metric, if any.
+    """
     target = Target.of(store.dataset.labels, store.dataset.classes)
     inputs = tuple(store.trained_as(member).spec.inputs for member in members)
-    combination = fit_combination(store, members, blender)
+    search = _search(store, members, metric)
+    combination = search.fit(blender)
     counts = tuple(len(store.tasks(member)) for member in members)
-    return BlendModels(tuple(members), counts, target, combination, inputs, store.folds.uses_all_rows)
+    decision = search.fit_decision(combination)
+    return BlendModels(tuple(members), counts, target, combination, inputs, store.folds.uses_all_rows, decision)
 
 
 def predict_blend(
@@ -51,11 +62,13 @@ def predict_blend(
     inputs: Mapping[Inputs, np.ndarray],
     workers: Workers,
     network_process: ProcessPoolExecutor | None = None,
-) -> np.ndarray:
-    """Predictions (images, outputs) of the blend by the models in the store."""
-    models = fit_blend(store, members, blender)
+    metric: Metric | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions (images, outputs) of the blend by the models in the store, and those that would be submitted."""
+    models = fit_blend(store, members, blender, metric)
     store.require_image_models(list(models.positions))
-    return predict_combination(models, store.load_model, inputs, workers, network_process)
+    predictions = predict_combination(models, store.load_model, inputs, workers, network_process)
+    return predictions, models.decide(predictions)
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,11 @@ class BlendModels:
     combination: Combination
     inputs: tuple[Inputs, ...]  # what each member learns from
     uses_all_rows: bool  # whether the models were trained on all rows
+    decision: Decision | None = None  # on labels, if not always the most probable ones
+
+    def decide(self, predictions: np.ndarray) -> np.ndarray:
+        """Predictions as they are submitted: 1 for the labels that are decided on, if there is a decision."""
+        return self.decision.decide(predictions) if self.decision else predictions
 
     @property
     def positions(self) -> dict[Member, int]:

@@ -3,7 +3,8 @@
 Blends are fitted and selected by log loss, whatever the competition's metric: unlike accuracy, it depends on the
 probabilities of every row. For numbers, squared error is used instead.
 They are fitted on out-of-fold predictions only, and scored by cross-fitting: for each fold, the blend is fitted on the
-other folds' rows and scored on this fold's, so that no row affects the blend that it is scored with.
+other folds' rows and scored on this fold's, so that no row affects the blend that it is scored with. The same holds
+for the labels that are decided on for a metric such as F1.
 """
 
 from collections.abc import Sequence
@@ -21,8 +22,9 @@ from competition.ensemble.blenders import (
     fit_blender,
     fit_temperatures,
 )
+from competition.scoring.decisions import Decision, fit_decision
 from competition.scoring.losses import row_losses
-from competition.scoring.metrics import accuracy, log_loss
+from competition.scoring.metrics import Metric, accuracy, log_loss
 from competition.scoring.standard_error import Score
 
 AUTO = "auto"
@@ -44,6 +46,22 @@ class Blend:
     accuracy: Score | None  # None for numbers
     log_loss: Score | None
     refits: int = 0  # number of models of each network, trained on all rows, that predict the test rows, if any
+    decision: Decision | None = None  # on labels, if they are submitted and not always the most probable ones
+    oof_decisions: np.ndarray | None = None  # (train rows, outputs), cross-fitted, if there is a decision
+
+    @property
+    def submitted_oof(self) -> np.ndarray:
+        """Out-of-fold predictions as they would be submitted: 1 for the labels decided on, if there is a decision."""
+        return self.oof if self.oof_decisions is None else self.oof_decisions
+
+    def oof_for(self, metric: Metric) -> np.ndarray:
+        """The out-of-fold predictions that the metric scores: labels as they would be submitted, or probabilities."""
+        return self.submitted_oof if metric.scores_labels else self.oof
+
+    @property
+    def submitted_test(self) -> np.ndarray:
+        """Test predictions as they are submitted."""
+        return self.test if self.decision is None else self.decision.decide(self.test)
 
     def with_refits(self, refits: Sequence[np.ndarray | None], count: int) -> "Blend":
         """The blend with test predictions by models trained on all rows, as `combine_models` takes them."""
@@ -56,9 +74,10 @@ def blend(
     held_out: np.ndarray,
     blender: str = AUTO,
     groups: np.ndarray | None = None,
+    metric: Metric | None = None,
 ) -> Blend:
-    """Blend complete members by this blender; `auto` selects one."""
-    return BlendSearch(members, labels, held_out, groups).blend(blender)
+    """Blend complete members by this blender; `auto` selects one. Labels are decided on for the metric, if any."""
+    return BlendSearch(members, labels, held_out, groups, metric).blend(blender)
 
 
 def combine_models(combination: Combination, predictions: Sequence[np.ndarray | None]) -> np.ndarray:
@@ -95,9 +114,11 @@ class BlendSearch:
         labels: np.ndarray,
         held_out: np.ndarray,
         groups: np.ndarray | None = None,
+        metric: Metric | None = None,  # for which labels are decided on
     ) -> None:
         self.members = members
         self.groups = groups
+        self.metric = metric
         self.kind = target_kind(labels)
         self.stack = np.stack([member.oof for member in members])
         self.labels = labels
@@ -118,18 +139,34 @@ class BlendSearch:
         """Blend by this blender; `auto` selects one, for each fold without its labels."""
         check_blender(blender, self.kind)
         oof = np.empty(self.stack.shape[1:])
+        decisions = np.empty_like(oof)
         for fold in self.folds:
             rows = self.held_out == fold
             excluded = ExcludedBlocks(np.unique(self.blocks[rows]).tolist())
             name = self.select_blender(excluded) if blender == AUTO else blender
-            oof[rows] = self.fit(name, excluded).combine(self.stack[:, rows])
+            combination = self.fit(name, excluded)
+            oof[rows] = combination.combine(self.stack[:, rows])
+            if decision := self.fit_decision(combination, excluded):
+                decisions[rows] = decision.decide(oof[rows])
         name = self.select_blender() if blender == AUTO else blender
         combination = self.fit(name)
+        decision = self.fit_decision(combination)
         test = combine_models(combination, [member.test for member in self.members])
         names = tuple(member.member for member in self.members)
-        metrics = (None, None) if self.kind == "number" else (accuracy, log_loss)
-        accuracy_score, loss = (metric and metric(self.labels, oof, self.groups) for metric in metrics)
-        return Blend(names, name, combination, oof, test, accuracy_score, loss)
+        submitted, has_classes = decisions if decision else oof, self.kind != "number"
+        accuracy_score = accuracy(self.labels, submitted, self.groups) if has_classes else None
+        loss = log_loss(self.labels, oof, self.groups) if has_classes else None
+        return Blend(
+            names,
+            name,
+            combination,
+            oof,
+            test,
+            accuracy_score,
+            loss,
+            decision=decision,
+            oof_decisions=decisions if decision else None,
+        )
 
     def fit(self, blender: str, excluded: ExcludedBlocks = NO_BLOCKS) -> Combination:
         """Fit a blender on all other blocks."""
@@ -140,6 +177,13 @@ class BlendSearch:
             temperatures = self._fit_temperatures(stack, labels, excluded) if is_tempered else None
             self.fitted[blender, excluded] = fit_blender(blender, stack, labels, temperatures)
         return self.fitted[blender, excluded]
+
+    def fit_decision(self, combination: Combination, excluded: ExcludedBlocks = NO_BLOCKS) -> Decision | None:
+        """Fit the decision on labels on all other blocks, blended by this combination."""
+        if self.metric is None:
+            return None
+        rows = ~np.isin(self.blocks, list(excluded))
+        return fit_decision(self.metric, combination.combine(self.stack[:, rows]), self.labels[rows])
 
     def _fit_temperatures(self, stack: np.ndarray, labels: np.ndarray, excluded: ExcludedBlocks) -> np.ndarray:
         """The members' temperatures on these rows, which do not depend on the other members or the blender."""

@@ -100,7 +100,26 @@ class MeansMetric(Metric):
         return Score.from_means(self.quantities(labels, predictions), self.function, groups)
 
 
-class OrdinalMetric(MeansMetric):
+@dataclass(frozen=True)
+class ConfusionMetric(Metric):
+    """A smooth function of the means of quantities that are bilinear in the true and the predicted classes of a row.
+
+    So the expected means follow from probabilities in place of the true classes.
+    """
+
+    name: str
+    quantities: Callable[[np.ndarray, np.ndarray], np.ndarray]  # of both one-hot (rows, classes): (rows, quantities)
+    function: Callable[[np.ndarray], float]
+    # (classes, classes) of true and predicted class: what a prediction adds, given the derivatives by the means
+    gains: Callable[[np.ndarray], np.ndarray]
+    kinds: tuple[TargetKind, ...] = CLASS_OR_LABELS
+
+    def score(self, labels: np.ndarray, predictions: np.ndarray, groups: np.ndarray | None = None) -> Score:
+        """Score with a standard error by the delta method."""
+        return Score.from_means(self.quantities(*one_hot(labels, predictions)), self.function, groups)
+
+
+class OrdinalMetric(ConfusionMetric):
     """A metric of ordered classes."""
 
     def check_target(self, labels: np.ndarray, classes: np.ndarray) -> None:
@@ -173,10 +192,15 @@ def one_hot(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, 
     return labels[:, None] == classes, probabilities.argmax(axis=1)[:, None] == classes
 
 
-def class_indicators(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def class_indicators(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """True positives, then true, then predicted rows of each class, as (rows, 3 * classes)."""
-    true, predicted = one_hot(labels, probabilities)
-    return np.concatenate([true & predicted, true, predicted], axis=1).astype(np.float32)
+    return np.concatenate([true * predicted, true, predicted], axis=1).astype(np.float32)
+
+
+def class_indicator_gains(gradient: np.ndarray) -> np.ndarray:
+    """What the prediction of each class adds, given the derivatives by the means of `class_indicators`."""
+    correct, _, predicted = np.split(gradient, 3)
+    return np.diag(correct) + predicted
 
 
 def macro_f1(means: np.ndarray) -> float:
@@ -205,18 +229,26 @@ def sample_f1(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return np.where(total > 0, 2 * (true & predicted).sum(axis=1) / np.maximum(total, 1), 1.0)
 
 
-def squared_distances(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def _squared_differences(classes: int) -> np.ndarray:
+    return np.subtract.outer(np.arange(classes), np.arange(classes)) ** 2
+
+
+def squared_distances(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Squared distance of true and predicted class, and both one-hot, as (rows, 1 + 2 * classes)."""
-    true, predicted = one_hot(labels, probabilities)
-    distance = (labels - probabilities.argmax(axis=1)) ** 2
-    return np.column_stack([distance, true, predicted]).astype(np.float32)
+    distances = ((true @ _squared_differences(true.shape[1])) * predicted).sum(axis=1)
+    return np.column_stack([distances, true, predicted]).astype(np.float32)
+
+
+def squared_distance_gains(gradient: np.ndarray) -> np.ndarray:
+    """What the prediction of each class adds, given the derivatives by the means of `squared_distances`."""
+    predicted = np.split(gradient[1:], 2)[1]
+    return gradient[0] * _squared_differences(len(predicted)) + predicted
 
 
 def quadratic_kappa(means: np.ndarray) -> float:
     """Cohen's kappa with quadratic weights, from the mean of `squared_distances`."""
     true, predicted = np.split(means[1:], 2)
-    classes = np.arange(len(true))
-    expected = true @ np.subtract.outer(classes, classes) ** 2 @ predicted
+    expected = true @ _squared_differences(len(true)) @ predicted
     return float(1 - means[0] / expected) if expected else 0.0
 
 
@@ -277,11 +309,11 @@ METRICS: tuple[Metric, ...] = (
     LOG_LOSS,
     CustomMetric("AUC", mean_column_auc, CLASS_OR_LABELS, scores_labels=False),
     CustomMetric("mean column AUC", mean_column_auc, CLASS_OR_LABELS, scores_labels=False),
-    MeansMetric("macro F1", class_indicators, macro_f1),
-    MeansMetric("micro F1", class_indicators, micro_f1),
+    ConfusionMetric("macro F1", class_indicators, macro_f1, class_indicator_gains),
+    ConfusionMetric("micro F1", class_indicators, micro_f1, class_indicator_gains),
     RowMetric("sample F1", sample_f1, LABELS),
-    MeansMetric("macro recall", class_indicators, macro_recall),
-    OrdinalMetric("QWK", squared_distances, quadratic_kappa, CLASS),
+    ConfusionMetric("macro recall", class_indicators, macro_recall, class_indicator_gains),
+    OrdinalMetric("QWK", squared_distances, quadratic_kappa, squared_distance_gains, CLASS),
     mean_average_precision(5),
     RMSE,
     MAE,

@@ -63,6 +63,8 @@ def load_sample(
     answer = (config or read_config(folder)).answer
     if answer is None and kind == "class" and metric.scores_labels is False:
         answer = "probabilities"
+    if answer is None and kind == "labels" and metric.scores_labels and ranked_length(metric) is None:
+        answer = "labels"
     return Sample(folder / file, answer, kind, ranked_length(metric))
 
 
@@ -104,6 +106,11 @@ def _cells(
     # At least EPSILON, and with a sum of 1 that survives rounding to seven digits, which strict graders check.
     shares = predictions / predictions.sum(axis=1, keepdims=True, dtype=float)
     return list((EPSILON + (1 - len(classes) * EPSILON) * shares)[:, format.indices].T)
+
+
+def read_format(sample: Sample, classes: np.ndarray) -> Format:
+    """What belongs in the columns of the sample."""
+    return detect_format(sample, read_text(sample.path), classes)
 
 
 def detect_format(sample: Sample, expected: pd.DataFrame, classes: np.ndarray) -> Format:

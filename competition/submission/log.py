@@ -53,6 +53,7 @@ class RunSpec:
     metric: str
     answer: str | None = None  # labels or probabilities, if the competition's config says so
     refit: int | None = None  # number of times to retrain networks on all rows, if at all
+    decision: str | None = None  # how labels are chosen, if not always the most probable ones
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that are set, for the metadata."""

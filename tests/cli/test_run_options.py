@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from competition.cli import run as run_module
@@ -171,6 +172,26 @@ def test_the_metric_fits_the_target(
         UserError, match=rf"{wrong} is not a metric of .*; choose another metric in competition\.toml: "
     ):
         Competition("digits8", Config(metric=wrong), data).metric()
+
+
+@pytest.mark.parametrize(
+    ("config", "is_decided"),
+    [
+        (Config(metric="macro F1"), True),
+        (Config(metric="macro F1", answer="probabilities"), False),
+        (Config(metric="accuracy"), False),
+    ],
+)
+def test_labels_are_decided_on_where_they_are_submitted_and_the_metric_rewards_it(
+    config, is_decided, label_dataset, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    competition = Competition("sets", config, label_dataset)
+    metric = competition.metric()
+    competition.folder.mkdir(parents=True)
+    sample = pd.DataFrame(0, index=label_dataset.test_ids, columns=label_dataset.classes)
+    sample.to_csv(competition.folder / label_dataset.layout.sample, index_label="id")
+    assert competition.label_metric(metric) == (metric if is_decided else None)
 
 
 def test_standard_errors_count_groups_only_where_rows_share_them(dataset):

@@ -131,6 +131,7 @@ def test_outputs_of_other_data_are_not_continued(tmp_path):
         ("ranzcr-clip-catheter-line-classification", "knn mlp", "log-linear"),
         ("petfinder-pawpularity-score", "mlp boosting", "convex"),
         ("siim-isic-melanoma-classification", "knn logistic boosting", "convex"),
+        ("aptos2019-blindness-detection", "knn mlp", "log-linear"),
     ],
 )
 @pytest.mark.parametrize(("is_fitted", "refit"), [(False, "0"), (True, "0"), (False, "2")])

@@ -12,7 +12,7 @@ from competition.ensemble.advice import measure_contributions
 from competition.ensemble.blend import BlendSearch, blend, check_blender, combine_models
 from competition.ensemble.blenders import BLENDERS, fit_blender
 from competition.errors import UserError
-from competition.scoring.metrics import accuracy, log_loss
+from competition.scoring.metrics import accuracy, find_metric, log_loss
 from competition.scoring.temperature import fit_temperature
 
 ROWS, CLASSES, FOLDS = 3_000, 4, 5
@@ -361,3 +361,27 @@ def test_blending_twenty_members_of_full_size_takes_seconds(blender):
     seconds, gibibytes = map(float, done.stdout.split())
     print(f"{blender}: {seconds:.1f} s, {gibibytes:.2f} GiB")
     assert seconds < 10 and gibibytes < 2
+
+
+def test_labels_are_decided_on_for_the_metric_without_those_of_the_fold(simulation):
+    rng, _, _, held_out = simulation
+    labels = rng.choice(CLASSES, size=ROWS, p=[0.7, 0.2, 0.06, 0.04])
+    simulation = rng, labels, labels, held_out
+    members, metric = [simulate_member(simulation, skill) for skill in (1.2, 1.5)], find_metric("macro F1")
+    blended = blend(members, labels, held_out, "convex", metric=metric)
+    assert metric.score(labels, blended.submitted_oof).value > metric.score(labels, blended.oof).value + 0.01
+    assert (blended.submitted_test == blended.decision.decide(blended.test)).all()
+    rows = held_out == 2
+    changed = np.where(rows, 3, labels)
+    other = blend(members, changed, held_out, "convex", metric=metric)
+    assert (other.submitted_oof[rows] == blended.submitted_oof[rows]).all()
+    assert (other.submitted_oof[~rows] != blended.submitted_oof[~rows]).any()
+
+
+def test_probabilities_are_submitted_where_the_most_probable_class_is_best(simulation):
+    _, labels, _, held_out = simulation
+    members = [simulate_member(simulation, skill) for skill in (1.2, 1.5)]
+    for metric in (None, find_metric("accuracy")):
+        blended = blend(members, labels, held_out, "convex", metric=metric)
+        assert blended.decision is None
+        assert blended.submitted_oof is blended.oof and blended.submitted_test is blended.test

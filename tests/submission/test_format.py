@@ -14,7 +14,7 @@ from competition.data.tables import match_class_columns
 from competition.errors import UserError
 from competition.scoring.metrics import find_metric
 from competition.scoring.temperature import EPSILON
-from competition.submission.format import Sample, load_sample, read_submission, write_submission
+from competition.submission.format import Sample, load_sample, read_format, read_submission, write_submission
 
 
 @pytest.fixture
@@ -548,6 +548,13 @@ def test_a_cell_that_is_no_label_or_probability_is_an_error(
     start = f"{tmp_path / 's.csv'}: row 3 (line 4), column large"
     message = error_of_reading(tmp_path / "s.csv", sample, label_dataset.classes)
     assert message == f"{start}: expected {expected}, found '{value}'"
+
+
+@pytest.mark.parametrize(("metric", "content"), [("macro F1", "labels"), ("mean column AUC", "probabilities")])
+def test_columns_of_labels_hold_0_and_1_if_the_metric_scores_labels(metric, content, label_dataset, tmp_path):
+    write_sample(tmp_path, label_dataset, even=0, large=0, loop=0)
+    sample = load_sample(tmp_path, find_metric(metric), kind="labels")
+    assert read_format(sample, label_dataset.classes).content == content
 
 
 def test_probabilities_of_exactly_0_and_1_are_read(label_dataset, label_probabilities, tmp_path):

@@ -15,7 +15,7 @@ from competition.ensemble.blend import BlendSearch, blend
 from competition.ensemble.blenders import blender_names
 from competition.models.member import Member
 from competition.scoring.losses import loss_name
-from competition.scoring.metrics import ACCURACY, LOG_LOSS, RMSE
+from competition.scoring.metrics import ACCURACY, LOG_LOSS, RMSE, find_metric
 from competition.tuning.validation import ValidationResult
 from competition.views.terminal import live, scores, screen, searches
 from competition.workers.events import Started
@@ -51,6 +51,17 @@ def test_tables_of_label_sets_and_numbers_show_their_metrics(kind, label_dataset
         assert "squared error reduction" in table
     else:
         assert "accuracy" in text and "newly wrong" in text and "log loss reduction" in table
+
+
+def test_the_table_of_blends_tells_what_the_most_probable_labels_would_score(label_dataset):
+    rng, labels, metric = np.random.default_rng(0), label_dataset.labels, find_metric("macro F1")
+    oof = np.clip(0.2 + 0.2 * labels + rng.normal(0, 0.1, labels.shape), 0.05, 0.95)
+    members = [Predictions(name, oof, oof[None], 60.0, "") for name in ("mlp", "lenet")]
+    mean = blend(members, labels, np.arange(len(labels)) % 3, "mean", metric=metric)
+    text = render(scores.blend_table(mean, [mean], labels, metric))
+    submitted, most_probable = (metric.format(metric.score(labels, each)) for each in (mean.submitted_oof, mean.oof))
+    assert submitted != most_probable and f"submitted: mean, macro F1 {submitted}" in text
+    assert f"its labels have the highest expected macro F1; the most probable ones score {most_probable}" in text
 
 
 def test_the_table_shows_each_model(dataset, tmp_path):

@@ -10,10 +10,11 @@ from PIL import Image
 
 from competition.crossval.store import Store
 from competition.data.images import ImageFormat, resize_image
-from competition.deploy.predict import fit_combination
+from competition.deploy.predict import fit_blend
 from competition.models.interface import Inputs
 from competition.models.member import Member
 from competition.models.pretrained.extractor import Extractor
+from competition.scoring.metrics import Metric
 from competition.views.html import image_class, image_data_url
 from competition.workers.machine import silenced_stderr
 
@@ -24,10 +25,16 @@ class BlendPredictor:
     """The loaded models of the members with a weight, and how to combine them."""
 
     def __init__(
-        self, store: Store, members: Sequence[Member], blender: str, extractor: Extractor | None = None
+        self,
+        store: Store,
+        members: Sequence[Member],
+        blender: str,
+        extractor: Extractor | None = None,
+        metric: Metric | None = None,
     ) -> None:
         self.extractor = extractor
-        self.combination = fit_combination(store, members, blender)
+        self.blend = fit_blend(store, members, blender, metric)
+        self.combination = self.blend.combination
         self.members = members
         weighted = [member for member, weight in zip(members, self.combination.weights, strict=True) if weight]
         store.require_image_models(weighted)
@@ -51,7 +58,7 @@ class BlendPredictor:
         uniform = np.full((1, len(self.classes)), 1 / len(self.classes))  # for members without a weight
         blended = self.combination.combine(np.stack([predictions.get(member, uniform) for member in self.members]))[0]
         return {
-            "label": self.classes[int(blended.argmax())],
+            "label": self.classes[int(self.blend.decide(blended[None]).argmax())],
             "probabilities": dict(zip(self.classes, blended.round(5).tolist(), strict=True)),
             "votes": {member.name: self._vote(rows[0]) for member, rows in predictions.items()},
             "model_input": image_data_url(image),

@@ -18,7 +18,7 @@ MAX_CLASSES = 30  # of the class distribution
 
 def confusion_counts(data: ReportData) -> np.ndarray:
     """Rows of each true class by predicted class."""
-    predicted = data.blend.oof.argmax(axis=1)
+    predicted = data.blend.submitted_oof.argmax(axis=1)
     return confusion_matrix(data.labels, predicted, labels=np.arange(len(data.class_names)))
 
 
@@ -72,7 +72,7 @@ def _pair_button(true: int, predicted: int, count: int, names: Sequence[str], te
 
 def label_errors_table(data: ReportData) -> str:
     """Of several labels: the recall and the errors of each."""
-    true, predicted = data.labels == 1, select_labels(data.blend.oof, has_empty_sets(data.labels))
+    true, predicted = data.labels == 1, select_labels(data.blend.submitted_oof, has_empty_sets(data.labels))
     rows = []
     for index, name in enumerate(data.class_names):
         count, found = int(true[:, index].sum()), int((true & predicted)[:, index].sum())
@@ -84,7 +84,7 @@ def label_errors_table(data: ReportData) -> str:
 
 def class_shares_table(data: ReportData) -> str:
     """The share of each class among the training labels and the test predictions, largest difference first."""
-    names, test = data.class_names, data.blend.test
+    names, test = data.class_names, data.blend.submitted_test
     if data.kind == "labels":
         training, predicted = data.labels, select_labels(test, has_empty_sets(data.labels))
     else:

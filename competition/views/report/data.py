@@ -57,7 +57,7 @@ class ReportData:
     @cached_property
     def scores(self) -> dict[str, Score]:
         """The score of the blend and of each member, best first."""
-        predictions = {BLEND: self.blend.oof} | {member.member: member.oof for member in self.members}
+        predictions = {BLEND: self.blend.submitted_oof} | {member.member: member.oof for member in self.members}
         scores = {name: self.score(self.metric, oof) for name, oof in predictions.items()}
         return dict(sorted(scores.items(), key=lambda item: -self.metric.sign * item[1].value))
 

@@ -23,7 +23,7 @@ def describe_shared_errors(members: Sequence[Predictions], blend: Blend, labels:
     """How many errors of the blend all members make; empty unless several members predict classes."""
     if target_kind(labels) != "class" or len(members) < 2:
         return ""
-    wrong = blend.oof.argmax(axis=1) != labels
+    wrong = blend.submitted_oof.argmax(axis=1) != labels
     shared = np.all([wrong, *(member.oof.argmax(axis=1) != labels for member in members)], axis=0)
     return (
         f"Of the blend's {int(wrong.sum()):,} errors, at least one model predicts {int((wrong & ~shared).sum()):,} "
@@ -42,7 +42,7 @@ def hardest_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset)
     suspects = find_label_errors(labels, blend.oof, votes)
     rows = []
     for row in chosen.tolist():
-        label, probabilities = int(labels[row]), blend.oof[row]
+        label, probabilities, predicted = int(labels[row]), blend.oof[row], int(blend.submitted_oof[row].argmax())
         member_votes = [
             [int(vote), round(float(member.oof[row, vote]), 4)]
             for member, vote in zip(members, votes[:, row], strict=True)
@@ -51,8 +51,8 @@ def hardest_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset)
             {
                 "id": str(dataset.train_ids[row]),
                 "label": label,
-                "predicted": int(probabilities.argmax()),
-                "confidence": round(float(probabilities.max()), 4),
+                "predicted": predicted,
+                "confidence": round(float(probabilities[predicted]), 4),
                 "label_probability": round(float(probabilities[label]), 5),
                 "probabilities": _largest(probabilities, label),
                 "votes": member_votes,
@@ -77,7 +77,7 @@ def _describe_row(
     return {
         "id": str(dataset.train_ids[row]),
         "label": label_text(label, classes),
-        "predicted": prediction_text(blend.oof[row], label, classes, allow_empty),
+        "predicted": prediction_text(blend.submitted_oof[row], label, classes, allow_empty),
         "votes": [prediction_text(member.oof[row], label, classes, allow_empty) for member in members],
         "image": image_data_url(dataset.images[row]),
     }

@@ -26,11 +26,12 @@ def models_table(data: ReportData) -> str:
     ends = min(sides), max(sides)
     rows = []
     for name, score in data.scores.items():
-        oof = data.blend.oof if name == BLEND else members[name].oof
         label = f"blend <small>{escape(data.blend.blender)}</small>" if name == BLEND else escape(name)
         cells = [("", interval_plot(score, reference, data.metric, ends))]
         cells.append((data.metric.name, f"<b>{data.metric.format(score)}</b>"))
-        cells += [(metric.name, metric.format(data.score(metric, oof))) for metric in others]
+        for metric in others:
+            oof = data.blend.oof_for(metric) if name == BLEND else members[name].oof
+            cells.append((metric.name, metric.format(data.score(metric, oof))))
         if data.contributions:
             cells.append(("contribution", _gain(gains[name], data) if name in gains else ""))
             cells.append(("weight", _weight(weights[name]) if name in weights else ""))

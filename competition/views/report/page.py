@@ -22,6 +22,9 @@ SCORES_TEXT = """
 <p>All scores are out of fold; that of the blend is cross-fitted. ± is one standard error, and the shaded band that of
 the blend. A model's contribution is what the blend would lose without it; grey if it is within the
 standard error.</p>"""
+DECISION_TEXT = """
+<p>The blend predicts the labels with the highest expected {metric}; the models are scored by their most probable
+ones, which would give the blend {score}.</p>"""
 CORRELATION_TEXT = """
 <h3>Correlation of errors</h3>
 <p>1: errors on the same rows, 0: independent. The less the errors of two models agree, the more a blend of them
@@ -108,7 +111,11 @@ def _sections(data: ReportData) -> list[Section]:
 
 
 def _models(data: ReportData) -> str:
-    table = SCORES_TEXT + model_tables.models_table(data)
+    text = SCORES_TEXT
+    if data.blend.decision:
+        most_probable = data.metric.format(data.score(data.metric, data.blend.oof))
+        text += DECISION_TEXT.format(metric=data.metric.name, score=most_probable)
+    table = text + model_tables.models_table(data)
     if len(data.members) == 1:
         return table
     text, correlation = CORRELATION_TEXT, model_tables.correlation_table(data)

@@ -56,20 +56,23 @@ def blend_table(
         table.add_column(heading, justify="right")
     mean = next(blend for blend in others if blend.blender == "mean")
     for blend in others:
-        row = [blend.blender, *(shown.format(shown.score(labels, blend.oof, groups)) for shown in metrics)]
+        row = [blend.blender, *(each.format(each.score(labels, blend.oof_for(each), groups)) for each in metrics)]
         if blend is not mean and has_errors:
-            test = mcnemar_test(labels, mean.oof, blend.oof)
+            test = mcnemar_test(labels, mean.submitted_oof, blend.submitted_oof)
             significance = "significant" if test.is_significant else "not significant"
             row += [str(test.corrected), str(test.newly_wrong), f"{test.p_value:.2f}", significance]
         table.add_row(*row)
     weights = zip(chosen.members, chosen.combination.weights, strict=True)
     listed = ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight >= MIN_SHOWN_WEIGHT)
-    score = format_metric(metric, metric.score(labels, chosen.oof, groups))
+    score = format_metric(metric, metric.score(labels, chosen.submitted_oof, groups))
     caption = f"submitted: {chosen.blender}, {score}; weights: {listed}"
     if chosen.blender != mean.blender:
         losses = row_losses(labels, mean.oof) - row_losses(labels, chosen.oof)
         saved, name = format_score(Score.from_rows(losses, groups)), loss_name(labels)
         caption += f"\nits {name} is {saved} lower than the mean's; blenders are selected by {name}"
+    if chosen.decision:
+        most_probable = metric.format(metric.score(labels, chosen.oof, groups))
+        caption += f"\nits labels have the highest expected {metric.name}; the most probable ones score {most_probable}"
     table.caption = caption
     table.caption_justify = "left"
     return table

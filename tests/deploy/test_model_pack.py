@@ -1,0 +1,19 @@
+import numpy as np
+import pytest
+
+from competition.deploy.model_pack import load_decision, save_decision
+from competition.scoring.decisions import fit_decision
+from competition.scoring.metrics import find_metric
+
+
+@pytest.mark.parametrize(("kind", "name"), [("class", "QWK"), ("labels", "macro F1"), ("labels", "sample F1")])
+def test_a_packed_decision_decides_the_same(kind, name, tmp_path):
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet([4.0, 1.0, 2.0], 500)
+    labels = rng.choice(3, 500, p=[0.6, 0.1, 0.3]) if kind == "class" else (rng.random((500, 3)) < 0.3).astype(np.uint8)
+    decision = fit_decision(find_metric(name), probabilities, labels)
+    path = tmp_path / "decision.npz"
+    path.write_bytes(save_decision(decision))
+    loaded = load_decision(path)
+    assert type(loaded) is type(decision)
+    assert (loaded.decide(probabilities) == decision.decide(probabilities)).all()

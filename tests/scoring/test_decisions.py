@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+
+from benchmarks.decisions import FREQUENCIES, simulate_grades
+from competition.scoring import decisions
+from competition.scoring.calibration import Calibration
+from competition.scoring.decisions import best_f1, fit_decision, is_optimized
+from competition.scoring.metrics import find_metric
+from competition.scoring.temperature import apply_temperature
+
+LABEL_FREQUENCIES = np.array([0.05, 0.1, 0.3, 0.5, 0.02, 0.15])
+
+
+def simulate(rows, seed, **options):
+    return simulate_grades(rows, np.random.default_rng(seed), **options)
+
+
+def simulate_sets(rows, seed, allow_empty=True):
+    """Sets of labels and the probability of each, given a noisy measurement."""
+    rng, shape = np.random.default_rng(seed), (rows, len(LABEL_FREQUENCIES))
+    labels = (rng.random(shape) < LABEL_FREQUENCIES).astype(np.uint8)
+    if not allow_empty:
+        labels[~labels.any(axis=1), 3] = 1
+    measured = 1.5 * labels + rng.normal(size=shape)
+    present = LABEL_FREQUENCIES * np.exp(-((measured - 1.5) ** 2) / 2)
+    absent = (1 - LABEL_FREQUENCIES) * np.exp(-(measured**2) / 2)
+    return labels, present / (present + absent)
+
+
+@pytest.mark.parametrize(("name", "gain"), [("QWK", 0.03), ("macro F1", 0.03), ("macro recall", 0.04)])
+def test_decisions_score_higher_than_the_most_probable_classes_on_other_rows(name, gain):
+    metric, (labels, probabilities) = find_metric(name), simulate(2_000, 0)
+    decision = fit_decision(metric, probabilities, labels)
+    other_labels, other = simulate(4_000, 1)
+    decided = decision.decide(other)
+    assert (decided.sum(axis=1) == 1).all()
+    assert metric.score(other_labels, decided).value > metric.score(other_labels, other).value + gain
+
+
+@pytest.mark.parametrize(("name", "gain"), [("micro F1", 0.02), ("macro F1", 0.08), ("sample F1", 0.01)])
+def test_decisions_score_higher_than_labels_that_are_more_probable_than_not(name, gain):
+    metric, (labels, probabilities) = find_metric(name), simulate_sets(2_000, 0)
+    other_labels, other = simulate_sets(4_000, 1)
+    decided = fit_decision(metric, probabilities, labels).decide(other)
+    assert metric.score(other_labels, decided).value > metric.score(other_labels, other).value + gain
+
+
+@pytest.mark.parametrize("name", ["QWK", "macro F1", "macro recall"])
+def test_decisions_hardly_differ_where_classes_are_equally_frequent_and_easy(name):
+    labels, _ = simulate(2_000, 0, frequencies=np.full(5, 0.2))
+    probabilities = np.where(np.eye(5)[labels] == 1, 0.96, 0.01)
+    decided = fit_decision(find_metric(name), probabilities, labels).decide(probabilities)
+    assert (decided.argmax(axis=1) == labels).all()
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 2.0])
+@pytest.mark.parametrize("name", ["QWK", "macro F1"])
+def test_overconfident_and_underconfident_probabilities_are_calibrated_first(name, sharpness):
+    labels, probabilities = simulate(2_000, 0)
+    changed = apply_temperature(probabilities, sharpness)
+    first, second = (
+        fit_decision(find_metric(name), each, labels).decide(each).argmax(axis=1) for each in (probabilities, changed)
+    )
+    assert (first == second).mean() > 0.98
+
+
+@pytest.mark.parametrize("name", ["QWK", "macro F1", "macro recall"])
+def test_labels_serve_only_to_calibrate_the_probabilities(name, monkeypatch):
+    labels, probabilities = simulate(500, 0)
+    monkeypatch.setattr(decisions, "fit_calibration", lambda *_: Calibration(1.0, np.zeros(5), False))
+    first, second = (fit_decision(find_metric(name), probabilities, each) for each in (labels, labels[::-1]))
+    assert (first.gains == second.gains).all() and not (first.gains == np.eye(5)).all()
+
+
+def test_the_threshold_of_the_best_f1_is_half_of_it():
+    _, probabilities = simulate_sets(3_000, 0)
+    total, best = probabilities.sum(axis=0), best_f1(probabilities)
+    thresholds = np.linspace(0, 1, 1001)
+    for label, column in enumerate(probabilities.T):
+        scores = [2 * column[column >= each].sum() / ((column >= each).sum() + total[label]) for each in thresholds]
+        assert max(scores) == pytest.approx(best[label], abs=1e-4)
+        assert scores[round(500 * best[label])] == pytest.approx(best[label], abs=1e-3)
+
+
+@pytest.mark.parametrize("allow_empty", [False, True])
+@pytest.mark.parametrize("name", ["micro F1", "macro F1", "sample F1"])
+def test_empty_sets_are_predicted_only_where_there_are_some(name, allow_empty):
+    labels, probabilities = simulate_sets(1_000, 0, allow_empty)
+    decided = fit_decision(find_metric(name), probabilities, labels).decide(probabilities)
+    assert set(np.unique(decided)) == {0, 1} and decided.any(axis=1).all() == (not allow_empty)
+
+
+def test_the_most_probable_labels_are_best_for_other_metrics():
+    labels, probabilities = simulate(100, 0)
+    for name in ("accuracy", "log loss", "AUC", "micro F1", "MAP@3"):
+        assert fit_decision(find_metric(name), probabilities, labels) is None
+    sets, probabilities = simulate_sets(100, 0)
+    for name in ("accuracy", "log loss", "mean column AUC", "macro recall"):
+        assert fit_decision(find_metric(name), probabilities, sets) is None
+    assert not is_optimized(find_metric("RMSE"), np.array([0.5, 1.5]))
+
+
+def test_a_class_that_never_occurs_is_not_predicted():
+    labels, probabilities = simulate(500, 0)
+    probabilities = np.column_stack([probabilities, np.zeros(500)])
+    for name in ("QWK", "macro F1", "macro recall"):
+        assert not fit_decision(find_metric(name), probabilities, labels).decide(probabilities)[:, 5].any()
+
+
+@pytest.mark.parametrize("name", ["QWK", "macro F1", "macro recall"])
+def test_decisions_are_the_same_where_models_exaggerate_rare_classes(name):
+    metric, (labels, probabilities) = find_metric(name), simulate(2_000, 0)
+    other_labels, other = simulate(4_000, 1)
+    exaggerated = [each / FREQUENCIES for each in (probabilities, other)]
+    exaggerated = [each / each.sum(axis=1, keepdims=True) for each in exaggerated]
+    decided = fit_decision(metric, exaggerated[0], labels).decide(exaggerated[1])
+    expected = fit_decision(metric, probabilities, labels).decide(other)
+    assert (decided == expected).all(axis=1).mean() > 0.95
+    assert metric.score(other_labels, decided).value == pytest.approx(
+        metric.score(other_labels, expected).value, abs=0.01
+    )
