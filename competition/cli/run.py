@@ -228,7 +228,7 @@ class Run:
             {member.name: self.store.fingerprint(member) for member in self.members},
             self.blend,
             self.metric.name,
-            self.competition.config.answer,
+            self.competition.config.submission,
             self.refit or None,
             f"highest expected {self.label_metric.name}" if self.label_metric else None,
         )

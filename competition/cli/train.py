@@ -96,11 +96,11 @@ def submission_format(competition: Competition, metric: "Metric") -> tuple[str, 
 
     classes, sample = competition.dataset.classes, competition.sample(metric)
     format = read_format(sample, classes)
-    is_ambiguous = competition.kind == "class" and len(classes) == 2 and sample.answer is None
+    is_ambiguous = competition.kind == "class" and len(classes) == 2 and sample.content is None
     if format.content == "labels" and is_ambiguous and metric.scores_labels is None:
         raise UserError(
             f"{metric.name} may be computed from labels or from probabilities; "
-            f'set answer = "labels" or answer = "probabilities" in {competition.folder / CONFIG_FILE}'
+            f'set submission = "labels" or submission = "probabilities" in {competition.folder / CONFIG_FILE}'
         )
     content = f"the {format.length} most probable classes" if format.content == "ranked" else format.content
     return content, format.columns

@@ -13,7 +13,7 @@
     length = 2              # networks train for this multiple of the epochs in their recipe
     metric = "macro F1"     # accuracy, log loss, AUC, mean column AUC, macro F1, micro F1, sample F1, macro recall,
                             # QWK, MAP@5, RMSE, MAE, or your own as module:function
-    answer = "labels"       # what the submission contains: "labels", "probabilities", "ranked" or "number"
+    submission = "labels"   # what the submission contains: "labels", "probabilities", "ranked" or "number"
     public = 0.3            # the fraction of test rows that the public leaderboard scores
     pretrained = false      # whether models learn from the features of a pretrained network; or which one, by its name
                             # in keras.applications: "EfficientNetV2B0"; or a table [pretrained] as in PretrainedNetwork
@@ -38,7 +38,7 @@ SubmissionContent = Literal["labels", "probabilities", "ranked", "number"]
 CONFIG_FILE = "competition.toml"
 MIN_SIZE = 8
 # These leave the Dataset unchanged.
-NOT_DATA = ("symmetries", "limits", "augmentation", "length", "pretrained", "metric", "answer", "public")
+NOT_DATA = ("symmetries", "limits", "augmentation", "length", "pretrained", "metric", "submission", "public")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Config:
     augmentation: float | None = None
     length: float = 1.0
     metric: str = ""
-    answer: SubmissionContent | None = None
+    submission: SubmissionContent | None = None
     public: float = 1.0
     pretrained: bool | PretrainedNetwork | None = None
 
@@ -105,7 +105,7 @@ def read_config(folder: Path) -> Config:
         "augmentation": _parse_strength,
         "length": _parse_positive(2),
         "pretrained": _parse_pretrained,
-        "answer": _parse_choice(SubmissionContent),
+        "submission": _parse_choice(SubmissionContent),
         "public": _parse_fraction,
     }
     try:

@@ -41,7 +41,7 @@ class Sample:
     """The sample submission, and what its placeholders stand for."""
 
     path: Path
-    answer: SubmissionContent | None = None  # None: infer it from the placeholders
+    content: SubmissionContent | None = None  # None: infer it from the placeholders
     kind: TargetKind = "class"
     length: int | None = None  # of the ranking that the metric scores
 
@@ -59,13 +59,13 @@ class Format:
 def load_sample(
     folder: Path, metric: Metric, config: Config | None = None, kind: TargetKind = "class", file: str = FILES[2]
 ) -> Sample:
-    """The sample submission of the competition in `folder`; its config or else the metric may determine the answer."""
-    answer = (config or read_config(folder)).answer
-    if answer is None and kind == "class" and metric.scores_labels is False:
-        answer = "probabilities"
-    if answer is None and kind == "labels" and metric.scores_labels and ranked_length(metric) is None:
-        answer = "labels"
-    return Sample(folder / file, answer, kind, ranked_length(metric))
+    """The sample submission of the competition in `folder`; its config or else the metric may determine the content."""
+    content = (config or read_config(folder)).submission
+    if content is None and kind == "class" and metric.scores_labels is False:
+        content = "probabilities"
+    if content is None and kind == "labels" and metric.scores_labels and ranked_length(metric) is None:
+        content = "labels"
+    return Sample(folder / file, content, kind, ranked_length(metric))
 
 
 def write_submission(predictions: np.ndarray, dataset: Dataset, sample: Sample, target: Path) -> None:
@@ -120,9 +120,9 @@ def detect_format(sample: Sample, expected: pd.DataFrame, classes: np.ndarray) -
     second.
     """
     columns = list(expected.columns[1:])
-    if sample.answer not in (None, *CONTENTS[sample.kind]):
-        choices = " or ".join(f'answer = "{content}"' for content in CONTENTS[sample.kind])
-        raise UserError(f'{CONFIG_FILE} says answer = "{sample.answer}"; expected {choices}')
+    if sample.content not in (None, *CONTENTS[sample.kind]):
+        choices = " or ".join(f'submission = "{each}"' for each in CONTENTS[sample.kind])
+        raise UserError(f'{CONFIG_FILE} says submission = "{sample.content}"; expected {choices}')
     if sample.kind != "number" and len(columns) > 1:
         return _detect_columns(sample, columns, classes)
     if len(columns) > 1:
@@ -131,18 +131,18 @@ def detect_format(sample: Sample, expected: pd.DataFrame, classes: np.ndarray) -
         return Format("number", columns)
     cells = expected[columns[0]]
     is_ranked = sample.length is not None or _are_rankings(sample, cells, classes)
-    if sample.answer == "ranked" or (sample.answer is None and is_ranked):
+    if sample.content == "ranked" or (sample.content is None and is_ranked):
         _check_names(sample, classes)
         length = max(cells.str.split().str.len().max(), 1)
         length = length if length > 1 else sample.length or DEFAULT_LENGTH
         return Format("ranked", columns, length=int(min(length, len(classes))))
     if sample.kind == "labels":
-        if sample.answer == "probabilities":
+        if sample.content == "probabilities":
             raise _missing_columns(sample, "has one column for probabilities", classes)
         _check_names(sample, classes)
         return Format("labels", columns)
     has_fractions = bool((pd.to_numeric(cells, errors="coerce") % 1 > 0).any())
-    if sample.answer == "labels" or (sample.answer is None and not has_fractions):
+    if sample.content == "labels" or (sample.content is None and not has_fractions):
         return Format("labels", columns)
     if len(classes) == 2:
         named = np.flatnonzero(classes.astype(str) == columns[0])
@@ -153,12 +153,12 @@ def detect_format(sample: Sample, expected: pd.DataFrame, classes: np.ndarray) -
 
 def _detect_columns(sample: Sample, columns: list[str], classes: np.ndarray) -> Format:
     """The format of a sample with a column per class or label."""
-    if sample.answer == "ranked" or (sample.answer == "labels" and sample.kind == "class"):
+    if sample.content == "ranked" or (sample.content == "labels" and sample.kind == "class"):
         raise UserError(
             f"{sample.path} has {len(columns)} columns besides the id; "
-            f'{CONFIG_FILE} says answer = "{sample.answer}", which needs one: remove that line'
+            f'{CONFIG_FILE} says submission = "{sample.content}", which needs one: remove that line'
         )
-    return Format(sample.answer or "probabilities", columns, match_class_columns(sample.path, columns, classes))
+    return Format(sample.content or "probabilities", columns, match_class_columns(sample.path, columns, classes))
 
 
 def _are_rankings(sample: Sample, cells: pd.Series, classes: np.ndarray) -> bool:

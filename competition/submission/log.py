@@ -51,7 +51,7 @@ class RunSpec:
     members: dict[str, str]  # fingerprints of all requested members by name
     blend: str  # as requested, e.g. auto
     metric: str
-    answer: str | None = None  # labels or probabilities, if the competition's config says so
+    content: str | None = None  # labels or probabilities, if the competition's config says so
     refit: int | None = None  # number of times to retrain networks on all rows, if at all
     decision: str | None = None  # how labels are chosen, if not always the most probable ones
 

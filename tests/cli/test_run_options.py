@@ -178,7 +178,7 @@ def test_the_metric_fits_the_target(
     ("config", "is_decided"),
     [
         (Config(metric="macro F1"), True),
-        (Config(metric="macro F1", answer="probabilities"), False),
+        (Config(metric="macro F1", submission="probabilities"), False),
         (Config(metric="accuracy"), False),
     ],
 )

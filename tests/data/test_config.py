@@ -29,11 +29,11 @@ def test_quarter_turns_need_square_images(competition_copy):
         load_dataset(competition_copy)
 
 
-def test_symmetries_metric_and_answer_do_not_change_the_data(tmp_path):
+def test_symmetries_metric_and_submission_do_not_change_the_data(tmp_path):
     config = read_config(
-        write_config(tmp_path, 'symmetries = ["quarter turns", "left-right"]\nmetric = "QWK"\nanswer = "labels"')
+        write_config(tmp_path, 'symmetries = ["quarter turns", "left-right"]\nmetric = "QWK"\nsubmission = "labels"')
     )
-    assert config == Config(symmetries=("left-right", "quarter turns"), metric="QWK", answer="labels")
+    assert config == Config(symmetries=("left-right", "quarter turns"), metric="QWK", submission="labels")
     assert config.data_settings == ""
     assert read_config(write_config(tmp_path, "symmetries = []")).symmetries == ()
 
@@ -65,7 +65,10 @@ def test_symmetries_metric_and_answer_do_not_change_the_data(tmp_path):
         ("augmentation = inf", "augmentation: expected a number >= 0, e.g. augmentation = 0.5, got inf"),
         ("limits = {zoom = -1}", r"limits: expected numbers >= 0 .* got {'zoom': -1}"),
         ("public = 30", "public: expected a fraction above 0 and at most 1, e.g. public = 0.3, got 30"),
-        ('answer = "both"', 'answer: expected one of "labels", "probabilities", "ranked", "number", got \'both\''),
+        (
+            'submission = "both"',
+            'submission: expected one of "labels", "probabilities", "ranked", "number", got \'both\'',
+        ),
         ("metric = 3", "metric: expected a metric, e.g. metric = .* got 3"),
         ("pretrained = 1", 'pretrained: expected true, false, the name of a network, e.g. pretrained = "Efficient'),
         (

@@ -114,12 +114,12 @@ def test_a_custom_metric_of_two_classes_requires_answer_in_the_configuration(com
     (competition_copy / CONFIG_FILE).write_text('metric = "mine:mean_probability"')
     submit = ("submit", "--competition", "digits8", "--folds", "2", "--models", "knn")
     failed = command(*submit)
-    assert failed.returncode == 2 and 'set answer = "labels" or answer = "probabilities" in' in failed.stderr
-    for number, answer in enumerate(("labels", "probabilities"), 1):
-        (competition_copy / CONFIG_FILE).write_text(f'metric = "mine:mean_probability"\nanswer = "{answer}"')
+    assert failed.returncode == 2 and 'set submission = "labels" or submission = "probabilities" in' in failed.stderr
+    for number, content in enumerate(("labels", "probabilities"), 1):
+        (competition_copy / CONFIG_FILE).write_text(f'metric = "mine:mean_probability"\nsubmission = "{content}"')
         assert f"submission {number}: " in command(*submit).stdout
         column = pd.read_csv(tmp_path / "submissions" / "submission.csv")["Label"]
-        assert set(column) <= {0, 1} if answer == "labels" else column.between(0, 1, inclusive="neither").all()
+        assert set(column) <= {0, 1} if content == "labels" else column.between(0, 1, inclusive="neither").all()
         assert "byte for byte" in command("reproduce", "--competition", "digits8").stdout
     (competition_copy / CONFIG_FILE).write_text('metric = "AUC"')
     assert "submission 3: " in command(*submit).stdout

@@ -154,7 +154,7 @@ def make_binary(competition_copy):
 
 @pytest.mark.parametrize(
     ("cell", "config"),
-    [("0.5", ""), ("0", 'metric = "log loss"'), ("0", 'metric = "AUC"'), ("0", 'answer = "probabilities"')],
+    [("0.5", ""), ("0", 'metric = "log loss"'), ("0", 'metric = "AUC"'), ("0", 'submission = "probabilities"')],
 )
 def test_a_single_column_holds_the_probability_of_the_second_of_two_classes(cell, config, make_binary, tmp_path):
     folder, target = make_binary("is_odd", cell, config), tmp_path / "s.csv"
@@ -186,7 +186,7 @@ def test_probabilities_of_0_and_1_are_clipped(make_binary, tmp_path):
 
 
 def test_config_distinguishes_fractional_labels_from_probabilities(make_binary, tmp_path):
-    folder, target = make_binary("grade", "0.5", 'answer = "labels"', classes=("0.5", "1.5")), tmp_path / "s.csv"
+    folder, target = make_binary("grade", "0.5", 'submission = "labels"', classes=("0.5", "1.5")), tmp_path / "s.csv"
     write_submission(
         np.eye(2)[np.arange(200) % 2], load_dataset(folder), load_sample(folder, find_metric("accuracy")), target
     )
@@ -201,7 +201,7 @@ def test_one_column_for_the_probabilities_of_ten_classes_is_an_error(competition
 
 
 def test_ten_columns_for_a_label_are_an_error(probability_sample, tmp_path):
-    with pytest.raises(UserError, match=r"has 10 columns besides the id; competition\.toml says answer = \"labels"):
+    with pytest.raises(UserError, match=r"has 10 columns besides the id; competition\.toml says submission = \"labels"):
         write_submission(
             np.full((200, 10), 0.1),
             load_dataset(probability_sample.parent),
@@ -317,7 +317,7 @@ def test_an_unknown_or_repeated_label_is_an_error(value, label_dataset, label_pr
         ("0 1", "accuracy", "", 2),
         ("", "MAP@4", "", 4),
         ("", "MAP@20", "", 10),
-        ("0", "accuracy", 'answer = "ranked"', 5),
+        ("0", "accuracy", 'submission = "ranked"', 5),
     ],
 )
 def test_classes_are_ranked_in_one_cell(cell, metric, config, length, dataset, probabilities, tmp_path):
@@ -343,14 +343,14 @@ def test_numbers_are_submitted_in_one_column(number_dataset, tmp_path):
         read_submission(tmp_path / "s.csv", sample, number_dataset.classes)
 
 
-def test_an_answer_that_does_not_fit_the_target_is_an_error(number_dataset, label_dataset, tmp_path):
+def test_content_that_does_not_fit_the_target_is_an_error(number_dataset, label_dataset, tmp_path):
     path = write_sample(tmp_path, number_dataset, value=0)
     for sample, dataset, expected in (
-        (Sample(path, "labels", "number"), number_dataset, 'expected answer = "number"'),
-        (Sample(path, "number", "labels"), label_dataset, 'expected answer = "labels" or answer'),
+        (Sample(path, "labels", "number"), number_dataset, 'expected submission = "number"'),
+        (Sample(path, "number", "labels"), label_dataset, 'expected submission = "labels" or submission'),
     ):
         outputs = np.zeros((len(dataset.test_ids), len(dataset.classes)))
-        with pytest.raises(UserError, match=rf'competition\.toml says answer = "{sample.answer}"; {expected}'):
+        with pytest.raises(UserError, match=rf'competition\.toml says submission = "{sample.content}"; {expected}'):
             write_submission(outputs, dataset, sample, tmp_path / "s.csv")
 
 
@@ -471,7 +471,7 @@ def test_probabilities_of_labels_are_clipped(label_dataset, tmp_path):
 def test_several_columns_of_a_ranking_are_an_error(label_dataset, label_probabilities, tmp_path):
     path = write_sample(tmp_path, label_dataset, even=0, large=0, loop=0)
     message = error_of_writing(label_probabilities, label_dataset, Sample(path, "ranked", "labels"), tmp_path / "s.csv")
-    problem = f'{path} has 3 columns besides the id; {CONFIG_FILE} says answer = "ranked"'
+    problem = f'{path} has 3 columns besides the id; {CONFIG_FILE} says submission = "ranked"'
     assert message == f"{problem}, which needs one: remove that line"
 
 
@@ -531,7 +531,7 @@ def test_messages_of_samples_name_the_file(dataset, label_dataset, number_datase
 
 
 @pytest.mark.parametrize(
-    ("answer", "value", "expected"),
+    ("content", "value", "expected"),
     [
         ("labels", "0.5", "0 or 1"),
         ("labels", "2", "0 or 1"),
@@ -540,9 +540,9 @@ def test_messages_of_samples_name_the_file(dataset, label_dataset, number_datase
     ],
 )
 def test_a_cell_that_is_no_label_or_probability_is_an_error(
-    answer, value, expected, label_dataset, label_probabilities, tmp_path
+    content, value, expected, label_dataset, label_probabilities, tmp_path
 ):
-    sample = Sample(write_sample(tmp_path, label_dataset, even=0, large=0, loop=0), answer, "labels")
+    sample = Sample(write_sample(tmp_path, label_dataset, even=0, large=0, loop=0), content, "labels")
     write_submission(label_probabilities, label_dataset, sample, tmp_path / "s.csv")
     set_cells(tmp_path / "s.csv", 2, large=value)
     start = f"{tmp_path / 's.csv'}: row 3 (line 4), column large"
