@@ -78,7 +78,7 @@ def tutorials(jobs: cli.Jobs = None) -> None:
 
 @command(app)
 def decisions() -> None:
-    """Compare ways to decide on ordered classes for QWK, on simulated grades."""
+    """Compare ways to choose among ordered classes for QWK, on simulated grades."""
     from benchmarks.decisions import decision_table
     from competition.views.terminal.screen import console
 

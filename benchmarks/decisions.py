@@ -1,6 +1,6 @@
-"""Compare ways to decide on ordered classes for QWK, on simulated grades of a disease.
+"""Compare ways to choose among ordered classes for QWK, on simulated grades of a disease.
 
-The probabilities are exact, so only the decisions differ. The number of rows is that on which decisions are fitted.
+The probabilities are exact, so only the choices differ. The number of rows is that on which the rules are fitted.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from competition.scoring.decisions import fit_decision
 from competition.scoring.metrics import find_metric
 from competition.scoring.standard_error import Score, format_score
 
-FREQUENCIES = np.array([0.49, 0.10, 0.27, 0.05, 0.09])  # as of the grades of retinopathy on Kaggle
+FREQUENCIES = np.array([0.49, 0.10, 0.27, 0.05, 0.09])  # about as in APTOS 2019
 FITTED_ROWS = 200, 1_000, 4_000
 SCORED_ROWS = 20_000
 REPEATS = 20
@@ -53,7 +53,7 @@ def apply_thresholds(probabilities: np.ndarray, thresholds: np.ndarray) -> np.nd
 
 
 def compare_decisions(rows: int) -> Iterator[tuple[str, Score]]:
-    """Yield each way to decide, fitted on so many rows, with its QWK on other rows and the standard error."""
+    """Yield the name of each rule, fitted on so many rows, and its QWK on other rows with a standard error."""
     scores: dict[str, list[float]] = {}
     for repeat in range(REPEATS):
         rng = np.random.default_rng(repeat)
@@ -74,7 +74,7 @@ def compare_decisions(rows: int) -> Iterator[tuple[str, Score]]:
 
 
 def decision_table() -> Table:
-    """QWK of each way to decide, by the number of rows on which it is fitted."""
+    """QWK of each rule, by the number of rows on which it is fitted."""
     table = Table("decision", box=None)
     columns = {rows: dict(compare_decisions(rows)) for rows in FITTED_ROWS}
     for rows in columns:

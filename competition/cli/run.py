@@ -111,14 +111,15 @@ class Competition:
 
     def label_metric(self, metric: "Metric") -> "Metric | None":
         """The metric, if labels are submitted and it may reward others than the most probable ones."""
-        from competition.scoring.decisions import is_optimized
+        from competition.scoring.decisions import has_decision
         from competition.submission.format import read_format
 
-        if not is_optimized(metric, self.dataset.labels):
+        if not has_decision(metric, self.dataset.labels):
             return None
+        sample = self.sample(metric)
         if not self.dataset.layout.sample:
-            return metric
-        return metric if read_format(self.sample(metric), self.dataset.classes).content == "labels" else None
+            return metric if sample.content in (None, "labels") else None
+        return metric if read_format(sample, self.dataset.classes).content == "labels" else None
 
     def sample(self, metric: "Metric") -> "Sample":
         """The sample submission."""
@@ -207,7 +208,7 @@ class Run:
 
     @cached_property
     def label_metric(self) -> "Metric | None":
-        """The metric for which labels are decided on; None if they are always the most probable, or not submitted."""
+        """The metric for which labels are chosen; None if they are always the most probable, or not submitted."""
         return self.competition.label_metric(self.metric)
 
     @property
@@ -228,9 +229,9 @@ class Run:
             {member.name: self.store.fingerprint(member) for member in self.members},
             self.blend,
             self.metric.name,
-            self.competition.config.submission,
+            self.competition.sample(self.metric).content,
             self.refit or None,
-            f"highest expected {self.label_metric.name}" if self.label_metric else None,
+            self.label_metric.name if self.label_metric else None,
         )
 
 
@@ -457,7 +458,7 @@ class LoadedSubmission:
     entry: "Entry"
     members: "list[Member]"
     store: "Store"  # with the models that predicted, of folds or of all rows
-    label_metric: "Metric | None"  # for which labels are decided on
+    label_metric: "Metric | None"  # for which labels were chosen
 
     @property
     def blender(self) -> str:
@@ -489,5 +490,5 @@ def load_submission(name: str, number: int | None) -> LoadedSubmission:
     if (blender := entry.metadata["blender"]) not in blender_names(competition.kind):
         raise UserError(f"{entry.folder}: the submission's blender, {blender}, was removed; {remedy('auto')}")
     refits = entry.metadata.get("refits", 0)
-    label_metric = competition.label_metric(find_metric(entry.metadata["metric"]))
+    label_metric = find_metric(spec["label_metric"]) if "label_metric" in spec else None
     return LoadedSubmission(entry, members, store.refits(refits) if refits else store, label_metric)

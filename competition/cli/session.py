@@ -133,10 +133,8 @@ def _predict(settings: Mapping[str, Any], files: Path, start: float) -> None:
     if pack.extractor:
         extraction = Extraction(pack.extractor, competition.folder, competition.config)
         inputs["features"] = extract_test_features(extraction, dataset, workers)
-    predictions = predict_combination(pack.blend, pack.load_model, inputs, workers)
-    write_submission(
-        pack.blend.decide(predictions), dataset, competition.sample(competition.metric()), SUBMISSIONS / SUBMISSION
-    )
+    _, submitted = predict_combination(pack.blend, pack.load_model, inputs, workers)
+    write_submission(submitted, dataset, competition.sample(competition.metric()), SUBMISSIONS / SUBMISSION)
     print(f"{len(dataset.test_ids):,} test rows predicted by {', '.join(m.name for m in pack.blend.positions)}")
 
 

@@ -146,7 +146,7 @@ def _predict(
     if extractor := open_extractor(store, members):
         squares = read_squares(files, store.dataset.images.shape[1:], extractor.size)
         inputs["features"] = extractor.extract(squares)
-    predictions, decided = predict_blend(
+    predictions, submitted = predict_blend(
         store, members, submission.blender, inputs, LocalWorkers(jobs), network_process, submission.label_metric
     )
     names, kind = store.dataset.classes.astype(str), target_kind(store.dataset.labels)
@@ -155,10 +155,10 @@ def _predict(
     if kind == "number":
         table[names[0]] = predictions[:, 0]
     elif kind == "labels":
-        selected = select_labels(decided, has_empty_sets(store.dataset.labels))
+        selected = select_labels(submitted, has_empty_sets(store.dataset.labels))
         table["labels"] = [" ".join(names[row]) for row in selected]
     else:
-        labels = decided.argmax(axis=1)
+        labels = submitted.argmax(axis=1)
         table["label"] = store.dataset.classes[labels]
         table["probability"] = predictions[np.arange(len(labels)), labels].round(5)
     if not json:

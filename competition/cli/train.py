@@ -127,9 +127,12 @@ def cv(options: RunOptions) -> None:
 
 def _leaderboard(run: Run, complete: "Sequence[Predictions]") -> "Table":
     """The leaderboard of the complete members."""
+    from competition.ensemble.blend import choose_labels_of_members
     from competition.views.terminal import scores
 
-    return scores.leaderboard_table(complete, run.dataset.labels, run.metric, run.groups, run.column_members)
+    labels, held_out = run.dataset.labels, run.store.folds.held_out
+    submitted = choose_labels_of_members(complete, labels, held_out, run.label_metric)
+    return scores.leaderboard_table(complete, labels, run.metric, run.groups, run.column_members, submitted)
 
 
 def _blend_table(run: Run, search: "BlendSearch", chosen: "Blend") -> "Table":

@@ -212,10 +212,9 @@ def _load_combination(path: Path) -> Combination:
 
 
 def save_decision(decision: Decision) -> bytes:
-    """How labels are decided on, as a file."""
-    settings: dict[str, Any] = asdict(decision)  # type: ignore[call-overload]  # all decisions are dataclasses
-    settings = settings.pop("calibration") | {name: value for name, value in settings.items() if value is not None}
-    return _save_arrays({"kind": type(decision).__name__, **settings})
+    """The decision, as the content of a file."""
+    settings = asdict(decision)
+    return _save_arrays({"kind": type(decision).__name__, **settings.pop("calibration"), **settings})
 
 
 def load_decision(path: Path) -> Decision:
@@ -223,6 +222,7 @@ def load_decision(path: Path) -> Decision:
     with np.load(path, allow_pickle=False) as file:
         settings = {name: file[name] for name in file.files}
     kind = getattr(decisions, str(settings.pop("kind")))
-    calibration = Calibration(**{field.name: settings.pop(field.name) for field in fields(Calibration)})
+    slope, is_multilabel = float(settings.pop("slope")), bool(settings.pop("is_multilabel"))
+    calibration = Calibration(slope, settings.pop("offsets"), is_multilabel)
     decision: Decision = kind(calibration, **settings)
     return decision

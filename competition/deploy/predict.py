@@ -13,7 +13,7 @@ from joblib.externals.loky.process_executor import ProcessPoolExecutor, Terminat
 from competition.crossval.store import Store
 from competition.crossval.task import Task, check_predictions
 from competition.data.targets import TargetKind
-from competition.ensemble.blend import BlendSearch, combine_models
+from competition.ensemble.blend import BlendSearch, choose_labels, combine_models
 from competition.ensemble.blenders import Combination
 from competition.errors import UserError
 from competition.models.interface import FEW_IMAGES, CompiledPredictor, Inputs, Predictor, Target
@@ -32,26 +32,27 @@ def fit_combination(store: Store, members: Sequence[Member], blender: str) -> Co
     return _search(store, members).fit(blender)
 
 
-def _search(store: Store, members: Sequence[Member], metric: Metric | None = None) -> BlendSearch:
+def _search(store: Store, members: Sequence[Member], label_metric: Metric | None = None) -> BlendSearch:
     cross_validated = store.cross_validated or store
     predictions = [cross_validated.predictions(member) for member in members]
     if incomplete := [each.member for each in predictions if not each.complete]:
         submit = store.command("submit", models=" ".join(member.name for member in members))
         raise UserError(f"{incomplete[0]} is incomplete, or its code or data have changed; run `{submit}` again")
-    return BlendSearch(predictions, store.dataset.labels, cross_validated.folds.held_out, metric=metric)
+    return BlendSearch(predictions, store.dataset.labels, cross_validated.folds.held_out, label_metric=label_metric)
 
 
-def fit_blend(store: Store, members: Sequence[Member], blender: str, metric: Metric | None = None) -> "BlendModels":
+def fit_blend(
+    store: Store, members: Sequence[Member], blender: str, label_metric: Metric | None = None
+) -> "BlendModels":
     """The members and the blender's combination of them; `store` has their models, of folds or of all rows.
 
-    Labels are decided on for the metric, if any.
+    Labels are chosen for the metric, if any.
     """
     target = Target.of(store.dataset.labels, store.dataset.classes)
     inputs = tuple(store.trained_as(member).spec.inputs for member in members)
-    search = _search(store, members, metric)
-    combination = search.fit(blender)
+    search = _search(store, members, label_metric)
+    combination, decision = search.fit(blender), search.fit_decision(blender)
     counts = tuple(len(store.tasks(member)) for member in members)
-    decision = search.fit_decision(combination)
     return BlendModels(tuple(members), counts, target, combination, inputs, store.folds.uses_all_rows, decision)
 
 
@@ -62,13 +63,12 @@ def predict_blend(
     inputs: Mapping[Inputs, np.ndarray],
     workers: Workers,
     network_process: ProcessPoolExecutor | None = None,
-    metric: Metric | None = None,
+    label_metric: Metric | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions (images, outputs) of the blend by the models in the store, and those that would be submitted."""
-    models = fit_blend(store, members, blender, metric)
+    """Predictions (images, outputs) of the blend by the models in the store, and the same with 1 for chosen labels."""
+    models = fit_blend(store, members, blender, label_metric)
     store.require_image_models(list(models.positions))
-    predictions = predict_combination(models, store.load_model, inputs, workers, network_process)
-    return predictions, models.decide(predictions)
+    return predict_combination(models, store.load_model, inputs, workers, network_process)
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,7 @@ class BlendModels:
     combination: Combination
     inputs: tuple[Inputs, ...]  # what each member learns from
     uses_all_rows: bool  # whether the models were trained on all rows
-    decision: Decision | None = None  # on labels, if not always the most probable ones
-
-    def decide(self, predictions: np.ndarray) -> np.ndarray:
-        """Predictions as they are submitted: 1 for the labels that are decided on, if there is a decision."""
-        return self.decision.decide(predictions) if self.decision else predictions
+    decision: Decision | None = None  # that chooses the labels, unless the most probable ones are submitted
 
     @property
     def positions(self) -> dict[Member, int]:
@@ -99,8 +95,10 @@ def predict_combination(
     inputs: Mapping[Inputs, np.ndarray],
     workers: Workers,
     network_process: ProcessPoolExecutor | None = None,
-) -> np.ndarray:
-    """Predictions (images, outputs) of a blend whose models are loaded by `load_model`.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions (images, outputs) of a blend whose models are loaded by `load_model`, and as they are submitted.
+
+    These have 1 for the labels that are chosen, if the blend has a decision.
 
     A few images are predicted here and, if there is one, in the process for networks; others by the workers.
     """
@@ -127,7 +125,8 @@ def predict_combination(
         models = predictions[positions[task.member]]
         assert models is not None
         models[task.fold] = result_or_raise(task.name, outcome)
-    return combine_models(blend.combination, predictions)
+    blended = combine_models(blend.combination, predictions)
+    return blended, choose_labels(blend.combination, predictions, blend.decision) if blend.decision else blended
 
 
 def _run_few(

@@ -4,7 +4,7 @@ Blends are fitted and selected by log loss, whatever the competition's metric: u
 probabilities of every row. For numbers, squared error is used instead.
 They are fitted on out-of-fold predictions only, and scored by cross-fitting: for each fold, the blend is fitted on the
 other folds' rows and scored on this fold's, so that no row affects the blend that it is scored with. The same holds
-for the labels that are decided on for a metric such as F1.
+for labels that are chosen for a metric such as F1.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ from competition.ensemble.blenders import (
     fit_blender,
     fit_temperatures,
 )
+from competition.scoring.calibration import Calibration
 from competition.scoring.decisions import Decision, fit_decision
 from competition.scoring.losses import row_losses
 from competition.scoring.metrics import Metric, accuracy, log_loss
@@ -46,13 +47,14 @@ class Blend:
     accuracy: Score | None  # None for numbers
     log_loss: Score | None
     refits: int = 0  # number of models of each network, trained on all rows, that predict the test rows, if any
-    decision: Decision | None = None  # on labels, if they are submitted and not always the most probable ones
-    oof_decisions: np.ndarray | None = None  # (train rows, outputs), cross-fitted, if there is a decision
+    decision: Decision | None = None  # that chooses the labels, unless the most probable ones are submitted
+    chosen_oof: np.ndarray | None = None  # out-of-fold predictions, 1 for the chosen labels; cross-fitted
+    chosen_test: np.ndarray | None = None  # the same of the test rows, if there is a decision
 
     @property
     def submitted_oof(self) -> np.ndarray:
-        """Out-of-fold predictions as they would be submitted: 1 for the labels decided on, if there is a decision."""
-        return self.oof if self.oof_decisions is None else self.oof_decisions
+        """Out-of-fold predictions as they would be submitted, with 1 for chosen labels."""
+        return self.oof if self.chosen_oof is None else self.chosen_oof
 
     def oof_for(self, metric: Metric) -> np.ndarray:
         """The out-of-fold predictions that the metric scores: labels as they would be submitted, or probabilities."""
@@ -61,11 +63,12 @@ class Blend:
     @property
     def submitted_test(self) -> np.ndarray:
         """Test predictions as they are submitted."""
-        return self.test if self.decision is None else self.decision.decide(self.test)
+        return self.test if self.chosen_test is None else self.chosen_test
 
     def with_refits(self, refits: Sequence[np.ndarray | None], count: int) -> "Blend":
         """The blend with test predictions by models trained on all rows, as `combine_models` takes them."""
-        return replace(self, test=combine_models(self.combination, refits), refits=count)
+        chosen = choose_labels(self.combination, refits, self.decision) if self.decision else None
+        return replace(self, test=combine_models(self.combination, refits), chosen_test=chosen, refits=count)
 
 
 def blend(
@@ -74,14 +77,31 @@ def blend(
     held_out: np.ndarray,
     blender: str = AUTO,
     groups: np.ndarray | None = None,
-    metric: Metric | None = None,
+    label_metric: Metric | None = None,
 ) -> Blend:
-    """Blend complete members by this blender; `auto` selects one. Labels are decided on for the metric, if any."""
-    return BlendSearch(members, labels, held_out, groups, metric).blend(blender)
+    """Blend complete members by this blender; `auto` selects one. Labels are chosen for the metric, if any."""
+    return BlendSearch(members, labels, held_out, groups, label_metric).blend(blender)
 
 
-def combine_models(combination: Combination, predictions: Sequence[np.ndarray | None]) -> np.ndarray:
-    """Average several blends: the i-th combines the i-th model of every member.
+def choose_labels(combination: Combination, predictions: Sequence[np.ndarray | None], decision: Decision) -> np.ndarray:
+    """1 for the labels that are chosen by the mean over several blends, which are calibrated first; 0 for others."""
+    return decision.choose(combine_models(combination, predictions, decision.calibration))
+
+
+def choose_labels_of_members(
+    members: Sequence[Predictions], labels: np.ndarray, held_out: np.ndarray, label_metric: Metric | None
+) -> dict[str, np.ndarray]:
+    """Out-of-fold predictions of each member as they would be submitted if it were the only one."""
+    if label_metric is None:
+        return {member.member: member.oof for member in members}
+    blends = (blend([member], labels, held_out, label_metric=label_metric) for member in members)
+    return {blend.members[0]: blend.submitted_oof for blend in blends}
+
+
+def combine_models(
+    combination: Combination, predictions: Sequence[np.ndarray | None], calibration: Calibration | None = None
+) -> np.ndarray:
+    """Average several blends, perhaps calibrated: the i-th combines the i-th model of every member.
 
     Each member's predictions are (models, rows, outputs). Members with a single model take part in every blend; those
     without a weight may be None.
@@ -92,7 +112,8 @@ def combine_models(combination: Combination, predictions: Sequence[np.ndarray | 
     models = [uniform if each is None else each for each in predictions]
     # A mean over models would be sharper than the out-of-fold rows on which the temperatures were fitted.
     stacks = (np.stack([each[number % len(each)] for each in models]) for number in range(count))
-    return np.mean([combination.combine(stack) for stack in stacks], axis=0)
+    blends = (combination.combine(stack) for stack in stacks)
+    return np.mean([calibration.apply(each) if calibration else each for each in blends], axis=0)
 
 
 def check_blender(blender: str, kind: TargetKind) -> None:
@@ -114,17 +135,18 @@ class BlendSearch:
         labels: np.ndarray,
         held_out: np.ndarray,
         groups: np.ndarray | None = None,
-        metric: Metric | None = None,  # for which labels are decided on
+        label_metric: Metric | None = None,  # for which labels are chosen
     ) -> None:
         self.members = members
         self.groups = groups
-        self.metric = metric
+        self.label_metric = label_metric
         self.kind = target_kind(labels)
         self.stack = np.stack([member.oof for member in members])
         self.labels = labels
         self.held_out = held_out
         self.folds = np.unique(held_out).tolist()
         self.blocks = held_out if len(self.folds) != 2 else _halve(held_out, groups)
+        self.decisions: dict[tuple[str, ExcludedBlocks], Decision | None] = {}
         self.fitted: dict[tuple[str, ExcludedBlocks], Combination] = {}
         self.temperatures: dict[tuple[Predictions, ExcludedBlocks], float] = {}
 
@@ -139,23 +161,25 @@ class BlendSearch:
         """Blend by this blender; `auto` selects one, for each fold without its labels."""
         check_blender(blender, self.kind)
         oof = np.empty(self.stack.shape[1:])
-        decisions = np.empty_like(oof)
+        chosen_oof = np.empty_like(oof) if self.label_metric else None
         for fold in self.folds:
             rows = self.held_out == fold
             excluded = ExcludedBlocks(np.unique(self.blocks[rows]).tolist())
             name = self.select_blender(excluded) if blender == AUTO else blender
-            combination = self.fit(name, excluded)
-            oof[rows] = combination.combine(self.stack[:, rows])
-            if decision := self.fit_decision(combination, excluded):
-                decisions[rows] = decision.decide(oof[rows])
+            oof[rows] = self.fit(name, excluded).combine(self.stack[:, rows])
+            if chosen_oof is not None:
+                decision = self.fit_decision(name, excluded)
+                chosen_oof[rows] = decision.decide(oof[rows]) if decision else oof[rows]
         name = self.select_blender() if blender == AUTO else blender
-        combination = self.fit(name)
-        decision = self.fit_decision(combination)
-        test = combine_models(combination, [member.test for member in self.members])
+        combination, decision = self.fit(name), self.fit_decision(name)
+        tests = [member.test for member in self.members]
+        test = combine_models(combination, tests)
+        chosen_test = choose_labels(combination, tests, decision) if decision else None
         names = tuple(member.member for member in self.members)
-        submitted, has_classes = decisions if decision else oof, self.kind != "number"
-        accuracy_score = accuracy(self.labels, submitted, self.groups) if has_classes else None
-        loss = log_loss(self.labels, oof, self.groups) if has_classes else None
+        if self.kind == "number":
+            return Blend(names, name, combination, oof, test, None, None)
+        submitted = oof if chosen_oof is None else chosen_oof
+        accuracy_score, loss = accuracy(self.labels, submitted, self.groups), log_loss(self.labels, oof, self.groups)
         return Blend(
             names,
             name,
@@ -165,7 +189,8 @@ class BlendSearch:
             accuracy_score,
             loss,
             decision=decision,
-            oof_decisions=decisions if decision else None,
+            chosen_oof=chosen_oof,
+            chosen_test=chosen_test,
         )
 
     def fit(self, blender: str, excluded: ExcludedBlocks = NO_BLOCKS) -> Combination:
@@ -178,12 +203,15 @@ class BlendSearch:
             self.fitted[blender, excluded] = fit_blender(blender, stack, labels, temperatures)
         return self.fitted[blender, excluded]
 
-    def fit_decision(self, combination: Combination, excluded: ExcludedBlocks = NO_BLOCKS) -> Decision | None:
-        """Fit the decision on labels on all other blocks, blended by this combination."""
-        if self.metric is None:
+    def fit_decision(self, blender: str, excluded: ExcludedBlocks = NO_BLOCKS) -> Decision | None:
+        """Fit the decision on all other blocks, combined by this blender; None if the most probable labels are best."""
+        if self.label_metric is None:
             return None
-        rows = ~np.isin(self.blocks, list(excluded))
-        return fit_decision(self.metric, combination.combine(self.stack[:, rows]), self.labels[rows])
+        if (blender, excluded) not in self.decisions:
+            rows = ~np.isin(self.blocks, list(excluded))
+            blended = self.fit(blender, excluded).combine(self.stack[:, rows])
+            self.decisions[blender, excluded] = fit_decision(self.label_metric, blended, self.labels[rows])
+        return self.decisions[blender, excluded]
 
     def _fit_temperatures(self, stack: np.ndarray, labels: np.ndarray, excluded: ExcludedBlocks) -> np.ndarray:
         """The members' temperatures on these rows, which do not depend on the other members or the blender."""

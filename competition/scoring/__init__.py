@@ -1,1 +1,1 @@
-"""Metrics with standard errors, significance tests and temperature scaling."""
+"""Metrics with standard errors, choice of labels for a metric, significance tests and calibration."""

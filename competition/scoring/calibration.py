@@ -1,18 +1,19 @@
-"""Calibrate probabilities so that each class or label is, on average, as probable as it is frequent.
+"""Calibrate probabilities so that each class or label is, on average, about as probable as it is frequent.
 
-Temperature scaling alone leaves the frequencies of rare classes wrong, e.g. after label smoothing.
+Temperature scaling alone leaves the probabilities of rare classes wrong, e.g. after label smoothing.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit, logit, softmax
+from scipy.special import expit, log_expit, log_softmax, logit, softmax
 
 from competition.data.targets import target_kind
 from competition.scoring.temperature import EPSILON
 
 MAX_ITERATIONS = 100
+MAX_CELLS = 2_000_000  # rows times outputs on which it is fitted
 
 
 @dataclass(frozen=True)
@@ -25,22 +26,31 @@ class Calibration:
 
     def apply(self, probabilities: np.ndarray) -> np.ndarray:
         """Calibrate probabilities (rows, outputs)."""
-        scores = self.slope * _log_odds(probabilities, self.is_multilabel) + self.offsets
-        return expit(scores) if self.is_multilabel else softmax(scores, axis=1)
+        scores = self.slope * _logits(probabilities, self.is_multilabel) + self.offsets
+        calibrated = expit(scores) if self.is_multilabel else softmax(scores, axis=1)
+        return np.minimum(calibrated, 1 - EPSILON)
 
 
 def fit_calibration(probabilities: np.ndarray, labels: np.ndarray) -> Calibration:
-    """Minimize the log loss of these labels; the offsets of classes with few rows stay near 0."""
+    """Minimize the log loss of these rows, or of a part if they are many; offsets of very rare classes stay near 0."""
+    step = -(-probabilities.size // MAX_CELLS)
+    probabilities, labels = probabilities[::step], labels[::step]
     is_multilabel, (rows, outputs) = target_kind(labels) == "labels", probabilities.shape
-    log_odds = _log_odds(probabilities, is_multilabel)
-    true = labels.astype(float) if is_multilabel else np.eye(outputs)[labels]
+    logits = _logits(probabilities, is_multilabel)
+    signs = 2.0 * labels - 1 if is_multilabel else None
+    indices = np.arange(rows)
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         slope, offsets = parameters[0], parameters[1:]
-        calibrated = Calibration(slope, offsets, is_multilabel).apply(probabilities)
-        difference = (calibrated - true) / rows
-        slopes = np.concatenate([[(difference * log_odds).sum()], difference.sum(axis=0) + offsets / rows])
-        return _mean_log_loss(true, calibrated, is_multilabel) + (offsets @ offsets) / (2 * rows), slopes
+        scores = slope * logits + offsets
+        if signs is not None:
+            log_likelihood, errors = log_expit(signs * scores).sum(), expit(scores) - labels
+        else:
+            log_probabilities = log_softmax(scores, axis=1)
+            log_likelihood, errors = log_probabilities[indices, labels].sum(), np.exp(log_probabilities)
+            errors[indices, labels] -= 1
+        gradient = np.concatenate([[(errors * logits).sum()], errors.sum(axis=0) + offsets])
+        return float(offsets @ offsets / 2 - log_likelihood) / rows, gradient / rows
 
     start = np.concatenate([[1.0], np.zeros(outputs)])
     bounds = [(0.0, None), *[(None, None)] * outputs]
@@ -48,13 +58,7 @@ def fit_calibration(probabilities: np.ndarray, labels: np.ndarray) -> Calibratio
     return Calibration(float(best[0]), best[1:], is_multilabel)
 
 
-def _log_odds(probabilities: np.ndarray, is_multilabel: bool) -> np.ndarray:
-    """Logits of labels; of classes, log probabilities, which are logits but for a term that all classes share."""
+def _logits(probabilities: np.ndarray, is_multilabel: bool) -> np.ndarray:
+    """Logits of labels; log probabilities of classes."""
     clipped = np.clip(probabilities.astype(float), EPSILON, 1 - EPSILON if is_multilabel else None)
     return logit(clipped) if is_multilabel else np.log(clipped)
-
-
-def _mean_log_loss(true: np.ndarray, probabilities: np.ndarray, is_multilabel: bool) -> float:
-    """Log loss of the rows, summed over labels."""
-    chosen = np.where(true == 1, probabilities, 1 - probabilities if is_multilabel else 1.0)
-    return float(-np.log(np.maximum(chosen, EPSILON)).sum(axis=1).mean())

@@ -1,12 +1,12 @@
-"""Decide on labels so that the expected metric is highest.
+"""Choose the labels with the highest expected metric.
 
-The most probable class is best for accuracy, but not for QWK, F1 or recall: these reward predicting rare classes more
-often. Given calibrated probabilities, the expected metric of any decisions can be computed without labels, and
-maximized. Labels are needed only to calibrate the probabilities, so there are no thresholds to overfit.
+The most probable class maximizes accuracy. QWK, F1 and recall weight errors differently, so another class may have a
+higher expected score. Given calibrated probabilities, the expected score of any choice can be computed without labels.
+Labels serve only to calibrate the probabilities and to check that the choice is better; no threshold is fitted to them.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,79 +14,96 @@ from competition.data.targets import target_kind
 from competition.scoring.calibration import Calibration, fit_calibration
 from competition.scoring.metrics import ConfusionMetric, Metric
 from competition.scoring.multilabel import has_empty_sets
-from competition.scoring.standard_error import gradient
 from competition.scoring.temperature import EPSILON
 
 STARTS = 0.0, 0.5, 1.0  # powers of the classes' frequencies, by which probabilities are divided first
-MAX_STEPS = 20  # of gradient ascent from each start
+MAX_STEPS = 20  # from each start
 F1_METRICS = "micro F1", "macro F1", "sample F1"  # of several labels
-
-
-class Decision(Protocol):
-    """How labels follow from probabilities."""
-
-    def decide(self, probabilities: np.ndarray) -> np.ndarray:
-        """1 for the class or the labels that are decided on and 0 for others, (rows, outputs)."""
+MIN_ROWS = 5  # expected of a class; rarer ones are chosen only where they are the most probable
+MAX_LABELS = 20  # of an image that are considered for sample F1, the most probable ones
 
 
 @dataclass(frozen=True)
-class ClassDecision:
-    """Decide on the class with the highest expected gain."""
+class Decision(ABC):
+    """A rule that chooses labels, given probabilities."""
 
     calibration: Calibration
+
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        """1 for the class or the labels that are chosen and 0 for others, (rows, outputs)."""
+        return self.choose(self.calibration.apply(probabilities))
+
+    @abstractmethod
+    def choose(self, calibrated: np.ndarray) -> np.ndarray:
+        """The same, given calibrated probabilities."""
+
+
+@dataclass(frozen=True)
+class ClassDecision(Decision):
+    """Choose the class with the highest expected gain; a very rare one only where it is the most probable."""
+
     gains: np.ndarray  # (classes, classes): of predicting the second where the first is true
+    is_rare: np.ndarray  # of the classes
 
-    def decide(self, probabilities: np.ndarray) -> np.ndarray:
-        """1 for the class that is decided on, 0 for others."""
-        return _most_probable(self.calibration.apply(probabilities) @ self.gains)
+    def choose(self, calibrated: np.ndarray) -> np.ndarray:
+        """1 for the class that is chosen, 0 for others."""
+        gains = np.where(self.is_rare, -np.inf, calibrated @ self.gains)
+        has_rare = self.is_rare[calibrated.argmax(axis=1)]
+        gains[has_rare] = calibrated[has_rare]
+        return _indicate_highest(gains)
 
 
 @dataclass(frozen=True)
-class LabelDecision:
-    """Decide on the labels whose probability reaches half of the highest expected F1, which maximizes F1.
+class LabelDecision(Decision):
+    """Choose the labels whose probability reaches a threshold."""
 
-    The mean over images has a threshold for each image.
-    """
+    allow_empty: bool  # whether a row may have no label
+    thresholds: np.ndarray  # of the labels
 
-    calibration: Calibration
-    allow_empty: bool  # whether a row may have no label; if not, the most probable one is predicted
-    thresholds: np.ndarray | None = None  # of the labels; None: one for each row
-
-    def decide(self, probabilities: np.ndarray) -> np.ndarray:
-        """1 for the labels that are decided on, 0 for others."""
-        calibrated = self.calibration.apply(probabilities)
-        thresholds = best_f1(calibrated.T)[:, None] / 2 if self.thresholds is None else self.thresholds
-        selected = calibrated >= thresholds
-        if self.thresholds is None and self.allow_empty:  # an empty set has an F1 of 1 if no label is true
-            selected[np.exp(np.log1p(-calibrated).sum(axis=1)) > 2 * thresholds[:, 0]] = False
+    def choose(self, calibrated: np.ndarray) -> np.ndarray:
+        """1 for the labels that are chosen, 0 for others."""
+        selected = (calibrated >= self.thresholds).astype(np.float32)
         if not self.allow_empty:
-            selected[~selected.any(axis=1)] |= _most_probable(calibrated[~selected.any(axis=1)]) == 1
-        return selected.astype(np.float32)
+            empty = ~selected.any(axis=1)
+            selected[empty] = _indicate_highest(calibrated[empty] / self.thresholds)
+        return selected
+
+
+@dataclass(frozen=True)
+class SampleDecision(Decision):
+    """Choose the set of labels with the highest expected F1 of each row, as if the labels were independent."""
+
+    allow_empty: bool  # whether a row may have no label
+
+    def choose(self, calibrated: np.ndarray) -> np.ndarray:
+        """1 for the labels that are chosen, 0 for others."""
+        order = np.argsort(-calibrated, axis=1, kind="stable")[:, :MAX_LABELS]
+        scores = expected_sample_f1(np.take_along_axis(calibrated, order, axis=1))
+        sizes = scores.argmax(axis=1) if self.allow_empty else 1 + scores[:, 1:].argmax(axis=1)
+        selected = np.zeros(calibrated.shape, dtype=np.float32)
+        np.put_along_axis(selected, order, np.arange(order.shape[1]) < sizes[:, None], axis=1)
+        return selected
 
 
 def fit_decision(metric: Metric, probabilities: np.ndarray, labels: np.ndarray) -> Decision | None:
-    """Fit the decision on the probabilities of rows; None if the most probable class or labels are best.
-
-    The labels of these rows are used to calibrate the probabilities.
-    """
-    if not is_optimized(metric, labels):
+    """Fit the decision on these rows; None if the most probable class or labels score no lower on them."""
+    if not has_decision(metric, labels):
         return None
     calibration = fit_calibration(probabilities, labels)
     calibrated = calibration.apply(probabilities)
-    if isinstance(metric, ConfusionMetric) and target_kind(labels) == "class":
-        return ClassDecision(calibration, _best_gains(metric, calibrated))
-    thresholds = {
-        "micro F1": np.repeat(best_f1(calibrated.reshape(-1, 1)) / 2, calibrated.shape[1]),
-        "macro F1": best_f1(calibrated) / 2,
-    }
-    return LabelDecision(calibration, has_empty_sets(labels), thresholds.get(metric.name))
+    decision = _best_decision(metric, calibration, calibrated, labels)
+    chosen = metric.score(labels, decision.choose(calibrated)).value
+    return decision if chosen > metric.score(labels, probabilities).value else None
 
 
-def is_optimized(metric: Metric, labels: np.ndarray) -> bool:
-    """Whether another label than the most probable one may have a higher expected score."""
+def has_decision(metric: Metric, labels: np.ndarray) -> bool:
+    """Whether other labels than the most probable ones may have a higher expected score.
+
+    Macro recall of several labels is left out: predicting every label for each image would maximize it.
+    """
     match target_kind(labels):
         case "class":
-            return isinstance(metric, ConfusionMetric) and metric.name != "micro F1"  # which is the accuracy
+            return isinstance(metric, ConfusionMetric) and metric.gains is not None
         case "labels":
             return metric.name in F1_METRICS
         case "number":
@@ -94,35 +111,71 @@ def is_optimized(metric: Metric, labels: np.ndarray) -> bool:
 
 
 def best_f1(probabilities: np.ndarray) -> np.ndarray:
-    """The highest F1 of the expected counts in each column (rows, columns), if the most probable rows are predicted."""
+    """The highest F1 of the expected counts in each column (rows, columns), if the most probable rows are chosen."""
     descending = -np.sort(-probabilities, axis=0)
     predicted = np.arange(1, len(probabilities) + 1)[:, None]
     return (2 * descending.cumsum(axis=0) / (predicted + probabilities.sum(axis=0))).max(axis=0)
 
 
-def _best_gains(metric: ConfusionMetric, probabilities: np.ndarray) -> np.ndarray:
-    """The gains (classes, classes) whose decisions have the highest expected metric.
+def expected_sample_f1(probabilities: np.ndarray) -> np.ndarray:
+    """Expected F1 of choosing none, the first, the first two, ... of independent labels: (rows, 1 + labels)."""
+    rows, labels = probabilities.shape
+    scores = np.zeros((rows, labels + 1))
+    scores[:, 0] = (1 - probabilities).prod(axis=1)  # an empty set is right if no label is true
+    sizes, others = np.arange(1, labels + 1), np.arange(labels)
+    for label in range(labels):
+        counts = _count_distribution(np.delete(probabilities, label, axis=1))  # of the other labels that are true
+        rewards = counts @ (2 / (sizes + 1 + others[:, None]))  # F1's share of this label, by the number chosen
+        scores[:, label + 1 :] += (probabilities[:, label, None] * rewards)[:, label:]
+    return scores
 
-    The metric is a smooth function of means over rows. Each step decides by its gradient at the current means.
+
+def _count_distribution(probabilities: np.ndarray) -> np.ndarray:
+    """The probability of each number of true labels, which are independent: (rows, 1 + labels)."""
+    counts = np.ones((len(probabilities), 1))
+    for column in probabilities.T:
+        present = column[:, None]
+        counts = np.pad(counts * (1 - present), ((0, 0), (0, 1))) + np.pad(counts * present, ((0, 0), (1, 0)))
+    return counts
+
+
+def _best_decision(metric: Metric, calibration: Calibration, calibrated: np.ndarray, labels: np.ndarray) -> Decision:
+    """The decision with the highest expected metric on rows with these probabilities."""
+    if isinstance(metric, ConfusionMetric) and target_kind(labels) == "class":
+        return _best_class_decision(metric, calibration, calibrated)
+    allow_empty, outputs = has_empty_sets(labels), calibrated.shape[1]
+    match metric.name:  # the threshold that maximizes F1 is half of it
+        case "micro F1":
+            return LabelDecision(calibration, allow_empty, np.repeat(best_f1(calibrated.reshape(-1, 1)) / 2, outputs))
+        case "macro F1":
+            return LabelDecision(calibration, allow_empty, best_f1(calibrated) / 2)
+    return SampleDecision(calibration, allow_empty)
+
+
+def _best_class_decision(metric: ConfusionMetric, calibration: Calibration, calibrated: np.ndarray) -> ClassDecision:
+    """The decision with the highest expected metric.
+
+    The metric is a smooth function of means over rows. Each step chooses by its derivatives at the current means.
     """
-    best, highest = np.eye(probabilities.shape[1]), -np.inf
-    frequencies = np.maximum(probabilities.mean(axis=0), EPSILON)
+    assert metric.gains
+    rows, frequencies = len(calibrated), np.maximum(calibrated.mean(axis=0), EPSILON)
+    is_rare = frequencies < min(MIN_ROWS / rows, frequencies.max())
+    best, highest = ClassDecision(calibration, np.eye(len(frequencies)), is_rare), -np.inf
     for power in STARTS:
-        gains, value = np.diag(frequencies**-power), -np.inf
+        decision, value = replace(best, gains=np.diag(frequencies**-power)), -np.inf
         for _ in range(MAX_STEPS):
-            decided = _most_probable(probabilities @ gains)
-            means = metric.quantities(probabilities, decided).mean(axis=0, dtype=float)
+            means = metric.quantities(calibrated, decision.choose(calibrated)).mean(axis=0, dtype=float)
             previous, value = value, metric.function(means)
             if value > highest:
-                best, highest = gains, value
+                best, highest = decision, value
             if value <= previous:
                 break
-            gains = metric.gains(gradient(metric.function, means))
+            decision = replace(best, gains=metric.gains(means, 1 / rows))
     return best
 
 
-def _most_probable(scores: np.ndarray) -> np.ndarray:
+def _indicate_highest(scores: np.ndarray) -> np.ndarray:
     """1 for the highest score of each row, 0 for others."""
-    decided = np.zeros(scores.shape, dtype=np.float32)
-    decided[np.arange(len(scores)), scores.argmax(axis=1)] = 1
-    return decided
+    indicators = np.zeros(scores.shape, dtype=np.float32)
+    indicators[np.arange(len(scores)), scores.argmax(axis=1)] = 1
+    return indicators

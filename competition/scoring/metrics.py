@@ -101,18 +101,15 @@ class MeansMetric(Metric):
 
 
 @dataclass(frozen=True)
-class ConfusionMetric(Metric):
-    """A smooth function of the means of quantities that are bilinear in the true and the predicted classes of a row.
+class ConfusionMetric(MeansMetric):
+    """A function of means of quantities that are bilinear in the true and the predicted classes of a row, as one-hot.
 
-    So the expected means follow from probabilities in place of the true classes.
+    Their expected means are obtained by passing probabilities instead of the true classes.
     """
 
-    name: str
-    quantities: Callable[[np.ndarray, np.ndarray], np.ndarray]  # of both one-hot (rows, classes): (rows, quantities)
-    function: Callable[[np.ndarray], float]
-    # (classes, classes) of true and predicted class: what a prediction adds, given the derivatives by the means
-    gains: Callable[[np.ndarray], np.ndarray]
-    kinds: tuple[TargetKind, ...] = CLASS_OR_LABELS
+    # Of the means and one row's share of them: what predicting a class adds, by true and predicted class. None: the
+    # most probable class is best.
+    gains: Callable[[np.ndarray, float], np.ndarray] | None = None
 
     def score(self, labels: np.ndarray, predictions: np.ndarray, groups: np.ndarray | None = None) -> Score:
         """Score with a standard error by the delta method."""
@@ -197,17 +194,18 @@ def class_indicators(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return np.concatenate([true * predicted, true, predicted], axis=1).astype(np.float32)
 
 
-def class_indicator_gains(gradient: np.ndarray) -> np.ndarray:
-    """What the prediction of each class adds, given the derivatives by the means of `class_indicators`."""
-    correct, _, predicted = np.split(gradient, 3)
-    return np.diag(correct) + predicted
-
-
 def macro_f1(means: np.ndarray) -> float:
     """Mean F1 of the classes that occur or are predicted."""
     correct, true, predicted = np.split(means, 3)
     occurs = true + predicted > 0
     return float((2 * correct[occurs] / (true + predicted)[occurs]).mean())
+
+
+def macro_f1_gains(means: np.ndarray, row: float) -> np.ndarray:
+    """What predicting a class adds to the sum of the classes' F1."""
+    correct, true, predicted = np.split(means, 3)
+    count = true + predicted + row
+    return np.diag(2 / count) - 2 * correct / count**2
 
 
 def micro_f1(means: np.ndarray) -> float:
@@ -222,6 +220,12 @@ def macro_recall(means: np.ndarray) -> float:
     return float((correct[true > 0] / true[true > 0]).mean())
 
 
+def macro_recall_gains(means: np.ndarray, row: float) -> np.ndarray:
+    """What predicting a class adds to the sum of the classes' recall."""
+    _, true, _ = np.split(means, 3)
+    return np.diag(1 / (true + row))
+
+
 def sample_f1(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """F1 of each row's set of labels; 1 if none is true or predicted."""
     true, predicted = one_hot(labels, probabilities)
@@ -230,19 +234,13 @@ def sample_f1(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def _squared_differences(classes: int) -> np.ndarray:
-    return np.subtract.outer(np.arange(classes), np.arange(classes)) ** 2
+    return np.subtract.outer(np.arange(classes), np.arange(classes)).astype(np.float32) ** 2
 
 
 def squared_distances(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Squared distance of true and predicted class, and both one-hot, as (rows, 1 + 2 * classes)."""
-    distances = ((true @ _squared_differences(true.shape[1])) * predicted).sum(axis=1)
+    distances = ((true.astype(np.float32) @ _squared_differences(true.shape[1])) * predicted).sum(axis=1)
     return np.column_stack([distances, true, predicted]).astype(np.float32)
-
-
-def squared_distance_gains(gradient: np.ndarray) -> np.ndarray:
-    """What the prediction of each class adds, given the derivatives by the means of `squared_distances`."""
-    predicted = np.split(gradient[1:], 2)[1]
-    return gradient[0] * _squared_differences(len(predicted)) + predicted
 
 
 def quadratic_kappa(means: np.ndarray) -> float:
@@ -250,6 +248,14 @@ def quadratic_kappa(means: np.ndarray) -> float:
     true, predicted = np.split(means[1:], 2)
     expected = true @ _squared_differences(len(true)) @ predicted
     return float(1 - means[0] / expected) if expected else 0.0
+
+
+def quadratic_kappa_gains(means: np.ndarray, row: float) -> np.ndarray:
+    """What predicting a class adds to kappa, up to a factor."""
+    true, predicted = np.split(means[1:], 2)
+    distances = _squared_differences(len(true))
+    expected = true @ distances  # for each predicted class, if it were predicted by chance
+    return expected * means[0] / max(expected @ predicted, row) - distances
 
 
 def mean_column_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -309,11 +315,11 @@ METRICS: tuple[Metric, ...] = (
     LOG_LOSS,
     CustomMetric("AUC", mean_column_auc, CLASS_OR_LABELS, scores_labels=False),
     CustomMetric("mean column AUC", mean_column_auc, CLASS_OR_LABELS, scores_labels=False),
-    ConfusionMetric("macro F1", class_indicators, macro_f1, class_indicator_gains),
-    ConfusionMetric("micro F1", class_indicators, micro_f1, class_indicator_gains),
+    ConfusionMetric("macro F1", class_indicators, macro_f1, gains=macro_f1_gains),
+    ConfusionMetric("micro F1", class_indicators, micro_f1),
     RowMetric("sample F1", sample_f1, LABELS),
-    ConfusionMetric("macro recall", class_indicators, macro_recall, class_indicator_gains),
-    OrdinalMetric("QWK", squared_distances, quadratic_kappa, squared_distance_gains, CLASS),
+    ConfusionMetric("macro recall", class_indicators, macro_recall, gains=macro_recall_gains),
+    OrdinalMetric("QWK", squared_distances, quadratic_kappa, CLASS, gains=quadratic_kappa_gains),
     mean_average_precision(5),
     RMSE,
     MAE,
@@ -355,10 +361,22 @@ def leaderboard_metrics(metric: Metric, labels: np.ndarray) -> tuple[Metric, ...
 
 
 def rank_members(
-    predictions: Mapping[str, np.ndarray], labels: np.ndarray, metric: Metric, groups: np.ndarray | None = None
+    predictions: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    metric: Metric,
+    groups: np.ndarray | None = None,
+    submitted: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, list[str]]:
-    """Format the scores of each member by all metrics of the leaderboard, best member first."""
+    """Format the scores of each member by all metrics of the leaderboard, best member first.
+
+    Metrics of labels score the predictions as they would be `submitted`, if given.
+    """
     metrics = leaderboard_metrics(metric, labels)
-    scores = {name: [each.score(labels, oof, groups) for each in metrics] for name, oof in predictions.items()}
+    scores = {
+        name: [
+            each.score(labels, submitted[name] if submitted and each.scores_labels else oof, groups) for each in metrics
+        ]
+        for name, oof in predictions.items()
+    }
     ranking = sorted(scores, key=lambda name: -metric.sign * scores[name][0].value)
     return {name: [m.format(score) for m, score in zip(metrics, scores[name], strict=True)] for name in ranking}

@@ -26,8 +26,8 @@ class Score:
     ) -> "Score":
         """A smooth function of the means of (rows, quantities); its standard error by the delta method."""
         means = rows.mean(axis=0, dtype=float)
-        slopes = gradient(function, means)
-        return cls(function(means), _standard_error(rows @ slopes - means @ slopes, groups))
+        gradient = _gradient(function, means)
+        return cls(function(means), _standard_error(rows @ gradient - means @ gradient, groups))
 
 
 def _standard_error(deviations: np.ndarray, groups: np.ndarray | None) -> float:
@@ -38,14 +38,14 @@ def _standard_error(deviations: np.ndarray, groups: np.ndarray | None) -> float:
     return float(np.sqrt((deviations**2).sum()) / rows)
 
 
-def gradient(function: Callable[[np.ndarray], float], means: np.ndarray) -> np.ndarray:
+def _gradient(function: Callable[[np.ndarray], float], means: np.ndarray) -> np.ndarray:
     """Derivatives by the means; 0 where a mean is 0, since functions of counts may jump there."""
-    slopes = np.zeros(len(means))
+    gradient = np.zeros(len(means))
     for index in np.flatnonzero(means):
         step = np.zeros(len(means))
         step[index] = RELATIVE_STEP * abs(means[index])
-        slopes[index] = (function(means + step) - function(means - step)) / (2 * step[index])
-    return slopes
+        gradient[index] = (function(means + step) - function(means - step)) / (2 * step[index])
+    return gradient
 
 
 def expected_score(score: Score, rows: int, other_rows: float) -> Score:

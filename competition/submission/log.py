@@ -51,9 +51,9 @@ class RunSpec:
     members: dict[str, str]  # fingerprints of all requested members by name
     blend: str  # as requested, e.g. auto
     metric: str
-    content: str | None = None  # labels or probabilities, if the competition's config says so
+    content: str | None = None  # labels or probabilities, if the competition's config or the metric says so
     refit: int | None = None  # number of times to retrain networks on all rows, if at all
-    decision: str | None = None  # how labels are chosen, if not always the most probable ones
+    label_metric: str | None = None  # for which labels are chosen, if not always the most probable ones
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that are set, for the metadata."""

@@ -10,7 +10,10 @@ from competition.scoring.metrics import find_metric
 def test_a_packed_decision_decides_the_same(kind, name, tmp_path):
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet([4.0, 1.0, 2.0], 500)
-    labels = rng.choice(3, 500, p=[0.6, 0.1, 0.3]) if kind == "class" else (rng.random((500, 3)) < 0.3).astype(np.uint8)
+    if kind == "class":
+        labels = (probabilities.cumsum(axis=1) < rng.random((500, 1))).sum(axis=1)
+    else:
+        labels = (rng.random((500, 3)) < probabilities).astype(np.uint8)
     decision = fit_decision(find_metric(name), probabilities, labels)
     path = tmp_path / "decision.npz"
     path.write_bytes(save_decision(decision))

@@ -84,7 +84,7 @@ def predict_two_images(model: ProcessRecorder, names: str, jobs: int) -> list[fl
     with open_network_process(jobs) as process:
         if process and network_process._import_keras is kill_this_process:
             wait_until(lambda: process._flags.broken)
-        return predict_combination(blend, lambda *_: model, images, workers, process)[:, 0].tolist()
+        return predict_combination(blend, lambda *_: model, images, workers, process)[0][:, 0].tolist()
 
 
 @pytest.mark.parametrize(

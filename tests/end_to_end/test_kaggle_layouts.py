@@ -14,8 +14,8 @@ BOTH = {**MINIATURES, **{f"{slug} of MLE-bench": variant for slug, variant in BE
 # cifar-10 needs seconds to be made; the sample submission of sign-language-mnist is not Kaggle's.
 ACCEPTED = [name for name in BOTH if name in ("cifar-10", "sign-language-mnist") or BOTH[name].truth.kind != "refused"]
 # What a model that has learned the classes exceeds by far; chance is 0.5 for AUC, 0 for QWK, log(classes) for log loss.
-# The most probable grades of the miniature have a QWK of 0.74.
-MIN_SCORES = {"AUC": 0.7, "accuracy": 0.3, "QWK": 0.85, "MAP@5": 0.5, "micro F1": 0.5}
+# The most probable grades of the miniature have a QWK of 0.74, below this limit.
+MIN_SCORES = {"AUC": 0.7, "accuracy": 0.3, "QWK": 0.8, "MAP@5": 0.5, "micro F1": 0.5}
 
 
 @pytest.mark.parametrize("name", ACCEPTED)

@@ -9,7 +9,7 @@ from conftest import ROOT
 from competition.crossval.predictions import Predictions
 from competition.ensemble import blenders
 from competition.ensemble.advice import measure_contributions
-from competition.ensemble.blend import BlendSearch, blend, check_blender, combine_models
+from competition.ensemble.blend import BlendSearch, blend, check_blender, choose_labels_of_members, combine_models
 from competition.ensemble.blenders import BLENDERS, fit_blender
 from competition.errors import UserError
 from competition.scoring.metrics import accuracy, find_metric, log_loss
@@ -363,25 +363,49 @@ def test_blending_twenty_members_of_full_size_takes_seconds(blender):
     assert seconds < 10 and gibibytes < 2
 
 
-def test_labels_are_decided_on_for_the_metric_without_those_of_the_fold(simulation):
+def test_labels_are_chosen_for_the_metric_without_those_of_the_fold(simulation):
     rng, _, _, held_out = simulation
     labels = rng.choice(CLASSES, size=ROWS, p=[0.7, 0.2, 0.06, 0.04])
     simulation = rng, labels, labels, held_out
     members, metric = [simulate_member(simulation, skill) for skill in (1.2, 1.5)], find_metric("macro F1")
-    blended = blend(members, labels, held_out, "convex", metric=metric)
+    blended = blend(members, labels, held_out, "convex", label_metric=metric)
     assert metric.score(labels, blended.submitted_oof).value > metric.score(labels, blended.oof).value + 0.01
-    assert (blended.submitted_test == blended.decision.decide(blended.test)).all()
     rows = held_out == 2
     changed = np.where(rows, 3, labels)
-    other = blend(members, changed, held_out, "convex", metric=metric)
+    other = blend(members, changed, held_out, "convex", label_metric=metric)
     assert (other.submitted_oof[rows] == blended.submitted_oof[rows]).all()
     assert (other.submitted_oof[~rows] != blended.submitted_oof[~rows]).any()
+
+
+@pytest.mark.parametrize("folds", [2, FOLDS])
+def test_refits_choose_labels_by_the_calibrated_mean_of_their_blends(folds, simulation):
+    rng, _, _, _ = simulation
+    labels, held_out = rng.choice(CLASSES, size=ROWS, p=[0.7, 0.2, 0.06, 0.04]), np.arange(ROWS) % folds
+    simulation = rng, labels, labels, held_out
+    members, metric = [simulate_member(simulation, skill) for skill in (1.2, 1.5)], find_metric("macro F1")
+    blended = blend(members, labels, held_out, "log-linear", label_metric=metric)
+    refits = [member.test[:2] for member in members]
+    chosen = blended.with_refits(refits, 2).submitted_test
+    blends = [blended.combination.combine(np.stack([each[model] for each in refits])) for model in range(2)]
+    calibrated = np.mean([blended.decision.calibration.apply(each) for each in blends], axis=0)
+    assert (chosen == blended.decision.choose(calibrated)).all()
+    assert (chosen.sum(axis=1) == 1).all() and (chosen != blended.submitted_test).any()
+
+
+def test_members_are_scored_by_the_labels_that_each_would_submit(simulation):
+    rng, _, _, held_out = simulation
+    labels = rng.choice(CLASSES, size=ROWS, p=[0.7, 0.2, 0.06, 0.04])
+    member, metric = simulate_member((rng, labels, labels, held_out), 1.5, name="mlp"), find_metric("macro F1")
+    submitted = choose_labels_of_members([member], labels, held_out, metric)["mlp"]
+    assert (submitted == blend([member], labels, held_out, label_metric=metric).submitted_oof).all()
+    assert metric.score(labels, submitted).value > metric.score(labels, member.oof).value
+    assert choose_labels_of_members([member], labels, held_out, None)["mlp"] is member.oof
 
 
 def test_probabilities_are_submitted_where_the_most_probable_class_is_best(simulation):
     _, labels, _, held_out = simulation
     members = [simulate_member(simulation, skill) for skill in (1.2, 1.5)]
     for metric in (None, find_metric("accuracy")):
-        blended = blend(members, labels, held_out, "convex", metric=metric)
+        blended = blend(members, labels, held_out, "convex", label_metric=metric)
         assert blended.decision is None
-        assert blended.submitted_oof is blended.oof and blended.submitted_test is blended.test
+        assert (blended.submitted_oof == blended.oof).all() and blended.submitted_test is blended.test

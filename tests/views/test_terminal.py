@@ -53,15 +53,15 @@ def test_tables_of_label_sets_and_numbers_show_their_metrics(kind, label_dataset
         assert "accuracy" in text and "newly wrong" in text and "log loss reduction" in table
 
 
-def test_the_table_of_blends_tells_what_the_most_probable_labels_would_score(label_dataset):
+def test_the_table_of_blends_shows_the_score_of_the_most_probable_labels(label_dataset):
     rng, labels, metric = np.random.default_rng(0), label_dataset.labels, find_metric("macro F1")
     oof = np.clip(0.2 + 0.2 * labels + rng.normal(0, 0.1, labels.shape), 0.05, 0.95)
     members = [Predictions(name, oof, oof[None], 60.0, "") for name in ("mlp", "lenet")]
-    mean = blend(members, labels, np.arange(len(labels)) % 3, "mean", metric=metric)
+    mean = blend(members, labels, np.arange(len(labels)) % 3, "mean", label_metric=metric)
     text = render(scores.blend_table(mean, [mean], labels, metric))
     submitted, most_probable = (metric.format(metric.score(labels, each)) for each in (mean.submitted_oof, mean.oof))
     assert submitted != most_probable and f"submitted: mean, macro F1 {submitted}" in text
-    assert f"its labels have the highest expected macro F1; the most probable ones score {most_probable}" in text
+    assert f"its labels have the highest expected macro F1; chosen by probability: {most_probable}" in text
 
 
 def test_the_table_shows_each_model(dataset, tmp_path):

@@ -11,6 +11,7 @@ from PIL import Image
 from competition.crossval.store import Store
 from competition.data.images import ImageFormat, resize_image
 from competition.deploy.predict import fit_blend
+from competition.ensemble.blend import choose_labels, combine_models
 from competition.models.interface import Inputs
 from competition.models.member import Member
 from competition.models.pretrained.extractor import Extractor
@@ -30,10 +31,10 @@ class BlendPredictor:
         members: Sequence[Member],
         blender: str,
         extractor: Extractor | None = None,
-        metric: Metric | None = None,
+        label_metric: Metric | None = None,
     ) -> None:
         self.extractor = extractor
-        self.blend = fit_blend(store, members, blender, metric)
+        self.blend = fit_blend(store, members, blender, label_metric)
         self.combination = self.blend.combination
         self.members = members
         weighted = [member for member, weight in zip(members, self.combination.weights, strict=True) if weight]
@@ -56,9 +57,11 @@ class BlendPredictor:
                 member: model.predict_proba(inputs[self.inputs[member]]) for member, model in self.models.items()
             }
         uniform = np.full((1, len(self.classes)), 1 / len(self.classes))  # for members without a weight
-        blended = self.combination.combine(np.stack([predictions.get(member, uniform) for member in self.members]))[0]
+        stack = [predictions.get(member, uniform)[None] for member in self.members]
+        blended, decision = combine_models(self.combination, stack)[0], self.blend.decision
+        submitted = choose_labels(self.combination, stack, decision)[0] if decision else blended
         return {
-            "label": self.classes[int(self.blend.decide(blended[None]).argmax())],
+            "label": self.classes[int(submitted.argmax())],
             "probabilities": dict(zip(self.classes, blended.round(5).tolist(), strict=True)),
             "votes": {member.name: self._vote(rows[0]) for member, rows in predictions.items()},
             "model_input": image_data_url(image),

@@ -11,7 +11,7 @@ from competition.crossval.predictions import Predictions
 from competition.crossval.store import Store
 from competition.data.targets import TargetKind, target_kind
 from competition.ensemble.advice import Contribution
-from competition.ensemble.blend import Blend
+from competition.ensemble.blend import Blend, choose_labels_of_members
 from competition.scoring.metrics import Metric
 from competition.scoring.standard_error import Score, repeated_groups
 
@@ -55,10 +55,21 @@ class ReportData:
         return repeated_groups(self.store.dataset.groups)
 
     @cached_property
+    def predictions(self) -> dict[str, np.ndarray]:
+        """Out-of-fold predictions of the blend and of each member."""
+        return {BLEND: self.blend.oof} | {member.member: member.oof for member in self.members}
+
+    @cached_property
+    def submitted(self) -> dict[str, np.ndarray]:
+        """The same as they would be submitted."""
+        held_out, label_metric = self.store.folds.held_out, None if self.blend.chosen_oof is None else self.metric
+        members = choose_labels_of_members(self.members, self.labels, held_out, label_metric)
+        return {BLEND: self.blend.submitted_oof} | members
+
+    @cached_property
     def scores(self) -> dict[str, Score]:
         """The score of the blend and of each member, best first."""
-        predictions = {BLEND: self.blend.submitted_oof} | {member.member: member.oof for member in self.members}
-        scores = {name: self.score(self.metric, oof) for name, oof in predictions.items()}
+        scores = {name: self.score(self.metric, name) for name in self.predictions}
         return dict(sorted(scores.items(), key=lambda item: -self.metric.sign * item[1].value))
 
     @cached_property
@@ -71,6 +82,7 @@ class ReportData:
         is_same &= log["number"].map(self.refits).fillna(0) == self.blend.refits
         return log[is_same].iloc[-1] if is_same.any() else None
 
-    def score(self, metric: Metric, oof: np.ndarray) -> Score:
-        """Score out-of-fold predictions."""
-        return metric.score(self.labels, oof, self.groups)
+    def score(self, metric: Metric, name: str) -> Score:
+        """Score out-of-fold predictions of the blend or of a member."""
+        predictions = self.submitted if metric.scores_labels else self.predictions
+        return metric.score(self.labels, predictions[name], self.groups)

@@ -54,7 +54,7 @@ def hardest_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset)
                 "predicted": predicted,
                 "confidence": round(float(probabilities[predicted]), 4),
                 "label_probability": round(float(probabilities[label]), 5),
-                "probabilities": _largest(probabilities, label),
+                "probabilities": _largest(probabilities, label, predicted),
                 "votes": member_votes,
                 "suspect": bool(suspects[row]),
                 "image": image_data_url(dataset.images[row]),
@@ -63,10 +63,10 @@ def hardest_rows(members: Sequence[Predictions], blend: Blend, dataset: Dataset)
     return rows
 
 
-def _largest(probabilities: np.ndarray, label: int) -> list[tuple[int, float]]:
-    """The largest probabilities of a row, and that of its label."""
+def _largest(probabilities: np.ndarray, *others: int) -> list[tuple[int, float]]:
+    """The largest probabilities of a row, and those of other classes."""
     classes = np.argsort(-probabilities, kind="stable")[:MAX_PROBABILITIES].tolist()
-    return [(index, round(float(probabilities[index]), 4)) for index in dict.fromkeys([*classes, label])]
+    return [(index, round(float(probabilities[index]), 4)) for index in dict.fromkeys([*classes, *others])]
 
 
 def _describe_row(

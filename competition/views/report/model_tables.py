@@ -29,9 +29,7 @@ def models_table(data: ReportData) -> str:
         label = f"blend <small>{escape(data.blend.blender)}</small>" if name == BLEND else escape(name)
         cells = [("", interval_plot(score, reference, data.metric, ends))]
         cells.append((data.metric.name, f"<b>{data.metric.format(score)}</b>"))
-        for metric in others:
-            oof = data.blend.oof_for(metric) if name == BLEND else members[name].oof
-            cells.append((metric.name, metric.format(data.score(metric, oof))))
+        cells += [(metric.name, metric.format(data.score(metric, name))) for metric in others]
         if data.contributions:
             cells.append(("contribution", _gain(gains[name], data) if name in gains else ""))
             cells.append(("weight", _weight(weights[name]) if name in weights else ""))
@@ -95,10 +93,9 @@ def correlation_table(data: ReportData) -> str:
 
 def calibration_table(data: ReportData) -> str:
     """Mean confidence, share correct and expected calibration error of each predictor."""
-    predictions = {BLEND: data.blend.oof} | {member.member: member.oof for member in data.members}
     rows = []
     for name in data.scores:
-        confidence, correct = confidences(data.labels, predictions[name])
+        confidence, correct = confidences(data.labels, data.predictions[name])
         error = f"{100 * calibration_error(confidence, correct):.2f}"
         rows.append((name, f"{confidence.mean():.2%}", f"{correct.mean():.2%}", error))
     names = ("mean probability", "frequency") if data.kind == "labels" else ("mean confidence", "accuracy")

@@ -23,8 +23,8 @@ SCORES_TEXT = """
 the blend. A model's contribution is what the blend would lose without it; grey if it is within the
 standard error.</p>"""
 DECISION_TEXT = """
-<p>The blend predicts the labels with the highest expected {metric}; the models are scored by their most probable
-ones, which would give the blend {score}.</p>"""
+<p>The labels are those with the highest expected {metric}. Chosen by probability alone, the blend's would score
+{score}.</p>"""
 CORRELATION_TEXT = """
 <h3>Correlation of errors</h3>
 <p>1: errors on the same rows, 0: independent. The less the errors of two models agree, the more a blend of them
@@ -113,7 +113,7 @@ def _sections(data: ReportData) -> list[Section]:
 def _models(data: ReportData) -> str:
     text = SCORES_TEXT
     if data.blend.decision:
-        most_probable = data.metric.format(data.score(data.metric, data.blend.oof))
+        most_probable = data.metric.format(data.metric.score(data.labels, data.blend.oof, data.groups))
         text += DECISION_TEXT.format(metric=data.metric.name, score=most_probable)
     table = text + model_tables.models_table(data)
     if len(data.members) == 1:

@@ -1,6 +1,6 @@
 """Scores of members and blends, and the contribution of each member."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from rich.table import Table
@@ -25,14 +25,18 @@ def leaderboard_table(
     metric: Metric,
     groups: np.ndarray | None = None,
     from_columns: Sequence[str] = (),
+    submitted: Mapping[str, np.ndarray] | None = None,
 ) -> Table:
-    """A row for each complete member, best first; `from_columns` names those that do not see the images."""
+    """A row for each complete member, best first; `from_columns` names those that do not see the images.
+
+    `submitted` are out-of-fold predictions of each member with the labels that it would submit, if given.
+    """
     table = Table("model", box=None)
     for heading in (*(shown.name for shown in leaderboard_metrics(metric, labels)), "CPU time"):
         table.add_column(heading, justify="right")
     seconds = {member.member: format_duration(member.seconds) for member in members}
     predictions = {member.member: member.oof for member in members}
-    for name, scores in rank_members(predictions, labels, metric, groups).items():
+    for name, scores in rank_members(predictions, labels, metric, groups, submitted).items():
         table.add_row(name, *scores, seconds[name])
     if listed := [name for name in seconds if name in from_columns]:
         table.caption = f"trained on the columns alongside the images: {', '.join(listed)}"
@@ -72,7 +76,7 @@ def blend_table(
         caption += f"\nits {name} is {saved} lower than the mean's; blenders are selected by {name}"
     if chosen.decision:
         most_probable = metric.format(metric.score(labels, chosen.oof, groups))
-        caption += f"\nits labels have the highest expected {metric.name}; the most probable ones score {most_probable}"
+        caption += f"\nits labels have the highest expected {metric.name}; chosen by probability: {most_probable}"
     table.caption = caption
     table.caption_justify = "left"
     return table
