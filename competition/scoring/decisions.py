@@ -12,12 +12,14 @@ import numpy as np
 
 from competition.data.targets import target_kind
 from competition.scoring.calibration import Calibration, fit_calibration
-from competition.scoring.metrics import ConfusionMetric, Metric
+from competition.scoring.metrics import ConfusionMetric, Metric, RowMetric, one_hot
 from competition.scoring.multilabel import has_empty_sets
+from competition.scoring.standard_error import Score
 from competition.scoring.temperature import EPSILON
 
 STARTS = 0.0, 0.5, 1.0  # powers of the classes' frequencies, by which probabilities are divided first
 MAX_STEPS = 20  # from each start
+MIN_GAIN_SE = 1.0  # standard errors by which the choice has to be better than the most probable labels
 F1_METRICS = "micro F1", "macro F1", "sample F1"  # of several labels
 MIN_ROWS = 5  # expected of a class; rarer ones are chosen only where they are the most probable
 MAX_LABELS = 20  # of an image that are considered for sample F1, the most probable ones
@@ -86,14 +88,14 @@ class SampleDecision(Decision):
 
 
 def fit_decision(metric: Metric, probabilities: np.ndarray, labels: np.ndarray) -> Decision | None:
-    """Fit the decision on these rows; None if the most probable class or labels score no lower on them."""
+    """Fit the decision on these rows; None if the most probable labels are not clearly worse on them."""
     if not has_decision(metric, labels):
         return None
     calibration = fit_calibration(probabilities, labels)
     calibrated = calibration.apply(probabilities)
     decision = _best_decision(metric, calibration, calibrated, labels)
-    chosen = metric.score(labels, decision.choose(calibrated)).value
-    return decision if chosen > metric.score(labels, probabilities).value else None
+    gain = _measure_gain(metric, labels, decision.choose(calibrated), probabilities)
+    return decision if gain.value > MIN_GAIN_SE * gain.standard_error else None
 
 
 def has_decision(metric: Metric, labels: np.ndarray) -> bool:
@@ -137,6 +139,18 @@ def _count_distribution(probabilities: np.ndarray) -> np.ndarray:
         present = column[:, None]
         counts = np.pad(counts * (1 - present), ((0, 0), (0, 1))) + np.pad(counts * present, ((0, 0), (1, 0)))
     return counts
+
+
+def _measure_gain(metric: Metric, labels: np.ndarray, predictions: np.ndarray, reference: np.ndarray) -> Score:
+    """The difference of two scores of the same rows."""
+    if isinstance(metric, RowMetric):
+        return Score.from_rows(metric.row_scores(labels, predictions) - metric.row_scores(labels, reference))
+    assert isinstance(metric, ConfusionMetric)
+    quantities = [metric.quantities(*one_hot(labels, each)) for each in (predictions, reference)]
+    first, second = (slice(quantities[0].shape[1]), slice(quantities[0].shape[1], None))
+    return Score.from_means(
+        np.concatenate(quantities, axis=1), lambda means: metric.function(means[first]) - metric.function(means[second])
+    )
 
 
 def _best_decision(metric: Metric, calibration: Calibration, calibrated: np.ndarray, labels: np.ndarray) -> Decision:
