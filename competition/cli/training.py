@@ -30,11 +30,7 @@ if TYPE_CHECKING:
     from competition.models.member import Member
     from competition.workers.base import Workers
 
-SHORTER_VARIANTS = {  # longest first
-    "quick": ("quick:e10", "quick:e8", "quick:short", "quick:e4", "quick:e2"),
-    "detail": ("detail:e15", "detail:e12", "detail:e10", "detail:e8", "detail:e6", "detail:e4", "detail:e2"),
-    "resnet": ("resnet:e8", "resnet:short", "resnet:e4", "resnet:e2"),
-}
+MIN_EPOCHS = 2  # of a network that is shortened to fit a budget
 LIMIT_SIGNAL = getattr(signal, "SIGALRM", signal.SIGINT)
 MAX_EXTRACTION_SHARE = 0.5  # of the budget; otherwise nothing is extracted
 LIMIT_REACHED = "time limit reached; finished work is kept, run the same command again to continue"
@@ -157,6 +153,16 @@ def _drop_features(run: Run, budget: float) -> Run:
     return replace(run, members=default_members(competition, run.store))
 
 
+def shorter_variants(member: "Member") -> list[str]:
+    """The names of the network with fewer epochs, longest first; none of a variant or another seed."""
+    from competition.models.registry import load_spec
+
+    if member.name != member.model:
+        return []
+    epochs = range(MIN_EPOCHS, load_spec(member.model).recipe.epochs)
+    return [f"{member.model}:e{number}" for number in reversed(epochs)]
+
+
 def _choose_length(run: Run, end: float) -> Run:
     """Replace the first network by the longest of its variants that can be completed at the measured speed.
 
@@ -170,7 +176,7 @@ def _choose_length(run: Run, end: float) -> Run:
     first = next((member for member in run.members if member.spec.is_network), None)
     if not first or not any(store.reason_to_train(first, fold) for fold in range(store.folds.count)):
         return run
-    variants = [first, *(run.competition.member(name) for name in SHORTER_VARIANTS.get(first.name, ()))]
+    variants = [first, *map(run.competition.member, shorter_variants(first))]
     with open_workers(run) as workers:
         progress = Progress(store, variants, workers, run.metric)
         if not any(progress.seconds.values()):

@@ -1,17 +1,21 @@
 """Model registry: each file in `zoo/` is a model, named after the file, with hyphens for underscores.
 
-A file defines `SPEC` and, optionally, `VARIANTS`: the same model with other recipes, by name. Networks import Keras
-inside their layer functions, so that looking up a model loads no deep-learning library.
+A file defines `SPEC` and, optionally, `VARIANTS`: the same model with other recipes, by name. Of each network there are
+also the variants `eN`, which train for N epochs. Networks import Keras inside their layer functions, so that looking up
+a model loads no deep-learning library.
 """
 
+import re
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 
 from competition.errors import UserError
 from competition.models.interface import ModelSpec
+from competition.models.networks.spec import with_epochs
 
 LISTS_OF_MODELS = ("best", "all")  # what `MODELS` may be instead of names
+EPOCHS = re.compile(r"e([1-9]\d{0,2})")  # a variant with another number of epochs
 ZOO = Path(__file__).parent / "zoo"
 
 
@@ -39,7 +43,11 @@ def load_spec(name: str, variant: str | None = None) -> ModelSpec:
     if variant is None:
         return module.SPEC
     variants = getattr(module, "VARIANTS", {})
-    if variant not in variants:
-        choices = ", ".join(f"{name}:{choice}" for choice in variants) or "none"
-        raise UserError(f"unknown variant {variant!r} of {name}; available: {choices}")
-    return variants[variant]
+    if variant in variants:
+        return variants[variant]
+    if module.SPEC.is_network and (match := EPOCHS.fullmatch(variant)):
+        return with_epochs(module.SPEC, int(match[1]))
+    choices = [f"{name}:{choice}" for choice in variants]
+    if module.SPEC.is_network:
+        choices.append(f"{name}:eN with N epochs, e.g. {name}:e8")
+    raise UserError(f"unknown variant {variant!r} of {name}; available: {', '.join(choices) or 'none'}")

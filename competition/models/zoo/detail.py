@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from competition.models.networks.recipe import TUNED_RECIPE
-from competition.models.networks.spec import network_spec, with_epochs
+from competition.models.networks.spec import network_spec
 
 LARGEST_SIDE = 40  # pixels of the shorter side before the first pooling
 
@@ -28,4 +28,3 @@ def body(x: Any, filters: int = 32) -> Any:
 
 
 SPEC = network_spec(body, replace(TUNED_RECIPE, epochs=18, min_steps=1_600), seconds=250)
-VARIANTS = {f"e{epochs}": with_epochs(SPEC, epochs) for epochs in (2, 4, 6, 8, 10, 12, 15)}  # for the rest of a budget

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from competition.models.networks.recipe import TUNED_RECIPE, UNSHIFTED
-from competition.models.networks.spec import network_spec, with_epochs
+from competition.models.networks.spec import network_spec
 
 FROZEN_BLOCKS = 8  # of 16
 
@@ -38,4 +38,3 @@ RECIPE = replace(
     shifts=(UNSHIFTED,),
 )
 SPEC = replace(network_spec(body, RECIPE, seconds=150), is_fine_tuned=True, smallest_side=96)
-VARIANTS = {"short": with_epochs(SPEC, 6)}

@@ -33,5 +33,4 @@ VARIANTS = {
     "short": with_epochs(SPEC, 6),  # for quick experiments
     "long": with_epochs(SPEC, 22),  # this and the next one take twice the time
     "wide": network_spec(partial(body, filters=48), TUNED_RECIPE, seconds=140),
-    **{f"e{epochs}": with_epochs(SPEC, epochs) for epochs in (2, 4, 8, 10)},  # for what is left of a budget
 }

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from competition.models.networks.recipe import TUNED_RECIPE
-from competition.models.networks.spec import network_spec, with_epochs
+from competition.models.networks.spec import network_spec
 
 LARGEST_SIDE = 40  # pixels of the shorter side before the first stage
 
@@ -34,7 +34,3 @@ RECIPE = replace(
     batch_size=64,
 )
 SPEC = network_spec(body, RECIPE, seconds=180)
-VARIANTS = {  # for what is left of a budget
-    "short": with_epochs(SPEC, 6),
-    **{f"e{epochs}": with_epochs(SPEC, epochs) for epochs in (2, 4, 8)},
-}
