@@ -61,13 +61,13 @@ def compare_decisions(rows: int) -> Iterator[tuple[str, Score]]:
         other_labels, other = simulate_grades(SCORED_ROWS, rng)
         decision = fit_decision(QWK, probabilities, labels)
         assert decision
-        decided = {
+        chosen = {
             "the most probable grade": other,
             "the expected grade, rounded": apply_thresholds(other, np.arange(other.shape[1] - 1) + 0.5),
             "thresholds fitted on the labels": apply_thresholds(other, fit_thresholds(probabilities, labels)),
             "the highest expected QWK": decision.decide(other),
         }
-        for name, predictions in decided.items():
+        for name, predictions in chosen.items():
             scores.setdefault(name, []).append(QWK.score(other_labels, predictions).value)
     for name, values in scores.items():
         yield name, Score.from_rows(np.array(values))

@@ -95,7 +95,8 @@ Models = Annotated[
         "models",
         'Models to use, e.g. "quick quick.1 svm"; "best": more and longer networks than the default; "all": every '
         "model. MODEL.SEED is the same network with another seed, "
-        f"MODEL:NAME a variant with another recipe.  [default: {' '.join(PRETRAINED_MODELS)} for coloured pictures "
+        "MODEL:NAME a variant with another recipe, MODEL:eN a network trained for N epochs.  "
+        f"[default: {' '.join(PRETRAINED_MODELS)} for coloured pictures "
         f"larger than 48 pixels; else {' '.join(MANY_CLASSES_MODELS)} for at least {MANY_CLASSES} classes, "
         f"{' '.join(GLYPH_MODELS)} for {MANY_GLYPHS:,} or more glyphs on black or white, such as digits, "
         f"{' '.join(PHOTO_MODELS)} for others; also {' '.join(COLUMN_MODELS)} where the tables have columns alongside "

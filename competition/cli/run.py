@@ -111,10 +111,10 @@ class Competition:
 
     def label_metric(self, metric: "Metric") -> "Metric | None":
         """The metric, if labels are submitted and it may reward others than the most probable ones."""
-        from competition.scoring.decisions import has_decision
+        from competition.scoring.decisions import may_prefer_other_labels
         from competition.submission.format import read_format
 
-        if not has_decision(metric, self.dataset.labels):
+        if not may_prefer_other_labels(metric, self.dataset.labels):
             return None
         sample = self.sample(metric)
         if not self.dataset.layout.sample:

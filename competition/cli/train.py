@@ -63,10 +63,10 @@ def print_data_summary(competition: Competition, metric: "Metric") -> None:
         content, columns = submission_format(competition, metric)
         plural = "s" * (len(columns) != 1)
         print(f"submission: {content} in column{plural} {shorten_list(columns, 3)}; metric: {metric.name}")
-        if competition.label_metric(metric):
-            print(f"the blend predicts the labels with the highest expected {metric.name}, not the most probable ones")
     else:
         print(f"no sample submission and no test images, so models can only be cross-validated; metric: {metric.name}")
+    if competition.label_metric(metric):
+        print(f"labels: those with the highest expected {metric.name}, if clearly better than the most probable ones")
     print(f"if any of this is wrong, correct it in {folder / CONFIG_FILE}", flush=True)
 
 
@@ -131,7 +131,7 @@ def _leaderboard(run: Run, complete: "Sequence[Predictions]") -> "Table":
     from competition.views.terminal import scores
 
     labels, held_out = run.dataset.labels, run.store.folds.held_out
-    submitted = choose_labels_of_members(complete, labels, held_out, run.label_metric)
+    submitted = choose_labels_of_members(complete, labels, held_out, run.groups, run.label_metric)
     return scores.leaderboard_table(complete, labels, run.metric, run.groups, run.column_members, submitted)
 
 

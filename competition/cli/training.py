@@ -154,7 +154,7 @@ def _drop_features(run: Run, budget: float) -> Run:
 
 
 def shorter_variants(member: "Member") -> list[str]:
-    """The names of the network with fewer epochs, longest first; none of a variant or another seed."""
+    """Names of the network's variants with fewer epochs, longest first; empty for a variant or another seed."""
     from competition.models.registry import load_spec
 
     if member.name != member.model:

@@ -20,6 +20,7 @@ from competition.models.interface import FEW_IMAGES, CompiledPredictor, Inputs, 
 from competition.models.member import Member
 from competition.scoring.decisions import Decision
 from competition.scoring.metrics import Metric
+from competition.scoring.standard_error import repeated_groups
 from competition.workers.base import Emit, TaskFunction, Workers, result_or_raise, take_in_order
 from competition.workers.events import Failure, ignore_event
 from competition.workers.machine import QUIET_LIBRARIES, silenced_stderr
@@ -38,7 +39,8 @@ def _search(store: Store, members: Sequence[Member], label_metric: Metric | None
     if incomplete := [each.member for each in predictions if not each.complete]:
         submit = store.command("submit", models=" ".join(member.name for member in members))
         raise UserError(f"{incomplete[0]} is incomplete, or its code or data have changed; run `{submit}` again")
-    return BlendSearch(predictions, store.dataset.labels, cross_validated.folds.held_out, label_metric=label_metric)
+    groups = repeated_groups(store.dataset.groups)
+    return BlendSearch(predictions, store.dataset.labels, cross_validated.folds.held_out, groups, label_metric)
 
 
 def fit_blend(
@@ -65,7 +67,7 @@ def predict_blend(
     network_process: ProcessPoolExecutor | None = None,
     label_metric: Metric | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions (images, outputs) of the blend by the models in the store, and the same with 1 for chosen labels."""
+    """Predictions (images, outputs) of the blend by the models in the store, and what would be submitted."""
     models = fit_blend(store, members, blender, label_metric)
     store.require_image_models(list(models.positions))
     return predict_combination(models, store.load_model, inputs, workers, network_process)
@@ -96,9 +98,9 @@ def predict_combination(
     workers: Workers,
     network_process: ProcessPoolExecutor | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions (images, outputs) of a blend whose models are loaded by `load_model`, and as they are submitted.
+    """Predictions (images, outputs) of a blend whose models are loaded by `load_model`, and what would be submitted.
 
-    These have 1 for the labels that are chosen, if the blend has a decision.
+    That is 1 for chosen labels if the blend has a decision, else the same predictions.
 
     A few images are predicted here and, if there is one, in the process for networks; others by the workers.
     """

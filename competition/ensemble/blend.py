@@ -48,7 +48,8 @@ class Blend:
     log_loss: Score | None
     refits: int = 0  # number of models of each network, trained on all rows, that predict the test rows, if any
     decision: Decision | None = None  # that chooses the labels, unless the most probable ones are submitted
-    chosen_oof: np.ndarray | None = None  # out-of-fold predictions, 1 for the chosen labels; cross-fitted
+    # Out-of-fold predictions with 1 for chosen labels, cross-fitted; probabilities in folds without a decision.
+    chosen_oof: np.ndarray | None = None  # None without a metric of labels
     chosen_test: np.ndarray | None = None  # the same of the test rows, if there is a decision
 
     @property
@@ -89,13 +90,17 @@ def choose_labels(combination: Combination, predictions: Sequence[np.ndarray | N
 
 
 def choose_labels_of_members(
-    members: Sequence[Predictions], labels: np.ndarray, held_out: np.ndarray, label_metric: Metric | None
+    members: Sequence[Predictions],
+    labels: np.ndarray,
+    held_out: np.ndarray,
+    groups: np.ndarray | None,
+    label_metric: Metric | None,
 ) -> dict[str, np.ndarray]:
     """Out-of-fold predictions of each member as they would be submitted if it were the only one."""
     if label_metric is None:
         return {member.member: member.oof for member in members}
-    blends = (blend([member], labels, held_out, label_metric=label_metric) for member in members)
-    return {blend.members[0]: blend.submitted_oof for blend in blends}
+    searches = {each.member: BlendSearch([each], labels, held_out, groups, label_metric) for each in members}
+    return {name: search.blend().submitted_oof for name, search in searches.items()}
 
 
 def combine_models(
@@ -210,7 +215,8 @@ class BlendSearch:
         if (blender, excluded) not in self.decisions:
             rows = ~np.isin(self.blocks, list(excluded))
             blended = self.fit(blender, excluded).combine(self.stack[:, rows])
-            self.decisions[blender, excluded] = fit_decision(self.label_metric, blended, self.labels[rows])
+            groups = None if self.groups is None else self.groups[rows]
+            self.decisions[blender, excluded] = fit_decision(self.label_metric, blended, self.labels[rows], groups)
         return self.decisions[blender, excluded]
 
     def _fit_temperatures(self, stack: np.ndarray, labels: np.ndarray, excluded: ExcludedBlocks) -> np.ndarray:

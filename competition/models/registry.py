@@ -1,7 +1,7 @@
 """Model registry: each file in `zoo/` is a model, named after the file, with hyphens for underscores.
 
-A file defines `SPEC` and, optionally, `VARIANTS`: the same model with other recipes, by name. Of each network there are
-also the variants `eN`, which train for N epochs. Networks import Keras inside their layer functions, so that looking up
+A file defines `SPEC` and, optionally, `VARIANTS`: the same model with other recipes, by name. Every network also has
+variants `eN`, which train for N epochs. Networks import Keras inside their layer functions, so that looking up
 a model loads no deep-learning library.
 """
 

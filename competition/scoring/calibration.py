@@ -1,4 +1,4 @@
-"""Calibrate probabilities so that each class or label is, on average, about as probable as it is frequent.
+"""Calibrate probabilities so that the mean probability of each class or label is about its frequency.
 
 Temperature scaling alone leaves the probabilities of rare classes wrong, e.g. after label smoothing.
 """
@@ -13,7 +13,7 @@ from competition.data.targets import target_kind
 from competition.scoring.temperature import EPSILON
 
 MAX_ITERATIONS = 100
-MAX_CELLS = 2_000_000  # rows times outputs on which it is fitted
+MAX_CELLS = 500_000  # rows times outputs on which it is fitted
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Calibration:
         """Calibrate probabilities (rows, outputs)."""
         scores = self.slope * _logits(probabilities, self.is_multilabel) + self.offsets
         calibrated = expit(scores) if self.is_multilabel else softmax(scores, axis=1)
-        return np.minimum(calibrated, 1 - EPSILON)
+        return np.clip(calibrated, EPSILON, 1 - EPSILON)  # so that no threshold of a label becomes 0
 
 
 def fit_calibration(probabilities: np.ndarray, labels: np.ndarray) -> Calibration:

@@ -13,15 +13,15 @@ import numpy as np
 from competition.data.targets import target_kind
 from competition.scoring.calibration import Calibration, fit_calibration
 from competition.scoring.metrics import ConfusionMetric, Metric, RowMetric, one_hot
-from competition.scoring.multilabel import has_empty_sets
+from competition.scoring.multilabel import THRESHOLD, has_empty_sets
 from competition.scoring.standard_error import Score
 from competition.scoring.temperature import EPSILON
 
 STARTS = 0.0, 0.5, 1.0  # powers of the classes' frequencies, by which probabilities are divided first
 MAX_STEPS = 20  # from each start
-MIN_GAIN_SE = 1.0  # standard errors by which the choice has to be better than the most probable labels
+MIN_SCORE_GAIN_SE = 1.0  # standard errors by which the choice has to be better than the most probable labels
 F1_METRICS = "micro F1", "macro F1", "sample F1"  # of several labels
-MIN_ROWS = 5  # expected of a class; rarer ones are chosen only where they are the most probable
+MIN_ROWS = 5  # expected of a class or label; rarer ones are chosen only where they are the most probable
 MAX_LABELS = 20  # of an image that are considered for sample F1, the most probable ones
 
 
@@ -87,18 +87,20 @@ class SampleDecision(Decision):
         return selected
 
 
-def fit_decision(metric: Metric, probabilities: np.ndarray, labels: np.ndarray) -> Decision | None:
+def fit_decision(
+    metric: Metric, probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None
+) -> Decision | None:
     """Fit the decision on these rows; None if the most probable labels are not clearly worse on them."""
-    if not has_decision(metric, labels):
+    if not may_prefer_other_labels(metric, labels):
         return None
     calibration = fit_calibration(probabilities, labels)
     calibrated = calibration.apply(probabilities)
     decision = _best_decision(metric, calibration, calibrated, labels)
-    gain = _measure_gain(metric, labels, decision.choose(calibrated), probabilities)
-    return decision if gain.value > MIN_GAIN_SE * gain.standard_error else None
+    gain = _measure_gain(metric, labels, decision.choose(calibrated), probabilities, groups)
+    return decision if gain.value > MIN_SCORE_GAIN_SE * gain.standard_error else None
 
 
-def has_decision(metric: Metric, labels: np.ndarray) -> bool:
+def may_prefer_other_labels(metric: Metric, labels: np.ndarray) -> bool:
     """Whether other labels than the most probable ones may have a higher expected score.
 
     Macro recall of several labels is left out: predicting every label for each image would maximize it.
@@ -141,15 +143,19 @@ def _count_distribution(probabilities: np.ndarray) -> np.ndarray:
     return counts
 
 
-def _measure_gain(metric: Metric, labels: np.ndarray, predictions: np.ndarray, reference: np.ndarray) -> Score:
+def _measure_gain(
+    metric: Metric, labels: np.ndarray, predictions: np.ndarray, reference: np.ndarray, groups: np.ndarray | None
+) -> Score:
     """The difference of two scores of the same rows."""
     if isinstance(metric, RowMetric):
-        return Score.from_rows(metric.row_scores(labels, predictions) - metric.row_scores(labels, reference))
+        return Score.from_rows(metric.row_scores(labels, predictions) - metric.row_scores(labels, reference), groups)
     assert isinstance(metric, ConfusionMetric)
     quantities = [metric.quantities(*one_hot(labels, each)) for each in (predictions, reference)]
     first, second = (slice(quantities[0].shape[1]), slice(quantities[0].shape[1], None))
     return Score.from_means(
-        np.concatenate(quantities, axis=1), lambda means: metric.function(means[first]) - metric.function(means[second])
+        np.concatenate(quantities, axis=1),
+        lambda means: metric.function(means[first]) - metric.function(means[second]),
+        groups,
     )
 
 
@@ -162,7 +168,8 @@ def _best_decision(metric: Metric, calibration: Calibration, calibrated: np.ndar
         case "micro F1":
             return LabelDecision(calibration, allow_empty, np.repeat(best_f1(calibrated.reshape(-1, 1)) / 2, outputs))
         case "macro F1":
-            return LabelDecision(calibration, allow_empty, best_f1(calibrated) / 2)
+            is_rare = calibrated.sum(axis=0) < MIN_ROWS
+            return LabelDecision(calibration, allow_empty, np.where(is_rare, THRESHOLD, best_f1(calibrated) / 2))
     return SampleDecision(calibration, allow_empty)
 
 

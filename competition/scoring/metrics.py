@@ -102,13 +102,14 @@ class MeansMetric(Metric):
 
 @dataclass(frozen=True)
 class ConfusionMetric(MeansMetric):
-    """A function of means of quantities that are bilinear in the true and the predicted classes of a row, as one-hot.
+    """A smooth function of the means of quantities that are bilinear in a row's one-hot true and predicted classes.
 
-    Their expected means are obtained by passing probabilities instead of the true classes.
+    `quantities` takes these two arrays, (rows, classes) each. With probabilities in place of the true classes, it
+    returns expected values.
     """
 
-    # Of the means and one row's share of them: what predicting a class adds, by true and predicted class. None: the
-    # most probable class is best.
+    # Given the means and the share of one row, 1 / rows: how much predicting a class adds to the score, by true and
+    # predicted class. None: the most probable class is always best.
     gains: Callable[[np.ndarray, float], np.ndarray] | None = None
 
     def score(self, labels: np.ndarray, predictions: np.ndarray, groups: np.ndarray | None = None) -> Score:

@@ -51,7 +51,7 @@ class RunSpec:
     members: dict[str, str]  # fingerprints of all requested members by name
     blend: str  # as requested, e.g. auto
     metric: str
-    content: str | None = None  # labels or probabilities, if the competition's config or the metric says so
+    content: str | None = None  # of the submission, if the competition's config or the metric determines it
     refit: int | None = None  # number of times to retrain networks on all rows, if at all
     label_metric: str | None = None  # for which labels are chosen, if not always the most probable ones
 
@@ -348,9 +348,14 @@ def _difference(before: Path, after: Path) -> dict[str, Any]:
 
 
 def _labels(path: Path) -> pd.Series:
-    """A submission's labels by id; the most probable class if it holds probabilities."""
+    """A submission's labels by id: the cell, the labels whose column is 1, or the most probable class."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=0)
-    return table.iloc[:, 0] if table.shape[1] == 1 else table.astype(float).idxmax(axis=1)
+    if table.shape[1] == 1:
+        return table.iloc[:, 0]
+    values = table.astype(float)
+    if values.isin((0, 1)).all(axis=None):
+        return (values == 1).dot(table.columns + " ").str.rstrip()
+    return values.idxmax(axis=1)
 
 
 def git_state() -> dict[str, Any]:

@@ -175,15 +175,15 @@ def test_the_metric_fits_the_target(
 
 
 @pytest.mark.parametrize(
-    ("config", "is_decided"),
+    ("config", "is_chosen"),
     [
         (Config(metric="macro F1"), True),
         (Config(metric="macro F1", submission="probabilities"), False),
         (Config(metric="accuracy"), False),
     ],
 )
-def test_labels_are_decided_on_where_they_are_submitted_and_the_metric_rewards_it(
-    config, is_decided, label_dataset, tmp_path, monkeypatch
+def test_labels_are_chosen_for_the_metric_only_if_labels_are_submitted(
+    config, is_chosen, label_dataset, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     competition = Competition("sets", config, label_dataset)
@@ -191,7 +191,7 @@ def test_labels_are_decided_on_where_they_are_submitted_and_the_metric_rewards_i
     competition.folder.mkdir(parents=True)
     sample = pd.DataFrame(0, index=label_dataset.test_ids, columns=label_dataset.classes)
     sample.to_csv(competition.folder / label_dataset.layout.sample, index_label="id")
-    assert competition.label_metric(metric) == (metric if is_decided else None)
+    assert competition.label_metric(metric) == (metric if is_chosen else None)
 
 
 def test_standard_errors_count_groups_only_where_rows_share_them(dataset):

@@ -7,7 +7,7 @@ from competition.scoring.metrics import find_metric
 
 
 @pytest.mark.parametrize(("kind", "name"), [("class", "QWK"), ("labels", "macro F1"), ("labels", "sample F1")])
-def test_a_packed_decision_decides_the_same(kind, name, tmp_path):
+def test_a_packed_decision_chooses_the_same_labels(kind, name, tmp_path):
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet([4.0, 1.0, 2.0], 500)
     if kind == "class":

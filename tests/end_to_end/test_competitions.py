@@ -105,7 +105,7 @@ def test_log_loss_is_scored_on_submitted_probabilities(command, competition_copy
 
 
 @pytest.mark.slow
-def test_a_custom_metric_of_two_classes_requires_answer_in_the_configuration(command, competition_copy, tmp_path):
+def test_a_custom_metric_of_two_classes_requires_submission_in_the_configuration(command, competition_copy, tmp_path):
     train = pd.read_csv(competition_copy / "train.csv")
     train.assign(label=train["label"] % 2).to_csv(competition_copy / "train.csv", index=False)
     (tmp_path / "mine.py").write_text(

@@ -396,10 +396,10 @@ def test_members_are_scored_by_the_labels_that_each_would_submit(simulation):
     rng, _, _, held_out = simulation
     labels = rng.choice(CLASSES, size=ROWS, p=[0.7, 0.2, 0.06, 0.04])
     member, metric = simulate_member((rng, labels, labels, held_out), 1.5, name="mlp"), find_metric("macro F1")
-    submitted = choose_labels_of_members([member], labels, held_out, metric)["mlp"]
+    submitted = choose_labels_of_members([member], labels, held_out, None, metric)["mlp"]
     assert (submitted == blend([member], labels, held_out, label_metric=metric).submitted_oof).all()
     assert metric.score(labels, submitted).value > metric.score(labels, member.oof).value
-    assert choose_labels_of_members([member], labels, held_out, None)["mlp"] is member.oof
+    assert choose_labels_of_members([member], labels, held_out, None, None)["mlp"] is member.oof
 
 
 def test_probabilities_are_submitted_where_the_most_probable_class_is_best(simulation):

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.decisions import FREQUENCIES, simulate_grades
 from competition.scoring import decisions
 from competition.scoring.calibration import Calibration
-from competition.scoring.decisions import best_f1, expected_sample_f1, fit_decision, has_decision
+from competition.scoring.decisions import best_f1, expected_sample_f1, fit_decision, may_prefer_other_labels
 from competition.scoring.metrics import find_metric
 from competition.scoring.temperature import apply_temperature
 
@@ -35,17 +35,17 @@ def test_decisions_score_higher_than_the_most_probable_classes_on_other_rows(nam
     metric, (labels, probabilities) = find_metric(name), simulate(2_000, 0)
     decision = fit_decision(metric, probabilities, labels)
     other_labels, other = simulate(4_000, 1)
-    decided = decision.decide(other)
-    assert (decided.sum(axis=1) == 1).all()
-    assert metric.score(other_labels, decided).value > metric.score(other_labels, other).value + gain
+    chosen = decision.decide(other)
+    assert (chosen.sum(axis=1) == 1).all()
+    assert metric.score(other_labels, chosen).value > metric.score(other_labels, other).value + gain
 
 
 @pytest.mark.parametrize(("name", "gain"), [("micro F1", 0.02), ("macro F1", 0.08), ("sample F1", 0.01)])
 def test_decisions_score_higher_than_labels_that_are_more_probable_than_not(name, gain):
     metric, (labels, probabilities) = find_metric(name), simulate_sets(2_000, 0)
     other_labels, other = simulate_sets(4_000, 1)
-    decided = fit_decision(metric, probabilities, labels).decide(other)
-    assert metric.score(other_labels, decided).value > metric.score(other_labels, other).value + gain
+    chosen = fit_decision(metric, probabilities, labels).decide(other)
+    assert metric.score(other_labels, chosen).value > metric.score(other_labels, other).value + gain
 
 
 @pytest.mark.parametrize("name", ["QWK", "macro F1", "macro recall"])
@@ -91,8 +91,8 @@ def test_the_threshold_of_the_best_f1_is_half_of_it():
 )
 def test_empty_sets_are_predicted_only_where_there_are_some(name, allow_empty):
     labels, probabilities = simulate_sets(4_000, 0, allow_empty)
-    decided = fit_decision(find_metric(name), probabilities, labels).decide(probabilities)
-    assert set(np.unique(decided)) == {0, 1} and decided.any(axis=1).all() == (not allow_empty)
+    chosen = fit_decision(find_metric(name), probabilities, labels).decide(probabilities)
+    assert set(np.unique(chosen)) == {0, 1} and chosen.any(axis=1).all() == (not allow_empty)
 
 
 def test_the_most_probable_labels_are_best_for_other_metrics():
@@ -102,7 +102,7 @@ def test_the_most_probable_labels_are_best_for_other_metrics():
     sets, probabilities = simulate_sets(100, 0)
     for name in ("accuracy", "log loss", "mean column AUC", "macro recall"):
         assert fit_decision(find_metric(name), probabilities, sets) is None
-    assert not has_decision(find_metric("RMSE"), np.array([0.5, 1.5]))
+    assert not may_prefer_other_labels(find_metric("RMSE"), np.array([0.5, 1.5]))
 
 
 @pytest.mark.parametrize("separation", [1.0, 2.0, 2.5])
@@ -119,11 +119,39 @@ def test_a_class_that_hardly_ever_occurs_is_not_predicted(name, separation):
         labels[:2] = 5
         fitted, other = slice(2_000), slice(2_000, None)
         if decision := fit_decision(metric, probabilities[fitted], labels[fitted]):
-            decided = decision.decide(probabilities[other])
-            assert not decided[:, 5].any()
-            scores = (metric.score(labels[other], each).value for each in (decided, probabilities[other]))
+            chosen = decision.decide(probabilities[other])
+            assert not chosen[:, 5].any()
+            scores = (metric.score(labels[other], each).value for each in (chosen, probabilities[other]))
             gains.append(np.subtract(*scores))
     assert np.mean(gains) > -0.003
+
+
+def test_a_label_that_hardly_ever_occurs_is_not_predicted():
+    metric, gains = find_metric("macro F1"), []
+    for seed in range(5):
+        labels, probabilities = simulate_sets(4_000, seed)
+        rng = np.random.default_rng(seed)
+        labels = np.column_stack([labels, np.zeros(4_000, dtype=np.uint8)])
+        labels[:2, -1] = 1
+        probabilities = np.column_stack([probabilities, rng.uniform(0, 0.004, 4_000)])
+        fitted, other = slice(2_000), slice(2_000, None)
+        chosen = fit_decision(metric, probabilities[fitted], labels[fitted]).decide(probabilities[other])
+        assert not chosen[:, -1].any()
+        scores = (metric.score(labels[other], each).value for each in (chosen, probabilities[other]))
+        gains.append(np.subtract(*scores))
+    assert min(gains) > 0.05
+
+
+def test_repeated_rows_of_groups_do_not_make_a_choice_clearly_better():
+    metric, decisions = find_metric("macro F1"), []
+    for seed in range(20):
+        labels, probabilities = simulate(60, seed)
+        rows = np.repeat(np.arange(60), 20)
+        decisions.append(
+            [fit_decision(metric, probabilities[rows], labels[rows], groups) is not None for groups in (None, rows)]
+        )
+    ungrouped, grouped = np.sum(decisions, axis=0)
+    assert grouped < ungrouped
 
 
 def test_the_expected_f1_of_a_set_is_that_of_all_sets_of_true_labels():
@@ -165,8 +193,8 @@ def test_scores_are_the_same_where_models_exaggerate_rare_classes(name):
     exaggerated = [each / FREQUENCIES for each in (probabilities, other)]
     exaggerated = [each / each.sum(axis=1, keepdims=True) for each in exaggerated]
     decision = fit_decision(metric, exaggerated[0], labels)
-    decided = decision.decide(exaggerated[1]) if decision else exaggerated[1]
+    chosen = decision.decide(exaggerated[1]) if decision else exaggerated[1]
     expected = fit_decision(metric, probabilities, labels).decide(other)
-    assert metric.score(other_labels, decided).value == pytest.approx(
+    assert metric.score(other_labels, chosen).value == pytest.approx(
         metric.score(other_labels, expected).value, abs=0.01
     )

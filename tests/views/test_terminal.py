@@ -61,7 +61,7 @@ def test_the_table_of_blends_shows_the_score_of_the_most_probable_labels(label_d
     text = render(scores.blend_table(mean, [mean], labels, metric))
     submitted, most_probable = (metric.format(metric.score(labels, each)) for each in (mean.submitted_oof, mean.oof))
     assert submitted != most_probable and f"submitted: mean, macro F1 {submitted}" in text
-    assert f"its labels have the highest expected macro F1; chosen by probability: {most_probable}" in text
+    assert f"its labels have the highest expected macro F1; the most probable ones score {most_probable}" in text
 
 
 def test_the_table_shows_each_model(dataset, tmp_path):

@@ -63,7 +63,7 @@ class ReportData:
     def submitted(self) -> dict[str, np.ndarray]:
         """The same as they would be submitted."""
         held_out, label_metric = self.store.folds.held_out, None if self.blend.chosen_oof is None else self.metric
-        members = choose_labels_of_members(self.members, self.labels, held_out, label_metric)
+        members = choose_labels_of_members(self.members, self.labels, held_out, self.groups, label_metric)
         return {BLEND: self.blend.submitted_oof} | members
 
     @cached_property

@@ -14,17 +14,18 @@ from competition.scoring.losses import row_losses
 from competition.scoring.multilabel import has_empty_sets
 from competition.views.html import image_data_url
 from competition.views.label_text import label_text, prediction_text
+from competition.views.report.data import BLEND, ReportData
 
 MAX_ROWS = 400  # rows on the page
 MAX_PROBABILITIES = 3  # largest probabilities of a row that are shown
 
 
-def describe_shared_errors(members: Sequence[Predictions], blend: Blend, labels: np.ndarray) -> str:
+def describe_shared_errors(data: ReportData) -> str:
     """How many errors of the blend all members make; empty unless several members predict classes."""
-    if target_kind(labels) != "class" or len(members) < 2:
+    if data.kind != "class" or len(data.members) < 2:
         return ""
-    wrong = blend.submitted_oof.argmax(axis=1) != labels
-    shared = np.all([wrong, *(member.oof.argmax(axis=1) != labels for member in members)], axis=0)
+    errors = {name: predictions.argmax(axis=1) != data.labels for name, predictions in data.submitted.items()}
+    wrong, shared = errors[BLEND], np.all(list(errors.values()), axis=0)
     return (
         f"Of the blend's {int(wrong.sum()):,} errors, at least one model predicts {int((wrong & ~shared).sum()):,} "
         f"correctly; all models are wrong on the other {int(shared.sum()):,}."

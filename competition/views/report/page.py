@@ -23,7 +23,7 @@ SCORES_TEXT = """
 the blend. A model's contribution is what the blend would lose without it; grey if it is within the
 standard error.</p>"""
 DECISION_TEXT = """
-<p>The labels are those with the highest expected {metric}. Chosen by probability alone, the blend's would score
+<p>The blend predicts the labels with the highest expected {metric}; its most probable labels would score
 {score}.</p>"""
 CORRELATION_TEXT = """
 <h3>Correlation of errors</h3>
@@ -162,7 +162,7 @@ def _training(data: ReportData) -> str:
 
 def _gallery(data: ReportData) -> str:
     text = GALLERY.read_text(encoding="utf-8")
-    return Template(text).substitute(shared_errors=describe_shared_errors(data.members, data.blend, data.labels))
+    return Template(text).substitute(shared_errors=describe_shared_errors(data))
 
 
 def _provenance(data: ReportData) -> str:

@@ -76,7 +76,7 @@ def blend_table(
         caption += f"\nits {name} is {saved} lower than the mean's; blenders are selected by {name}"
     if chosen.decision:
         most_probable = metric.format(metric.score(labels, chosen.oof, groups))
-        caption += f"\nits labels have the highest expected {metric.name}; chosen by probability: {most_probable}"
+        caption += f"\nits labels have the highest expected {metric.name}; the most probable ones score {most_probable}"
     table.caption = caption
     table.caption_justify = "left"
     return table
