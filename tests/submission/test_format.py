@@ -595,9 +595,3 @@ def test_lines_of_a_submission_end_as_kaggle_expects_and_numbers_have_seven_digi
     sample = Sample(write_sample(tmp_path, number_dataset, value=0), kind="number")
     write_submission(np.full((200, 1), 1e-12 / 3), number_dataset, sample, tmp_path / "s.csv")
     assert (tmp_path / "s.csv").read_bytes().splitlines(keepends=True)[1] == b"1,3.333333e-13\n"
-
-
-def test_label_probabilities_of_1_are_clipped_to_less(label_dataset, tmp_path):
-    sample = Sample(write_sample(tmp_path, label_dataset, even=0.5, large=0.5, loop=0.5), kind="labels")
-    write_submission(np.ones((len(label_dataset.test_ids), 3)), label_dataset, sample, tmp_path / "s.csv")
-    assert (pd.read_csv(tmp_path / "s.csv")[["even", "large", "loop"]] == 1 - EPSILON).all(axis=None)
