@@ -79,7 +79,7 @@ def tutorials(jobs: cli.Jobs = None) -> None:
 @command(app)
 def decisions() -> None:
     """Compare ways to choose among ordered classes for QWK, on simulated grades."""
-    from benchmarks.decisions import decision_table
+    from benchmarks.qwk_decisions import decision_table
     from competition.views.terminal.screen import console
 
     console.print(decision_table())

@@ -66,7 +66,7 @@ def print_data_summary(competition: Competition, metric: "Metric") -> None:
     else:
         print(f"no sample submission and no test images, so models can only be cross-validated; metric: {metric.name}")
     if competition.label_metric(metric):
-        print(f"labels: those with the highest expected {metric.name}, if clearly better than the most probable ones")
+        print(f"labels: those with the highest expected {metric.name}, if better than the most probable ones")
     print(f"if any of this is wrong, correct it in {folder / CONFIG_FILE}", flush=True)
 
 

@@ -19,7 +19,7 @@ from competition.scoring.temperature import EPSILON
 
 STARTS = 0.0, 0.5, 1.0  # powers of the classes' frequencies, by which probabilities are divided first
 MAX_STEPS = 20  # from each start
-MIN_SCORE_GAIN_SE = 1.0  # standard errors by which the choice has to be better than the most probable labels
+MIN_SCORE_GAIN_SE = 0.5  # standard errors by which the choice has to be better than the most probable labels
 F1_METRICS = "micro F1", "macro F1", "sample F1"  # of several labels
 MIN_ROWS = 5  # expected of a class or label; rarer ones are chosen only where they are the most probable
 MAX_LABELS = 20  # of an image that are considered for sample F1, the most probable ones
@@ -90,7 +90,7 @@ class SampleDecision(Decision):
 def fit_decision(
     metric: Metric, probabilities: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None
 ) -> Decision | None:
-    """Fit the decision on these rows; None if the most probable labels are not clearly worse on them."""
+    """Fit the decision on these rows; None if the most probable labels are about as good on them."""
     if not may_prefer_other_labels(metric, labels):
         return None
     calibration = fit_calibration(probabilities, labels)

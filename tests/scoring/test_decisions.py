@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.decisions import FREQUENCIES, simulate_grades
+from benchmarks.qwk_decisions import FREQUENCIES, simulate_grades
 from competition.scoring import decisions
 from competition.scoring.calibration import Calibration
 from competition.scoring.decisions import best_f1, expected_sample_f1, fit_decision, may_prefer_other_labels
