@@ -31,11 +31,6 @@ def simulate_grades(
     return labels, probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
-def mean_grades(probabilities: np.ndarray) -> np.ndarray:
-    """The expected grade of each row."""
-    return probabilities @ np.arange(probabilities.shape[1])
-
-
 def fit_thresholds(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The thresholds between expected grades that have the highest QWK on these labels."""
 
@@ -43,13 +38,13 @@ def fit_thresholds(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
         return -QWK.score(labels, apply_thresholds(probabilities, thresholds)).value
 
     start = np.arange(probabilities.shape[1] - 1) + 0.5
-    return np.sort(minimize(loss, start, method="Nelder-Mead").x)
+    return minimize(loss, start, method="Nelder-Mead").x
 
 
 def apply_thresholds(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """1 for the grade whose thresholds the expected grade lies between, 0 for others."""
-    grades = np.searchsorted(np.sort(thresholds), mean_grades(probabilities))
-    return np.eye(probabilities.shape[1])[grades]
+    classes = probabilities.shape[1]
+    return np.eye(classes)[np.searchsorted(np.sort(thresholds), probabilities @ np.arange(classes))]
 
 
 def compare_decisions(rows: int) -> Iterator[tuple[str, Score]]:

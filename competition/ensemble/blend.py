@@ -57,10 +57,6 @@ class Blend:
         """Out-of-fold predictions as they would be submitted, with 1 for chosen labels."""
         return self.oof if self.chosen_oof is None else self.chosen_oof
 
-    def oof_for(self, metric: Metric) -> np.ndarray:
-        """The out-of-fold predictions that the metric scores: labels as they would be submitted, or probabilities."""
-        return self.submitted_oof if metric.scores_labels else self.oof
-
     @property
     def submitted_test(self) -> np.ndarray:
         """Test predictions as they are submitted."""

@@ -50,6 +50,10 @@ class Metric(ABC):
     def score(self, labels: np.ndarray, predictions: np.ndarray, groups: np.ndarray | None = None) -> Score:
         """Score predictions (rows, outputs); without `groups`, rows are independent."""
 
+    def scored(self, probabilities: np.ndarray, submitted: np.ndarray) -> np.ndarray:
+        """Which predictions of the same rows to score: those with the labels that are submitted, or probabilities."""
+        return submitted if self.scores_labels else probabilities
+
     def format(self, score: Score) -> str:
         """Format a score with its standard error."""
         return format_score(score)
@@ -372,11 +376,9 @@ def rank_members(
 
     Metrics of labels score the predictions as they would be `submitted`, if given.
     """
-    metrics = leaderboard_metrics(metric, labels)
+    metrics, submitted = leaderboard_metrics(metric, labels), submitted or predictions
     scores = {
-        name: [
-            each.score(labels, submitted[name] if submitted and each.scores_labels else oof, groups) for each in metrics
-        ]
+        name: [each.score(labels, each.scored(oof, submitted[name]), groups) for each in metrics]
         for name, oof in predictions.items()
     }
     ranking = sorted(scores, key=lambda name: -metric.sign * scores[name][0].value)

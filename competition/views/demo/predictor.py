@@ -35,11 +35,10 @@ class BlendPredictor:
     ) -> None:
         self.extractor = extractor
         self.blend = fit_blend(store, members, blender, label_metric)
-        self.combination = self.blend.combination
         self.members = members
-        weighted = [member for member, weight in zip(members, self.combination.weights, strict=True) if weight]
-        store.require_image_models(weighted)
-        self.inputs = {member: store.trained_as(member).spec.inputs for member in weighted}
+        weighted = self.blend.positions
+        store.require_image_models(list(weighted))
+        self.inputs = {member: self.blend.inputs[number] for member, number in weighted.items()}
         self.format = ImageFormat.infer(store.dataset.images)
         self.classes = [str(name) for name in store.dataset.classes]
         self.lock = threading.Lock()
@@ -58,8 +57,8 @@ class BlendPredictor:
             }
         uniform = np.full((1, len(self.classes)), 1 / len(self.classes))  # for members without a weight
         stack = [predictions.get(member, uniform)[None] for member in self.members]
-        blended, decision = combine_models(self.combination, stack)[0], self.blend.decision
-        submitted = choose_labels(self.combination, stack, decision)[0] if decision else blended
+        blended, decision = combine_models(self.blend.combination, stack)[0], self.blend.decision
+        submitted = choose_labels(self.blend.combination, stack, decision)[0] if decision else blended
         return {
             "label": self.classes[int(submitted.argmax())],
             "probabilities": dict(zip(self.classes, blended.round(5).tolist(), strict=True)),

@@ -84,5 +84,5 @@ class ReportData:
 
     def score(self, metric: Metric, name: str) -> Score:
         """Score out-of-fold predictions of the blend or of a member."""
-        predictions = self.submitted if metric.scores_labels else self.predictions
-        return metric.score(self.labels, predictions[name], self.groups)
+        scored = metric.scored(self.predictions[name], self.submitted[name])
+        return metric.score(self.labels, scored, self.groups)

@@ -60,7 +60,8 @@ def blend_table(
         table.add_column(heading, justify="right")
     mean = next(blend for blend in others if blend.blender == "mean")
     for blend in others:
-        row = [blend.blender, *(each.format(each.score(labels, blend.oof_for(each), groups)) for each in metrics)]
+        scored = ((each, each.scored(blend.oof, blend.submitted_oof)) for each in metrics)
+        row = [blend.blender, *(each.format(each.score(labels, oof, groups)) for each, oof in scored)]
         if blend is not mean and has_errors:
             test = mcnemar_test(labels, mean.submitted_oof, blend.submitted_oof)
             significance = "significant" if test.is_significant else "not significant"
