@@ -43,7 +43,7 @@ help: ## list the targets
 submit: $(trains) ## cross-validate, blend and write submissions/submission.csv
 cv: $(trains) ## train every model on every fold and print their scores
 data: $(reads) ## download or create the competition's files and check them
-doctor: $(reads) ## check data and machine: duplicates, drift, label errors, memory, time
+doctor: $(reads) ## check data and machine: duplicates, distribution shift, label errors, memory, time
 
 .PHONY: setup
 setup: .venv/.ready ## create the virtual environment

@@ -92,7 +92,7 @@ def training_rows(
     """Train on half of the rows, in 5 and in 10 folds and on all of them, and compare on the other half."""
     from benchmarks.tables import training_rows_table
     from benchmarks.training_rows import compare_training_rows
-    from competition.cli.training import open_workers
+    from competition.cli.train import open_workers
     from competition.views.terminal.screen import console
 
     opened = open_run(RunOptions(competition, models or ["quick"], 2, seed, jobs))
@@ -233,7 +233,7 @@ def scheduling(
 ) -> None:
     """Run tasks that sleep but return results of the usual size, to measure the throughput of a cluster's driver."""
     from benchmarks.scheduling import measure_scheduling
-    from competition.cli.training import open_workers
+    from competition.cli.train import open_workers
 
     opened = open_run(RunOptions(competition, ["quick"], folds, seed, jobs, cluster=cluster))
     with open_workers(opened) as workers:

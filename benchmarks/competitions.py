@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from competition.cli.run import RunOptions, open_competition
-from competition.cli.train import submit
+from competition.cli.submit import submit
 from competition.data.targets import target_kind
 from competition.errors import UserError, shorten_list
 
@@ -61,7 +61,7 @@ def _infer_layout(slug: str, miniature: Any, folds: int, quiet: Any) -> Inferred
 
     from submission_rules import check_submission, score
 
-    from competition.cli.train import submission_format
+    from competition.cli.submit import submission_format
 
     with redirect_stdout(quiet), redirect_stderr(quiet):
         competition = open_competition(slug)

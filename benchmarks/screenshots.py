@@ -16,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 
 from competition.cli.run import Run, RunOptions, open_run
-from competition.cli.training import open_workers
+from competition.cli.train import open_workers
 from competition.errors import UserError
 from competition.views.terminal.live import progress_table
 from competition.workers.events import Event

@@ -175,14 +175,17 @@ def test_the_makefile_names_the_practice_competitions():
     assert set(practice) == set(KNOWN_COMPETITIONS)
 
 
-def test_the_layout_guide_lists_the_packages():
+def test_the_layout_guide_lists_the_packages_and_their_files():
     guide = (ROOT / "docs" / "design" / "layout.md").read_text()
     for name in PACKAGES:
         path = PACKAGE / name / "__init__.py" if (PACKAGE / name).is_dir() else PACKAGE / f"{name}.py"
         docstring = ast.get_docstring(ast.parse(path.read_text())).splitlines()[0]
         assert f"| `{name}" in guide and docstring in guide, name
-    listed = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", guide, re.M)
-    assert listed == list(PACKAGES)
+    listed = re.findall(r"^\| `(\w+)(?:/|\.py)` \|.*\|(.*)\|$", guide, re.M)
+    assert [name for name, _ in listed] == list(PACKAGES)
+    for name, files in listed:
+        there = (path for path in (PACKAGE / name).glob("[!_]*") if path.is_dir() or path.suffix == ".py")
+        assert files.strip() == ", ".join(sorted(f"`{path.stem}{'/' * path.is_dir()}`" for path in there)), name
 
 
 def test_predictions_are_read_and_blended_without_data_models_or_tasks():

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 from benchmarks.__main__ import app as benchmarks
 from competition.cli.app import app
-from competition.cli.run import COLUMN_MODELS, GLYPH_MODELS, MANY_CLASSES_MODELS, PHOTO_MODELS, PRETRAINED_MODELS
+from competition.cli.run import COLUMN_MODELS, MANY_CLASSES_MODELS, MANY_GLYPHS_MODELS, OTHER_MODELS, PRETRAINED_MODELS
 from competition.data.config import Config
 from competition.models.registry import available_models
 from docs import commands as command_page
@@ -212,7 +212,7 @@ def test_the_keys_of_competition_toml_are_those_of_the_code():
 def test_the_page_of_models_lists_all_models_and_the_defaults():
     page = (DOCS / "reference" / "models.md").read_text()
     assert {name for name in available_models() if f"`{name}`" not in page} == set()
-    for models in (GLYPH_MODELS, MANY_CLASSES_MODELS, PHOTO_MODELS, PRETRAINED_MODELS, COLUMN_MODELS):
+    for models in (MANY_GLYPHS_MODELS, MANY_CLASSES_MODELS, OTHER_MODELS, PRETRAINED_MODELS, COLUMN_MODELS):
         assert f"`{' '.join(models)}`" in page
 
 

@@ -86,15 +86,13 @@ def image_name(dataset: Dataset, image: int) -> str:
 
 def describe_shape(dataset: Dataset) -> Finding:
     """Number and shape of the images, and the classes, as inferred from the files."""
-    rows, height, width, channels = dataset.images.shape
-    images = f"{rows:,} training and {len(dataset.test_ids):,} test images of {height}x{width}x{channels}"
     names = shorten_list(dataset.classes, 12)
     classes = {
         "class": f"{len(dataset.classes)} classes: {names}",
         "labels": f"{len(dataset.classes)} labels, several may apply: {names}",
         "number": f"a number: {names}",
     }[target_kind(dataset.labels)]
-    return Finding("shape", True, f"{images}, {classes}")
+    return Finding("shape", True, f"{dataset.summary}, {classes}")
 
 
 def check_balance(dataset: Dataset) -> Finding:
@@ -184,7 +182,7 @@ def check_labels(dataset: Dataset, complete: Sequence[Predictions]) -> Finding:
     order = np.argsort(blend[suspects, dataset.labels[suspects]], kind="stable")
     passed = len(suspects) < MAX_LABEL_ERRORS * len(dataset.labels)
     names = ", ".join(member.member for member in complete)
-    message = f"{len(suspects)} training rows have a label that none of {names} predicts"
+    message = f"{len(suspects)} training rows have a label that is unlikely by {names}, and that none of them predicts"
     return Finding("suspected label errors", passed, message, [(int(row),) for row in suspects[order]])
 
 

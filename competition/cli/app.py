@@ -102,9 +102,9 @@ def data(competition: cli.Competition = "digits") -> None:
     Any competition on Kaggle is downloaded by its name; an interrupted download is resumed. Prints what is inferred
     from the files: classes, shape, columns, groups and metric.
     """
-    from competition.cli import train
+    from competition.cli import submit
 
-    train.data(competition)
+    submit.data(competition)
 
 
 @command(app)
@@ -117,7 +117,7 @@ def doctor(
 ) -> None:
     """Check data and machine before a long run.
 
-    Looks for duplicates, drift, label errors and rare classes, and estimates memory, disk space and training time.
+    Looks for duplicates, distribution shift, label errors and rare classes, and estimates memory, disk space and time.
     """
     from competition.cli import check
 
@@ -138,9 +138,9 @@ def cv(
 
     Finished folds are kept and not trained again.
     """
-    from competition.cli import train
+    from competition.cli import submit
 
-    train.cv(RunOptions(competition, models, folds, seed, jobs, budget, cluster))
+    submit.cv(RunOptions(competition, models, folds, seed, jobs, budget, cluster))
 
 
 @command(app)
@@ -160,9 +160,9 @@ def submit(
     The file is updated whenever another model is complete. Finished folds are kept and not trained again. A
     practice submission does not replace a submission for Kaggle in submissions/submission.csv.
     """
-    from competition.cli import train
+    from competition.cli import submit
 
-    train.submit(RunOptions(competition, models, folds, seed, jobs, budget, cluster, blend, refit))
+    submit.submit(RunOptions(competition, models, folds, seed, jobs, budget, cluster, blend, refit))
 
 
 @command(app)

@@ -74,7 +74,7 @@ def _command(options: RunOptions) -> str:
 def predict_on_kaggle(competition: str, number: int | None, push: bool) -> None:
     """Write a data set of a submission's models and a script that predicts with them; push both if requested."""
     from competition.deploy import kaggle_kernels
-    from competition.deploy.kernel import KernelSources, kernel_slug, settings_files, write_kernel
+    from competition.deploy.kernel import KernelSpec, kernel_slug, settings_files, write_kernel
     from competition.deploy.model_pack import PACK_FILE, write_pack
     from competition.deploy.predict import fit_blend
     from competition.files import sha256
@@ -92,7 +92,7 @@ def predict_on_kaggle(competition: str, number: int | None, push: bool) -> None:
         kaggle_kernels.write_dataset_metadata(pack.parent, dataset)
         settings = {"competition": competition, "dataset": dataset, "pack": sha256(pack)}
         files = settings_files(DATA / competition, FOLDS / competition)
-        script = write_kernel(folder, kernel, settings, files, KernelSources("predict", datasets=(dataset,)))
+        script = write_kernel(folder, kernel, settings, files, KernelSpec("predict", datasets=(dataset,)))
         print(f"{pack}: {pack.stat().st_size:,} bytes\n{script}: {script.stat().st_size:,} bytes, for {kernel}")
         if not push:
             again = command("kernel", competition=competition, number=submission.entry.number)
@@ -118,7 +118,7 @@ def _pushed_split(folder: Path) -> tuple[int, int]:
 
 def _write(options: RunOptions, folder: Path, address: str, continues: bool) -> None:
     """Write the script and its metadata."""
-    from competition.deploy.kernel import KernelSources, kernel_slug, settings_files, write_kernel
+    from competition.deploy.kernel import KernelSpec, kernel_slug, settings_files, write_kernel
     from competition.deploy.pretrained_weights import write_weights
 
     settings: dict[str, Any] = {name: value for name, value in asdict(options).items() if name in SHARED_OPTIONS}
@@ -129,7 +129,7 @@ def _write(options: RunOptions, folder: Path, address: str, continues: bool) -> 
         dataset = f"{address.split('/')[0]}/{kernel_slug(options.competition, '-weights')}"
         settings["weights"] = write_weights(folder / "dataset", dataset, extractor, DATA)
         datasets = (dataset,)
-    sources = KernelSources("train", datasets, kernels=(address,) if continues else ())
+    sources = KernelSpec("train", datasets, kernels=(address,) if continues else ())
     script = write_kernel(folder, address, settings, files, sources)
     print(f"{script}: {script.stat().st_size:,} bytes, for {address}", flush=True)
     if address.startswith(UNKNOWN_OWNER):

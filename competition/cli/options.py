@@ -9,11 +9,11 @@ import typer
 
 from competition.cli.run import (
     COLUMN_MODELS,
-    GLYPH_MODELS,
     MANY_CLASSES,
     MANY_CLASSES_MODELS,
     MANY_GLYPHS,
-    PHOTO_MODELS,
+    MANY_GLYPHS_MODELS,
+    OTHER_MODELS,
     PRETRAINED_MODELS,
 )
 
@@ -98,8 +98,8 @@ Models = Annotated[
         "MODEL:NAME a variant with another recipe, MODEL:eN a network trained for N epochs.  "
         f"[default: {' '.join(PRETRAINED_MODELS)} for coloured pictures "
         f"larger than 48 pixels; else {' '.join(MANY_CLASSES_MODELS)} for at least {MANY_CLASSES} classes, "
-        f"{' '.join(GLYPH_MODELS)} for {MANY_GLYPHS:,} or more glyphs on black or white, such as digits, "
-        f"{' '.join(PHOTO_MODELS)} for others; also {' '.join(COLUMN_MODELS)} where the tables have columns alongside "
+        f"{' '.join(MANY_GLYPHS_MODELS)} for {MANY_GLYPHS:,} or more glyphs on black or white, such as digits, "
+        f"{' '.join(OTHER_MODELS)} for others; also {' '.join(COLUMN_MODELS)} where the tables have columns alongside "
         "the images]",
         parser=parse_names,
         metavar="NAMES",

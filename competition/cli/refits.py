@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from competition.cli.run import Run
-from competition.cli.training import train_members
+from competition.cli.train import train_members
 from competition.errors import UserError, option
 
 if TYPE_CHECKING:

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 DATA, FOLDS, SUBMISSIONS = Path("data"), Path("folds"), Path("submissions")
 # `svm` before `knn`, which is as cheap: on glyphs it is faster and better, on other images several times slower.
-GLYPH_MODELS = ("svm", "knn", "quick")
+MANY_GLYPHS_MODELS = ("svm", "knn", "quick")
 MANY_GLYPHS = 10_000  # rows; with fewer, `detail`, which is more accurate than `quick`, is affordable
 # How they were chosen: docs/experiments/training.md and ensembling.md
-BEST_GLYPH_MODELS = ("svm", "knn", "quick:wide", "quick:long")
+BEST_MANY_GLYPHS_MODELS = ("svm", "knn", "quick:wide", "quick:long")
 COLUMN_MODELS = ("boosting", "logistic")
-PHOTO_MODELS = ("knn", "svm", "detail")
+OTHER_MODELS = ("knn", "svm", "detail")
 MANY_CLASSES = 50  # from so many classes on, these are the defaults:
 MANY_CLASSES_MODELS = ("knn", "svm", "resnet")
 PRETRAINED_MODELS = ("features-knn", "features-linear", "features-svm", "resnet")
@@ -289,8 +289,8 @@ def default_models(dataset: "Dataset", best: bool = False, can_fine_tune: bool =
     models = _models_for_images(dataset)
     if best:
         seeds = tuple(f"{name}.1" for name in models if Member.parse(name).spec.is_network)
-        if models == GLYPH_MODELS:
-            models = BEST_GLYPH_MODELS
+        if models == MANY_GLYPHS_MODELS:
+            models = BEST_MANY_GLYPHS_MODELS
         elif models == PRETRAINED_MODELS and can_fine_tune:
             models = BEST_PRETRAINED_MODELS
         else:
@@ -319,7 +319,7 @@ def _models_for_images(dataset: "Dataset") -> tuple[str, ...]:
         return PRETRAINED_MODELS
     if target_kind(dataset.labels) == "class" and len(dataset.classes) >= MANY_CLASSES:
         return MANY_CLASSES_MODELS
-    return GLYPH_MODELS if len(dataset.labels) >= MANY_GLYPHS and shows_glyphs(dataset.images) else PHOTO_MODELS
+    return MANY_GLYPHS_MODELS if len(dataset.labels) >= MANY_GLYPHS and shows_glyphs(dataset.images) else OTHER_MODELS
 
 
 @dataclass(frozen=True)

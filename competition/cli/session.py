@@ -89,8 +89,8 @@ def _link_outputs(working: Path) -> None:
 
 def _train(settings: Mapping[str, Any], files: Path, start: float) -> None:
     """Continue from the attached output of an earlier session: train what is missing, and submit."""
-    from competition.cli.train import submit
-    from competition.cli.training import time_limit
+    from competition.cli.submit import submit
+    from competition.cli.train import time_limit
     from competition.deploy.pretrained_weights import link_weights
 
     if weights := settings.get("weights"):

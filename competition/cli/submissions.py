@@ -17,7 +17,7 @@ from competition.cli.run import (
     open_run,
     parse_split,
 )
-from competition.cli.training import cross_validate_run
+from competition.cli.train import cross_validate_run
 from competition.errors import UserError
 
 if TYPE_CHECKING:

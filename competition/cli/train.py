@@ -1,334 +1,311 @@
-"""Commands from the data files to a submission."""
+"""Train the members of a run, within its time budget."""
 
-import hashlib
-import os
+import _thread
+import math
+import signal
+import sys
+import threading
 import time
-from contextlib import closing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from competition.cli.refits import blend_members, check_refits, leave_time_for_refits, train_refits
 from competition.cli.run import (
-    DATA,
-    SUBMISSIONS,
-    Competition,
     Run,
-    RunOptions,
-    is_practice_competition,
-    open_competition,
-    open_run,
+    default_members,
+    download_extractor,
+    extraction_seconds,
+    needs_class_rows,
+    open_extractor,
+    rarest_class,
 )
-from competition.cli.training import LIMIT_REACHED, cross_validate_run, fit_to_budget, time_limit
-from competition.cli.views import report_line, report_path, write_report
-from competition.errors import UserError, command
+from competition.errors import UserError, missing_extra, option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from rich.table import Table
-
     from competition.crossval.predictions import Predictions
-    from competition.data.dataset import Dataset
-    from competition.ensemble.advice import Contribution
-    from competition.ensemble.blend import Blend, BlendSearch
-    from competition.scoring.metrics import Metric
-    from competition.submission.log import Entry
+    from competition.crossval.progress import Progress
+    from competition.crossval.store import Store
+    from competition.crossval.task import Task
+    from competition.models.member import Member
+    from competition.workers.base import Workers
 
-REFIT_LIMIT_REACHED = (
-    "cross-validation has used its part of the time limit; the rest is for training the complete models on all rows. "
-    "Finished work is kept, run the same command again to continue"
-)
-
-
-def data(competition: str) -> None:
-    """Download or create the files of the competition, and check them."""
-    opened = open_competition(competition)
-    print_data_summary(opened, opened.metric())
+MIN_EPOCHS = 2  # of a network that is shortened to fit a budget
+LIMIT_SIGNAL = getattr(signal, "SIGALRM", signal.SIGINT)
+MAX_EXTRACTION_SHARE = 0.5  # of the budget; otherwise nothing is extracted
+LIMIT_REACHED = "time limit reached; finished work is kept, run the same command again to continue"
+BUDGET_SHARE = 0.85  # of the time left, planned for the first network; folds may take an eighth longer
 
 
-def print_data_summary(competition: Competition, metric: "Metric") -> None:
-    """Print what was read and what was inferred, to be corrected in competition.toml."""
+def open_workers(run: Run) -> "Workers":
+    """The cores of this machine, or the workers of a cluster."""
+    if not run.cluster:
+        from competition.workers.local import LocalWorkers
+
+        return LocalWorkers(run.jobs)
+    try:
+        from competition.workers.cluster import ClusterWorkers
+    except ModuleNotFoundError:
+        raise missing_extra("Dask", "cluster") from None
+    return ClusterWorkers(run.cluster, run.jobs)
+
+
+def cross_validate_run(run: Run) -> "Generator[list[Predictions]]":
+    """Train the members, showing progress; yield all complete members whenever one is completed."""
+    from competition.crossval.progress import Progress
+    from competition.crossval.run import Schedule, cross_validate
+    from competition.crossval.tensorboard import log_epochs, log_folder
+    from competition.files import exclusive_lock
+    from competition.views.terminal import live
+
+    store = run.store
+    require_class_rows(store, run.members)
+    prepare_features(run)
+    with open_workers(run) as workers:
+        print_plan(run, workers)
+        progress = Progress(store, run.members, workers, run.metric, run.slowdowns)
+        limits = BudgetLimits(run, progress)
+        schedule = Schedule(limits.fits, limits.priorities)
+        with (
+            describe_unfinished(store, progress),
+            exclusive_lock(store.split_folder),
+            live.show_table(progress) as show_event,
+            log_epochs(log_folder(store), show_event) as on_event,
+            closing(cross_validate(store, run.members, workers, on_event, schedule)) as complete,
+        ):
+            yield from complete
+
+
+@contextmanager
+def describe_unfinished(store: "Store", progress: "Progress") -> Iterator[None]:
+    """If the block is interrupted, print after which epochs the running folds continue in the next run."""
+    from competition.crossval.checkpoint import checkpoint_path, describe_checkpoint
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        for task in progress.running:
+            path = checkpoint_path(store.split_folder, task.member.name, task.fold)
+            if epoch := describe_checkpoint(path):
+                print(f"{task.name} will continue after {epoch}", file=sys.stderr, flush=True)
+        raise
+
+
+def prepare_features(run: Run) -> None:
+    """Make a pretrained network available if members need it, and extract its features if they learn from these."""
+    from competition.crossval.extraction import Extraction, extract_features
     from competition.data.config import CONFIG_FILE
-    from competition.errors import shorten_list
+    from competition.models.pretrained.sources import find_extractor
+    from competition.views.terminal.live import show_extraction
 
-    folder, dataset, layout = competition.folder, competition.dataset, competition.dataset.layout
-    shape = "x".join(map(str, dataset.images.shape[1:]))
-    print(f"{folder}: {len(dataset.images):,} training and {len(dataset.test_ids):,} test images of {shape}")
-    print(_describe_target(dataset, layout.source))
-    if layout.group:
-        print(f"{len(set(dataset.groups)):,} groups in column {layout.group}; no group is split between folds")
-    print(*layout.notes, sep="\n", end="\n" if layout.notes else "")
-    if layout.sample:
-        content, columns = submission_format(competition, metric)
-        plural = "s" * (len(columns) != 1)
-        print(f"submission: {content} in column{plural} {shorten_list(columns, 3)}; metric: {metric.name}")
-    else:
-        print(f"no sample submission and no test images, so models can only be cross-validated; metric: {metric.name}")
-    if competition.label_metric(metric):
-        print(f"labels: those with the highest expected {metric.name}, if better than the most probable ones")
-    print(f"if any of this is wrong, correct it in {folder / CONFIG_FILE}", flush=True)
+    features, competition = run.dataset.features, run.competition
+    if any(member.spec.is_fine_tuned for member in run.members):
+        download_extractor(competition.folder)
+    if not features or not any(member.needs_pretrained for member in run.members) or run.store.folds.uses_all_rows:
+        return  # no pretrained network, or it was used in cross-validation
+    opt_out = f"where outside weights are forbidden, set pretrained = false in {competition.folder / CONFIG_FILE}"
+    network = find_extractor(competition.config, competition.folder)
+    print(f"pretrained network: {network.describe()}; {opt_out}", flush=True)
+    if not any(member.uses_features for member in run.members):
+        return
+    features.remove_if_damaged()
+    if not features.are_complete and (extractor := open_extractor(run.store, run.members)):
+        extraction = Extraction(extractor, competition.folder, competition.config)
+        with open_workers(run) as workers, show_extraction() as on_progress:
+            extract_features(extraction, run.dataset, workers, on_progress)
 
 
-def _describe_target(dataset: "Dataset", source: str) -> str:
-    """What is predicted, and which labels are too rare for classical models."""
-    from competition.data.targets import target_kind
-    from competition.errors import shorten_list
+def fit_to_budget(run: Run) -> Run:
+    """Choose how long to train the first network, so that it can be completed within the budget.
+
+    The cheapest image model is trained first, so that there is a submission.
+    """
+    from competition.crossval.run import FailedFoldsError, cheapest_first
+
+    start, budget = time.monotonic(), run.budget or math.inf
+    run = _drop_features(run, budget)
+    on_images = [member for member in run.members if not member.uses_columns]
+    cheapest = next((member for member in cheapest_first(run.store, on_images) if not member.spec.is_network), None)
+    with time_limit(budget):
+        if cheapest:
+            with suppress(FailedFoldsError):  # reported already; the other models may succeed
+                train_members(replace(run, members=(cheapest,)))
+        run = _choose_length(run, start + budget)
+    return replace(run, budget=max(1.0, start + budget - time.monotonic()))
+
+
+def _drop_features(run: Run, budget: float) -> Run:
+    """Train models without pretrained features instead if extracting these would take most of the budget."""
+    seconds = extraction_seconds(run.competition, run.members)
+    if not seconds:
+        return run
+    from competition.checks.machine_speed import REFERENCE_GFLOPS, measure_gflops
+    from competition.crossval.progress import format_duration
+
+    with open_workers(run) as workers:
+        seconds *= REFERENCE_GFLOPS / measure_gflops()["float32"] / workers.jobs
+    if seconds <= MAX_EXTRACTION_SHARE * budget:
+        return run
+    names = " ".join(member.name for member in run.members if member.uses_features)
+    share = f"{format_duration(seconds)} of the budget of {format_duration(budget)}"
+    print(f"left out: {names} (extracting their features would take about {share})", flush=True)
+    competition = replace(run.competition, dataset=replace(run.dataset, features=None))
+    return replace(run, members=default_members(competition, run.store))
+
+
+def shorter_variants(member: "Member") -> list[str]:
+    """Names of the network's variants with fewer epochs, longest first; empty for a variant or another seed."""
+    from competition.models.registry import load_spec
+
+    if member.name != member.model:
+        return []
+    epochs = range(MIN_EPOCHS, load_spec(member.model).recipe.epochs)
+    return [f"{member.model}:e{number}" for number in reversed(epochs)]
+
+
+def _choose_length(run: Run, end: float) -> Run:
+    """Replace the first network by the longest of its variants that can be completed at the measured speed.
+
+    A variant that was begun by an earlier run comes first, if it still fits.
+    """
+    from competition.crossval.checkpoint import checkpoint_path
+    from competition.crossval.progress import Progress, format_duration
+    from competition.models.hyperparameters import tuned_path
+
+    store = run.store
+    first = next((member for member in run.members if member.spec.is_network), None)
+    if not first or not any(store.reason_to_train(first, fold) for fold in range(store.folds.count)):
+        return run
+    variants = [first, *map(run.competition.member, shorter_variants(first))]
+    with open_workers(run) as workers:
+        progress = Progress(store, variants, workers, run.metric)
+        if not any(progress.seconds.values()):
+            _measure_slowdowns(run, variants, workers, progress)
+        begun = [
+            member
+            for member in variants
+            if progress.seconds[member.name]
+            or any(checkpoint_path(store.split_folder, member.name, fold).exists() for fold in range(store.folds.count))
+        ]
+        left = BUDGET_SHARE * (end - time.monotonic())
+        chosen = next((member for member in [*begun, *variants] if progress.fits(member, left)), variants[-1])
+        expected = format_duration(progress.expected_seconds(chosen))
+    print(f"a fold of {chosen.name} takes about {expected}", flush=True)
+    if chosen != first and tuned_path(store.folder, first).exists():
+        print(f"{chosen.name} does not use the tuned hyperparameters of {first.name}", flush=True)
+    members = tuple(chosen if member == first else member for member in run.members)
+    return replace(run, members=members, slowdowns=progress.slowdowns)
+
+
+def _measure_slowdowns(run: Run, variants: "Sequence[Member]", workers: "Workers", progress: "Progress") -> None:
+    """Measure, for the estimates of time, how much slower than the reference machine the workers train each variant."""
+    from competition.crossval.training_speed import measure_speed
+    from competition.workers.events import Failure
+
+    first = variants[0]
+    print(f"measuring how fast {first.name} trains ...", flush=True)
+    speed = measure_speed(first, run.store, workers)
+    if isinstance(speed, Failure):
+        print(f"could not measure it ({speed.reason}); assuming a typical speed", flush=True)
+        return
+    for member in variants:
+        progress.slowdowns[member.name] = speed.fold_seconds(member, run.store) / run.store.reference_seconds(member)
+
+
+class BudgetLimits:
+    """Which folds to train, and in which order, within the run's time budget."""
+
+    def __init__(self, run: Run, progress: "Progress") -> None:
+        self.run, self.progress = run, progress
+        self.end = time.monotonic() + (run.budget or math.inf)
+
+    def fits(self, task: "Task") -> bool:
+        """Whether the task's member can be completed in time."""
+        return self.progress.fits(task.member, self.end - time.monotonic())
+
+    def priorities(self, complete: "Sequence[Predictions]", waiting: "Sequence[Member]") -> "dict[Member, float]":
+        """The first network, then by expected reduction of the loss per second; none without a budget."""
+        from competition.ensemble.advice import estimate_gains
+
+        store = self.run.store
+        if not self.run.budget or store.folds.uses_all_rows:
+            return {}
+        gains = estimate_gains(complete, waiting, store.dataset.labels, store.folds.held_out)
+        priorities = {member: gains[member] / max(self.progress.work_left(member), 1.0) for member in waiting}
+        first_network = next(filter(lambda member: member.spec.is_network, self.run.members), None)
+        return {member: math.inf if member == first_network else priorities[member] for member in waiting}
+
+
+def print_plan(run: Run, workers: "Workers") -> None:
+    """Print which folds will be trained and why, and which members have tuned hyperparameters."""
+    from competition.crossval.run import pending_tasks
+    from competition.models.hyperparameters import tuned_path
+
+    if tasks := pending_tasks(run.store, run.members):
+        reasons = sorted({f"{task.member.name}: {reason}" for task, reason in tasks.items()})
+        what = "models to train on all rows" if run.store.folds.uses_all_rows else "folds to train"
+        print(
+            f"{len(tasks)} {what} with {workers.jobs} worker{'s' * (workers.jobs != 1)}",
+            *reasons,
+            sep="\n  ",
+            flush=True,
+        )
+    if run.store.folds.uses_all_rows:
+        return
+    for path in sorted({tuned_path(run.store.folder, member) for member in run.members}):
+        if path.exists():
+            print(f"{path.stem} uses the hyperparameters in {path}", flush=True)
+
+
+def require_class_rows(store: "Store", members: "Sequence[Member]") -> None:
+    """Raise `UserError` if a class has too few training rows for a classical model."""
     from competition.models.interface import MIN_CLASS_ROWS
 
-    names = shorten_list(dataset.classes, 12)
-    match target_kind(dataset.labels):
-        case "class":
-            return f"{len(dataset.classes)} classes in {source}: {names}"
-        case "number":
-            return f"a number in {source}, {dataset.labels.min():g} to {dataset.labels.max():g}"
-        case "labels":
-            rows = dataset.labels.sum(axis=0)
-            rare = dataset.classes[rows < MIN_CLASS_ROWS]
-            warning = f"\nlabels with fewer than {MIN_CLASS_ROWS} images: {shorten_list(rare, 12)}" if len(rare) else ""
-            return f"{len(dataset.classes)} labels in {source}, of which several may apply: {names}{warning}"
-
-
-def submission_format(competition: Competition, metric: "Metric") -> tuple[str, list[str]]:
-    """Whether labels or probabilities are submitted, and the columns that hold them."""
-    from competition.data.config import CONFIG_FILE
-    from competition.submission.format import read_format
-
-    classes, sample = competition.dataset.classes, competition.sample(metric)
-    format = read_format(sample, classes)
-    is_ambiguous = competition.kind == "class" and len(classes) == 2 and sample.content is None
-    if format.content == "labels" and is_ambiguous and metric.scores_labels is None:
+    classical = [member.name for member in members if needs_class_rows(member)]
+    rarest = rarest_class(store)
+    if classical and rarest and rarest.training_rows < MIN_CLASS_ROWS:
         raise UserError(
-            f"{metric.name} may be computed from labels or from probabilities; "
-            f'set submission = "labels" or submission = "probabilities" in {competition.folder / CONFIG_FILE}'
+            f"class {rarest.name} has {rarest.rows} images, of which only {rarest.training_rows} "
+            f"{'is' if rarest.training_rows == 1 else 'are'} among the training rows of a fold; "
+            f"{classical[0]} needs {MIN_CLASS_ROWS}: add images, or train only networks, "
+            f"e.g. {option('models', 'detail')}"
         )
-    content = f"the {format.length} most probable classes" if format.content == "ranked" else format.content
-    return content, format.columns
 
 
-def cv(options: RunOptions) -> None:
-    """Train every model on every fold, and print the leaderboard."""
-    from competition.views.terminal.screen import console
-
-    run = open_run(options)
-    print_data_summary(run.competition, run.metric)
-    if run.budget and not options.models:
-        run = fit_to_budget(run)
-    complete: list[Predictions] = []
-    try:
-        with time_limit(run.budget), closing(cross_validate_run(run)) as stages:
-            for predictions in stages:
-                complete = predictions
-    finally:
-        console.print(_leaderboard(run, complete))
-    if len(complete) > 1 and not run.dataset.layout.sample:
-        console.print(_blend_table(run, *blend_members(run, complete)))
+def train_members(run: Run) -> None:
+    """Train all members of the run."""
+    with closing(cross_validate_run(run)) as stages:
+        for _ in stages:
+            pass
 
 
-def _leaderboard(run: Run, complete: "Sequence[Predictions]") -> "Table":
-    """The leaderboard of the complete members."""
-    from competition.ensemble.blend import choose_labels_of_members
-    from competition.views.terminal import scores
+@contextmanager
+def time_limit(seconds: float | None, message: str = LIMIT_REACHED) -> Iterator[None]:
+    """Leave the block without an error after so many seconds, by a KeyboardInterrupt in the main thread.
 
-    labels, held_out = run.dataset.labels, run.store.folds.held_out
-    submitted = choose_labels_of_members(complete, labels, held_out, run.groups, run.label_metric)
-    return scores.leaderboard_table(complete, labels, run.metric, run.groups, run.column_members, submitted)
-
-
-def _blend_table(run: Run, search: "BlendSearch", chosen: "Blend") -> "Table":
-    """The cross-fitted scores of all blenders and the chosen blend."""
-    from competition.ensemble.blenders import blender_names
-    from competition.views.terminal import scores
-
-    others = [search.blend(name) for name in blender_names(run.competition.kind)]
-    return scores.blend_table(chosen, others, run.dataset.labels, run.metric, run.groups)
-
-
-def submit(options: RunOptions) -> None:
-    """Cross-validate, blend and write submission.csv; update it whenever another model is complete."""
-    from competition.ensemble.blend import check_blender
-    from competition.submission.log import SubmissionLog
-    from competition.views.terminal import submissions
-
-    hint = submissions.kaggle_hint(options.competition, DATA)
-    if hint:
-        print(hint, flush=True)
-    start, run = time.monotonic(), open_run(options)
-    check_blender(options.blend, run.competition.kind)  # before anything is trained
-    check_refits(run)
-    print_data_summary(run.competition, run.metric)
-    if not run.dataset.layout.sample:
-        cross_validate = command("cv", competition=options.competition)
-        raise UserError(f"{run.competition.folder} has no test images to predict; evaluate models: {cross_validate}")
-    run = leave_time_for_refits(run)
-    if run.budget and not options.models:
-        run = fit_to_budget(run)
-    entry = SubmissionLog(SUBMISSIONS).get_or_create_entry(run.spec)
-    if summary := _saved_summary(run, entry):
-        print("everything is trained, and the submission is up to date", summary, sep="\n", end="", flush=True)
-    else:
-        _train_and_submit(run, entry, options.budget and start + options.budget)
-    if entry.metadata_file.exists():
-        print(submissions.next_step(run.competition.folder))
-        if is_practice_competition(run.competition.name):
-            print(submissions.explain_practice(_submission_files(run, entry)[-1], hint))
-
-
-def _train_and_submit(run: Run, entry: "Entry", end: float | None) -> None:
-    """Train what is missing until this time, updating the submission, and describe the result."""
-    from competition.ensemble import advice
-    from competition.views.terminal import submissions
-    from competition.views.terminal.screen import console
-
-    complete: list[Predictions] = []
-    result: tuple[BlendSearch, Blend] | None = None
-    failure: UserError | None = None
-    limit_reached = REFIT_LIMIT_REACHED if run.refit else LIMIT_REACHED
-    try:
-        with time_limit(run.budget, limit_reached), closing(cross_validate_run(run)) as stages:
-            for complete in stages:
-                result = blend_members(run, complete)
-                if not _was_predicted_by_refits(entry, result[1]):
-                    _save_submission(run, entry, result[1])
-        if result and not (entry.metadata_file.exists() and entry.is_intact):  # the limit was reached while saving
-            _save_submission(run, entry, result[1])
-        if result and run.refit and not result[1].refits:
-            try:
-                result = result[0], _refit(run, entry, result[1], end)
-            except UserError as error:  # the submission of the folds is complete, so it is described first
-                failure = error
-    finally:
-        shown: list[Table | str] = [_leaderboard(run, complete)]
-        if result and entry.metadata_file.exists():
-            shown.append(submissions.describe_entry(entry))
-        console.print(*shown, sep="\n")
-    if result:
-        search, blended = result
-        contributions = advice.measure_contributions(search, blended)
-        explanation = _explain_submission(run, search, blended, contributions)
-        console.print(*explanation, sep="\n")
-        if not _has_current_report(run, entry):
-            made = entry.metadata_file.stat().st_mtime_ns
-            os.utime(write_report(run, search.members, blended, contributions), ns=(made, made))
-        announcement = report_line(report_path(run))
-        if not failure:
-            _save_summary(entry, [*shown, *explanation, announcement])
-        print(announcement)
-    if failure:
-        raise failure
-
-
-def _refit(run: Run, entry: "Entry", blended: "Blend", end: float | None) -> "Blend":
-    """Train the members of the blend on all rows until this time, and save the submission that they predict."""
-    left = end and end - time.monotonic()
-    if left is None or left > 0:
-        with time_limit(left):
-            blended = train_refits(replace(run, budget=left), blended)
-    if blended.refits:
-        _save_submission(run, entry, blended)
-    else:
-        print("training on all rows is not finished; run the same command again to continue", flush=True)
-    return blended
-
-
-def _was_predicted_by_refits(entry: "Entry", blended: "Blend") -> bool:
-    """Whether the submission has the same members, trained on all rows, of which some are missing now."""
-    if blended.refits or not entry.metadata_file.exists():
-        return False
-    return entry.metadata.get("refits", 0) > 0 and set(entry.metadata["members"]) == set(blended.members)
-
-
-def _save_submission(run: Run, entry: "Entry", blended: "Blend") -> None:
-    """Write the blend's files, metadata and row of the log, and print its score."""
-    from competition.submission.format import write_submission
-    from competition.submission.log import SubmissionLog
-    from competition.views.terminal import scores
-    from competition.views.terminal.screen import console
-
-    log, files, sample = SubmissionLog(SUBMISSIONS), _submission_files(run, entry), run.competition.sample(run.metric)
-    for file in files:
-        write_submission(blended.submitted_test, run.dataset, sample, file)
-    score = run.metric.score(run.dataset.labels, blended.submitted_oof, run.groups)
-    log.save(entry, run.spec, blended, run.metric, score)
-    names, text = ", ".join(blended.members), scores.format_metric(run.metric, score)
-    trained = ", trained on all rows" if blended.refits else ""
-    console.print(f"{files[-1]} now blends {names} ({blended.blender}){trained}: {text} out of fold")
-
-
-def _submission_files(run: Run, entry: "Entry") -> "list[Path]":
-    """The file of the entry, and submission.csv unless practice would replace a submission for Kaggle."""
-    from competition.submission.log import SubmissionLog
-
-    log = SubmissionLog(SUBMISSIONS)
-    current = log.current_competition()
-    keeps_current = (
-        current is not None and is_practice_competition(run.competition.name) and not is_practice_competition(current)
-    )
-    return [entry.file] if keeps_current else [entry.file, log.current_file]
-
-
-def _explain_submission(
-    run: Run, search: "BlendSearch", blended: "Blend", contributions: "Sequence[Contribution]"
-) -> "list[Table | str]":
-    """How blenders and members compare; nothing if there is only one member."""
-    from competition.scoring.losses import loss_name
-    from competition.views.terminal import scores
-
-    if not contributions:
-        return []
-    return [_blend_table(run, search, blended), scores.contribution_table(contributions, loss_name(search.labels))]
-
-
-def _has_current_report(run: Run, entry: "Entry") -> bool:
-    """Whether the report is that of this submission.
-
-    It gets the time stamp of the metadata: an order of times could not be relied on after the clock was set back.
+    It comes from the handler of SIGALRM where there is one, since shells let jobs in the background ignore SIGINT.
     """
-    page = report_path(run)
-    return page.exists() and page.stat().st_mtime_ns == entry.metadata_file.stat().st_mtime_ns
+    if not seconds:
+        yield
+        return
+    reached = threading.Event()
 
+    def interrupt() -> None:
+        reached.set()
+        _thread.interrupt_main(LIMIT_SIGNAL)
 
-def _saved_summary(run: Run, entry: "Entry") -> str | None:
-    """What an earlier run of the same command printed at its end; None if anything is missing or has changed since."""
-    from competition.crossval.run import pending_tasks
-    from competition.files import sha256
-
-    if not (entry.metadata_file.exists() and entry.summary_file.exists() and entry.is_intact):
-        return None
-    stamp, _, text = entry.summary_file.read_bytes().partition(b"\n")
-    submission, weights = _submission_files(run, entry)[-1], entry.metadata["members"]
-    weighted = [member for member in run.members if weights.get(member.name)]
-    is_current = (
-        stamp == _summary_stamp(entry, text)
-        and set(weights) == {member.name for member in run.members}
-        and entry.metadata.get("refits", 0) == run.refit
-        and _has_current_report(run, entry)
-        and submission.exists()
-        and sha256(submission) == entry.metadata["sha256"]
-        and not pending_tasks(run.store, run.members)
-        and not (run.refit and pending_tasks(run.store.refits(run.refit), weighted))
-    )
-    return text.decode() if is_current else None
-
-
-def _save_summary(entry: "Entry", shown: "Sequence[Table | str]") -> None:
-    """Keep what is printed at the end next to the submission."""
-    from io import StringIO
-
-    from rich.console import Console
-
-    from competition.files import write_atomically
-    from competition.views.terminal.screen import LOG_WIDTH
-
-    output = StringIO()
-    Console(file=output, width=LOG_WIDTH, markup=False, highlight=False, soft_wrap=True).print(*shown, sep="\n")
-    text = output.getvalue().encode()
-    write_atomically(entry.summary_file, _summary_stamp(entry, text) + b"\n" + text)
-
-
-def _summary_stamp(entry: "Entry", text: bytes) -> bytes:
-    """A checksum of a summary, of the metadata that it describes and of the code that wrote it."""
-    from competition.models.source import package_digest
-
-    content = package_digest().encode() + entry.metadata_file.read_bytes() + text
-    return hashlib.sha256(content).hexdigest().encode()
+    handler = signal.signal(LIMIT_SIGNAL, signal.default_int_handler)
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
+            signal.signal(LIMIT_SIGNAL, handler)
+    except KeyboardInterrupt:
+        if not reached.is_set():
+            raise
+        print(message, flush=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from competition.cli.run import FOLDS, Run, RunOptions, open_run
 from competition.cli.servers import wait_for_server
-from competition.cli.training import open_workers, prepare_features, require_class_rows, time_limit
+from competition.cli.train import open_workers, prepare_features, require_class_rows, time_limit
 from competition.errors import UserError, command, missing_extra, option
 
 if TYPE_CHECKING:

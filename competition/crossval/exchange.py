@@ -20,7 +20,7 @@ from competition.data.targets import TargetKind, target_kind
 from competition.errors import UserError, option
 from competition.files import atomic_file
 
-MIN_SUM, MAX_SUM = 0.99, 1.01  # of a row's probabilities, before they are normalised
+MIN_SUM, MAX_SUM = 0.99, 1.01  # of a row's probabilities, before they are normalized
 
 
 class _Expected(NamedTuple):
@@ -112,7 +112,7 @@ def _read_array(path: Path) -> np.ndarray:
 
 
 def _check(rows: np.ndarray, path: Path, kind: TargetKind) -> np.ndarray:
-    """Check that the rows are predictions, and normalise the probabilities of classes to a sum of 1."""
+    """Check that the rows are predictions, and normalize the probabilities of classes to a sum of 1."""
     sums, is_probability = rows.sum(axis=1), kind != "number"
     for is_wrong, reason in (
         (~np.isfinite(rows).all(axis=1), "expected numbers"),

@@ -1,7 +1,7 @@
 """Predictions, the product of cross-validation, and their files, which can be read without data or models.
 
     folds/<competition>/<split>/<member>/fold-0.npz      predictions; equal runs write equal bytes
-                                         fold-0.json     seconds and training curve
+                                         fold-0.json     seconds and learning curve
                                          fold-0.keras    the model (.skops for scikit-learn)
 
 Each file of predictions has a checksum and its provenance.
@@ -30,7 +30,7 @@ class CurvePoint:
 
     epoch: int
     epochs: int
-    loss: float  # that was minimised: on augmented images, with smoothed labels
+    loss: float  # that was minimized: on augmented images, with smoothed labels
     images_per_second: float
     memory: int  # resident bytes of the process
     train_accuracy: float | None  # None for numbers
@@ -57,7 +57,7 @@ class Predictions:
     test: np.ndarray  # (folds, test rows, outputs)
     seconds: float  # of training and prediction, summed over folds
     fingerprint: str
-    curves: Sequence[Sequence[CurvePoint]] = ()  # training curve of each fold; empty for models without epochs
+    curves: Sequence[Sequence[CurvePoint]] = ()  # learning curve of each fold; empty for models without epochs
 
     @property
     def complete(self) -> bool:
@@ -135,7 +135,7 @@ def write_metadata(path: Path, seconds: float, remark: str, curve: Sequence[Curv
 
 
 def read_metadata(path: Path) -> tuple[float, list[CurvePoint]]:
-    """Read seconds and training curve from the JSON file alongside a file of predictions."""
+    """Read seconds and learning curve from the JSON file alongside a file of predictions."""
     path = path.with_suffix(".json")
     if not path.exists():
         return 0.0, []

@@ -246,7 +246,7 @@ class Store:
         return read_metadata(self._path(member, fold))[0]
 
     def curve(self, member: Member, fold: int) -> list[CurvePoint]:
-        """Return the training curve of the finished fold; empty if it had no epochs."""
+        """Return the learning curve of the finished fold; empty if it had no epochs."""
         return read_metadata(self._path(member, fold))[1]
 
     def curves(self) -> Iterator[tuple[str, int, list[CurvePoint]]]:

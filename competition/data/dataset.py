@@ -66,6 +66,13 @@ class Dataset:
     features: Features | None = None  # of a pretrained network, if the competition uses one
 
     @property
+    def summary(self) -> str:
+        """Number and size of the images, in words."""
+        rows, height, width, channels = self.images.shape
+        colour = " in colour" if channels > 1 else ""
+        return f"{rows:,} training and {len(self.test_ids):,} test images of {width}x{height} pixels{colour}"
+
+    @property
     def layout(self) -> Layout:
         """What was inferred from the files."""
         return Layout.load(self.cache)

@@ -203,7 +203,7 @@ def _rows_of_table(found: LabelTable, folder: Path, config: Config) -> _Labelled
 
 
 def _group_column(others: pd.DataFrame, test: pd.DataFrame | None, labels: Labels, config: Config) -> str:
-    """The configured or recognised column of groups; empty if there is none."""
+    """The configured or recognized column of groups; empty if there is none."""
     if config.group is False:
         return ""
     if config.group:

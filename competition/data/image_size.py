@@ -12,14 +12,14 @@ SAMPLED_IMAGES = 200  # to choose a size
 NATIVE_SIDE = 64  # images of a single size are used as they are up to this side
 TRAINING_PIXELS = 3e8  # seen while a network is trained, which bounds its time
 EPOCHS, MIN_IMAGES = 11, 128_000  # seen by then: epochs of all rows, but at least so many images
-MIN_SIDE, MAX_SIDE = 32, 64  # of the chosen size
+MIN_SIDE, MAX_SIDE = 32, 48  # of the chosen size
 
 
 def choose_shape(paths: Sequence[Path], config: Config) -> tuple[tuple[int, ...], str]:
     """Choose height, width and channels, and explain the choice; images of a single small size stay as they are."""
     if config.shape:
         return config.shape, ""
-    images = [open_image(path, MAX_SIDE) for path in _sample(paths)]
+    images = [open_image(path, NATIVE_SIDE) for path in _sample(paths)]
     sizes = _sample_sizes(paths)
     channels = 1 if all(image.mode in GREY or _is_grey(np.asarray(image.convert("RGB"))) for image in images) else 3
     is_uniform = bool((sizes == sizes[0]).all())

@@ -31,7 +31,7 @@ class EncodedColumns:
 def find_group_column(train: pd.DataFrame, test: pd.DataFrame | None) -> str:
     """The column of the patient, subject, writer, ... of each row; empty if there is none.
 
-    It is recognised by its name, or because test rows have none of the values of the training rows.
+    It is recognized by its name, or because test rows have none of the values of the training rows.
     """
     candidates = [name for name in train.columns if _can_be_group(train[name])]
     named = [name for name in candidates if _is_named_like_group(name)]

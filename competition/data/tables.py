@@ -88,10 +88,10 @@ def detect_layout(inventory: Inventory, config: Config) -> ColumnRoles:
     id_column = config.id or headers[sample][0]
     if config.id and config.id not in headers[train] + headers[test]:
         raise UserError(f"{train} and {test.name} have no column {config.id}, which {CONFIG_FILE} names as the id")
-    recognised = "" if config.group else _find_group_column(train, headers[train], id_column)
-    group = recognised if config.group == "" else config.group or ""
+    recognized = "" if config.group else _find_group_column(train, headers[train], id_column)
+    group = recognized if config.group == "" else config.group or ""
     for path in (train, test):
-        headers[path] = [column for column in headers[path] if column not in (group, recognised)]
+        headers[path] = [column for column in headers[path] if column not in (group, recognized)]
     label = config.label or _label_column(headers, train, test, sample, id_column.lower())
     pixels = [column for column in headers[train] if column.lower() not in (label.lower(), id_column.lower())]
     test_pixels = [column for column in headers[test] if column.lower() not in (label.lower(), id_column.lower())]

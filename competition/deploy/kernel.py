@@ -61,7 +61,7 @@ if __name__ == "__main__":
 
 
 @dataclass(frozen=True)
-class KernelSources:
+class KernelSpec:
     """What a kernel does, and the inputs that it needs besides the competition, by their addresses OWNER/SLUG."""
 
     function: Literal["train", "predict"]  # of competition.cli.session
@@ -69,7 +69,7 @@ class KernelSources:
     kernels: tuple[str, ...] = ()
 
 
-TRAINING = KernelSources("train")
+TRAINING = KernelSpec("train")
 
 
 def kernel_slug(competition: str, purpose: str = "") -> str:
@@ -82,7 +82,7 @@ def write_kernel(
     kernel: str,
     settings: Mapping[str, Any],
     files: Mapping[str, bytes],
-    sources: KernelSources = TRAINING,
+    sources: KernelSpec = TRAINING,
 ) -> Path:
     """Write the script and its metadata into the folder, and return the script's path.
 

@@ -50,8 +50,8 @@ class Metric(ABC):
     def score(self, labels: np.ndarray, predictions: np.ndarray, groups: np.ndarray | None = None) -> Score:
         """Score predictions (rows, outputs); without `groups`, rows are independent."""
 
-    def scored(self, probabilities: np.ndarray, submitted: np.ndarray) -> np.ndarray:
-        """Which predictions of the same rows to score: those with the labels that are submitted, or probabilities."""
+    def select_predictions(self, probabilities: np.ndarray, submitted: np.ndarray) -> np.ndarray:
+        """The predictions that this metric scores: those with the submitted labels, or the probabilities."""
         return submitted if self.scores_labels else probabilities
 
     def format(self, score: Score) -> str:
@@ -359,7 +359,7 @@ def find_metric(name: str, kind: TargetKind = "class") -> Metric:
         raise UserError(f"metric {name} cannot be imported: {type(error).__name__}: {error}") from None
 
 
-def leaderboard_metrics(metric: Metric, labels: np.ndarray) -> tuple[Metric, ...]:
+def displayed_metrics(metric: Metric, labels: np.ndarray) -> tuple[Metric, ...]:
     """The competition's metric and those that are always shown, without duplicates."""
     always = (RMSE, MAE) if target_kind(labels) == "number" else (ACCURACY, LOG_LOSS)
     return tuple(dict.fromkeys((metric, *always)))
@@ -372,13 +372,13 @@ def rank_members(
     groups: np.ndarray | None = None,
     submitted: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, list[str]]:
-    """Format the scores of each member by all metrics of the leaderboard, best member first.
+    """Format the scores of each member by all displayed metrics, best member first.
 
     Metrics of labels score the predictions as they would be `submitted`, if given.
     """
-    metrics, submitted = leaderboard_metrics(metric, labels), submitted or predictions
+    metrics, submitted = displayed_metrics(metric, labels), submitted or predictions
     scores = {
-        name: [each.score(labels, each.scored(oof, submitted[name]), groups) for each in metrics]
+        name: [each.score(labels, each.select_predictions(oof, submitted[name]), groups) for each in metrics]
         for name, oof in predictions.items()
     }
     ranking = sorted(scores, key=lambda name: -metric.sign * scores[name][0].value)

@@ -52,7 +52,7 @@ def _change(member: Contribution) -> str:
 
 
 def _new_model(advice: Advice, loss: str, seeds_are_estimated: bool) -> NextStep:
-    gain = f"one that contributes like these on average reduces {loss} by {advice.new_model_gain:.5f}"
+    gain = f"if it contributes as much as these do on average, it reduces {loss} by {advice.new_model_gain:.5f}"
     if advice.another_seed:
         return NextStep("train a different model", gain)
     seeds = "; another seed of these is not worth its time" if seeds_are_estimated else ""

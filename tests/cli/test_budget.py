@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from competition.checks import machine_speed
-from competition.cli import training
+from competition.cli import train
 from competition.cli.run import FOLDS, Competition, Run
-from competition.cli.training import BudgetLimits, fit_to_budget
+from competition.cli.train import BudgetLimits, fit_to_budget
 from competition.crossval import training_speed
 from competition.crossval.checkpoint import checkpoint_path
 from competition.crossval.folds import make_folds
@@ -60,7 +60,7 @@ def chosen_names(run, monkeypatch, slowdown=None):
         def fold_seconds(self, member, store):
             return slowdown * reference_seconds(run, member.name)
 
-    monkeypatch.setattr(training, "cross_validate_run", cross_validate)
+    monkeypatch.setattr(train, "cross_validate_run", cross_validate)
     measured = Speed() if slowdown else Failure("out of memory", "")
     monkeypatch.setattr(training_speed, "measure_speed", lambda member, store, workers: measured)
     fitted = fit_to_budget(run)
@@ -84,7 +84,7 @@ def reference_seconds(run, name):
 def test_the_network_is_trained_as_long_as_fits(network, chosen, run, monkeypatch):
     run = replace(run, members=run.competition.members(["knn", "svm", network, "quick:deskewed"]))
     slowdown = (
-        0.99 * training.BUDGET_SHARE * run.budget / reference_seconds(run, chosen)
+        0.99 * train.BUDGET_SHARE * run.budget / reference_seconds(run, chosen)
     )  # two folds on two workers take one fold's time
     assert chosen_names(run, monkeypatch, slowdown) == ["knn", "svm", chosen, "quick:deskewed"]
 
@@ -97,7 +97,7 @@ def test_the_model_that_makes_the_first_submission_learns_from_images(run, monke
 def test_a_training_that_was_begun_is_completed_without_measuring_again(run, monkeypatch):
     save_folds(run, "quick:e8", 1.0)
     (run.store.split_folder / "quick:e8" / "fold-1.npz").unlink()
-    monkeypatch.setattr(training, "cross_validate_run", lambda run: (stage for stage in [[]]))
+    monkeypatch.setattr(train, "cross_validate_run", lambda run: (stage for stage in [[]]))
     monkeypatch.setattr(training_speed, "measure_speed", None)
     assert fit_to_budget(run).members[2].name == "quick:e8"
 
@@ -106,14 +106,14 @@ def test_a_training_that_has_a_checkpoint_is_continued_if_it_fits(run, monkeypat
     checkpoint = checkpoint_path(run.store.split_folder, "quick:e8", 1)
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
-    seconds = training.BUDGET_SHARE * run.budget / reference_seconds(run, "quick")
+    seconds = train.BUDGET_SHARE * run.budget / reference_seconds(run, "quick")
     assert chosen_names(run, monkeypatch, 0.5 * seconds)[2] == "quick:e8"
     assert chosen_names(run, monkeypatch, 2 * seconds)[2] == "quick:e5"
 
 
 def test_a_finished_network_is_not_measured(run, monkeypatch):
     save_folds(run, "quick", 1.0)
-    monkeypatch.setattr(training, "cross_validate_run", lambda run: (stage for stage in [[]]))
+    monkeypatch.setattr(train, "cross_validate_run", lambda run: (stage for stage in [[]]))
     monkeypatch.setattr(training_speed, "measure_speed", None)
     assert fit_to_budget(run).members == run.members
 
@@ -136,7 +136,7 @@ def test_without_measurements_finished_models_of_the_same_kind_tell_the_speed(ru
 
 
 def test_without_a_classical_model_the_network_is_shortened_too(run, monkeypatch):
-    slowdown = 0.99 * training.BUDGET_SHARE * run.budget / reference_seconds(run, "quick:e6")
+    slowdown = 0.99 * train.BUDGET_SHARE * run.budget / reference_seconds(run, "quick:e6")
     networks = replace(run, members=run.members[2:])
     assert chosen_names(networks, monkeypatch, slowdown) == ["quick:e6", "quick:deskewed"]
 
@@ -162,7 +162,7 @@ def test_the_first_network_comes_before_cheaper_models(run):
 def test_features_whose_extraction_takes_most_of_the_budget_are_left_out(
     seconds, is_left_out, run, monkeypatch, capsys
 ):
-    monkeypatch.setattr(training, "extraction_seconds", lambda competition, members: seconds)
+    monkeypatch.setattr(train, "extraction_seconds", lambda competition, members: seconds)
     monkeypatch.setattr(machine_speed, "measure_gflops", lambda: {"float32": machine_speed.REFERENCE_GFLOPS})
     workers = LocalWorkers(2).jobs
     with_features = replace(run, members=(*run.members, Member.parse("features-svm")), budget=1000.0 * 2 / workers)
@@ -177,7 +177,7 @@ def test_the_other_models_are_trained_if_the_first_one_fails(run, monkeypatch):
         raise FailedFoldsError("knn fold 0 failed, as reported above")
         yield
 
-    monkeypatch.setattr(training, "cross_validate_run", fail)
+    monkeypatch.setattr(train, "cross_validate_run", fail)
     monkeypatch.setattr(training_speed, "measure_speed", lambda member, store, workers: Failure("unknown", ""))
     assert fit_to_budget(run).members == run.members
 
@@ -188,7 +188,7 @@ def test_other_errors_end_the_run(error, run, monkeypatch):
         raise error
         yield
 
-    monkeypatch.setattr(training, "cross_validate_run", fail)
+    monkeypatch.setattr(train, "cross_validate_run", fail)
     with pytest.raises(type(error), match=str(error)):
         fit_to_budget(run)
 
@@ -197,11 +197,11 @@ def test_the_time_limit_holds_in_the_background_where_shells_ignore_interrupts(c
     handlers = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.getsignal(signal.SIGALRM)
     start = time.monotonic()
     try:
-        with training.time_limit(0.05):
+        with train.time_limit(0.05):
             while time.monotonic() < start + 5:
                 time.sleep(0.01)
             pytest.fail("the limit was not enforced")
-        assert capsys.readouterr().out == training.LIMIT_REACHED + "\n"
+        assert capsys.readouterr().out == train.LIMIT_REACHED + "\n"
         assert signal.getsignal(signal.SIGALRM) == handlers[1]
     finally:
         signal.signal(signal.SIGINT, handlers[0])
@@ -211,6 +211,6 @@ def test_a_shorter_network_says_that_it_does_not_use_tuned_hyperparameters(run, 
     path = tuned_path(run.competition.folds_folder, Member.parse("quick"))
     path.parent.mkdir(parents=True)
     path.write_text('{"hyperparameters": {}}')
-    slowdown = 0.99 * training.BUDGET_SHARE * run.budget / reference_seconds(run, "quick:e8")
+    slowdown = 0.99 * train.BUDGET_SHARE * run.budget / reference_seconds(run, "quick:e8")
     assert chosen_names(run, monkeypatch, slowdown)[2] == "quick:e8"
     assert "quick:e8 does not use the tuned hyperparameters of quick\n" in capsys.readouterr().out

@@ -28,7 +28,7 @@ FOLDER = "submissions/digits8/001-mlp-knn"
 
 @pytest.fixture
 def run(dataset, tmp_path):
-    """A run of `knn` and `mlp`, whose folds are finished, with four trainings on all rows."""
+    """A run of `knn` and `mlp`, whose folds are finished, with four training runs on all rows."""
     store = Store(tmp_path, dataset, make_folds(dataset, 5, 0))
     competition = Competition("digits8", Config(), dataset)
     run = Run(competition, store, ACCURACY, competition.members(["knn", "mlp"]), 2, 900.0, None, "mean", refit=4)

@@ -10,13 +10,13 @@ import pytest
 
 from competition.cli import run as run_module
 from competition.cli.run import (
-    BEST_GLYPH_MODELS,
+    BEST_MANY_GLYPHS_MODELS,
     BEST_PRETRAINED_MODELS,
     COLUMN_MODELS,
-    GLYPH_MODELS,
     MANY_CLASSES,
     MANY_CLASSES_MODELS,
-    PHOTO_MODELS,
+    MANY_GLYPHS_MODELS,
+    OTHER_MODELS,
     PRETRAINED_MODELS,
     Competition,
     Run,
@@ -35,7 +35,7 @@ def member_names(dataset, models) -> list[str]:
 
 
 def test_default_models_are_used_if_none_are_named(dataset, capsys):
-    assert member_names(dataset, None) == list(PHOTO_MODELS) and capsys.readouterr().out == ""
+    assert member_names(dataset, None) == list(OTHER_MODELS) and capsys.readouterr().out == ""
 
 
 def glyphs(dataset):
@@ -50,29 +50,31 @@ def few_rows_suffice(dataset, monkeypatch):
 
 def test_small_glyph_datasets_use_the_models_of_other_images(dataset, monkeypatch):
     monkeypatch.setattr(run_module, "MANY_GLYPHS", len(dataset.labels) + 1)
-    assert member_names(glyphs(dataset), None) == list(PHOTO_MODELS)
+    assert member_names(glyphs(dataset), None) == list(OTHER_MODELS)
 
 
 @pytest.mark.usefixtures("few_rows_suffice")
 def test_many_glyphs_on_black_or_white_have_other_models(dataset):
-    assert member_names(glyphs(dataset), None) == list(GLYPH_MODELS)
-    assert member_names(replace(dataset, images=255 - glyphs(dataset).images), None) == list(GLYPH_MODELS)
+    assert member_names(glyphs(dataset), None) == list(MANY_GLYPHS_MODELS)
+    assert member_names(replace(dataset, images=255 - glyphs(dataset).images), None) == list(MANY_GLYPHS_MODELS)
     in_colour = np.repeat(glyphs(dataset).images, 3, axis=3)
-    assert member_names(replace(dataset, images=in_colour), None) == list(PHOTO_MODELS)
+    assert member_names(replace(dataset, images=in_colour), None) == list(OTHER_MODELS)
 
 
 @pytest.mark.usefixtures("few_rows_suffice")
-@pytest.mark.parametrize(("classes", "models"), [(MANY_CLASSES - 1, GLYPH_MODELS), (MANY_CLASSES, MANY_CLASSES_MODELS)])
+@pytest.mark.parametrize(
+    ("classes", "models"), [(MANY_CLASSES - 1, MANY_GLYPHS_MODELS), (MANY_CLASSES, MANY_CLASSES_MODELS)]
+)
 def test_many_classes_have_other_models(classes, models, dataset):
     labels = np.arange(len(dataset.labels)) % classes
     many = replace(glyphs(dataset), labels=labels, classes=np.arange(classes).astype(str))
     assert member_names(many, None) == list(models)
     label_sets = replace(many, labels=np.eye(classes, dtype=np.uint8)[labels])
-    assert member_names(label_sets, None) == [name for name in GLYPH_MODELS if name != "svm"]
+    assert member_names(label_sets, None) == [name for name in MANY_GLYPHS_MODELS if name != "svm"]
 
 
 def test_column_models_are_trained_by_default_where_there_are_any(dataset_with_columns, capsys):
-    assert member_names(dataset_with_columns, None) == [*COLUMN_MODELS, *PHOTO_MODELS]
+    assert member_names(dataset_with_columns, None) == [*COLUMN_MODELS, *OTHER_MODELS]
     assert capsys.readouterr().out == ""
 
 
@@ -114,16 +116,16 @@ def test_no_network_is_fine_tuned_where_outside_weights_are_forbidden(dataset):
 def test_the_best_models_of_glyphs_are_longer_networks_and_of_others_another_seed_of_each(
     dataset, dataset_with_columns, label_dataset
 ):
-    assert member_names(glyphs(dataset), ["best"]) == list(BEST_GLYPH_MODELS)
-    assert member_names(dataset, ["best"]) == [*PHOTO_MODELS, "detail.1"]
+    assert member_names(glyphs(dataset), ["best"]) == list(BEST_MANY_GLYPHS_MODELS)
+    assert member_names(dataset, ["best"]) == [*OTHER_MODELS, "detail.1"]
     assert member_names(dataset_with_columns, ["best"])[:2] == list(COLUMN_MODELS)
     assert "svm" not in member_names(label_dataset, ["best"])
 
 
 def test_an_empty_list_of_models_is_the_default(dataset, tmp_path):
     competition, store = Competition("small", Config(), dataset), Store(tmp_path, dataset, make_folds(dataset, 2, 0))
-    assert [member.name for member in run_module.default_members(competition, store, ())] == list(PHOTO_MODELS)
-    assert [member.name for member in competition.members(())] == list(PHOTO_MODELS)
+    assert [member.name for member in run_module.default_members(competition, store, ())] == list(OTHER_MODELS)
+    assert [member.name for member in competition.members(())] == list(OTHER_MODELS)
 
 
 @pytest.mark.usefixtures("few_rows_suffice")
@@ -134,7 +136,7 @@ def test_the_best_models_leave_out_what_the_default_models_do(dataset, tmp_path,
     competition = Competition("small", Config(), rare)
     store = Store(tmp_path, rare, make_folds(rare, 2, 0))
     names = [member.name for member in run_module.default_members(competition, store, ["best"])]
-    assert names == [name for name in BEST_GLYPH_MODELS if name not in ("svm", "knn")]
+    assert names == [name for name in BEST_MANY_GLYPHS_MODELS if name not in ("svm", "knn")]
     assert "left out: svm knn (they need 3 training images of each class; rare has 2)" in capsys.readouterr().out
 
 
@@ -153,8 +155,8 @@ def test_a_model_of_columns_is_rejected_where_there_are_none(dataset, dataset_wi
 
 
 def test_svm_is_no_default_for_label_sets(label_dataset, number_dataset):
-    assert member_names(label_dataset, None) == [name for name in PHOTO_MODELS if name != "svm"]
-    assert member_names(number_dataset, None) == list(PHOTO_MODELS)
+    assert member_names(label_dataset, None) == [name for name in OTHER_MODELS if name != "svm"]
+    assert member_names(number_dataset, None) == list(OTHER_MODELS)
 
 
 @pytest.mark.parametrize(

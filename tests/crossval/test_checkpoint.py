@@ -185,7 +185,7 @@ def weights(store, member, fold):
 
 
 def measures(points):
-    """The values of a curve that are the same in equal trainings."""
+    """The values of a curve that are the same in equal training runs."""
     return [replace(point, images_per_second=0.0, memory=0) for point in points]
 
 

@@ -12,14 +12,14 @@ def test_a_curve_separates_training_rows_from_held_out_rows(dataset):
     held_out_images = {image.tobytes() for image in dataset.images[held_out]}
     wrong = (dataset.labels + 1) % 10
 
-    def memorise(images):
+    def memorize(images):
         labels = [(memory[image.tobytes()] + (image.tobytes() in held_out_images)) % 10 for image in images]
         return np.eye(10)[labels] * 0.9 + 0.01
 
-    assert (memorise(dataset.images[held_out]).argmax(axis=1) == wrong[held_out]).all()
+    assert (memorize(dataset.images[held_out]).argmax(axis=1) == wrong[held_out]).all()
     recorder = CurveRecorder(dataset, held_out)
     for done in (1, 2):
-        point = recorder.record(Epoch(done, 2, 0.5, 100.0, memorise))
+        point = recorder.record(Epoch(done, 2, 0.5, 100.0, memorize))
     assert point.train_accuracy == 1 and point.held_out_accuracy == 0
     assert point.train_log_loss == pytest.approx(-np.log(0.91), abs=1e-3) and point.held_out_log_loss > 4
     assert point.memory > 2**20 and [point.epoch for point in recorder.points] == [1, 2]

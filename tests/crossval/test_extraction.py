@@ -44,11 +44,11 @@ class InlineWorkers(Workers):
     def run(self, function, take, on_event):
         while task := take(lambda task: True):
             self.tasks += 1
-            sent_function, sent_task = (function, task) if self.share_files else travel(function, task)
+            sent_function, sent_task = (function, task) if self.share_files else pickle_and_unpickle(function, task)
             yield task, sent_function(sent_task, lambda payload: None)
 
 
-def travel(*values):
+def pickle_and_unpickle(*values):
     """What arrives on another machine, which does not have this machine's files."""
     content = pickle.dumps(values)
     assert b".png" not in content or b"/images/" not in content
@@ -180,7 +180,7 @@ def test_damaged_features_are_removed(folder, shades, capsys):
     assert not shades.features.are_complete and "is damaged; extracting features again" in capsys.readouterr().err
 
 
-def test_features_travel_with_the_data_set(folder, shades, tmp_path):
+def test_features_are_packed_with_the_data_set(folder, shades, tmp_path):
     assert package_name(shades) == shades.digest
     extract(folder, shades)
     name = package_name(shades)
@@ -219,7 +219,7 @@ def test_pixels_in_tables_are_enlarged(dataset, competition_copy):
     assert len(select_inputs(MEMBER, enlarged, test=True)) == len(dataset.test_images)
 
 
-def test_pictures_beside_tables_of_pixels_are_not_extracted(tmp_path):
+def test_pictures_alongside_tables_of_pixels_are_not_extracted(tmp_path):
     folder = tmp_path / "tables"
     write_competition(folder, *[np.full((3, 75), 9, np.uint8), np.array([0, 1, 0])] * 2)
     Image.new("RGB", (8, 8)).save(folder / "logo.png")

@@ -16,7 +16,7 @@ from competition.workers.events import Failed, Finished, Skipped, Started, ignor
 from competition.workers.local import LocalWorkers
 
 KNN = Member.parse("knn")
-MEMORISER = replace(KNN, name="memoriser", recipe=KnnRecipe(n_neighbors=1, n_components=20, label_uncertainty=0.0))
+MEMORIZER = replace(KNN, name="memorizer", recipe=KnnRecipe(n_neighbors=1, n_components=20, label_uncertainty=0.0))
 
 
 def store_in(folder, dataset, count=3) -> Store:
@@ -25,12 +25,12 @@ def store_in(folder, dataset, count=3) -> Store:
 
 def test_every_row_is_predicted_by_a_model_that_has_not_seen_it(dataset, tmp_path):
     store = store_in(tmp_path, dataset)
-    *_, (complete,) = cross_validate(store, [MEMORISER], LocalWorkers(2), ignore_event)
+    *_, (complete,) = cross_validate(store, [MEMORIZER], LocalWorkers(2), ignore_event)
     assert np.isfinite(complete.oof).all() and np.isfinite(complete.test).all()
     assert 0.8 < (complete.oof.argmax(axis=1) == dataset.labels).mean() < 1
 
 
-def test_a_memoriser_scores_chance_on_random_labels(competition_copy, tmp_path):
+def test_a_memorizer_scores_chance_on_random_labels(competition_copy, tmp_path):
     import pandas as pd
 
     from competition.data.dataset import load_dataset
@@ -39,18 +39,18 @@ def test_a_memoriser_scores_chance_on_random_labels(competition_copy, tmp_path):
     table["label"] = np.random.default_rng(0).integers(0, 2, len(table))
     table.to_csv(competition_copy / "train.csv", index=False)
     dataset = load_dataset(competition_copy)
-    *_, (complete,) = cross_validate(store_in(tmp_path / "folds", dataset), [MEMORISER], LocalWorkers(2), ignore_event)
+    *_, (complete,) = cross_validate(store_in(tmp_path / "folds", dataset), [MEMORIZER], LocalWorkers(2), ignore_event)
     assert abs((complete.oof.argmax(axis=1) == dataset.labels).mean() - 0.5) < 0.1
 
 
-def test_a_memoriser_scores_chance_on_random_label_sets_and_numbers(label_dataset, number_dataset, tmp_path):
+def test_a_memorizer_scores_chance_on_random_label_sets_and_numbers(label_dataset, number_dataset, tmp_path):
     rng = np.random.default_rng(0)
     shuffled = label_dataset.labels[rng.permutation(len(label_dataset.labels))]
     sets = replace_labels(label_dataset, tmp_path / "sets", shuffled, label_dataset.classes)
     numbers = replace_labels(number_dataset, tmp_path / "n", rng.permutation(number_dataset.labels), np.array(["x"]))
     for dataset in (sets, numbers):
         store = store_in(tmp_path / dataset.digest, dataset)
-        *_, (complete,) = cross_validate(store, [MEMORISER], LocalWorkers(2), ignore_event)
+        *_, (complete,) = cross_validate(store, [MEMORIZER], LocalWorkers(2), ignore_event)
         if dataset is sets:
             assert abs(mean_column_auc(dataset.labels, complete.oof) - 0.5) < 0.06
         else:

@@ -26,13 +26,13 @@ def test_a_task_predicts_the_held_out_and_the_test_rows(dataset):
 
 @pytest.mark.parametrize("name", ["knn", "mlp"])
 def test_a_training_on_all_rows_knows_every_row(name, dataset):
-    memorised = replace(dataset, test_images=dataset.images, test_ids=dataset.train_ids)
+    memorized = replace(dataset, test_images=dataset.images, test_ids=dataset.train_ids)
     labels = np.random.default_rng(0).permutation(dataset.labels)  # which cannot be predicted without knowing the row
     recorder = CurveRecorder(dataset, np.zeros(len(labels), dtype=bool))
     task = Task(Member.parse(name), 1, uses_all_rows=True)
     recipe = replace(task.member.recipe, epochs=2) if name == "mlp" else replace(task.member.recipe, n_neighbors=1)
     task = replace(task, member=replace(task.member, recipe=recipe))
-    result = train_fold(task, replace(memorised, labels=labels), all_rows(dataset, 2), recorder.record)
+    result = train_fold(task, replace(memorized, labels=labels), all_rows(dataset, 2), recorder.record)
     assert result.held_out.shape == (0, 10) and result.test.shape == (len(labels), 10)
     assert name != "knn" or (result.test.argmax(axis=1) == labels).mean() > 0.95
     assert all(point.held_out_log_loss is None and point.train_log_loss > 0 for point in recorder.points)

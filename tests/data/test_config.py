@@ -137,7 +137,7 @@ def test_a_group_column_is_read(competition_copy):
     writers = pd.Series([f"w{row // 7}" for row in range(len(table))], name="writer")
     table = pd.concat([writers, table], axis=1)
     table.to_csv(path, index=False)
-    dataset = load_dataset(competition_copy)  # recognised by its name
+    dataset = load_dataset(competition_copy)  # recognized by its name
     assert dataset.images.shape[1:] == (16, 16, 1) and dataset.layout.group == "writer"
     ungrouped = load_dataset(write_config(competition_copy, "group = false"))
     assert len(set(ungrouped.groups)) == len(table) and (ungrouped.images == dataset.images).all()

@@ -2,6 +2,7 @@ import pickle
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,12 @@ def test_the_cache_is_reused_until_the_files_change(competition_copy):
     train = competition_copy / "train.csv"
     train.write_text(train.read_text() + train.read_text().splitlines()[-1] + "\n")
     assert load_dataset(competition_copy).digest != first.digest
+
+
+@pytest.mark.parametrize(("channels", "colour"), [(1, ""), (3, " in colour")])
+def test_the_width_of_images_is_named_before_their_height(dataset, channels, colour):
+    images = np.zeros((len(dataset.images), 6, 8, channels), np.uint8)
+    assert replace(dataset, images=images).summary == f"600 training and 200 test images of 8x6 pixels{colour}"
 
 
 def test_a_pickled_dataset_is_only_the_path_of_its_cache(dataset):

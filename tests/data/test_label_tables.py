@@ -162,7 +162,7 @@ def test_ids_may_start_again_in_the_test_part(tmp_path):
     assert (dataset.images == 10).all() and (dataset.test_images == 200).all()
 
 
-def test_masks_are_not_taken_for_pictures(tmp_path):
+def test_masks_are_not_treated_as_pictures(tmp_path):
     write_pictures(tmp_path, [f"images/{row}.png" for row in range(20)])
     write_pictures(tmp_path, [f"masks/{row}.png" for row in range(20)], 255)
     table = pd.DataFrame({"filename": [f"{row}.png" for row in range(20)], "label": ["a", "b"] * 10})

@@ -13,7 +13,7 @@ def column(values, count=ROWS):
 
 
 @pytest.mark.parametrize("name", ["patient_id", "PatientID", "writer", "subject", "driver-no", "suite_id"])
-def test_groups_are_recognised_by_their_name(name):
+def test_groups_are_recognized_by_their_name(name):
     assert find_group_column(pd.DataFrame({"age": column(5), name: column(12)}), None) == name
 
 

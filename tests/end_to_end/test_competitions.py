@@ -156,8 +156,8 @@ def test_mirroring_textures_improves_the_score(command, tmp_path):
     write_competition(folder, *make_textures(rng, 4000), *make_textures(rng, 2000))
     output, out_of_fold, test_score = submit_and_grade(command, "--models", "quick", "--folds", "2", name="textures")
     # Each fold detects symmetries in its own 2,000 rows, where the weaker of the two may not be significant.
-    assert output.count("augmented by") == output.count("upside-down") == 2
-    assert "augmented by left-right" in output and "turns" not in output
+    assert output.count("augmented with") == output.count("upside-down") == 2
+    assert "augmented with left-right flips" in output and "turns" not in output
     assert out_of_fold - test_score < 2, (out_of_fold, test_score)
     (folder / CONFIG_FILE).write_text("symmetries = []")
     output, *scores_without = submit_and_grade(command, "--models", "quick", "--folds", "2", name="textures")

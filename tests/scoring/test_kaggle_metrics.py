@@ -5,7 +5,7 @@ from competition.scoring.kaggle_metrics import KAGGLE_METRICS, has_fractions, in
 from competition.scoring.metrics import find_metric
 
 
-def test_only_fractions_are_taken_for_probabilities():
+def test_only_fractions_are_treated_as_probabilities():
     assert has_fractions(pd.DataFrame({"a": ["0", "1"], "b": ["0.5", "x"]}))
     assert not has_fractions(pd.DataFrame({"a": ["0", "1.0"], "b": ["healthy", ""]}))
     assert not has_fractions(pd.DataFrame({"a": ["-1", "2"]}))

@@ -11,8 +11,8 @@ from competition.scoring.metrics import (
     RMSE,
     CustomMetric,
     accuracy,
+    displayed_metrics,
     find_metric,
-    leaderboard_metrics,
     log_loss,
     rank_members,
 )
@@ -314,9 +314,9 @@ def test_equal_probabilities_are_ranked_in_the_order_of_classes():
 def test_the_leaderboard_shows_the_competitions_metric_first_and_no_metric_twice():
     classes, numbers = np.array([0, 1]), np.array([0.5, 2], dtype=np.float32)
     auc = find_metric("AUC")
-    assert leaderboard_metrics(auc, classes) == (auc, ACCURACY, LOG_LOSS)
-    assert leaderboard_metrics(LOG_LOSS, classes) == (LOG_LOSS, ACCURACY)
-    assert leaderboard_metrics(MAE, numbers) == (MAE, RMSE)
+    assert displayed_metrics(auc, classes) == (auc, ACCURACY, LOG_LOSS)
+    assert displayed_metrics(LOG_LOSS, classes) == (LOG_LOSS, ACCURACY)
+    assert displayed_metrics(MAE, numbers) == (MAE, RMSE)
 
 
 @pytest.mark.parametrize("name", ["accuracy", "log loss"])

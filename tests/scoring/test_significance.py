@@ -16,7 +16,7 @@ def test_mcnemar_counts_rows_and_recognizes_noise():
     assert mcnemar_test(labels, first, first).p_value == 1
 
 
-def test_mcnemar_compares_predictors_that_correct_as_many_rows_as_they_break():
+def test_mcnemar_compares_predictors_that_correct_as_many_rows_as_they_get_newly_wrong():
     labels, (correct, wrong) = np.zeros(4, dtype=int), np.eye(2)
     first, second = np.array([correct, correct, wrong, wrong]), np.array([correct, wrong, correct, wrong])
     result = mcnemar_test(labels, first, second)

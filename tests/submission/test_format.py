@@ -491,7 +491,7 @@ def test_names_with_spaces_cannot_share_a_cell(label_dataset, label_probabilitie
     assert message == f"{path} {problem}"
 
 
-def test_classes_of_two_words_are_not_taken_for_rankings(dataset, tmp_path):
+def test_classes_of_two_words_are_not_treated_as_rankings(dataset, tmp_path):
     named = replace(dataset, classes=np.array([f"digit {name}" for name in range(10)]))
     sample = Sample(write_sample(tmp_path, dataset, label="digit 0"))
     write_submission(np.eye(10)[np.arange(200) % 10], named, sample, tmp_path / "s.csv")

@@ -60,7 +60,7 @@ def report(dataset, tmp_path):
 
 
 def simulate_noisy_member(name, dataset, noise, seed=0):
-    """Predictions of label sets or numbers with random errors, and a training curve."""
+    """Predictions of label sets or numbers with random errors, and a learning curve."""
     random = np.random.default_rng(seed)
     true = dataset.labels.reshape(len(dataset.labels), -1).astype(float)
     oof = true + random.normal(0, noise, true.shape)

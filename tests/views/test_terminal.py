@@ -42,7 +42,7 @@ def test_tables_of_label_sets_and_numbers_show_their_metrics(kind, label_dataset
     chosen = blend(members, labels, held_out, "convex")
     others = [blend(members, labels, held_out, name) for name in blender_names(kind)]
     contributions = measure_contributions(BlendSearch(members, labels, held_out), chosen)
-    text = render(scores.leaderboard_table(members, labels, metric)) + render(
+    text = render(scores.score_table(members, labels, metric)) + render(
         scores.blend_table(chosen, others, labels, metric)
     )
     table = render(scores.contribution_table(contributions, loss_name(labels)))
@@ -83,10 +83,10 @@ def test_the_leaderboard_puts_the_best_first(dataset):
     correct = np.eye(10)[dataset.labels] * 0.9 + 0.01
     bad = Predictions("bad", np.roll(correct, 1, axis=1), correct[None], 5.0, "")
     members = [bad, Predictions("good", correct, correct[None], 65.0, "")]
-    text = render(scores.leaderboard_table(members, dataset.labels, ACCURACY))
+    text = render(scores.score_table(members, dataset.labels, ACCURACY))
     assert text.index("good") < text.index("bad") and "1:05" in text and "100.000 ± 0.167 %" in text
     assert "columns" not in text
-    text = render(scores.leaderboard_table(members, dataset.labels, ACCURACY, from_columns=["good", "incomplete"]))
+    text = render(scores.score_table(members, dataset.labels, ACCURACY, from_columns=["good", "incomplete"]))
     assert "trained on the columns alongside the images: good" in text and "incomplete" not in text
 
 

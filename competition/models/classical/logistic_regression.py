@@ -1,4 +1,4 @@
-"""Logistic regression that chooses its regularisation."""
+"""Logistic regression that chooses its regularization."""
 
 from typing import Any, Self
 

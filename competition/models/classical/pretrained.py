@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 
 MAX_ROWS = 4_000  # that decide whether mirrored images are used
-ALPHA = 1_000.0  # regularisation of the regression that decides
+ALPHA = 1_000.0  # regularization of the regression that decides
 
 
 class MeanOfViews(TransformerMixin, BaseEstimator):

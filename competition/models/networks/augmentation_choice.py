@@ -89,7 +89,8 @@ def _choose_symmetries(
 
 def describe_choice(augmentation: Augmentation) -> str:
     """Say how the augmentation differs from the recipe's; empty if it does not."""
-    parts = [f"augmented by {', '.join(augmentation.symmetries)}"] if augmentation.symmetries else []
+    names = [name if name == "quarter turns" else f"{name} flips" for name in augmentation.symmetries or ()]
+    parts = [f"augmented with {', '.join(names)}"] if names else []
     if augmentation.strength != 1:
         share = f"{augmentation.strength:.0%} of the" if augmentation.strength else "no"
         parts.append(f"{share} rotation, shift, zoom and shear")

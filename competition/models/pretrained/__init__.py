@@ -1,1 +1,1 @@
-"""Networks trained on other pictures, whose features are used as they are."""
+"""Networks pretrained on other images: their features, and fine-tuning."""

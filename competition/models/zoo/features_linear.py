@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeaturesLinearRecipe:
-    """Hyperparameters of the choice of the regularisation."""
+    """Hyperparameters of the choice of the regularization."""
 
     mirrored: bool | None = None  # whether mirror images keep their label; None: decided within the training rows
     max_folds: int = 3  # of the cross-validation within the training rows that chooses C
-    min_c: float = 1e-3  # strongest regularisation to choose from
+    min_c: float = 1e-3  # strongest regularization to choose from
     max_c: float = 1.0
 
 

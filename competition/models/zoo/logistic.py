@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LogisticRecipe:
-    """Hyperparameters of the preprocessing and of the choice of the regularisation."""
+    """Hyperparameters of the preprocessing and of the choice of the regularization."""
 
     imputation: Literal["median", "mean"] = "median"
     scaling: Literal["standard", "quantile"] = "standard"  # quantile: each column becomes normally distributed
     max_folds: int = 3  # of the cross-validation within the training rows that chooses C
-    min_c: float = 1e-3  # strongest regularisation to choose from
+    min_c: float = 1e-3  # strongest regularization to choose from
     max_c: float = 1e4
 
 

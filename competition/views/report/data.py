@@ -84,5 +84,5 @@ class ReportData:
 
     def score(self, metric: Metric, name: str) -> Score:
         """Score out-of-fold predictions of the blend or of a member."""
-        scored = metric.scored(self.predictions[name], self.submitted[name])
+        scored = metric.select_predictions(self.predictions[name], self.submitted[name])
         return metric.score(self.labels, scored, self.groups)

@@ -8,7 +8,7 @@ import numpy as np
 from competition.crossval.progress import format_duration
 from competition.ensemble.advice import Contribution
 from competition.scoring.losses import loss_name, row_errors
-from competition.scoring.metrics import leaderboard_metrics
+from competition.scoring.metrics import displayed_metrics
 from competition.scoring.significance import error_correlation
 from competition.views.html import html_table
 from competition.views.report.charts import calibration_error, confidences, interval_plot
@@ -21,7 +21,7 @@ def models_table(data: ReportData) -> str:
     weights = dict(zip(data.blend.members, data.blend.combination.weights.tolist(), strict=True))
     gains = {each.member: each for each in data.contributions}
     members = {member.member: member for member in data.members}
-    reference, others = data.scores[BLEND], leaderboard_metrics(data.metric, data.labels)[1:]
+    reference, others = data.scores[BLEND], displayed_metrics(data.metric, data.labels)[1:]
     sides = [score.value + side * score.standard_error for score in data.scores.values() for side in (-1, 1)]
     ends = min(sides), max(sides)
     rows = []

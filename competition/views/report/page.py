@@ -84,7 +84,6 @@ def write_report(path: Path, data: ReportData) -> Path:
 
 def _subtitle(data: ReportData) -> str:
     store, dataset = data.store, data.store.dataset
-    shape = "x".join(map(str, dataset.images.shape[1:]))
     what = {
         "class": f"{len(dataset.classes)} classes",
         "labels": f"{len(dataset.classes)} labels",
@@ -92,7 +91,7 @@ def _subtitle(data: ReportData) -> str:
     }
     time = format_duration(sum(member.seconds for member in data.members))
     return (
-        f"{len(dataset.labels):,} training and {len(dataset.test_ids):,} test images of {shape}, {what[data.kind]}; "
+        f"{dataset.summary}, {what[data.kind]}; "
         f"{len(data.members)} {'model' if len(data.members) == 1 else 'models'} in {store.folds.count} folds, "
         f"{time} of CPU time"
     )

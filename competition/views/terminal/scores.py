@@ -11,7 +11,7 @@ from competition.data.targets import target_kind
 from competition.ensemble.advice import Contribution
 from competition.ensemble.blend import Blend
 from competition.scoring.losses import loss_name, row_losses
-from competition.scoring.metrics import ACCURACY, Metric, leaderboard_metrics, rank_members
+from competition.scoring.metrics import ACCURACY, Metric, displayed_metrics, rank_members
 from competition.scoring.significance import mcnemar_test
 from competition.scoring.standard_error import Score, format_score
 from competition.views.next_steps import next_steps
@@ -19,7 +19,7 @@ from competition.views.next_steps import next_steps
 MIN_SHOWN_WEIGHT = 0.005  # blend weight below which a member is not listed
 
 
-def leaderboard_table(
+def score_table(
     members: Sequence[Predictions],
     labels: np.ndarray,
     metric: Metric,
@@ -32,7 +32,7 @@ def leaderboard_table(
     `submitted` are out-of-fold predictions of each member with the labels that it would submit, if given.
     """
     table = Table("model", box=None)
-    for heading in (*(shown.name for shown in leaderboard_metrics(metric, labels)), "CPU time"):
+    for heading in (*(shown.name for shown in displayed_metrics(metric, labels)), "CPU time"):
         table.add_column(heading, justify="right")
     seconds = {member.member: format_duration(member.seconds) for member in members}
     predictions = {member.member: member.oof for member in members}
@@ -50,17 +50,22 @@ def format_metric(metric: Metric, score: Score) -> str:
 
 
 def blend_table(
-    chosen: Blend, others: Sequence[Blend], labels: np.ndarray, metric: Metric, groups: np.ndarray | None = None
+    chosen: Blend,
+    others: Sequence[Blend],
+    labels: np.ndarray,
+    metric: Metric,
+    groups: np.ndarray | None = None,
+    is_submitted: bool = True,
 ) -> Table:
     """A row for each blender, compared with the mean, and the blend that was chosen."""
     table = Table("blend (cross-fitted)", box=None)
-    metrics, has_errors = leaderboard_metrics(metric, labels), target_kind(labels) != "number"
+    metrics, has_errors = displayed_metrics(metric, labels), target_kind(labels) != "number"
     comparison = ("corrected", "newly wrong", "p", "significance") if has_errors else ()
     for heading in (*(shown.name for shown in metrics), *comparison):
         table.add_column(heading, justify="right")
     mean = next(blend for blend in others if blend.blender == "mean")
     for blend in others:
-        scored = ((each, each.scored(blend.oof, blend.submitted_oof)) for each in metrics)
+        scored = ((each, each.select_predictions(blend.oof, blend.submitted_oof)) for each in metrics)
         row = [blend.blender, *(each.format(each.score(labels, oof, groups)) for each, oof in scored)]
         if blend is not mean and has_errors:
             test = mcnemar_test(labels, mean.submitted_oof, blend.submitted_oof)
@@ -70,7 +75,7 @@ def blend_table(
     weights = zip(chosen.members, chosen.combination.weights, strict=True)
     listed = ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight >= MIN_SHOWN_WEIGHT)
     score = format_metric(metric, metric.score(labels, chosen.submitted_oof, groups))
-    caption = f"submitted: {chosen.blender}, {score}; weights: {listed}"
+    caption = f"{'submitted' if is_submitted else 'selected'}: {chosen.blender}, {score}; weights: {listed}"
     if chosen.blender != mean.blender:
         losses = row_losses(labels, mean.oof) - row_losses(labels, chosen.oof)
         saved, name = format_score(Score.from_rows(losses, groups)), loss_name(labels)

@@ -89,6 +89,6 @@ def test_columns_of_any_scale_are_learned():
         assert accuracy(labels[200:], model.predict_proba(table[200:])).value > 0.9, scaling
 
 
-def test_the_regularisation_is_stronger_for_noisier_tables():
+def test_the_regularization_is_stronger_for_noisier_tables():
     clear, noisy = (fit("logistic", *make_table(200, 2, 20, noise), 2).pipeline[-1] for noise in (0.1, 20.0))
     assert clear.regression_.C_ > noisy.regression_.C_

@@ -165,7 +165,7 @@ def test_light_glyphs_on_black_keep_the_augmentation_of_the_recipe():
     assert chosen == Augmentation(symmetries=(), strength=1.0)
 
 
-def test_augmentations_are_compared_for_long_trainings_on_enough_images_unless_everything_is_given():
+def test_augmentations_are_compared_for_long_training_runs_on_enough_images_unless_everything_is_given():
     images, _ = bars(600, spread=1)
     assert compares_augmentations(images, Augmentation(), MIN_STEPS)
     assert not compares_augmentations(images, Augmentation(), MIN_STEPS - 1)
@@ -178,7 +178,7 @@ def test_augmentations_are_compared_for_long_trainings_on_enough_images_unless_e
 def test_the_description_names_what_differs_from_the_recipe():
     assert describe_choice(Augmentation(symmetries=(), strength=1.0)) == ""
     half = Augmentation(symmetries=("left-right",), strength=0.5)
-    assert describe_choice(half) == "augmented by left-right; 50% of the rotation, shift, zoom and shear"
+    assert describe_choice(half) == "augmented with left-right flips; 50% of the rotation, shift, zoom and shear"
 
 
 @pytest.mark.parametrize("several_labels", [False, True])

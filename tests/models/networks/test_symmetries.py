@@ -98,7 +98,7 @@ def test_the_remark_of_a_network_lists_the_detected_symmetries():
     axis_parallel = labels <= VERTICAL
     recipe = replace(Member.parse("quick").recipe, epochs=1, min_steps=0)
     without_symmetries = replace(recipe, augmentation=replace(recipe.augmentation, symmetries=()))
-    for tested, remark in ((recipe, "augmented by left-right, upside-down"), (without_symmetries, "")):
+    for tested, remark in ((recipe, "augmented with left-right flips, upside-down flips"), (without_symmetries, "")):
         model = Member.parse("mlp").spec.build(tested, 0, images.shape[1:], Target("class", 2))
         assert isinstance(model, Network)
         assert model.fit(images[axis_parallel], labels[axis_parallel], lambda epoch: None).remark == remark

@@ -1,4 +1,4 @@
-"""The way in which GPUs are fed, on CPUs: the variable that says which GPUs were detected names one."""
+"""The trainer for GPUs, run on a CPU: the variable that lists the detected GPUs is set to name one."""
 
 import os
 import subprocess
