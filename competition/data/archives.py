@@ -1,4 +1,4 @@
-"""Unpack a competition's archives as Kaggle packs them: zip, 7z and gz, also archives within archives.
+"""Unpack a competition's archives as Kaggle packs them: zip, 7z, tar and gz, also archives within archives.
 
 Only tables and images are unpacked. An archive that holds nothing but images, without a folder, is unpacked into a
 folder of its name.
@@ -7,20 +7,23 @@ folder of its name.
 import errno
 import gzip
 import shutil
+import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from competition.data.inventory import SUFFIXES
 from competition.data.progress_bar import show_progress
 from competition.errors import UserError
 from competition.files import sync_folder, sync_tree, temporary_folder
 
-ARCHIVES = (".zip", ".7z", ".gz")
+ARCHIVES = (".zip", ".7z", ".gz", ".tar", ".tgz")
+TAR_FILES = (".tar", ".tgz")
 WANTED = (".csv", *SUFFIXES, *ARCHIVES)
 MAX_DEPTH = 4  # archives within archives
 MAX_RATIO = 200  # unpacked to packed size; tables of pixels reach about 30
@@ -108,6 +111,10 @@ def _list_entries(archive: Path, shown: str) -> list[Entry]:
         with py7zr.SevenZipFile(archive) as opened:
             is_encrypted = opened.needs_password()
             entries = [Entry(file.filename, file.uncompressed) for file in opened.list() if not file.is_directory]
+    elif archive.suffix.lower() in TAR_FILES:
+        with tarfile.open(archive) as opened:
+            is_encrypted = False
+            entries = [Entry(file.name, file.size) for file in opened if file.isfile()]
     else:
         with zipfile.ZipFile(archive) as members:
             files = [member for member in members.infolist() if not member.is_dir()]
@@ -155,11 +162,18 @@ def _extract(archive: Path, entries: Sequence[Entry], target: Path, shown: str) 
         with py7zr.SevenZipFile(archive) as opened:
             opened.extract(path=target, targets=[entry.name for entry in entries])
         return
-    with zipfile.ZipFile(archive) as members:
+    with ExitStack() as stack:
+        if archive.suffix.lower() in TAR_FILES:
+            tar = stack.enter_context(tarfile.open(archive))
+            open_entry: Callable[[str], IO[bytes] | None] = tar.extractfile
+        else:
+            open_entry = stack.enter_context(zipfile.ZipFile(archive)).open
         for entry in show_progress(entries, f"unpacking {shown}"):
             path = target / entry.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            with members.open(entry.name) as source, path.open("wb") as file:
+            source = open_entry(entry.name)
+            assert source  # None only for folders
+            with source, path.open("wb") as file:
                 shutil.copyfileobj(source, file)
 
 

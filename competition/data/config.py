@@ -88,7 +88,7 @@ def read_config(folder: Path) -> Config:
     if not path.exists():
         return Config()
     try:
-        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:  # also of numbers with thousands of digits, and deep nesting
         raise UserError(f"cannot read {path}: {error}") from None
     known = [field.name for field in fields(Config)]

@@ -64,10 +64,14 @@ def check_column(path: Path, column: pd.Series, is_valid: pd.Series | np.ndarray
 def check_values(
     path: Path, column: pd.Series, is_valid: pd.Series | np.ndarray, describe: Callable[[str], str]
 ) -> None:
-    """Raise UserError for the first invalid value of a column; `describe` explains it, given the quoted value."""
+    """Raise UserError for the first invalid value of a column; `describe` explains it, given the quoted value.
+
+    Where a table was joined from several files, its index has the file before the row.
+    """
     if not is_valid.all():
         row = int(np.argmin(is_valid))
-        raise _cell_error(path, int(column.index[row]), column.name, describe(_quote(column.iat[row])))
+        source, number = column.index[row] if column.index.nlevels > 1 else (path, column.index[row])
+        raise _cell_error(source, int(number), column.name, describe(_quote(column.iat[row])))
 
 
 def row_error(path: Path, row: int, reason: str) -> UserError:

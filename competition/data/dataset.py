@@ -149,10 +149,11 @@ def pack_dataset(dataset: Dataset) -> bytes:
 
 
 def unpack_dataset(path: Path) -> Dataset:
-    """Unpack the zip file of a Dataset into the same folder, and load it."""
+    """Unpack the zip file of a Dataset into the same folder, unless that was done before, and load it."""
     cache = path.with_suffix("")
-    with zipfile.ZipFile(path) as archive:
-        archive.extractall(cache)
+    if not cache.exists():
+        with zipfile.ZipFile(path) as archive, atomic_folder(cache) as temporary:
+            archive.extractall(temporary)
     description = cache / FEATURES_FILE
     features = Features(cache / "features", **json.loads(description.read_text())) if description.exists() else None
     return _map_cache(cache, features)

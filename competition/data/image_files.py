@@ -35,7 +35,7 @@ from competition.files import sha256, write_atomically
 
 BATCH_BYTES = 2**25  # of decoded images
 PROGRESS_STEP = 1_000  # files between two updates of the progress bar
-DECODER_VERSION = b"3"  # increment it when decoding changes
+DECODER_VERSION = b"4"  # increment it when decoding changes
 COMPARED_COPIES = 5  # images, of which there are several files
 MAX_DIFFERENCE = 16.0  # of the brightness of copies, on average; compression and scaling cause less
 CLASS_PREFIX = re.compile(r"([^\W\d_]+)[._ -]?\d+$")  # of cat.0 and dog_12

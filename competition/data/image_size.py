@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from competition.data.config import CONFIG_FILE, Config
 from competition.data.images import GREY, open_image, read_size, resize_image
@@ -19,9 +20,8 @@ def choose_shape(paths: Sequence[Path], config: Config) -> tuple[tuple[int, ...]
     """Choose height, width and channels, and explain the choice; images of a single small size stay as they are."""
     if config.shape:
         return config.shape, ""
-    images = [open_image(path, NATIVE_SIDE) for path in _sample(paths)]
     sizes = _sample_sizes(paths)
-    channels = 1 if all(image.mode in GREY or _is_grey(np.asarray(image.convert("RGB"))) for image in images) else 3
+    channels = 1 if all(_is_grey(open_image(path, NATIVE_SIDE)) for path in _sample(paths)) else 3
     is_uniform = bool((sizes == sizes[0]).all())
     if is_uniform and not config.size and sizes[0].max() <= NATIVE_SIDE:
         return (int(sizes[0, 1]), int(sizes[0, 0]), channels), ""
@@ -68,9 +68,12 @@ def _affordable_side(rows: int) -> int:
     return int(np.clip(side // 8 * 8, MIN_SIDE, MAX_SIDE))
 
 
-def _is_grey(pixels: np.ndarray) -> bool:
+def _is_grey(image: Image.Image) -> bool:
     """Whether the three channels agree, up to artefacts of compression."""
-    return bool((np.ptp(pixels.astype(np.int16), axis=2) <= 8).mean() > 0.999)
+    if image.mode in GREY:
+        return True
+    pixels = np.asarray(image.convert("RGB"))
+    return bool((pixels.max(axis=2) - pixels.min(axis=2) <= 8).mean() > 0.999)
 
 
 def _show(size: np.ndarray) -> str:

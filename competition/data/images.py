@@ -4,12 +4,14 @@ Pixels in CSV files are used unchanged. A photograph or scan of a dark character
 training images are light on dark. If all of these are square, centred and of one size, it is centred and scaled, too.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from competition.data import tables
 from competition.data.background import edge_brightness, find_background
@@ -23,6 +25,9 @@ WHITE = 255
 SCALE_16_BIT = 257  # 65535 / 255
 GREY = ("1", "L", "LA")  # Pillow's modes without colour
 MAX_SIDE = 10_000  # pixels
+TURNED = (5, 6, 7, 8)  # EXIF orientations of images whose width and height are exchanged
+
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)  # of which only the orientation is used
 
 
 @dataclass(frozen=True)
@@ -64,26 +69,34 @@ class ImageFormat:
 def read_images(paths: Sequence[Path], images: np.ndarray) -> Iterator[tuple[Path, np.ndarray]]:
     """Yield each file, or each image file in a folder, with its images (rows, height, width, channels).
 
-    Image files are converted to the format of the training images `images`; other files are read as CSV.
+    Image files are converted to the format of the training images `images`; CSV files have a column for each pixel.
     """
     image_format = ImageFormat.infer(images)
     for file in list_input_files(paths):
         if file.suffix.lower() in SUFFIXES:
             yield file, image_format.convert(open_image(file))[None]
-        else:
+        elif file.suffix.lower() == ".csv":
             yield file, tables.read_pixels(file, image_format.shape)
+        else:
+            raise UserError(f"{file} is not an image file that can be read ({', '.join(SUFFIXES)}), nor a CSV file")
 
 
 def list_input_files(paths: Sequence[Path]) -> Iterator[Path]:
     """Yield each file, or each image file in a folder."""
     for path in paths:
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        files = _list_images(path) if path.is_dir() else [path]
         if not files:
             raise UserError(f"{path} contains no images ({', '.join(SUFFIXES)})")
         for file in files:
             if not file.exists():
                 raise UserError(f"{file} is missing")
             yield file
+
+
+def _list_images(folder: Path) -> list[Path]:
+    """The image files in the folder and its subfolders, except hidden ones such as macOS's ._a.png."""
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return sorted(folder / path for path in paths if not any(part.startswith(".") for part in path.parts))
 
 
 def resize_image(image: Image.Image, width: int, height: int) -> np.ndarray:
@@ -94,24 +107,36 @@ def resize_image(image: Image.Image, width: int, height: int) -> np.ndarray:
 
 def read_size(path: Path) -> tuple[int, int]:
     """The width and height of an image file, from its header."""
-    with Image.open(path) as image:
-        return image.size
+    with _explain_errors(path), Image.open(path) as image:
+        width, height = image.size
+        orientation = 1
+        if image.format == "JPEG":  # a PNG file would have to be decoded
+            with suppress(Exception):  # a damaged EXIF block can raise almost anything
+                orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return (height, width) if orientation in TURNED else (width, height)
 
 
 def open_image(path: Path, side: int | None = None) -> Image.Image:
     """Decode an image file to eight bits per channel, on a white background where it is transparent.
 
+    Photographs are rotated as their EXIF orientation says.
     If it is going to be reduced to `side` pixels, a JPEG file is decoded at a smaller scale, which is faster.
     """
+    with _explain_errors(path), path.open("rb") as file, Image.open(file) as image:
+        if max(image.size) > MAX_SIDE:
+            size = f"{image.width}x{image.height}"
+            raise UserError(f"{path} has {size} pixels; scale it down to at most {MAX_SIDE} pixels per side")
+        if side and image.format == "JPEG":
+            image.draft(image.mode, (2 * side, 2 * side))
+        image.load()
+        return prepare_image(image)
+
+
+@contextmanager
+def _explain_errors(path: Path) -> Iterator[None]:
+    """Turn the error of an image file that cannot be read into a UserError."""
     try:
-        with path.open("rb") as file, Image.open(file) as image:
-            if max(image.size) > MAX_SIDE:
-                size = f"{image.width}x{image.height}"
-                raise UserError(f"{path} has {size} pixels; scale it down to at most {MAX_SIDE} pixels per side")
-            if side and image.format == "JPEG":
-                image.draft(image.mode, (2 * side, 2 * side))
-            image.load()
-            return _to_eight_bits(image, path)
+        yield
     except UserError:
         raise
     except Exception as error:  # a damaged image can raise almost anything
@@ -119,12 +144,14 @@ def open_image(path: Path, side: int | None = None) -> Image.Image:
         raise UserError(f"cannot read the image {path}: {reason}") from None
 
 
-def _to_eight_bits(image: Image.Image, path: Path) -> Image.Image:
-    """A loaded image with eight bits per channel, on a white background where it is transparent."""
+def prepare_image(image: Image.Image) -> Image.Image:
+    """A loaded image with eight bits per channel, upright and, where it is transparent, on a white background."""
+    with suppress(Exception):  # a damaged EXIF block can raise almost anything
+        ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) / SCALE_16_BIT).round().astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise UserError(f"{path} has 32 bits per pixel; save it as 8- or 16-bit")
+        raise ValueError("it has 32 bits per pixel; save it as 8- or 16-bit")
     if "A" not in image.mode and "transparency" not in image.info:
         return image
     transparent = image.convert("RGBA")

@@ -83,7 +83,8 @@ def find_label_table(
     _check_config(best, config)
     best, dropped = _drop_test_rows(best, listed)
     test_columns = [] if test is None else [name for name in test.table.columns if name != test.id]
-    columns, labels = _read_labels(best, targets, test_columns, sample, sample_table, config)
+    config_file = inventory.folder / CONFIG_FILE
+    columns, labels = _read_labels(best, targets, test_columns, sample, sample_table, config, config_file)
     _check_agreement(best, training, columns)
     notes = [f"{dropped:,} rows of {best.path.name} are test images and are not used"] if dropped else []
     if others := [each.path.name for each in training if each.path != best.path]:
@@ -167,6 +168,7 @@ def _read_labels(
     sample: Path | None,
     sample_table: pd.DataFrame | None,
     config: Config,
+    config_file: Path,
 ) -> tuple[list[str], Labels]:
     """The columns that hold the labels, and the labels."""
     path, table = candidate.path, candidate.table
@@ -177,7 +179,7 @@ def _read_labels(
     placeholder = pd.Series(dtype=str)
     if sample_table is not None and len(targets) == 1:
         placeholder = sample_table[targets[0]]
-    column = config.label or _find_label_column(candidate, targets, present, test_columns, sample, config)
+    column = config.label or _find_label_column(candidate, targets, present, test_columns, sample, config, config_file)
     labels = encode_column(path, table[column], config, placeholder)
     if sample and len(targets) > 1:
         match_class_columns(sample, targets, labels.classes)
@@ -191,6 +193,7 @@ def _find_label_column(
     test_columns: Sequence[str],
     sample: Path | None,
     config: Config,
+    config_file: Path,
 ) -> str:
     """The column that the sample submission names, the one that holds the classes that it names, or the only one."""
     if len(targets) == 1 and present:
@@ -207,7 +210,7 @@ def _find_label_column(
             return name
         raise UserError(
             f"{sample} has columns {shorten_list(targets, 4)}, but {candidate.path} has neither these columns nor one "
-            f"with these classes; name the label in {candidate.path.parent / CONFIG_FILE}"
+            f"with these classes; name the label in {config_file}"
         )
     named = [name for name in table.columns if name.lower() in LABEL_NAMES and name != candidate.id]
     if len(others) == 1 or len(named) == 1:
@@ -215,7 +218,7 @@ def _find_label_column(
     columns = [name for name in table.columns if name != candidate.id] or ["..."]
     raise UserError(
         f"{candidate.path} has columns {shorten_list(table.columns, 4)}; which of them is the label? "
-        f'Set it in {candidate.path.parent / CONFIG_FILE}, e.g. label = "{columns[-1]}"'
+        f'Set it in {config_file}, e.g. label = "{columns[-1]}"'
     )
 
 

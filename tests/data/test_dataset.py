@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 from competition.data import tables
-from competition.data.dataset import _save_array, load_dataset
+from competition.data.dataset import _save_array, load_dataset, pack_dataset, package_name, unpack_dataset
 from competition.errors import DiskError
 
 
@@ -95,3 +95,13 @@ def test_arrays_are_saved_as_numpy_does(array, tmp_path):
     np.save(tmp_path / "expected.npy", np.ascontiguousarray(array))
     _save_array(tmp_path / "actual.npy", array)
     assert (tmp_path / "actual.npy").read_bytes() == (tmp_path / "expected.npy").read_bytes()
+
+
+def test_a_packed_data_set_is_unpacked_once(dataset, tmp_path):
+    path = tmp_path / f"{package_name(dataset)}.zip"
+    path.write_bytes(pack_dataset(dataset))
+    first = unpack_dataset(path)
+    files = {file: file.stat().st_mtime_ns for file in first.cache.iterdir()}
+    second = unpack_dataset(path)
+    assert {file: file.stat().st_mtime_ns for file in second.cache.iterdir()} == files
+    assert (second.images == dataset.images).all() and (second.labels == dataset.labels).all()

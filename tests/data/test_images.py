@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from competition.data.images import ImageFormat, open_image, read_images
+from competition.data.images import ImageFormat, open_image, read_images, read_size
 from competition.errors import UserError
 
 
@@ -96,6 +96,9 @@ def test_files_folders_and_tables_are_read(dataset, competition_copy, tmp_path, 
     for name in ("b.png", "a.jpg"):
         scan.save(folder / name)
     (folder / "notes.txt").write_text("not an image")
+    (folder / "._a.jpg").write_bytes(b"of macOS")
+    (folder / ".hidden").mkdir()
+    scan.save(folder / ".hidden" / "c.png")
     results = list(read_images([folder, competition_copy / "test.csv", competition_copy / "train.csv"], dataset.images))
     assert [path.name for path, _ in results] == ["a.jpg", "b.png", "test.csv", "train.csv"]
     assert (results[2][1] == dataset.test_images).all() and (results[3][1] == dataset.images).all()
@@ -107,6 +110,7 @@ def test_files_folders_and_tables_are_read(dataset, competition_copy, tmp_path, 
         ("broken.png", b"\x89PNG\r\n\x1a\nxxx", "cannot identify image file"),
         ("empty.jpg", b"", "cannot identify image file"),
         ("few.csv", b"pixel0,pixel1\n1,2\n", "has 2 pixel columns; expected 256, for images of 16x16x1"),
+        ("photo.heic", b"\0\0\0 ftypheic", "is not an image file that can be read"),
         ("gone.png", None, "is missing"),
         ("gone.csv", None, "is missing"),
     ],
@@ -123,7 +127,7 @@ def test_16_bits_are_converted_to_8_and_32_rejected(tmp_path):
     Image.fromarray(grey).save(tmp_path / "deep.png")
     assert (np.asarray(open_image(tmp_path / "deep.png")).ravel() == np.arange(256)).all()
     Image.fromarray(grey.astype(np.float32)).save(tmp_path / "deeper.tif")
-    with pytest.raises(UserError, match=r"deeper\.tif has 32 bits per pixel; save it as 8- or 16-bit"):
+    with pytest.raises(UserError, match=r"deeper\.tif: it has 32 bits per pixel; save it as 8- or 16-bit"):
         open_image(tmp_path / "deeper.tif")
 
 
@@ -135,3 +139,18 @@ def test_transparent_pixels_become_white_in_colour_and_grey(tmp_path):
     for name, mode in (("colour", "RGB"), ("grey", "L")):
         image = open_image(tmp_path / f"{name}.png")
         assert image.mode == mode and (np.asarray(image)[:2] == 0).all() and (np.asarray(image)[2:] == 255).all()
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_photographs_are_turned_as_their_orientation_says(tmp_path):
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:, :20] = 255  # the left third of what the camera has recorded
+    image, exif = Image.fromarray(pixels), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # to be turned clockwise
+    for name in ("turned.jpg", "turned.png"):
+        image.save(tmp_path / name, exif=exif)
+        upright = np.asarray(open_image(tmp_path / name).convert("L"))
+        assert upright.shape == (60, 40) and upright[:15].min() > 200 and upright[25:].max() < 50
+    assert read_size(tmp_path / "turned.jpg") == (40, 60)
+    image.save(tmp_path / "damaged.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert open_image(tmp_path / "damaged.jpg").size == read_size(tmp_path / "damaged.jpg") == (60, 40)

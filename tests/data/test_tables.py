@@ -95,3 +95,35 @@ def test_a_column_with_a_number_of_many_digits_is_no_pixel(competition_copy):
         change(competition_copy, file, lambda lines: [lines[0].replace("pixel7,", f"pixel{'7' * 5000},"), *lines[1:]])
     with pytest.raises(UserError, match=r"column name pixel7777777.* has 5,005 characters"):
         load_dataset(competition_copy)
+
+
+@pytest.mark.parametrize(
+    ("train_ids", "ids", "label", "message"),
+    [
+        (None, None, "", r"more\.csv: row 3 \(line 4\), column label: expected a label, found nothing"),
+        (range(1, TRAIN_ROWS + 1), [7, 8, 9], "1", r"more\.csv: row 1 \(line 2\), column ImageId: duplicate id '7'"),
+        (range(1, TRAIN_ROWS + 1), None, "1", r"more\.csv lacks column ImageId, which train\.csv has"),
+    ],
+)
+def test_an_error_in_a_further_table_names_its_row(train_ids, ids, label, message, competition_copy):
+    more = pd.read_csv(competition_copy / "train.csv", dtype=str).head(3)
+    more.loc[2, "label"] = label
+    more.to_csv(competition_copy / "more.csv", index=False)
+    if train_ids:
+        insert_ids(competition_copy / "train.csv", train_ids)
+    if ids:
+        insert_ids(competition_copy / "more.csv", ids)
+    (competition_copy / "competition.toml").write_text('extra = ["more.csv"]')
+    with pytest.raises(UserError, match=message):
+        load_dataset(competition_copy)
+
+
+def test_messages_name_the_configuration_that_is_read_where_tables_are_in_a_subfolder(competition_copy):
+    (competition_copy / "files").mkdir()
+    for file in FILES:
+        table = pd.read_csv(competition_copy / file)
+        table = table.drop(columns=[name for name in table if name in ("pixel254", "pixel255")])
+        table.to_csv(competition_copy / "files" / file, index=False)
+        (competition_copy / file).unlink()
+    with pytest.raises(UserError, match=f"set their shape in {competition_copy}/competition.toml"):
+        load_dataset(competition_copy)

@@ -18,6 +18,7 @@ from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import HTMLResponse, JSONResponse
 from PIL import Image, UnidentifiedImageError
 
+from competition.data.images import prepare_image
 from competition.views.demo.predictor import BlendPredictor
 from competition.views.html import render_page
 
@@ -92,4 +93,7 @@ def decode_image(body: bytes) -> Image.Image:
         raise BadRequest(400, 'the request must be JSON: {"image": base64 of a PNG or JPEG}') from None
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
         raise BadRequest(400, "the image cannot be read; send a PNG or JPEG") from None
-    return image
+    try:
+        return prepare_image(image)
+    except ValueError as error:
+        raise BadRequest(400, f"the image cannot be read: {error}") from None
