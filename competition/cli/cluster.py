@@ -22,6 +22,7 @@ def scheduler() -> None:
 
 def worker(cluster: str | None, jobs: int | None) -> None:
     """Run cluster workers on the cores and GPUs of this machine, until Ctrl-C."""
+    from competition.models.gpus import DETECTED, describe_gpus, usable_gpus
     from competition.workers.local import LocalWorkers
     from competition.workers.machine import QUIET_LIBRARIES, SINGLE_THREAD
 
@@ -31,22 +32,22 @@ def worker(cluster: str | None, jobs: int | None) -> None:
     if not find_spec("distributed"):
         raise missing_extra("Dask", "cluster")
     local = LocalWorkers(jobs)
-    groups = [(gpu, ["--nworkers", "1", "--resources", "GPU=1"]) for gpu in local.gpus]
-    groups.append(("-1", ["--nworkers", str(local.cpu_workers)]))
+    one_gpu, cores = ["--nworkers", "1", "--resources", "GPU=1"], ["--nworkers", str(local.cpu_workers)]
+    groups = [(gpu.name, [gpu], one_gpu) for gpu in usable_gpus() if gpu.name in local.gpus] + [("-1", [], cores)]
     environment = os.environ | SINGLE_THREAD | QUIET_LIBRARIES | {"PYTHONPATH": _package_path()}
     processes = [
         start_dependent(
             *("dask", "worker", cluster, "--nthreads", "1", *arguments),
-            env=environment | {"CUDA_VISIBLE_DEVICES": gpu},
+            env=environment | {"CUDA_VISIBLE_DEVICES": visible, DETECTED: describe_gpus(gpus)},
             start_new_session=True,  # Ctrl-C then reaches only this process, which ends the others in order
         )
-        for gpu, arguments in groups
+        for visible, gpus, arguments in groups
     ]
     if hasattr(signal, "SIGHUP"):  # not on Windows
         signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
+    statuses: list[int] = []
     try:
-        for process in processes:
-            process.wait()
+        statuses = [process.wait() for process in processes]
     except KeyboardInterrupt:
         print("\ninterrupted; other workers are retrying the tasks that were running here", file=sys.stderr)
     finally:
@@ -54,6 +55,8 @@ def worker(cluster: str | None, jobs: int | None) -> None:
             process.terminate()
         for process in processes:
             process.wait()
+    if failed := next(filter(None, statuses), 0):
+        raise UserError(f"a Dask worker ended with exit status {failed}; its output above says why")
 
 
 def _package_path() -> str:

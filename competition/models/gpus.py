@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -31,9 +32,14 @@ def usable_gpus() -> tuple[Gpu, ...]:
     if DETECTED not in os.environ:
         listed = _list_gpus()
         usable = listed[: _count_usable()] if listed else []
-        os.environ[DETECTED] = " ".join(f"{gpu.name}={gpu.capability}" for gpu in usable)
+        os.environ[DETECTED] = describe_gpus(usable)
     pairs = (text.rpartition("=") for text in os.environ[DETECTED].split())
     return tuple(Gpu(name, float(capability)) for name, _, capability in pairs)
+
+
+def describe_gpus(gpus: Sequence[Gpu]) -> str:
+    """The GPUs as the value of DETECTED, for a process that is to use only these."""
+    return " ".join(f"{gpu.name}={gpu.capability}" for gpu in gpus)
 
 
 def trains_on_gpu() -> bool:

@@ -40,6 +40,7 @@ from competition.workers.machine import WORKER_MEMORY
 from competition.workers.remote import Packer
 
 TIMEOUT = 10.0  # seconds for a scheduler or a worker to answer
+RESULT_TIMEOUT = 300.0  # for the predictions and the model of a fold to arrive, perhaps from a slow connection
 POLL_SECONDS = 0.5  # to wait for a task to end, or for a worker to join
 REFRESH_SHARE = 0.1  # of the time at most, since listing thousands of workers takes a while
 SAME_VERSIONS = ("python", "dask", "distributed")  # in driver and scheduler, or they cannot read each other's messages
@@ -290,7 +291,7 @@ class _ClusterPool:
     def _get_outcome(self, future: Future[Any]) -> Any:
         """Return the result, a Failure or WorkerDied."""
         try:
-            return future.result(timeout=TIMEOUT)
+            return future.result(timeout=RESULT_TIMEOUT)
         except Exception as error:  # from Dask, since what a task raises arrives as a Failure
             self._workers.refresh()
             reason = f"the worker did not respond ({type(error).__name__}: {error})".splitlines()[0]

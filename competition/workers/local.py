@@ -21,6 +21,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +31,7 @@ from typing import Any
 from joblib import cpu_count
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 
-from competition.errors import DiskError, option
+from competition.errors import DiskError, first_line, option
 from competition.files import DISK_FAILURES, describe_file_error, scratch_folder
 from competition.models.gpus import usable_gpus
 from competition.workers.base import TaskFunction, WorkerDied, Workers, prefers_gpu
@@ -44,13 +45,21 @@ POLL_SECONDS = 0.2  # maximum interval between message polls
 class LocalWorkers(Workers):
     """One worker per GPU, and others for the remaining cores, at least one of them.
 
-    With `jobs`, at most so many GPUs and cores are used.
+    With `jobs`, at most so many GPUs and cores are used, but at least one core.
     """
 
     def __init__(self, jobs: int | None = None, gpus: Sequence[str] | None = None) -> None:
         names = [gpu.name for gpu in usable_gpus()] if gpus is None else list(gpus)
         self.gpus = names[:jobs]
         self.cpu_workers = max(min(jobs or cpu_count(), cpu_count()) - len(self.gpus), 1)  # workers without a GPU
+
+    @classmethod
+    def single(cls) -> "LocalWorkers":
+        """One worker for any task; it has a GPU if there is one."""
+        workers = cls(1)
+        if workers.gpus:
+            workers.cpu_workers = 0
+        return workers
 
     @property
     def jobs(self) -> int:
@@ -109,7 +118,7 @@ class _LocalPool:
         self._idle.remove(worker)
         try:
             future = worker.executor.submit(_run_task, self._function, task, worker.result_path)
-        except TerminatedWorkerError:
+        except BrokenProcessPool:
             worker = _replace(self._channel, worker)
             future = worker.executor.submit(_run_task, self._function, task, worker.result_path)
         self._busy[future] = worker, task
@@ -121,7 +130,7 @@ class _LocalPool:
             worker, task = self._busy.pop(future)
             try:
                 outcomes.append((task, future.result() or _pop_result(worker.result_path)))
-            except TerminatedWorkerError as error:
+            except BrokenProcessPool as error:  # it died, or could not read its task
                 outcomes.append((task, WorkerDied(_describe_death(error, worker))))
                 worker = _replace(self._channel, worker)
             self._idle.append(worker)
@@ -152,8 +161,10 @@ def _replace(channel: Channel, worker: _LocalWorker) -> _LocalWorker:
     return _spawn(channel, worker.stderr_path, worker.gpu, worker.pool_has_gpus)
 
 
-def _describe_death(error: TerminatedWorkerError, worker: _LocalWorker) -> Failure:
-    """Return the exit code or signal of a dead worker, and the end of its standard error."""
+def _describe_death(error: BrokenProcessPool, worker: _LocalWorker) -> Failure:
+    """Return the exit code or signal of a dead worker, and the end of its standard error; or why it has no task."""
+    if not isinstance(error, TerminatedWorkerError):
+        return Failure(f"the worker could not start the task: {first_line(error)}", str(error.__cause__ or ""))
     codes = re.search(r"\{(.*?)\}", str(error))
     code = codes[1] if codes else "unknown cause"
     hint = f"; probably out of memory: lower {option('jobs')}" if "SIGKILL" in code else ""

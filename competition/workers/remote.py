@@ -103,7 +103,7 @@ def _single_process(function: Path) -> Iterator[Pool[Any]]:
     else:
         current_process().daemon = False  # Dask's nannies make their workers daemons, which may not start processes
         stack = ExitStack()
-        pool = stack.enter_context(LocalWorkers(1).open_pool(_load_function(function)))
+        pool = stack.enter_context(LocalWorkers.single().open_pool(_load_function(function)))
     try:
         yield pool
     except BaseException:

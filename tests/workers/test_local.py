@@ -15,6 +15,8 @@ from conftest import ROOT
 from joblib import cpu_count
 
 from competition.errors import DiskError
+from competition.models.gpus import Gpu
+from competition.workers import local
 from competition.workers.base import take_in_order
 from competition.workers.events import Emitted, Failure, Retried, Started, ignore_event
 from competition.workers.local import LocalWorkers
@@ -184,6 +186,34 @@ def test_there_are_as_many_workers_as_are_announced(jobs, gpus, count):
     assert workers.jobs == count and workers.cpu_workers >= 1 and len(workers.gpus) == min(gpus, jobs)
     with workers.open_pool(square) as pool:
         assert len(pool.idle()) == count
+
+
+@pytest.mark.parametrize(("gpus", "visible"), [((), "-1"), ((Gpu("3", 8.0), Gpu("4", 8.0)), "3")])
+def test_a_single_worker_runs_all_tasks_with_a_gpu_if_there_is_one(gpus, visible, monkeypatch):
+    monkeypatch.setattr(local, "usable_gpus", lambda: gpus)
+    workers = LocalWorkers.single()
+    assert workers.jobs == 1
+    with workers.open_pool(visible_gpu) as pool:
+        for number in range(2):
+            (worker,) = pool.idle()
+            pool.submit(worker, GpuTask(number, wants_gpu=bool(number)))
+            while not (outcomes := pool.wait()):
+                pass
+            assert outcomes == [(GpuTask(number, wants_gpu=bool(number)), visible)]
+
+
+class Unreadable:
+    """A task that no worker can read."""
+
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+def test_a_task_that_cannot_be_read_fails_alone():
+    unreadable = Unreadable()
+    results = dict(LocalWorkers(2).run(square, take_in_order([2, unreadable, 3, 4]), ignore_event))
+    assert "the worker could not start the task: " in results.pop(unreadable).reason
+    assert results == {2: 4, 3: 9, 4: 16}
 
 
 def test_without_gpus_all_workers_run_all_tasks():
