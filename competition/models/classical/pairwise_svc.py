@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.svm import SVC
 
 ROWS_PER_BATCH = 1_000  # bounds the memory for kernel values
+BATCH_VALUES = 4_000_000  # bounds that for decision values
 
 
 class PairwiseSVC(ClassifierMixin, BaseEstimator):
@@ -26,48 +27,48 @@ class PairwiseSVC(ClassifierMixin, BaseEstimator):
         gamma = float(1 / (features.shape[1] * (features.var() or 1.0)))
         self.svc_ = SVC(C=self.c, gamma=gamma, cache_size=500).fit(features, labels)
         self.classes_ = self.svc_.classes_
-        self.pair_coefficients_ = _pair_coefficients(self.svc_)
         return self
 
     def decision_values(self, features: np.ndarray) -> np.ndarray:
-        """Decision values (rows, pairs of classes), computed by matrix products, ten times as fast as by libsvm."""
-        vectors = self.svc_.support_vectors_.astype(np.float32)
-        lengths = (vectors**2).sum(axis=1)
-        decisions = []
-        for start in range(0, len(features), ROWS_PER_BATCH):
-            rows = features[start : start + ROWS_PER_BATCH].astype(np.float32)
-            distances = (rows**2).sum(axis=1, keepdims=True) + lengths - 2 * rows @ vectors.T
-            decisions.append(np.exp(-self.svc_.gamma * distances) @ self.pair_coefficients_)
-        return np.concatenate(decisions) + self.svc_.intercept_
+        """Decision values (rows, classes, classes): those of a pair at [first, second], negated at [second, first]."""
+        return self._decide(self._kernel(features))
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Probabilities (rows, classes)."""
-        decisions = self.decision_values(features)
-        n_classes = len(self.classes_)
-        if n_classes == 2:  # a positive value means the second class here, the first of the pair otherwise
-            probability = expit(self.sigmoid_slope * decisions[:, 0])
+        size = max(1, BATCH_VALUES // len(self.classes_) ** 2)
+        probabilities = []
+        for start in range(0, len(features), ROWS_PER_BATCH):
+            kernel = self._kernel(features[start : start + ROWS_PER_BATCH])
+            for first in range(0, len(kernel), size):
+                probabilities.append(self._to_probabilities(self._decide(kernel[first : first + size])))
+        return np.concatenate(probabilities)
+
+    def _kernel(self, features: np.ndarray) -> np.ndarray:
+        """Similarity to each support vector, by a matrix product: ten times as fast as libsvm."""
+        rows, vectors = features.astype(np.float32), self.svc_.support_vectors_.astype(np.float32)
+        distances = (rows**2).sum(axis=1, keepdims=True) + (vectors**2).sum(axis=1) - 2 * rows @ vectors.T
+        return np.exp(-self.svc_.gamma * distances)
+
+    def _decide(self, kernel: np.ndarray) -> np.ndarray:
+        count, coefficients = len(self.classes_), self.svc_.dual_coef_.astype(np.float32)
+        ends = np.cumsum(self.svc_.n_support_)
+        values = np.zeros((len(kernel), count, count))
+        for label, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+            # scikit-learn stores the coefficients of a class against the others, itself left out.
+            values[:, label, np.arange(count) != label] = kernel[:, start:end] @ coefficients[:, start:end].T
+        intercepts = np.zeros((count, count))
+        intercepts[np.triu_indices(count, 1)] = self.svc_.intercept_
+        values = np.triu(values + values.transpose(0, 2, 1) + intercepts, 1)
+        return values - values.transpose(0, 2, 1)
+
+    def _to_probabilities(self, decisions: np.ndarray) -> np.ndarray:
+        if len(self.classes_) == 2:  # a positive value means the second class here, the first of the pair otherwise
+            probability = expit(self.sigmoid_slope * decisions[:, 0, 1])
             return np.column_stack([1 - probability, probability])
-        scores = np.zeros((len(features), n_classes))
-        first, second = np.triu_indices(n_classes, 1)
-        for column, (i, j) in enumerate(zip(first, second, strict=True)):
-            scores[:, i] -= np.logaddexp(0, -self.sigmoid_slope * decisions[:, column])
-            scores[:, j] -= np.logaddexp(0, self.sigmoid_slope * decisions[:, column])
-        return softmax(scores, axis=1)
+        losses = np.logaddexp(0, -self.sigmoid_slope * decisions)
+        losses[:, np.arange(len(self.classes_)), np.arange(len(self.classes_))] = 0
+        return softmax(-losses.sum(axis=2), axis=1)
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """The most probable class; scikit-learn's calibration requires this method."""
         return self.classes_[self.predict_proba(features).argmax(axis=1)]
-
-
-def _pair_coefficients(svc: SVC) -> np.ndarray:
-    """Return the coefficient of each support vector (rows) in the classifier of each pair of classes (columns)."""
-    n_classes = len(svc.classes_)
-    class_of_vector = np.repeat(np.arange(n_classes), svc.n_support_)
-    pairs = list(zip(*np.triu_indices(n_classes, 1), strict=True))
-    coefficients = np.zeros((len(class_of_vector), len(pairs)), dtype=np.float32)
-    for column, (first, second) in enumerate(pairs):
-        # scikit-learn stores the coefficients of a class against the n - 1 others, itself left out.
-        for one, other in ((first, second - 1), (second, first)):
-            vectors = class_of_vector == one
-            coefficients[vectors, column] = svc.dual_coef_[other, vectors]
-    return coefficients
