@@ -39,7 +39,7 @@ def command(name: str, /, **options: object) -> str:
 
     Options with their default values are omitted.
     """
-    program = "make" if _runs_under_make() else _program()
+    program = "make" if runs_under_make() else _program()
     chosen = (option(key, value) for key, value in options.items() if DEFAULTS.get(key) != value)
     return " ".join([program, name, *chosen])
 
@@ -47,7 +47,7 @@ def command(name: str, /, **options: object) -> str:
 def option(name: str, value: object = "") -> str:
     """How the user sets an option: `FOLDS=2` under make, else `--folds 2`; without a value only its name."""
     quoted = shlex.quote(str(value)) if value != "" else ""
-    if _runs_under_make():
+    if runs_under_make():
         return f"{name.upper()}={quoted}" if quoted else name.upper()
     return f"--{name} {quoted}".rstrip()
 
@@ -59,7 +59,7 @@ def move_away(path: Path) -> str:
 
 def flag(name: str) -> str:
     """How the user sets a flag: `YES=1` under make, else `--yes`."""
-    return f"{option(name)}=1" if _runs_under_make() else option(name)
+    return f"{option(name)}=1" if runs_under_make() else option(name)
 
 
 def missing_extra(library: str, extra: str) -> UserError:
@@ -73,7 +73,8 @@ def interpreter() -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _runs_under_make() -> bool:
+def runs_under_make() -> bool:
+    """Whether the user has typed a target of the Makefile."""
     return "FOLDBLEND_MAKE" in os.environ
 
 

@@ -1,6 +1,6 @@
 """Commands that check a competition before training, and models after it."""
 
-from competition.cli.run import FOLDS, RunOptions, extraction_seconds, open_competition, open_run
+from competition.cli.run import FOLDS, RunOptions, choose_members, extraction_seconds, open_competition, open_run
 from competition.errors import UserError, option
 
 
@@ -38,15 +38,17 @@ def doctor(options: RunOptions) -> None:
     from competition.workers.local import LocalWorkers
 
     competition, folds = open_competition(options.competition), options.folds
-    dataset, members, folder = competition.dataset, competition.members(options.models), competition.folds_folder
+    dataset, folder = competition.dataset, competition.folds_folder
     require_folds(folds)
     complete = []
     try:
         split = make_folds(dataset, folds, options.seed)
     except UserError as error:  # there are no predictions either
         print(f"the rows cannot be split: {error}")
+        members = competition.members(options.models)
     else:
         store = Store(folder, dataset, split)
+        members = choose_members(competition, store, options.models)
         complete = [predictions for predictions in map(store.predictions, members) if predictions.complete]
     jobs, gflops = LocalWorkers(options.jobs).jobs, measure_gflops()["float32"]
     plan = doctor.Plan(members, folds, jobs, gflops, FOLDS.parent, extraction_seconds(competition, members))

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from competition.cli.run import DATA, RunOptions, load_submission, open_extractor, open_run
+from competition.cli.run import (
+    DATA,
+    RunOptions,
+    load_submission,
+    open_competition,
+    open_extractor,
+    open_run,
+    open_store,
+)
 from competition.errors import UserError, missing_extra
 
 if TYPE_CHECKING:
@@ -17,13 +25,16 @@ def import_predictions(options: RunOptions, name: str, oof: Path, test: Path, sp
     """Check out-of-fold and test probabilities made elsewhere, and import them as the member @NAME."""
     from competition.crossval import exchange
     from competition.models.member import Member
+    from competition.scoring.standard_error import repeated_groups
     from competition.views.terminal.screen import console
 
-    member = Member.parse(f"@{name}")
-    run = open_run(options)
-    store, metric = run.store, run.metric
+    member = Member.imported(name.removeprefix("@"))
+    competition = open_competition(options.competition)
+    store, metric = open_store(competition, options.folds, options.seed), competition.metric()
     store.import_predictions(member, list(exchange.read_predictions(oof, test, split, store.dataset, store.folds)))
-    score = metric.format(metric.score(store.dataset.labels, store.predictions(member).oof, run.groups))
+    score = metric.format(
+        metric.score(store.dataset.labels, store.predictions(member).oof, repeated_groups(store.dataset.groups))
+    )
     example = store.command("submit", models=f"quick {member.name}")
     console.print(f"{member.name}: {score} out of fold; to blend it: {example}")
 

@@ -1,6 +1,7 @@
 """The command that trains in a Kaggle notebook: it writes the script, pushes it and fetches the outputs."""
 
 import json
+import shlex
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -42,7 +43,7 @@ def train_on_kaggle(options: RunOptions, push: bool) -> None:
     competition = options.competition
     _reject_practice(competition)
     folder = KERNELS / competition
-    address = f"{_owner(competition, push)}/{kernel_slug(competition)}"
+    address = f"{_owner(competition, push, folder)}/{kernel_slug(competition)}"
     if push and (folder / PUSHED_FILE).exists():
         folds, seed = _pushed_split(folder)
         options = replace(options, folds=folds, seed=seed)
@@ -60,7 +61,7 @@ def train_on_kaggle(options: RunOptions, push: bool) -> None:
             kaggle_kernels.push_dataset(folder / "dataset", dataset, competition)
         _push(folder, competition, {"folds": options.folds, "seed": options.seed})
     failure = _wait(address, competition, folder)
-    _import_output(options, folder / "output", failure)
+    _import_output(options, folder, failure)
 
 
 def _command(options: RunOptions) -> str:
@@ -81,7 +82,8 @@ def predict_on_kaggle(competition: str, number: int | None, push: bool) -> None:
 
     _reject_practice(competition)
     submission = load_submission(competition, number)
-    folder, owner = KERNELS / f"{competition}-infer", _owner(competition, push)
+    folder = KERNELS / f"{competition}-infer"
+    owner = _owner(competition, push, folder)
     kernel, dataset = (f"{owner}/{kernel_slug(competition, purpose)}" for purpose in ("-infer", "-models"))
     if push and (folder / PUSHED_FILE).exists():
         print(f"{kernel} was pushed before; its outputs are fetched first, and it is not pushed again", flush=True)
@@ -100,7 +102,9 @@ def predict_on_kaggle(competition: str, number: int | None, push: bool) -> None:
             return
         kaggle_kernels.push_dataset(pack.parent, dataset, competition)
         _push(folder, competition, {})
-    if failure := _wait(kernel, competition, folder):
+    failure = _wait(kernel, competition, folder)
+    (folder / PUSHED_FILE).unlink(missing_ok=True)
+    if failure:
         raise UserError(failure)
     print(f"{folder / 'output' / 'submission.csv'}; in a code competition, submit the notebook on its page")
 
@@ -121,6 +125,7 @@ def _write(options: RunOptions, folder: Path, address: str, continues: bool) -> 
     from competition.deploy.kernel import KernelSpec, kernel_slug, settings_files, write_kernel
     from competition.deploy.pretrained_weights import write_weights
 
+    _check_options(options)
     settings: dict[str, Any] = {name: value for name, value in asdict(options).items() if name in SHARED_OPTIONS}
     settings["models"] = list(options.models) if options.models else None
     files = settings_files(DATA / options.competition, FOLDS / options.competition)
@@ -132,8 +137,27 @@ def _write(options: RunOptions, folder: Path, address: str, continues: bool) -> 
     sources = KernelSpec("train", datasets, kernels=(address,) if continues else ())
     script = write_kernel(folder, address, settings, files, sources)
     print(f"{script}: {script.stat().st_size:,} bytes, for {address}", flush=True)
-    if address.startswith(UNKNOWN_OWNER):
-        print(f"not logged in to Kaggle: replace {UNKNOWN_OWNER} in kernel-metadata.json to push it by hand")
+
+
+def _check_options(options: RunOptions) -> None:
+    """Raise UserError for options that would fail in the session."""
+    from competition.crossval.folds import require_folds
+    from competition.data.config import CONFIG_FILE
+    from competition.ensemble.blend import check_blender
+    from competition.models.member import Member
+    from competition.models.registry import LISTS_OF_MODELS
+
+    require_folds(options.folds)
+    check_blender(options.blend, "class")  # of blenders for numbers, none is missing among these
+    names = [name for name in options.models or () if name not in LISTS_OF_MODELS]
+    if imported := next((name for name in names if Member.parse(name).is_imported), None):
+        raise UserError(f"{imported} was imported, and cannot be trained on Kaggle; blend it here, with `submit`")
+    folder = DATA / options.competition
+    if ":" in (metric := read_config(folder).metric):
+        raise UserError(
+            f"{folder / CONFIG_FILE}: the metric {metric} is in a module of yours, which the script does not contain; "
+            "remove it for training on Kaggle: metrics do not affect the models"
+        )
 
 
 def _find_pretrained(options: RunOptions) -> "Extractor | None":
@@ -184,18 +208,25 @@ def _wait(address: str, competition: str, folder: Path) -> str:
     output = folder / "output"
     shutil.rmtree(output, ignore_errors=True)
     kaggle_kernels.fetch_output(address, competition, output)
-    (folder / PUSHED_FILE).unlink(missing_ok=True)
     if session.status == "COMPLETE":
         return ""
     reason = session.failure or (shown[1][-1] if shown[1] else "no reason is given")
     return f"the session on Kaggle failed: {reason}; the log is in {output}"
 
 
-def _import_output(options: RunOptions, output: Path, failure: str) -> None:
-    """Import the fetched predictions as members that blend with those trained here, also of a session that failed."""
-    competition = open_competition(options.competition)
+def _import_output(options: RunOptions, folder: Path, failure: str) -> None:
+    """Import the fetched predictions as members that blend with those trained here, also of a session that failed.
+
+    The session counts as fetched only afterwards, so that the same command tries again if the import fails.
+    """
+    competition, pushed = open_competition(options.competition), folder / PUSHED_FILE
     store = open_store(competition, options.folds, options.seed)
-    members = import_members(store, output / FOLDS / options.competition / store.folds.name)
+    try:
+        members = import_members(store, folder / "output" / FOLDS / options.competition / store.folds.name)
+    except UserError as error:
+        remedy = f"to push again without these outputs: {shlex.join(['rm', str(pushed)])}"
+        raise UserError(f"{error}; then run the same command again to import them, or, {remedy}") from None
+    pushed.unlink(missing_ok=True)
     _print_imported(competition, store, members)
     if failure or not members:
         raise UserError(failure or f"no member of {store.folds.name} was completed; push again to continue")
@@ -226,19 +257,21 @@ def _print_imported(competition: Competition, store: "Store", members: "list[Mem
     print(f"to blend {shorten_list(names.split(), 3)}: {store.command('submit', models=names)}")
 
 
-def _owner(competition: str, push: bool) -> str:
+def _owner(competition: str, push: bool, folder: Path) -> str:
     """The user's name on Kaggle, or a placeholder if it is not needed and not known."""
     from competition.data.kaggle import has_credentials
     from competition.deploy.kaggle_kernels import find_username
 
-    if not push and not has_credentials():
-        return UNKNOWN_OWNER
-    try:
-        return find_username(competition)
-    except UserError:
-        if push:
-            raise
-        return UNKNOWN_OWNER
+    reason = "not logged in to Kaggle"
+    if push or has_credentials():
+        try:
+            return find_username(competition)
+        except UserError as error:
+            if push:
+                raise
+            reason = str(error)
+    print(f"{reason}; to push by hand, replace {UNKNOWN_OWNER} in the metadata files in {folder}", flush=True)
+    return UNKNOWN_OWNER
 
 
 def _reject_practice(competition: str) -> None:

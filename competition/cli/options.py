@@ -18,6 +18,7 @@ from competition.cli.run import (
 )
 
 MAX_SEED = 2**32 - 1  # the largest that NumPy's RandomState accepts
+MAX_PORT = 65_535
 PREFIX = "FOLDBLEND_"  # of the environment variables, by which the Makefile passes its variables
 
 
@@ -34,6 +35,20 @@ def parse_integer(text: str) -> int:
     if not str(text).isdecimal():
         raise typer.BadParameter(f"expected an integer >= 0, got {text}")
     return int(text)
+
+
+def parse_positive(text: str) -> int:
+    """A positive integer."""
+    if not parse_integer(text):
+        raise typer.BadParameter("expected an integer >= 1, got 0")
+    return int(text)
+
+
+def parse_port(text: str) -> int:
+    """The number of a port."""
+    if not 1 <= (port := parse_integer(text)) <= MAX_PORT:
+        raise typer.BadParameter(f"expected a port from 1 to {MAX_PORT}, got {text}")
+    return port
 
 
 def parse_seed(text: str) -> int:
@@ -111,11 +126,13 @@ Seed = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    count_option(
+    option(
         "jobs",
         "Number of single-threaded workers, plus one if all would have a GPU; with --cluster, of tasks that run at "
         "a time.  "
         "[default and maximum: number of cores; with --cluster: all threads of its Dask workers]",
+        parser=parse_positive,
+        metavar="N",
     ),
 ]
 Budget = Annotated[
@@ -159,9 +176,11 @@ SchedulerAddress = Annotated[
 ]
 LocalJobs = Annotated[
     int | None,
-    count_option(
+    option(
         "jobs",
         "Number of single-threaded workers, plus one if all would have a GPU.  [default and maximum: number of cores]",
+        parser=parse_positive,
+        metavar="N",
     ),
 ]
 Trials = Annotated[int, count_option("trials", "Number of trials per model, including those of earlier runs.")]
@@ -181,7 +200,7 @@ Number = Annotated[
         "latest]",
     ),
 ]
-Port = Annotated[int, count_option("port", "Port of the page.")]
+Port = Annotated[int, option("port", "Port of the page.", parser=parse_port, metavar="N")]
 Wait = Annotated[
     float | None,
     option(
@@ -206,7 +225,12 @@ Yes = Annotated[bool, option("yes", "Upload without asking first.")]
 Value = Annotated[float, option("value", "Score on the leaderboard, e.g. 0.997.", parser=parse_score, metavar="SCORE")]
 File = Annotated[
     Path | None,
-    option("file", "Submission to evaluate.  [default: the one in submissions/submission.csv]", metavar="FILE"),
+    option(
+        "file",
+        "Submission to evaluate.  [default: the competition's submission in submissions/submission.csv, else its "
+        "latest]",
+        metavar="FILE",
+    ),
 ]
 Json = Annotated[bool, option("json", "Print the probabilities of all classes as JSON.")]
 Files = Annotated[list[Path], typer.Argument(help="Image, folder of images, or CSV file of pixels.", metavar="FILE...")]

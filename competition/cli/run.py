@@ -403,19 +403,24 @@ def open_run(options: RunOptions) -> Run:
     """Load the competition, its split, members and metric."""
     competition = open_competition(options.competition)
     store = open_store(competition, options.folds, options.seed)
-    models = options.models
-    uses_default_models = not models or _is_best(models)
     return Run(
         competition,
         store,
         competition.metric(),
-        default_members(competition, store, models) if uses_default_models else competition.members(models),
+        choose_members(competition, store, options.models),
         options.jobs,
         options.budget,
         options.cluster,
         options.blend,
         options.refit,
     )
+
+
+def choose_members(competition: Competition, store: "Store", models: Sequence[str] | None) -> "tuple[Member, ...]":
+    """The members with these names, or the default or best ones."""
+    if not models or _is_best(models):
+        return default_members(competition, store, models)
+    return competition.members(models)
 
 
 def default_members(
@@ -456,6 +461,7 @@ class LoadedSubmission:
     """A submission and what predicted its test rows."""
 
     entry: "Entry"
+    competition: Competition
     members: "list[Member]"
     store: "Store"  # with the models that predicted, of folds or of all rows
     label_metric: "Metric | None"  # for which labels were chosen
@@ -491,4 +497,4 @@ def load_submission(name: str, number: int | None) -> LoadedSubmission:
         raise UserError(f"{entry.folder}: the submission's blender, {blender}, was removed; {remedy('auto')}")
     refits = entry.metadata.get("refits", 0)
     label_metric = find_metric(spec["label_metric"]) if "label_metric" in spec else None
-    return LoadedSubmission(entry, members, store.refits(refits) if refits else store, label_metric)
+    return LoadedSubmission(entry, competition, members, store.refits(refits) if refits else store, label_metric)

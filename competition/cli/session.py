@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from competition.cli.run import DATA, FOLDS, SUBMISSIONS, RunOptions, open_competition, open_without_features
 from competition.errors import UserError, shorten_list
+from competition.files import describe_file_error, is_file_error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +42,7 @@ def predict(settings: Mapping[str, Any], files: Path) -> int:
 
 def _run(task: SessionFunction, settings: Mapping[str, Any], files: Path) -> int:
     """Run the task in a temporary folder, whose folds/ and submissions are in the current folder."""
-    start, working, has_progress = time.monotonic(), Path.cwd(), False
+    start, working = time.monotonic(), Path.cwd()
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
         try:
@@ -50,13 +51,17 @@ def _run(task: SessionFunction, settings: Mapping[str, Any], files: Path) -> int
             task(settings, files, start)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
+        except OSError as error:
+            if not is_file_error(error):
+                raise
+            print(f"error: {describe_file_error(error)}", file=sys.stderr)
         else:
-            has_progress = any((working / FOLDS).glob("*/*/*/fold-*"))
             if not (working / SUBMISSION).exists():
                 print("error: no model was completed in time; push again to continue", file=sys.stderr)
         finally:
             os.chdir(working)
-    # Kaggle keeps the outputs only of scripts that succeed; the next session continues from folds and checkpoints.
+    # The outputs of scripts that fail may be lost; the next session continues from folds and checkpoints.
+    has_progress = any((working / FOLDS).glob("*/*/*/fold-*"))
     return 0 if has_progress or (working / SUBMISSION).exists() else 2
 
 

@@ -18,6 +18,7 @@ from competition.cli.run import (
     parse_split,
 )
 from competition.cli.train import cross_validate_run
+from competition.cli.upload import reject_practice
 from competition.errors import UserError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def record_score(competition: str, number: int | None, value: float) -> None:
     from competition.views.terminal.screen import console
 
     log = SubmissionLog(SUBMISSIONS)
+    reject_practice(competition, log)
     entry = log.entry(competition, number)
     entry.require_intact()
     metric, rows = find_metric(entry.metadata["metric"]), open_competition(competition).scored_rows

@@ -68,7 +68,7 @@ def _validate_search(run: Run, search: "Search", on_event: "OnEvent", end: float
         console.print(f"plots of the search: {page}")
     if not search.candidates:
         text = f"{kind}: no better hyperparameters found in {search.trial_count} trials"
-        if remaining := search.max_trials - search.trial_count:
+        if (remaining := search.max_trials - search.trial_count) > 0:
             needed = search.remaining_seconds() + search.validation_seconds()
             text += f"; for the remaining {remaining} trials and the validation, set {budget_option(needed)} or more"
         console.print(text)

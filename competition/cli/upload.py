@@ -20,7 +20,7 @@ def upload(competition: str, number: int | None, wait: float, is_confirmed: bool
     from competition.views.terminal.screen import console
 
     log = SubmissionLog(SUBMISSIONS)
-    _reject_practice(competition, log)
+    reject_practice(competition, log)
     entry = log.entry(competition, number)
     entry.require_intact()
     opened, metric, digest = open_competition(competition), find_metric(entry.metadata["metric"]), entry.digest
@@ -74,7 +74,7 @@ def _explain_missing_score(competition: str, entry: "Entry", result: "Submission
         print(f"Kaggle has accepted {entry.file}, but shows no public score")
 
 
-def _reject_practice(competition: str, log: "SubmissionLog") -> None:
+def reject_practice(competition: str, log: "SubmissionLog") -> None:
     """Raise a UserError if the competition is a practice one, which is not on Kaggle."""
     if not is_practice_competition(competition):
         return

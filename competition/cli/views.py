@@ -15,6 +15,7 @@ from competition.cli.run import (
     open_competition,
     open_extractor,
     open_run,
+    open_store,
 )
 from competition.cli.servers import wait_for_server
 from competition.errors import UserError, missing_extra
@@ -68,7 +69,8 @@ def write_report(
         contributions,
         log.read_competition(name),
         recipes,
-        run.store.command("submit", models=" ".join(blended.members), blend=run.blend, refit=run.refit),
+        run.blend,
+        run.refit,
         run.competition.scored_rows,
         is_practice_competition(name),
         {str(entry.number): entry.metadata.get("refits", 0) for entry in log.entries(name)},
@@ -91,7 +93,7 @@ def tensorboard(options: RunOptions, port: int) -> None:
     from competition.workers.dependent import start_dependent
     from competition.workers.machine import QUIET_LIBRARIES
 
-    store = open_run(options).store
+    store = open_store(open_competition(options.competition), options.folds, options.seed)
     print(f"{log_saved_curves(store)} folds have logs in {log_folder(store)}", flush=True)
     process = start_dependent(
         *("tensorboard.main", "--logdir", str(log_folder(store).parent), "--port", str(port)),
@@ -122,8 +124,8 @@ def open_demo(competition: str, number: int | None) -> "FastAPI":
     from competition.workers.machine import QUIET_LIBRARIES
 
     os.environ.update(QUIET_LIBRARIES)
-    open_competition(competition).require_classes("demo")
     submission = load_submission(competition, number)
+    submission.competition.require_classes("demo")
     store, members = submission.store, submission.members
     names = ", ".join(member.name for member in members)
     print(f"loading {names} of submission {submission.entry.number} ...", flush=True)

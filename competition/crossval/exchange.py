@@ -45,7 +45,9 @@ def read_predictions(
     if fold is None:
         fold = _read_column(csv_files.read_text(Path(str(split)), comment="#"), "fold", Path(str(split)))
     _check_split(fold, folds, split or oof)
-    test_predictions, _ = _read_table(test, dataset.test_ids, dataset.classes, TEST)
+    test_predictions = np.empty((0, len(dataset.classes)))
+    if len(dataset.test_ids):
+        test_predictions, _ = _read_table(test, dataset.test_ids, dataset.classes, TEST)
     oof_predictions, test_predictions = _check(oof_predictions, oof, kind), _check(test_predictions, test, kind)
     for number in range(folds.count):
         yield oof_predictions[folds.held_out == number], test_predictions

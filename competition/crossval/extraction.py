@@ -70,6 +70,7 @@ def extract_features(extraction: Extraction, dataset: Dataset, workers: Workers,
     assert features
     with wait_for_lock(features.folder.parent):
         if features.are_complete:
+            _remove_partial_folders(features.folder.parent)
             return
         chunks = split_into_chunks(extraction.folder, dataset, extraction.config, CHUNK_ROWS)
         partial_folder = features.folder.with_suffix(".partial")
@@ -84,7 +85,13 @@ def extract_features(extraction: Extraction, dataset: Dataset, workers: Workers,
             done += chunk.stop - chunk.start
             on_progress(done, total)
         _join(partial_folder, chunks, features)
-        shutil.rmtree(partial_folder)
+        _remove_partial_folders(features.folder.parent)
+
+
+def _remove_partial_folders(folder: Path) -> None:
+    """Remove what interrupted runs have left, also of other networks or versions."""
+    for path in folder.glob("*.partial"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def extract_test_features(extraction: Extraction, dataset: Dataset, workers: Workers) -> np.ndarray:
@@ -118,12 +125,12 @@ def _extract_chunks(
     extractor: Extractor, chunks: Sequence[Chunk], dataset: Dataset, workers: Workers
 ) -> Iterator[tuple[Chunk, np.ndarray]]:
     """Yield each chunk with its features, in any order."""
-    tasks: dict[Any, Chunk] = {chunk: chunk for chunk in chunks}
+    tasks: dict[Any, Chunk] = {replace(chunk, wants_gpu=extractor.kind != "onnx"): chunk for chunk in chunks}
     function = partial(_extract_chunk, extractor=extractor, digest=extractor.digest, dataset=dataset)
     if not workers.share_files:
         function = partial(function, extractor=extractor.with_content())
         if all(chunk.paths for chunk in chunks):
-            tasks = {RemoteChunk(chunk, extractor.size): chunk for chunk in chunks}
+            tasks = {RemoteChunk(task, extractor.size): chunk for task, chunk in tasks.items()}
             function = partial(function, dataset=None)
     for task, outcome in workers.run(function, take_in_order(tasks), ignore_event):
         yield tasks[task], result_or_raise(f"extracting features of {task.name}", outcome)

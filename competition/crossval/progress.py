@@ -80,6 +80,7 @@ class Progress:
             for fold in self._finished_folds(predictions):
                 self.seconds[member.name][fold] = store.seconds(member, fold)
         self.skipped: list[Member] = []  # for lack of time
+        self.failed: list[Task] = []  # which this run does not try again
         # (seconds, seconds on the reference machine) of each member's folds of this run, by whether a network was
         # trained: images without a blank border, bfloat16 and GPUs affect only networks.
         self.measured: dict[bool, dict[str, tuple[float, float]]] = {True: {}, False: {}}
@@ -111,6 +112,7 @@ class Progress:
                 return f"retrying {task.name}: {failure.reason}"
             case Failed(task, failure):
                 self.running.pop(task, None)
+                self.failed.append(task)
                 return f"{task.name} failed: {failure.reason}\n{failure.details}".rstrip()
             case Finished(task, result):
                 self.running.pop(task, None)
@@ -176,8 +178,9 @@ class Progress:
         return [run for task, run in list(self.running.items()) if task.member == member]
 
     def _count_waiting(self, member: Member) -> int:
-        """Count the member's folds that are neither finished nor running."""
-        return len(self.store.tasks(member)) - len(self.seconds[member.name]) - len(self._running(member))
+        """Count the member's folds that are neither finished nor running and have not failed."""
+        started = len(self.seconds[member.name]) + len(self._running(member))
+        return len(self.store.tasks(member)) - started - sum(task.member == member for task in self.failed)
 
     def _capacity(self, member: Member) -> int:
         return self.workers.capacity(Task(member, 0))

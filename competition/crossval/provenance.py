@@ -1,13 +1,11 @@
 """What predictions were made from: data, split, recipe, source and versions; if it differs, they are not reused."""
 
-from functools import cache
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
-
 from competition.crossval.folds import Folds
 from competition.crossval.predictions import Provenance
 from competition.data.dataset import Dataset, require_features
 from competition.models.backend import keras_backend
 from competition.models.hyperparameters import describe_recipe
+from competition.models.libraries import installed_version
 from competition.models.member import Member
 from competition.models.registry import model_module
 from competition.models.source import source_digest
@@ -37,13 +35,3 @@ def member_provenance(member: Member) -> Provenance:
         provenance["backend"] = keras_backend()
         libraries += (provenance["backend"],)
     return provenance | {library: installed_version(library) for library in libraries}
-
-
-@cache
-def installed_version(library: str) -> str:
-    """The version of a library, also if it is installed under another name, such as tensorflow-cpu."""
-    try:
-        return version(library)
-    except PackageNotFoundError:
-        distributions = packages_distributions().get(library, [])
-        return " ".join(f"{name} {version(name)}" for name in sorted(set(distributions))) or "unknown"

@@ -216,18 +216,25 @@ class Store:
             return spec.load(model, target)
         except Exception as error:  # each library has its own errors
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            remedy = f"{shlex.join(['rm', str(self._path(member, fold))])} && {self._training_command(member)}"
-            raise UserError(f"cannot load {model} ({reason}); if it is damaged: {remedy}") from error
+            raise UserError(f"cannot load {model} ({reason}); {self._model_remedy(member, fold)}") from error
 
     def model_path(self, member: Member, fold: int) -> Path:
         """The file of a finished fold's model."""
         self.require_models([member])
         path = self._path(member, fold)
-        models = _model_files(path)
-        if self.reason_to_train(member, fold) or not models:
-            task = Task(member, fold, self.folds.uses_all_rows)
-            raise UserError(f"{task.name} is not trained; run `{self._training_command(member)}`")
+        models, name = _model_files(path), Task(member, fold, self.folds.uses_all_rows).name
+        if self.reason_to_train(member, fold):
+            raise UserError(f"{name} is not trained; run `{self._training_command(member)}`")
+        if not models:
+            raise UserError(f"the model of {name} is missing in {path.parent}; {self._model_remedy(member, fold)}")
         return models[0]
+
+    def _model_remedy(self, member: Member, fold: int) -> str:
+        """How the user gets another model in place of one that is missing or damaged."""
+        if member.is_imported:
+            return f"import {member.name} again, or make a submission without it"
+        path = self._path(member, fold)
+        return f"to train it again: {shlex.join(['rm', str(path)])} && {self._training_command(member)}"
 
     def _training_command(self, member: Member) -> str:
         """How the user trains the member here; `reproduce` trains what is missing and changes no submission."""

@@ -26,16 +26,12 @@ class Chunk:
     start: int
     stop: int
     paths: tuple[Path, ...]
+    wants_gpu: bool = True  # whether a network that runs on GPUs processes the images
 
     @property
     def name(self) -> str:
         """The name in messages."""
         return f"{self.part} images {self.start + 1}-{self.stop}"
-
-    @property
-    def wants_gpu(self) -> bool:
-        """Whether a network processes the images."""
-        return True
 
     def read(self, dataset: Dataset | None, size: int) -> np.ndarray:
         """The images (rows, size, size, 3); those of tables are the Dataset's."""
@@ -60,7 +56,7 @@ class RemoteChunk:
 
     @property
     def wants_gpu(self) -> bool:
-        """Whether a network processes the images."""
+        """Whether a network that runs on GPUs processes the images."""
         return self.chunk.wants_gpu
 
     def __reduce__(self) -> tuple[Any, ...]:

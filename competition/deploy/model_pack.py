@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from competition.crossval.provenance import installed_version
 from competition.crossval.store import Store
 from competition.deploy.predict import BlendModels
 from competition.ensemble import blenders
@@ -21,6 +20,7 @@ from competition.ensemble.blenders import Combination, PerLabel
 from competition.errors import UserError
 from competition.files import atomic_file
 from competition.models.interface import Predictor, Target
+from competition.models.libraries import installed_version
 from competition.models.member import Member
 from competition.models.pretrained.extractor import Extractor
 from competition.models.regression import BinnedPredictor, Bins

@@ -22,7 +22,7 @@ from competition.data.targets import target_kind
 from competition.deploy.predict import fit_blend, fit_combination
 from competition.ensemble.blend import combine_models
 from competition.ensemble.blenders import Combination, LogLinear, PerLabel, WeightedMean
-from competition.errors import UserError, command
+from competition.errors import UserError, command, runs_under_make
 from competition.files import scratch_folder, write_atomically
 from competition.models.classical.spec import LabelClassifiers
 from competition.models.member import Member
@@ -62,7 +62,7 @@ class Pretrained:
 
 
 def is_exported(member: Member, pretrained: Pretrained | None) -> bool:
-    """Whether a member can be exported."""
+    """Whether a member can be exported; of an imported one, what it was elsewhere."""
     has_network = pretrained is not None and pretrained.extractor.kind != "onnx"
     return member.spec.is_network or (member.model == LINEAR_MODEL and has_network)
 
@@ -71,7 +71,7 @@ def export_blend(
     path: Path, store: Store, members: Sequence[Member], blender: str, pretrained: Pretrained | None = None
 ) -> OnnxExport:
     """Fit the blender on those members that can be exported, and write their blend to an ONNX file."""
-    networks = [member for member in members if is_exported(member, pretrained)]
+    networks = [member for member in members if is_exported(store.trained_as(member), pretrained)]
     if networks and store.folds.uses_all_rows:  # where members without a weight are not trained
         weighted = fit_blend(store, members, blender).positions
         networks = [member for member in networks if member in weighted]
@@ -80,10 +80,10 @@ def export_blend(
             "no member of the submission is a network; only networks, and features-linear with a pretrained network of "
             "Keras, can be exported to ONNX"
         )
-    if not any(member.uses_features for member in networks):
+    if not any(store.trained_as(member).uses_features for member in networks):
         pretrained = None
     if target_kind(store.dataset.labels) == "number":
-        raise UserError(f"regression blends cannot be exported to ONNX; use `{command('predict')}`")
+        raise UserError(f"regression blends cannot be exported to ONNX; use `{_predict_command(store)}`")
     os.environ.update(QUIET_LIBRARIES)
     combination = fit_combination(store, networks, blender)
     model = build_model(store, networks, combination, pretrained.extractor if pretrained else None)
@@ -101,7 +101,9 @@ def export_blend(
         difference = float(np.abs(probabilities - expected).max())
         if not difference <= MAX_DIFFERENCE:
             reason = f"the ONNX file's probabilities differ from Keras by {difference:.1e}"
-            raise UserError(f"not exported: {reason}; upgrade tf2onnx and onnxruntime, or use `{command('predict')}`")
+            raise UserError(
+                f"not exported: {reason}; upgrade tf2onnx and onnxruntime, or use `{_predict_command(store)}`"
+            )
         write_atomically(path, file.read_bytes())
     trained = combine_models(combination, [store.predictions(member).test[:, :rows] for member in networks])
     decisions = (one_hot(store.dataset.labels, each)[1] for each in (trained, probabilities))
@@ -110,6 +112,11 @@ def export_blend(
     shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
     left_out = tuple(member.name for member in members if member not in networks)
     return OnnxExport(path, count, rows, difference, changed_labels, rows / seconds, shapes, left_out)
+
+
+def _predict_command(store: Store) -> str:
+    """How the user predicts images without the file."""
+    return command("predict", competition=store.folder.name) + (" FILES=..." if runs_under_make() else " FILE ...")
 
 
 def build_model(
@@ -122,7 +129,7 @@ def build_model(
     is_multilabel = target_kind(store.dataset.labels) == "labels"
     to_probabilities = ops.sigmoid if is_multilabel else partial(ops.softmax, axis=-1)
     images = keras.Input(store.dataset.images.shape[1:], dtype="uint8", name="images")
-    inputs = [images] if any(member.spec.is_network for member in members) else []
+    inputs = [images] if any(store.trained_as(member).spec.is_network for member in members) else []
     views: list[Any] = []
     if extractor:
         pictures = keras.Input((extractor.size, extractor.size, 3), dtype="uint8", name="pictures")
@@ -135,7 +142,7 @@ def build_model(
         logits = []
         for number, member in enumerate(members):
             model: Any = store.load_model(member, fold % len(store.tasks(member)))
-            if member.uses_features:
+            if store.trained_as(member).uses_features:
                 logits.append(_apply_linear(model.pipeline, views, len(store.dataset.classes)))
                 continue
             network = clone_in_float32(model.all_views)

@@ -114,7 +114,8 @@ def combine_models(
     # A mean over models would be sharper than the out-of-fold rows on which the temperatures were fitted.
     stacks = (np.stack([each[number % len(each)] for each in models]) for number in range(count))
     blends = (combination.combine(stack) for stack in stacks)
-    return np.mean([calibration.apply(each) if calibration else each for each in blends], axis=0)
+    total = sum(calibration.apply(each) if calibration else each for each in blends)  # not all of them in memory
+    return np.asarray(total) / count
 
 
 def check_blender(blender: str, kind: TargetKind) -> None:

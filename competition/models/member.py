@@ -53,6 +53,13 @@ class Member:
         model, variant, seed = match.groups()
         return cls(name, model, variant, int(seed or 0), load_spec(model, variant).recipe)
 
+    @classmethod
+    def imported(cls, name: str) -> "Member":
+        """The member @name of imported predictions."""
+        if not IMPORTED_NAME.fullmatch(f"@{name}"):
+            raise UserError(f"invalid name {name!r}; use letters, digits, _ and -, at most 60 of them")
+        return cls.parse(f"@{name}")
+
     @property
     def kind(self) -> str:
         """The name without the seed."""

@@ -52,7 +52,10 @@ def _bin_ends(numbers: np.ndarray) -> np.ndarray:
         if filled >= MIN_BIN_ROWS <= left and filled + following > size:
             ends.append(value)
             filled = 0
-    return np.array(ends, dtype=numbers.dtype) if ends else values[:-1][:1]
+    if ends or len(values) == 1:
+        return np.array(ends, dtype=numbers.dtype)
+    most_even = np.abs(np.cumsum(counts)[:-1] - len(numbers) / 2).argmin()
+    return values[most_even : most_even + 1]
 
 
 class BinnedRegressor:

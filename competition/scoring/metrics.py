@@ -200,9 +200,10 @@ def class_indicators(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 
 def macro_f1(means: np.ndarray) -> float:
-    """Mean F1 of the classes that occur or are predicted."""
+    """Mean F1 of the classes that occur or are predicted; 1 if there are none."""
     correct, true, predicted = np.split(means, 3)
-    occurs = true + predicted > 0
+    if not (occurs := true + predicted > 0).any():
+        return 1.0
     return float((2 * correct[occurs] / (true + predicted)[occurs]).mean())
 
 
@@ -214,14 +215,17 @@ def macro_f1_gains(means: np.ndarray, row: float) -> np.ndarray:
 
 
 def micro_f1(means: np.ndarray) -> float:
-    """F1 of all classes' rows together."""
+    """F1 of all classes' rows together; 1 if no class occurs or is predicted."""
     correct, true, predicted = np.split(means, 3)
-    return float(2 * correct.sum() / (true + predicted).sum())
+    total = (true + predicted).sum()
+    return float(2 * correct.sum() / total) if total else 1.0
 
 
 def macro_recall(means: np.ndarray) -> float:
-    """Mean recall of the classes that occur."""
+    """Mean recall of the classes that occur; 1 if none does."""
     correct, true, _ = np.split(means, 3)
+    if not true.any():
+        return 1.0
     return float((correct[true > 0] / true[true > 0]).mean())
 
 

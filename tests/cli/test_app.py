@@ -103,10 +103,13 @@ def test_a_submission_is_numbered_reproduced_and_scored(command, tmp_path):
     submission = ("--competition", "digits8", "--number", "2")
     result = command("reproduce", *submission)
     assert result.returncode == 0 and "byte for byte, from the stored predictions" in result.stdout, result.stderr
+    held_back = tmp_path / "data" / "digits8" / "held_back"
+    held_back.rename(tmp_path / "elsewhere")  # as in a competition on Kaggle
     result = command("record-score", *submission, "--value", "0.9")
     assert result.returncode == 0 and "90.000 ± 0.949 % on the leaderboard" in result.stdout, result.stderr
     (tmp_path / "data" / "digits8" / "competition.toml").write_text("public = 0.25")
     assert "90.000 ± 1.897 % on the leaderboard" in command("record-score", *submission, "--value", "0.9").stdout
+    (tmp_path / "elsewhere").rename(held_back)
     assert command("grade", "--competition", "digits8").returncode == 0
     log = pd.read_csv(tmp_path / "submissions" / "log.csv")
     assert log["number"].tolist() == [1, 2] and log["leaderboard"].tolist()[1] == 0.9

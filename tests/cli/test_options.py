@@ -12,6 +12,8 @@ from competition.cli.options import (
     parse_duration,
     parse_integer,
     parse_names,
+    parse_port,
+    parse_positive,
     parse_score,
     parse_seed,
 )
@@ -60,6 +62,15 @@ def test_a_score_is_a_finite_number(text):
 def test_counts_are_non_negative_integers(text):
     with pytest.raises(typer.BadParameter, match=f"expected an integer >= 0, got {text}"):
         parse_integer(text)
+
+
+def test_at_least_one_worker_and_a_port_that_exists_are_required():
+    assert parse_positive("2") == 2 and parse_port("65535") == 65535
+    with pytest.raises(typer.BadParameter, match="expected an integer >= 1, got 0"):
+        parse_positive("0")
+    for text in ("0", "65536"):
+        with pytest.raises(typer.BadParameter, match=f"expected a port from 1 to 65535, got {text}"):
+            parse_port(text)
 
 
 def test_a_competition_is_the_name_of_a_folder():

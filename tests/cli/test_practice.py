@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from competition.cli.submissions import record_score
+from competition.errors import UserError
 from competition.views.terminal.submissions import explain_practice, kaggle_hint
 
 KNN = ("--folds", "2", "--models", "knn")
@@ -76,3 +78,9 @@ def test_a_bare_submit_begins_and_ends_with_the_hint(command, competition_copy, 
     lines = result.stdout.splitlines()
     assert result.returncode == 0 and lines[0].startswith("Kaggle's own files are in data/digit-recognizer;")
     assert lines[-1] == f"practice, not for Kaggle: submissions/submission.csv; {lines[0]}"
+
+
+def test_no_leaderboard_score_is_recorded_for_practice(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="digits is a practice competition, which is not on Kaggle"):
+        record_score("digits", None, 0.997)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,6 +57,15 @@ def test_label_sets_and_numbers_are_exchanged_as_they_are(kind, label_dataset, n
     if kind == "labels":
         with pytest.raises(UserError, match=r"oof\.csv, row 1: expected probabilities, found one above 1"):
             list(read_predictions(*paths, None, dataset, folds))
+
+
+def test_predictions_of_a_competition_without_test_rows_are_exchanged(dataset, tmp_path):
+    dataset = replace(dataset, test_ids=dataset.test_ids[:0])
+    folds = load_or_make_folds(dataset, tmp_path, 2, 0)
+    oof = np.random.default_rng(0).dirichlet(np.ones(10), 600)
+    paths = write_predictions(Predictions("theirs", oof, np.empty((2, 0, 10)), 1.0, ""), dataset, folds, tmp_path)
+    for fold, (held_out, test) in enumerate(read_predictions(*paths, None, dataset, folds)):
+        assert np.allclose(held_out, oof[folds.held_out == fold], atol=1e-6) and test.shape == (0, 10)
 
 
 def test_arrays_need_their_split(store, files, tmp_path):

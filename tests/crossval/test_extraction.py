@@ -156,6 +156,15 @@ def test_a_killed_extraction_goes_on(folder, shades):
     ]
 
 
+def test_what_a_killed_extraction_left_is_removed(folder, shades):
+    parent = shades.features.folder.parent
+    for moment in ("before the extraction", "after it"):
+        for name in (shades.features.folder.name, "another-network"):
+            (parent / f"{name}.partial").mkdir(parents=True)
+        extract(folder, shades)
+        assert [path.name for path in parent.glob("*.partial")] == [], moment
+
+
 def test_a_damaged_chunk_is_extracted_again(folder, shades):
     def damage(done, total):
         if done == 8:

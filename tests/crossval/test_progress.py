@@ -129,6 +129,14 @@ def test_no_time_is_left_when_all_folds_are_finished(progress):
     assert progress.scores["knn"].value == pytest.approx(0.5, abs=0.02)
 
 
+def test_a_failed_fold_is_not_waited_for(progress):
+    for member in MEMBERS:
+        progress.update(Finished(Task(member, 0), result_of(progress, 0)))
+        progress.update(Started(Task(member, 1)))
+        progress.update(Failed(Task(member, 1), Failure("no memory", "")))
+    assert progress.time_left() == 0
+
+
 def test_a_failure_is_reported_with_its_task(progress):
     line = progress.update(Failed(Task(MEMBERS[0], 1), Failure("ValueError: why", "all of it")))
     assert line.startswith("knn fold 1 failed: ValueError: why") and "all of it" in line

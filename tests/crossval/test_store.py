@@ -247,8 +247,25 @@ def test_a_damaged_model_is_reported_with_the_commands_that_train_it_again(store
     path = tmp_path / store.folds.name / "knn" / "fold-1"
     start, remedy = f"cannot load {path}.skops (", store.command("cv", models="knn")
     assert str(error.value).startswith(start) and "\n" not in str(error.value)
-    assert str(error.value).endswith(f"); if it is damaged: rm {path}.npz && {remedy}")
+    assert str(error.value).endswith(f"); to train it again: rm {path}.npz && {remedy}")
     assert "BadZipFile: File is not a zip file" in str(error.value)
+
+
+def test_a_missing_model_is_reported_with_the_commands_that_train_it_again(store, tmp_path):
+    store.save(MEMBER, 1, result(store, 1))
+    path = tmp_path / store.folds.name / "knn" / "fold-1"
+    path.with_suffix(".skops").unlink()
+    remedy = f"to train it again: rm {path}.npz && {store.command('cv', models='knn')}"
+    with pytest.raises(UserError, match=re.escape(f"the model of knn fold 1 is missing in {path.parent}; {remedy}")):
+        store.load_model(MEMBER, 1)
+
+
+def test_an_imported_model_that_cannot_be_loaded_is_not_to_be_deleted(store, tmp_path):
+    for fold in range(3):
+        store.save(MEMBER, fold, result(store, fold))
+    member = store.import_folds(tmp_path / store.folds.name / "knn", "theirs")
+    with pytest.raises(UserError, match=r"cannot load .*; import @theirs again, or make a submission without it$"):
+        store.load_model(member, 1)
 
 
 def test_a_model_without_predictions_is_not_used(store, tmp_path):

@@ -327,7 +327,10 @@ def test_without_credentials_a_push_says_how_to_log_in_and_the_folder_is_written
     result = kernel("--push")
     assert result.returncode == 2 and "not logged in to Kaggle; run: " in result.stderr and not kaggle.calls
     result = kernel()
-    assert result.returncode == 0 and "replace YOUR-KAGGLE-NAME in kernel-metadata.json" in result.stdout
+    assert (
+        result.returncode == 0
+        and "not logged in to Kaggle; to push by hand, replace YOUR-KAGGLE-NAME in the metadata" in result.stdout
+    )
     metadata = json.loads((tmp_path / "kernels" / CACTUS.slug / "kernel-metadata.json").read_text())
     assert metadata["id"] == f"YOUR-KAGGLE-NAME/foldblend-{CACTUS.slug}" and not kaggle.calls
 

@@ -7,7 +7,17 @@ import pandas as pd
 import pytest
 from scipy.special import expit, softmax
 
-from competition.deploy.onnx import clone_in_float32, combine_in_keras, export_blend, run_onnx
+from competition.crossval.folds import make_folds
+from competition.crossval.store import Store
+from competition.crossval.task import Task, train_fold
+from competition.deploy.onnx import (
+    build_model,
+    clone_in_float32,
+    combine_in_keras,
+    export_blend,
+    is_exported,
+    run_onnx,
+)
 from competition.ensemble.blenders import BLENDERS, fit_blender
 from competition.errors import UserError
 from competition.models.interface import Target
@@ -74,9 +84,10 @@ def test_a_network_of_dark_glyphs_predicts_the_same_in_onnx(dataset, tmp_path):
     assert probabilities.std() > 0.01
 
 
-def test_a_blend_without_networks_is_not_exported(tmp_path):
+def test_a_blend_without_networks_is_not_exported(dataset, tmp_path):
+    store = Store(tmp_path, dataset, make_folds(dataset, 2, 0))
     with pytest.raises(UserError, match="no member of the submission is a network"):
-        export_blend(tmp_path / "blend.onnx", None, [Member.parse("knn")], "mean")
+        export_blend(tmp_path / "blend.onnx", store, [Member.parse("knn")], "mean")
 
 
 @pytest.mark.slow
@@ -97,3 +108,15 @@ def test_the_onnx_file_predicts_like_the_submission(refit, networks, command, tm
     output = command("predict", str(tmp_path / "data" / "digits8" / "test.csv"), "--competition", "digits8", "--json")
     labels = [row["label"] for row in json.loads(output.stdout)]
     assert np.mean(labels == probabilities.argmax(axis=1)) > 0.85  # the file lacks knn
+
+
+@pytest.mark.integration
+def test_a_network_that_was_trained_elsewhere_is_exported(dataset, tmp_path):
+    store, network = Store(tmp_path, dataset, make_folds(dataset, 2, 0)), Member.parse("lenet:e1")
+    for fold in range(2):
+        store.save(network, fold, train_fold(Task(network, fold), dataset, store.folds, lambda epoch: None))
+    imported = store.import_folds(tmp_path / store.folds.name / network.name, "kaggle-lenet")
+    assert is_exported(store.trained_as(imported), None) and not is_exported(imported, None)
+    combination = fit_blender("mean", store.predictions(imported).oof[None], dataset.labels)
+    blended = build_model(store, [imported], combination).predict({"images": dataset.test_images}, verbose=0)
+    assert np.allclose(blended["probabilities"], store.predictions(imported).test.mean(axis=0), atol=0.02)

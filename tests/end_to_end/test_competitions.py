@@ -1,6 +1,7 @@
 """Complete runs on generated competitions; the out-of-fold score must agree with the test score."""
 
 import re
+import shutil
 import string
 
 import font_caladea
@@ -98,6 +99,7 @@ def test_log_loss_is_scored_on_submitted_probabilities(command, competition_copy
     assert log["metric"] == "log loss" and f"log loss {log['cv']:.4f} ±" in result.stdout
     assert re.findall(r"^ (\w+) +0\.\d+ ±", result.stdout, re.M)[:2] == ["knn", "mlp"]  # lower is better
     assert f"log loss: {loss:.4f} ±" in command("grade", *small).stdout
+    shutil.rmtree(competition_copy / "held_back")  # as in a competition on Kaggle
     output = command("record-score", *small, "--value", f"{loss + 9}").stdout
     assert (
         f"{log['cv']:.4f} ± {log['cv_standard_error']:.4f} out of fold" in output and "significant; check for" in output

@@ -32,3 +32,8 @@ def test_the_mean_over_bins_is_that_of_the_training_rows():
     bins = Bins.fit(numbers)
     frequencies = np.bincount(bins.classify(numbers)) / 500
     assert bins.average(frequencies[None]).item() == pytest.approx(numbers.mean(), abs=1e-6)
+
+
+def test_the_bins_of_few_rows_are_as_even_as_possible():
+    numbers = np.arange(11, dtype=np.float32)
+    assert sorted(np.bincount(Bins.fit(numbers).classify(numbers))) == [5, 6]

@@ -193,3 +193,10 @@ def test_search_spaces_contain_only_hyperparameters_of_the_recipe(name):
 @pytest.mark.parametrize("name", ["lenet:tutorial", "vgg:tutorial", "vgg:rmsprop", "strided:author"])
 def test_the_networks_of_tutorials_see_whole_images(name):
     assert not Member.parse(name).recipe.crop_border
+
+
+@pytest.mark.parametrize("name", ["bob.v2", "", "a b", "x" * 61])
+def test_the_name_of_imported_predictions_is_checked(name):
+    assert Member.imported("theirs").name == "@theirs"
+    with pytest.raises(UserError, match=r"invalid name .*; use letters, digits, _ and -, at most 60 of them"):
+        Member.imported(name)

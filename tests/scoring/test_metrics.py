@@ -14,6 +14,9 @@ from competition.scoring.metrics import (
     displayed_metrics,
     find_metric,
     log_loss,
+    macro_f1,
+    macro_recall,
+    micro_f1,
     rank_members,
 )
 from competition.scoring.standard_error import Score
@@ -349,3 +352,8 @@ def test_bootstrapped_standard_errors_are_standard_deviations_over_samples():
         scores = [score_sample(metric) for _ in range(60)]
         deviation = np.std([score.value for score in scores])
         assert np.mean([score.standard_error for score in scores]) == pytest.approx(deviation, rel=0.35), metric.name
+
+
+@pytest.mark.parametrize("metric", [macro_f1, macro_recall, micro_f1])
+def test_scores_of_classes_are_1_if_no_class_occurs_or_is_predicted(metric):
+    assert metric(np.zeros(6)) == 1

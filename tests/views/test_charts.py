@@ -24,3 +24,9 @@ def test_overfitting_is_reported_if_the_loss_rises_in_every_fold():
         member([0.5, 0.2, 0.3], [0.5, 0.2, 0.4])
     )
     assert "does not rise" in describe_training(member([0.5, 0.2, 0.3], [0.5, 0.3, 0.3]))
+
+
+def test_a_fold_without_a_curve_does_not_renumber_the_others():
+    some = member([], [0.5, 0.3], [0.5, 0.2])
+    page = learning_curves(some, "log loss", learning_axis([some], "log loss"))
+    assert "fold 1, held-out rows: log loss 0.3000" in page and "fold 2, " in page and "fold 0, " not in page

@@ -23,7 +23,6 @@ from competition.views.report.page import write_report
 
 RECIPES = {"mlp": "Recipe(epochs=<12>)"}
 NO_SUBMISSIONS = pd.DataFrame(columns=list(COLUMNS), dtype=str)
-COMMAND = "make submit COMPETITION=digits8 MODELS='mlp lenet'"
 
 
 def make_data(store, members, metric=ACCURACY, log=NO_SUBMISSIONS, **changes):
@@ -32,7 +31,7 @@ def make_data(store, members, metric=ACCURACY, log=NO_SUBMISSIONS, **changes):
     blend = search.blend("mean")
     contributions = measure_contributions(search, blend)
     options = {"public_rows": 100.0, "is_practice": False} | changes
-    return ReportData(store, members, blend, metric, contributions, log, RECIPES, COMMAND, **options)
+    return ReportData(store, members, blend, metric, contributions, log, RECIPES, "auto", 0, **options)
 
 
 def simulate_member(name, dataset, error_rate, seed=0):
@@ -259,3 +258,10 @@ def test_reports_of_label_sets_and_numbers_fit_a_phone(
     for scheme in ("light", "dark"):
         tab = open_accessible_page(page.as_uri(), 360, scheme)
         assert tab.locator("#images img").count() == 48 and not tab.locator("form").is_visible()
+
+
+def test_the_command_of_a_report_has_the_options_of_its_blend(report, tmp_path):
+    _, members, _, dataset = report
+    data = make_data(Store(tmp_path / "digits8", dataset, make_folds(dataset, 2, 0)), members)
+    command = replace(data, blend_option="mean", refit=4).submit_command(["mlp", "knn"])
+    assert command == "make submit MODELS='mlp knn' BLEND=mean REFIT=4 COMPETITION=digits8 FOLDS=2"

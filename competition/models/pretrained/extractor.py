@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ import numpy as np
 from competition.data.features import VIEWS
 from competition.errors import UserError
 from competition.models.backend import keras_backend
+from competition.models.libraries import installed_version
 from competition.models.networks.recipe import native_precision
 from competition.models.pretrained.state_dict import StateDictError
 from competition.models.pretrained.weights import LICENCE, WEIGHTS_DIGEST, WHEEL_FILE, read_weights
@@ -55,7 +55,7 @@ class Extractor:
     def digest(self) -> str:
         """A digest of everything that determines the features of an image."""
         libraries = ("onnxruntime",) if self.kind == "onnx" else ("keras", keras_backend())
-        versions = [f"{library} {version(library)}" for library in libraries]
+        versions = [f"{library} {installed_version(library)}" for library in libraries]
         settings = [self.name, self.weights, str(self.size), str(self.dimensions), self.precision]
         settings += [self.normalization] if self.normalization else []
         sources = [module_digest(MODULES[self.kind]), module_digest("competition.data.images")]  # which resizes them

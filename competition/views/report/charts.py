@@ -110,7 +110,8 @@ def _bin_name(each: Bin) -> str:
 
 def learning_curves(member: Predictions, loss: str, axis: Axis) -> str:
     """Median and range over the folds, on training and held-out rows; single folds appear when pointed at."""
-    curves = [curve for curve in member.curves if curve]
+    folds = [fold for fold, curve in enumerate(member.curves) if curve]
+    curves = [member.curves[fold] for fold in folds]
     epochs = _common_epochs(curves)
     plot = Plot(linear_axis("epoch", min(1, *epochs), max(2, *epochs)), axis)
     lines, rows = "", []
@@ -119,8 +120,8 @@ def learning_curves(member: Predictions, loss: str, axis: Axis) -> str:
         low, median, high = np.min(losses, axis=0), np.median(losses, axis=0), np.max(losses, axis=0)
         lower, upper = (list(zip(epochs, values.tolist(), strict=True)) for values in (low, high))
         lines += plot.band(lower, upper, kind)
-        for fold, values in enumerate(losses.tolist()):
-            tip = f"fold {fold}, {name}: {loss} {values[-1]:.4f}" + _accuracy(curves[fold][-1], kind)
+        for fold, values in zip(folds, losses.tolist(), strict=True):
+            tip = f"fold {fold}, {name}: {loss} {values[-1]:.4f}" + _accuracy(member.curves[fold][-1], kind)
             lines += plot.line(zip(epochs, values, strict=True), f"fold {kind}", tip)
         lines += plot.line(zip(epochs, median.tolist(), strict=True), f"median {kind}")
         rows.append((name, *(f"{value:.4f}" for value in (median[0], median[-1], low[-1], high[-1]))))
@@ -140,7 +141,7 @@ def describe_training(member: Predictions) -> str:
     if best < held_out.shape[1] - 1 and (held_out[:, best] < held_out[:, -1]).all():
         rise = f"{last / np.median(held_out[:, best]) - 1:.0%}"
         return f"overfits: lowest on held-out rows after epoch {epochs[best]}, {rise} higher at the end, in every fold"
-    ratio = last / np.median(_losses(curves, epochs, "train")[:, -1])
+    ratio = last / max(np.median(_losses(curves, epochs, "train")[:, -1]), MIN_SHOWN_LOSS)
     return f"does not rise on held-out rows; at the end it is {ratio:.2g} times that of training rows"
 
 

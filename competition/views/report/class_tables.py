@@ -86,10 +86,12 @@ def class_shares_table(data: ReportData) -> str:
     """The share of each class among the training labels and the test predictions, largest difference first."""
     names, test = data.class_names, data.blend.submitted_test
     if data.kind == "labels":
-        training, predicted = data.labels, select_labels(test, has_empty_sets(data.labels))
+        parts = [labels.mean(axis=0) for labels in (data.labels, select_labels(test, has_empty_sets(data.labels)))]
     else:
-        training, predicted = (np.eye(len(names))[classes] for classes in (data.labels, test.argmax(axis=1)))
-    shares = np.stack([100 * training.mean(axis=0), 100 * predicted.mean(axis=0)])
+        parts = [
+            np.bincount(each, minlength=len(names)) / max(1, len(each)) for each in (data.labels, test.argmax(axis=1))
+        ]
+    shares = 100 * np.stack(parts)
     shown = np.sort(np.argsort(-np.abs(shares[0] - shares[1]), kind="stable")[:MAX_CLASSES])
     most, rows = shares[:, shown].max() or 1, []
     for index in shown.tolist():

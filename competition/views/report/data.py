@@ -29,7 +29,8 @@ class ReportData:
     contributions: Sequence[Contribution]
     submissions: pd.DataFrame  # rows of the submission log
     recipes: Mapping[str, str]  # by member
-    command: str  # that makes this blend
+    blend_option: str  # by which the blender was chosen
+    refit: int  # how often networks are to be trained on all rows
     public_rows: float  # test rows behind the leaderboard's score
     is_practice: bool
     refits: Mapping[str, int] = field(default_factory=dict)  # of the submissions, by number
@@ -48,6 +49,10 @@ class ReportData:
     def class_names(self) -> list[str]:
         """The names of the classes or labels."""
         return [str(name) for name in self.store.dataset.classes]
+
+    def submit_command(self, members: Sequence[str]) -> str:
+        """How the user submits the blend of these members, with the options of this one."""
+        return self.store.command("submit", models=" ".join(members), blend=self.blend_option, refit=self.refit)
 
     @cached_property
     def groups(self) -> np.ndarray | None:

@@ -24,8 +24,8 @@ def describe_shared_errors(data: ReportData) -> str:
     """How many errors of the blend all members make; empty unless several members predict classes."""
     if data.kind != "class" or len(data.members) < 2:
         return ""
-    errors = {name: predictions.argmax(axis=1) != data.labels for name, predictions in data.submitted.items()}
-    wrong, shared = errors[BLEND], np.all(list(errors.values()), axis=0)
+    wrong = data.submitted[BLEND].argmax(axis=1) != data.labels
+    shared = wrong & np.all([member.oof.argmax(axis=1) != data.labels for member in data.members], axis=0)
     return (
         f"Of the blend's {int(wrong.sum()):,} errors, at least one model predicts {int((wrong & ~shared).sum()):,} "
         f"correctly; all models are wrong on the other {int(shared.sum()):,}."

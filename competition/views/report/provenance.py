@@ -2,9 +2,9 @@
 
 import platform
 
-from competition.crossval.provenance import installed_version
 from competition.errors import command
 from competition.models.backend import keras_backend
+from competition.models.libraries import installed_version
 from competition.scoring.standard_error import Score
 from competition.submission.log import git_state
 from competition.views.html import html_table
@@ -37,7 +37,7 @@ def provenance_table(data: ReportData) -> str:
     rows = f"{len(dataset.labels):,} training rows, {len(dataset.test_ids):,} test rows"
     commit = git["commit"][:12] + (", with edits that are not committed" if git["edited"] else "") if git else "unknown"
     facts = [
-        ("command", data.command),
+        ("command", data.submit_command(data.blend.members)),
         ("commit", commit),
         ("data", f"{rows}; SHA-256 {dataset.digest[:16]}"),
         ("split", f"{store.folds.name}; SHA-256 {store.folds.digest[:16]}"),

