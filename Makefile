@@ -23,7 +23,7 @@ install = $(python) -m uv pip install --quiet --require-hashes
 practice = digits digits8 mnist
 # Kaggle's client, if the competition's files are not there yet and have to be downloaded.
 competition := $(filter-out $(practice),$(COMPETITION:%/=%))
-downloaded := $(if $(competition),$(wildcard data/$(competition)/train* data/$(competition)/*.zip))
+downloaded := $(if $(competition),$(wildcard data/$(competition)/train* $(addprefix data/$(competition)/*.,zip 7z tar tgz gz)))
 reads = .venv/.ready $(if $(competition),$(if $(downloaded),,.venv/.ready-kaggle))
 trains = $(reads) $(if $(CLUSTER),.venv/.ready-cluster)
 commands = check-augmentation cv dashboard data demo doctor export export-onnx grade import kernel record-score report \

@@ -182,7 +182,9 @@ def check_labels(dataset: Dataset, complete: Sequence[Predictions]) -> Finding:
     order = np.argsort(blend[suspects, dataset.labels[suspects]], kind="stable")
     passed = len(suspects) < MAX_LABEL_ERRORS * len(dataset.labels)
     names = ", ".join(member.member for member in complete)
-    message = f"{len(suspects)} training rows have a label that is unlikely by {names}, and that none of them predicts"
+    message = (
+        f"{len(suspects)} training rows have a label that none of {names} predicts and that they consider unlikely"
+    )
     return Finding("suspected label errors", passed, message, [(int(row),) for row in suspects[order]])
 
 

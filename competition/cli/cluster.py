@@ -3,12 +3,15 @@
 import os
 import signal
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
 from competition.cli.servers import wait_for_server
 from competition.errors import UserError, command, missing_extra
 from competition.workers.dependent import start_dependent
+
+POLL_SECONDS = 0.5
 
 
 def scheduler() -> None:
@@ -45,9 +48,11 @@ def worker(cluster: str | None, jobs: int | None) -> None:
     ]
     if hasattr(signal, "SIGHUP"):  # not on Windows
         signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
-    statuses: list[int] = []
+    failed = 0
     try:
-        statuses = [process.wait() for process in processes]
+        while not failed and any(process.poll() is None for process in processes):
+            time.sleep(POLL_SECONDS)
+            failed = next(filter(None, (process.poll() for process in processes)), 0)
     except KeyboardInterrupt:
         print("\ninterrupted; other workers are retrying the tasks that were running here", file=sys.stderr)
     finally:
@@ -55,7 +60,7 @@ def worker(cluster: str | None, jobs: int | None) -> None:
             process.terminate()
         for process in processes:
             process.wait()
-    if failed := next(filter(None, statuses), 0):
+    if failed:
         raise UserError(f"a Dask worker ended with exit status {failed}; its output above says why")
 
 

@@ -20,7 +20,7 @@ from competition.cli.run import (
     open_store,
 )
 from competition.data.config import PretrainedNetwork, read_config
-from competition.errors import UserError, command, first_line, flag, move_away, option, shorten_list
+from competition.errors import DiskError, UserError, command, first_line, flag, move_away, option, shorten_list
 
 if TYPE_CHECKING:
     from competition.crossval.store import Store
@@ -31,7 +31,8 @@ KERNELS = Path("kernels")
 SHARED_OPTIONS = ("competition", "models", "folds", "seed", "blend", "budget", "refit")
 UNKNOWN_OWNER = "YOUR-KAGGLE-NAME"
 PUSHED_FILE = "pushed.json"  # folds and seed of a session whose outputs are not fetched yet
-LOG_LINES = 3
+LOG_LINES = 3  # that are shown of a running session
+MAX_LOG_LINES = 100_000
 NAME_CHARACTERS = str.maketrans(":.", "--")  # of members; the names of imported ones have neither
 
 
@@ -81,6 +82,7 @@ def predict_on_kaggle(competition: str, number: int | None, push: bool) -> None:
     from competition.files import sha256
 
     _reject_practice(competition)
+    _reject_custom_metric(competition)
     submission = load_submission(competition, number)
     folder = KERNELS / f"{competition}-infer"
     owner = _owner(competition, push, folder)
@@ -134,29 +136,39 @@ def _write(options: RunOptions, folder: Path, address: str, continues: bool) -> 
         dataset = f"{address.split('/')[0]}/{kernel_slug(options.competition, '-weights')}"
         settings["weights"] = write_weights(folder / "dataset", dataset, extractor, DATA)
         datasets = (dataset,)
-    sources = KernelSpec("train", datasets, kernels=(address,) if continues else ())
-    script = write_kernel(folder, address, settings, files, sources)
+    spec = KernelSpec("train", datasets, kernels=(address,) if continues else ())
+    script = write_kernel(folder, address, settings, files, spec)
     print(f"{script}: {script.stat().st_size:,} bytes, for {address}", flush=True)
 
 
 def _check_options(options: RunOptions) -> None:
     """Raise UserError for options that would fail in the session."""
     from competition.crossval.folds import require_folds
-    from competition.data.config import CONFIG_FILE
     from competition.ensemble.blend import check_blender
     from competition.models.member import Member
     from competition.models.registry import LISTS_OF_MODELS
 
     require_folds(options.folds)
     check_blender(options.blend, "class")  # of blenders for numbers, none is missing among these
-    names = [name for name in options.models or () if name not in LISTS_OF_MODELS]
-    if imported := next((name for name in names if Member.parse(name).is_imported), None):
-        raise UserError(f"{imported} was imported, and cannot be trained on Kaggle; blend it here, with `submit`")
-    folder = DATA / options.competition
+    names = options.models or ()
+    is_list = len(names) == 1 and names[0] in LISTS_OF_MODELS
+    if not is_list and (imported := next((name for name in names if Member.parse(name).is_imported), None)):
+        raise UserError(
+            f"{imported} was imported, and cannot be trained on Kaggle; "
+            f"blend it here: {command('submit', competition=options.competition, models=' '.join(names))}"
+        )
+    _reject_custom_metric(options.competition)
+
+
+def _reject_custom_metric(competition: str) -> None:
+    """Raise UserError if the metric is in a module of the user, which no script contains."""
+    from competition.data.config import CONFIG_FILE
+
+    folder = DATA / competition
     if ":" in (metric := read_config(folder).metric):
         raise UserError(
             f"{folder / CONFIG_FILE}: the metric {metric} is in a module of yours, which the script does not contain; "
-            "remove it for training on Kaggle: metrics do not affect the models"
+            "remove it while you use Kaggle's machines: no model depends on it"
         )
 
 
@@ -208,9 +220,12 @@ def _wait(address: str, competition: str, folder: Path) -> str:
     output = folder / "output"
     shutil.rmtree(output, ignore_errors=True)
     kaggle_kernels.fetch_output(address, competition, output)
-    if session.status == "COMPLETE":
+    # The script ends without an error if it has made progress, since outputs of scripts that fail may be lost.
+    errors = [line for line in kaggle_kernels.last_lines(session.log, MAX_LOG_LINES) if line.startswith("error: ")]
+    if session.status == "COMPLETE" and not errors:
         return ""
-    reason = session.failure or (shown[1][-1] if shown[1] else "no reason is given")
+    reason = session.failure or (errors[-1].removeprefix("error: ") if errors else "")
+    reason = reason or (shown[1][-1] if shown[1] else "no reason is given")
     return f"the session on Kaggle failed: {reason}; the log is in {output}"
 
 
@@ -223,9 +238,11 @@ def _import_output(options: RunOptions, folder: Path, failure: str) -> None:
     store = open_store(competition, options.folds, options.seed)
     try:
         members = import_members(store, folder / "output" / FOLDS / options.competition / store.folds.name)
+    except DiskError:
+        raise
     except UserError as error:
-        remedy = f"to push again without these outputs: {shlex.join(['rm', str(pushed)])}"
-        raise UserError(f"{error}; then run the same command again to import them, or, {remedy}") from None
+        discard = f"to discard these outputs and push again: {shlex.join(['rm', str(pushed)])}"
+        raise UserError(f"{error}; run the same command again to retry the import; {discard}") from None
     pushed.unlink(missing_ok=True)
     _print_imported(competition, store, members)
     if failure or not members:

@@ -140,7 +140,7 @@ def _blend_table(run: Run, search: "BlendSearch", chosen: "Blend") -> "Table":
     from competition.views.terminal import scores
 
     others = [search.blend(name) for name in blender_names(run.competition.kind)]
-    is_submitted = run.dataset.layout.sample is not None
+    is_submitted = bool(run.dataset.layout.sample)
     return scores.blend_table(chosen, others, run.dataset.labels, run.metric, run.groups, is_submitted)
 
 

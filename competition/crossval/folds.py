@@ -101,7 +101,7 @@ def make_folds(dataset: Dataset, count: int, seed: int) -> Folds:
             name = dataset.classes[missing[0]]
             remedy = "try fewer folds or, if groups do not matter, set group = false in competition.toml"
             raise UserError(
-                f"class {name} has too few groups or different images: fold {fold} holds out all of them; {remedy}"
+                f"class {name} has too few groups or distinct images: fold {fold} holds out all of them; {remedy}"
             )
     return Folds(held_out, count, seed, _digest(dataset.train_ids, held_out))
 

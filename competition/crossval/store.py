@@ -216,7 +216,9 @@ class Store:
             return spec.load(model, target)
         except Exception as error:  # each library has its own errors
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise UserError(f"cannot load {model} ({reason}); {self._model_remedy(member, fold)}") from error
+            raise UserError(
+                f"cannot load {model} ({reason}); if it is damaged, {self._model_remedy(member, fold)}"
+            ) from error
 
     def model_path(self, member: Member, fold: int) -> Path:
         """The file of a finished fold's model."""
@@ -234,7 +236,7 @@ class Store:
         if member.is_imported:
             return f"import {member.name} again, or make a submission without it"
         path = self._path(member, fold)
-        return f"to train it again: {shlex.join(['rm', str(path)])} && {self._training_command(member)}"
+        return f"train it again: {shlex.join(['rm', str(path)])} && {self._training_command(member)}"
 
     def _training_command(self, member: Member) -> str:
         """How the user trains the member here; `reproduce` trains what is missing and changes no submission."""

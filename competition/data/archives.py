@@ -10,7 +10,7 @@ import shutil
 import tarfile
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -112,9 +112,9 @@ def _list_entries(archive: Path, shown: str) -> list[Entry]:
             is_encrypted = opened.needs_password()
             entries = [Entry(file.filename, file.uncompressed) for file in opened.list() if not file.is_directory]
     elif archive.suffix.lower() in TAR_FILES:
-        with tarfile.open(archive) as opened:
+        with _open_tar(archive) as tar:
             is_encrypted = False
-            entries = [Entry(file.name, file.size) for file in opened if file.isfile()]
+            entries = [Entry(file.name, file.size) for file in tar if file.isfile()]
     else:
         with zipfile.ZipFile(archive) as members:
             files = [member for member in members.infolist() if not member.is_dir()]
@@ -164,17 +164,30 @@ def _extract(archive: Path, entries: Sequence[Entry], target: Path, shown: str) 
         return
     with ExitStack() as stack:
         if archive.suffix.lower() in TAR_FILES:
-            tar = stack.enter_context(tarfile.open(archive))
-            open_entry: Callable[[str], IO[bytes] | None] = tar.extractfile
+            tar = stack.enter_context(_open_tar(archive))
+            members = {
+                file.name: file for file in tar if file.isfile()
+            }  # looking each of them up by its name takes quadratic time
+
+            def open_entry(name: str) -> IO[bytes]:
+                source = tar.extractfile(members[name])
+                assert source  # None only for what is not a file
+                return source
         else:
             open_entry = stack.enter_context(zipfile.ZipFile(archive)).open
         for entry in show_progress(entries, f"unpacking {shown}"):
             path = target / entry.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            source = open_entry(entry.name)
-            assert source  # None only for folders
-            with source, path.open("wb") as file:
+            with open_entry(entry.name) as source, path.open("wb") as file:
                 shutil.copyfileobj(source, file)
+
+
+def _open_tar(archive: Path) -> tarfile.TarFile:
+    """Open a tar archive, compressed or not."""
+    try:
+        return tarfile.open(archive)
+    except tarfile.ReadError:  # lists all formats that were tried
+        raise tarfile.ReadError("it is not a tar archive, or incomplete") from None
 
 
 def _extract_gzip(archive: Path, path: Path, shown: str) -> None:

@@ -25,9 +25,11 @@ WHITE = 255
 SCALE_16_BIT = 257  # 65535 / 255
 GREY = ("1", "L", "LA")  # Pillow's modes without colour
 MAX_SIDE = 10_000  # pixels
-TURNED = (5, 6, 7, 8)  # EXIF orientations of images whose width and height are exchanged
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations of images whose width and height are exchanged
+WITH_EXIF_HEADER = ("JPEG", "MPO", "WEBP")  # formats whose EXIF data can be read without decoding the image
 
-warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)  # of which only the orientation is used
+# Of damaged EXIF data, of which only the orientation is used:
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def read_images(paths: Sequence[Path], images: np.ndarray) -> Iterator[tuple[Pat
         elif file.suffix.lower() == ".csv":
             yield file, tables.read_pixels(file, image_format.shape)
         else:
-            raise UserError(f"{file} is not an image file that can be read ({', '.join(SUFFIXES)}), nor a CSV file")
+            formats = ", ".join(SUFFIXES)
+            raise UserError(f"{file} is neither an image ({formats}) nor a table (.csv); convert it, e.g. to PNG")
 
 
 def list_input_files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -110,10 +113,10 @@ def read_size(path: Path) -> tuple[int, int]:
     with _explain_errors(path), Image.open(path) as image:
         width, height = image.size
         orientation = 1
-        if image.format == "JPEG":  # a PNG file would have to be decoded
+        if image.format in WITH_EXIF_HEADER:
             with suppress(Exception):  # a damaged EXIF block can raise almost anything
                 orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return (height, width) if orientation in TURNED else (width, height)
+    return (height, width) if orientation in SIDEWAYS else (width, height)
 
 
 def open_image(path: Path, side: int | None = None) -> Image.Image:

@@ -114,7 +114,10 @@ def used_tables(inventory: Inventory, config: Config) -> list[Path]:
     for path in extra:
         if not path.is_file():
             raise UserError(f"{path} is missing, which {CONFIG_FILE} names as extra training rows")
-    return [*find_tables(inventory), *extra]
+    used = [*find_tables(inventory), *extra]
+    if repeated := [path for path, count in Counter(path.resolve() for path in used).items() if count > 1]:
+        raise UserError(f"{inventory.folder / CONFIG_FILE}: extra adds the rows of {repeated[0].name} a second time")
+    return used
 
 
 def read_arrays(
@@ -148,7 +151,7 @@ def _further_tables(inventory: Inventory, layout: ColumnRoles) -> list[Path]:
     """Other tables with labels and pixels."""
     used = set(find_tables(inventory))
     names = {path.name for path in used}
-    needed = {layout.label, *layout.pixels}
+    needed = set(_needed_columns(layout, read_header(find_tables(inventory)[0])))
     return [
         path
         for path in inventory.tables
@@ -158,10 +161,14 @@ def _further_tables(inventory: Inventory, layout: ColumnRoles) -> list[Path]:
 
 def _check_extra(path: Path, columns: list[str], layout: ColumnRoles, train: Path, train_columns: list[str]) -> None:
     """Raise UserError if a table of further training rows lacks a column."""
-    ids = [column for column in train_columns if column.lower() == layout.id.lower()]
-    needed = [*ids, layout.label, *layout.pixels, *([layout.group] if layout.group else [])]
-    if missing := [column for column in needed if column not in columns]:
+    if missing := [column for column in _needed_columns(layout, train_columns) if column not in columns]:
         raise UserError(f"{path} lacks column {missing[0]}, which {train.name} has")
+
+
+def _needed_columns(layout: ColumnRoles, train_columns: Sequence[str]) -> list[str]:
+    """The columns of a table of further training rows."""
+    ids = [column for column in train_columns if column.lower() == layout.id.lower()]
+    return [*ids, layout.label, *layout.pixels, *([layout.group] if layout.group else [])]
 
 
 def read_training_columns(

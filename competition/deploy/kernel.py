@@ -82,7 +82,7 @@ def write_kernel(
     kernel: str,
     settings: Mapping[str, Any],
     files: Mapping[str, bytes],
-    sources: KernelSpec = TRAINING,
+    spec: KernelSpec = TRAINING,
 ) -> Path:
     """Write the script and its metadata into the folder, and return the script's path.
 
@@ -92,7 +92,7 @@ def write_kernel(
     packed = base64.b85encode(_pack(files)).decode()
     shown = pprint.pformat(dict(settings), sort_dicts=False, width=100)
     script = SCRIPT.format(
-        title=title, competition=competition, settings=shown, sources=packed, function=sources.function
+        title=title, competition=competition, settings=shown, sources=packed, function=spec.function
     ).encode()
     if len(script) > MAX_SCRIPT_BYTES:
         raise UserError(
@@ -110,8 +110,8 @@ def write_kernel(
         "enable_tpu": False,
         "enable_internet": False,
         "competition_sources": [competition],
-        "dataset_sources": list(sources.datasets),
-        "kernel_sources": list(sources.kernels),
+        "dataset_sources": list(spec.datasets),
+        "kernel_sources": list(spec.kernels),
         "model_sources": [],
     }
     write_atomically(folder / SCRIPT_FILE, script)

@@ -258,7 +258,7 @@ class _ClusterPool:
             key = self._ended.get(timeout=POLL_SECONDS)
             while True:
                 if key in self._busy:
-                    outcomes.append((self._tasks[key], self._get_outcome(self._busy.pop(key)[0])))
+                    outcomes.append((self._tasks[key], self._get_outcome(*self._busy.pop(key))))
                 key = self._ended.get_nowait()
         if self._busy:
             self._workers.refresh()
@@ -288,10 +288,17 @@ class _ClusterPool:
                 for future, _ in self._busy.values():
                     future.release()
 
-    def _get_outcome(self, future: Future[Any]) -> Any:
+    def _get_outcome(self, future: Future[Any], address: str) -> Any:
         """Return the result, a Failure or WorkerDied."""
+        end = time.monotonic() + RESULT_TIMEOUT
         try:
-            return future.result(timeout=RESULT_TIMEOUT)
+            while True:
+                try:
+                    return future.result(timeout=TIMEOUT)
+                except TimeoutError:
+                    self._workers.refresh()
+                    if address not in self._workers.addresses or time.monotonic() > end:
+                        raise
         except Exception as error:  # from Dask, since what a task raises arrives as a Failure
             self._workers.refresh()
             reason = f"the worker did not respond ({type(error).__name__}: {error})".splitlines()[0]

@@ -105,7 +105,9 @@ def test_a_label_that_no_model_predicts_is_suspected(dataset):
     unsure[9] = 0.1 + 0.05 * np.eye(10)[labels[9]] - 0.005
     members = [Predictions(name, oof, sure[None], 1.0, "") for name, oof in (("sure", sure), ("unsure", unsure))]
     finding = check_labels(replace(dataset, labels=labels), members)
-    assert finding.images == [(5,)] and "unlikely by sure, unsure, and that none of them predicts" in finding.message
+    assert (
+        finding.images == [(5,)] and "none of sure, unsure predicts and that they consider unlikely" in finding.message
+    )
     assert check_labels(dataset, members[:1]).images == []
 
 

@@ -1,6 +1,6 @@
 """The Dask workers that `make worker` starts."""
 
-import os
+import signal
 
 import pytest
 
@@ -12,16 +12,19 @@ from competition.workers import local
 
 
 class Process:
-    """A process that has ended."""
+    """A process that ends with this status or, if that is None, when it is terminated."""
 
     def __init__(self, status):
         self.status = status
+
+    def poll(self):
+        return self.status
 
     def wait(self):
         return self.status
 
     def terminate(self):
-        pass
+        self.status = self.status or 0
 
 
 @pytest.fixture
@@ -38,10 +41,12 @@ def start_workers(monkeypatch):
             return Process(remaining.pop(0))
 
         monkeypatch.setattr(cluster, "start_dependent", start_dependent)
-        cluster.worker("tcp://host:8786", os.cpu_count())
+        cluster.worker("tcp://host:8786", None)
         return started
 
-    return start
+    handler = signal.getsignal(signal.SIGHUP)
+    yield start
+    signal.signal(signal.SIGHUP, handler)
 
 
 def test_each_worker_of_a_cluster_sees_one_gpu_or_none(start_workers):
@@ -53,4 +58,4 @@ def test_each_worker_of_a_cluster_sees_one_gpu_or_none(start_workers):
 
 def test_a_worker_that_fails_is_an_error(start_workers):
     with pytest.raises(UserError, match="a Dask worker ended with exit status 1; its output above says why"):
-        start_workers(0, 1, 0)
+        start_workers(None, 1, None)

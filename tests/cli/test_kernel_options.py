@@ -12,8 +12,12 @@ from competition.errors import UserError
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"models": ["quick", "@theirs"]}, "@theirs was imported, and cannot be trained on Kaggle"),
+        (
+            {"models": ["quick", "@theirs"]},
+            "@theirs was imported, .*; blend it here: make submit COMPETITION=cats MODELS='quick @theirs'",
+        ),
         ({"models": ["no-such-model"]}, "no-such-model"),
+        ({"models": ["best", "quick"]}, "`best` cannot be combined"),
         ({"blend": "typo"}, "unknown blender 'typo'"),
         ({"folds": 1}, "leaves nothing to train on"),
     ],
@@ -44,6 +48,6 @@ def test_a_session_whose_outputs_cannot_be_imported_stays_to_be_fetched(tmp_path
     monkeypatch.setattr(kernel, "import_members", fail)
     pushed = tmp_path / kernel.PUSHED_FILE
     pushed.touch()
-    with pytest.raises(UserError, match=f"wait until it ends; then run the same command again .*: rm {pushed}$"):
+    with pytest.raises(UserError, match=f"wait until it ends; run the same command again .*: rm {pushed}$"):
         kernel._import_output(RunOptions("cats"), tmp_path, "")
     assert pushed.exists()

@@ -22,7 +22,7 @@ from competition.data.pictures import split_into_chunks
 from competition.data.practice import write_competition
 from competition.errors import UserError
 from competition.models.member import Member
-from competition.workers.base import Workers
+from competition.workers.base import Workers, prefers_gpu
 
 MEMBER = Member.parse("features-linear")
 ROWS = 10
@@ -31,7 +31,7 @@ ROWS = 10
 class InlineWorkers(Workers):
     """Runs tasks in this process and counts them."""
 
-    tasks = 0
+    tasks = gpu_tasks = 0
     jobs = 1
 
     def __init__(self, share_files=True):
@@ -44,6 +44,7 @@ class InlineWorkers(Workers):
     def run(self, function, take, on_event):
         while task := take(lambda task: True):
             self.tasks += 1
+            self.gpu_tasks += prefers_gpu(task)
             sent_function, sent_task = (function, task) if self.share_files else pickle_and_unpickle(function, task)
             yield task, sent_function(sent_task, lambda payload: None)
 
@@ -154,6 +155,15 @@ def test_a_killed_extraction_goes_on(folder, shades):
     assert [path.name for path in shades.features.folder.parent.iterdir() if not path.name.startswith(".")] == [
         shades.features.folder.name
     ]
+
+
+@pytest.mark.parametrize("share_files", [True, False])
+@pytest.mark.parametrize(("kind", "wants_gpu"), [("onnx", False), ("keras", True)])
+def test_networks_that_run_only_on_processors_leave_gpus_alone(kind, wants_gpu, share_files, folder, shades, tmp_path):
+    (weights := tmp_path / "weights").write_bytes(b"any")
+    workers, extractor = InlineWorkers(share_files), MeanExtractor(kind=kind, file=weights)
+    extract_features(Extraction(extractor, folder, Config()), shades, workers, lambda done, total: None)
+    assert workers.tasks == 3 and workers.gpu_tasks == 3 * wants_gpu
 
 
 def test_what_a_killed_extraction_left_is_removed(folder, shades):

@@ -157,7 +157,7 @@ def test_each_group_is_held_out_as_a_whole(shown, groups, count, seed, dataset):
         held_out = folds.make_folds(few, count, seed).held_out
     except UserError as error:
         assert re.search(
-            "(groups are|images?,) too few for FOLDS|has too few groups or different|all rows are in one group",
+            "(groups are|images?,) too few for FOLDS|has too few groups or distinct|all rows are in one group",
             str(error),
         )
         return
@@ -354,7 +354,7 @@ def test_a_class_whose_groups_are_all_held_out_at_once_is_an_error(dataset):
     labels = np.where(dataset.labels == 7, 7, dataset.labels % 7)
     groups = np.where(labels == 7, 1_000, np.arange(len(labels)))
     expected = (
-        r"class 7 has too few groups or different images: fold [0-4] holds out all of them; "
+        r"class 7 has too few groups or distinct images: fold [0-4] holds out all of them; "
         r"try fewer folds or, if groups do not matter, set group = false in competition\.toml"
     )
     data = replace(dataset, labels=labels, classes=np.arange(8), groups=groups)

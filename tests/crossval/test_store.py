@@ -247,7 +247,7 @@ def test_a_damaged_model_is_reported_with_the_commands_that_train_it_again(store
     path = tmp_path / store.folds.name / "knn" / "fold-1"
     start, remedy = f"cannot load {path}.skops (", store.command("cv", models="knn")
     assert str(error.value).startswith(start) and "\n" not in str(error.value)
-    assert str(error.value).endswith(f"); to train it again: rm {path}.npz && {remedy}")
+    assert str(error.value).endswith(f"); if it is damaged, train it again: rm {path}.npz && {remedy}")
     assert "BadZipFile: File is not a zip file" in str(error.value)
 
 
@@ -255,7 +255,7 @@ def test_a_missing_model_is_reported_with_the_commands_that_train_it_again(store
     store.save(MEMBER, 1, result(store, 1))
     path = tmp_path / store.folds.name / "knn" / "fold-1"
     path.with_suffix(".skops").unlink()
-    remedy = f"to train it again: rm {path}.npz && {store.command('cv', models='knn')}"
+    remedy = f"train it again: rm {path}.npz && {store.command('cv', models='knn')}"
     with pytest.raises(UserError, match=re.escape(f"the model of knn fold 1 is missing in {path.parent}; {remedy}")):
         store.load_model(MEMBER, 1)
 
@@ -264,7 +264,9 @@ def test_an_imported_model_that_cannot_be_loaded_is_not_to_be_deleted(store, tmp
     for fold in range(3):
         store.save(MEMBER, fold, result(store, fold))
     member = store.import_folds(tmp_path / store.folds.name / "knn", "theirs")
-    with pytest.raises(UserError, match=r"cannot load .*; import @theirs again, or make a submission without it$"):
+    with pytest.raises(
+        UserError, match=r"cannot load .*; if it is damaged, import @theirs again, or make a submission without it$"
+    ):
         store.load_model(member, 1)
 
 

@@ -110,7 +110,11 @@ def test_files_folders_and_tables_are_read(dataset, competition_copy, tmp_path, 
         ("broken.png", b"\x89PNG\r\n\x1a\nxxx", "cannot identify image file"),
         ("empty.jpg", b"", "cannot identify image file"),
         ("few.csv", b"pixel0,pixel1\n1,2\n", "has 2 pixel columns; expected 256, for images of 16x16x1"),
-        ("photo.heic", b"\0\0\0 ftypheic", "is not an image file that can be read"),
+        (
+            "photo.heic",
+            b"\0\0\0 ftypheic",
+            r"is neither an image \(.*\) nor a table \(\.csv\); convert it, e\.g\. to PNG",
+        ),
         ("gone.png", None, "is missing"),
         ("gone.csv", None, "is missing"),
     ],
@@ -141,7 +145,7 @@ def test_transparent_pixels_become_white_in_colour_and_grey(tmp_path):
         assert image.mode == mode and (np.asarray(image)[:2] == 0).all() and (np.asarray(image)[2:] == 255).all()
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")
 def test_photographs_are_turned_as_their_orientation_says(tmp_path):
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[:, :20] = 255  # the left third of what the camera has recorded
@@ -151,6 +155,10 @@ def test_photographs_are_turned_as_their_orientation_says(tmp_path):
         image.save(tmp_path / name, exif=exif)
         upright = np.asarray(open_image(tmp_path / name).convert("L"))
         assert upright.shape == (60, 40) and upright[:15].min() > 200 and upright[25:].max() < 50
-    assert read_size(tmp_path / "turned.jpg") == (40, 60)
+    image.save(tmp_path / "turned.webp", exif=exif)
+    image.save(tmp_path / "turned.mpo", "MPO", exif=exif, save_all=True, append_images=[image])
+    (tmp_path / "turned.mpo").rename(tmp_path / "phone.jpg")
+    for name in ("turned.jpg", "turned.webp", "phone.jpg"):
+        assert read_size(tmp_path / name) == open_image(tmp_path / name).size == (40, 60), name
     image.save(tmp_path / "damaged.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     assert open_image(tmp_path / "damaged.jpg").size == read_size(tmp_path / "damaged.jpg") == (60, 40)

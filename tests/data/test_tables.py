@@ -118,6 +118,21 @@ def test_an_error_in_a_further_table_names_its_row(train_ids, ids, label, messag
         load_dataset(competition_copy)
 
 
+@pytest.mark.parametrize("extra", ['["train.csv"]', '["more.csv", "more.csv"]'])
+def test_no_rows_are_added_a_second_time(extra, competition_copy):
+    pd.read_csv(competition_copy / "train.csv").head(3).to_csv(competition_copy / "more.csv", index=False)
+    (competition_copy / "competition.toml").write_text(f"extra = {extra}")
+    with pytest.raises(UserError, match=r"extra adds the rows of (train|more)\.csv a second time"):
+        load_dataset(competition_copy)
+
+
+def test_only_tables_that_can_be_added_are_suggested(competition_copy):
+    pd.read_csv(competition_copy / "train.csv").head(3).to_csv(competition_copy / "more.csv", index=False)
+    assert "more.csv has labelled rows too" in "\n".join(load_dataset(competition_copy).layout.notes)
+    insert_ids(competition_copy / "train.csv", range(1, TRAIN_ROWS + 1))
+    assert "more.csv" not in "\n".join(load_dataset(competition_copy).layout.notes)
+
+
 def test_messages_name_the_configuration_that_is_read_where_tables_are_in_a_subfolder(competition_copy):
     (competition_copy / "files").mkdir()
     for file in FILES:

@@ -314,7 +314,7 @@ def test_equal_probabilities_are_ranked_in_the_order_of_classes():
     assert ranked == pytest.approx(np.mean(1 / np.arange(1, 21)))
 
 
-def test_the_leaderboard_shows_the_competitions_metric_first_and_no_metric_twice():
+def test_tables_show_the_competitions_metric_first_and_no_metric_twice():
     classes, numbers = np.array([0, 1]), np.array([0.5, 2], dtype=np.float32)
     auc = find_metric("AUC")
     assert displayed_metrics(auc, classes) == (auc, ACCURACY, LOG_LOSS)

@@ -79,7 +79,7 @@ def test_the_table_shows_each_model(dataset, tmp_path):
     assert fold_1.split()[2:10] == ["epoch", "2/5", "97.5", "%", "accuracy", "0.250", "1,234", "1.5"]
 
 
-def test_the_leaderboard_puts_the_best_first(dataset):
+def test_the_table_of_scores_has_the_best_first(dataset):
     correct = np.eye(10)[dataset.labels] * 0.9 + 0.01
     bad = Predictions("bad", np.roll(correct, 1, axis=1), correct[None], 5.0, "")
     members = [bad, Predictions("good", correct, correct[None], 65.0, "")]

@@ -29,10 +29,6 @@ class PairwiseSVC(ClassifierMixin, BaseEstimator):
         self.classes_ = self.svc_.classes_
         return self
 
-    def decision_values(self, features: np.ndarray) -> np.ndarray:
-        """Decision values (rows, classes, classes): those of a pair at [first, second], negated at [second, first]."""
-        return self._decide(self._kernel(features))
-
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Probabilities (rows, classes)."""
         size = max(1, BATCH_VALUES // len(self.classes_) ** 2)
@@ -50,6 +46,7 @@ class PairwiseSVC(ClassifierMixin, BaseEstimator):
         return np.exp(-self.svc_.gamma * distances)
 
     def _decide(self, kernel: np.ndarray) -> np.ndarray:
+        """Decision values (rows, classes, classes): that of a pair at [first, second], negated at [second, first]."""
         count, coefficients = len(self.classes_), self.svc_.dual_coef_.astype(np.float32)
         ends = np.cumsum(self.svc_.n_support_)
         values = np.zeros((len(kernel), count, count))
@@ -62,6 +59,7 @@ class PairwiseSVC(ClassifierMixin, BaseEstimator):
         return values - values.transpose(0, 2, 1)
 
     def _to_probabilities(self, decisions: np.ndarray) -> np.ndarray:
+        """Probabilities (rows, classes), given the decision values."""
         if len(self.classes_) == 2:  # a positive value means the second class here, the first of the pair otherwise
             probability = expit(self.sigmoid_slope * decisions[:, 0, 1])
             return np.column_stack([1 - probability, probability])
