@@ -4,8 +4,11 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import Popen
+from typing import Any
 
 from competition.cli.servers import wait_for_server
 from competition.errors import UserError, command, missing_extra
@@ -50,9 +53,9 @@ def worker(cluster: str | None, jobs: int | None) -> None:
         signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
     failed = 0
     try:
-        while not failed and any(process.poll() is None for process in processes):
+        while any(process.poll() is None for process in processes) and not _first_failure(processes):
             time.sleep(POLL_SECONDS)
-            failed = next(filter(None, (process.poll() for process in processes)), 0)
+        failed = _first_failure(processes)
     except KeyboardInterrupt:
         print("\ninterrupted; other workers are retrying the tasks that were running here", file=sys.stderr)
     finally:
@@ -62,6 +65,11 @@ def worker(cluster: str | None, jobs: int | None) -> None:
             process.wait()
     if failed:
         raise UserError(f"a Dask worker ended with exit status {failed}; its output above says why")
+
+
+def _first_failure(processes: "Sequence[Popen[Any]]") -> int:
+    """The exit status of the first process that has failed; 0 if none has."""
+    return next(filter(None, (process.poll() for process in processes)), 0)
 
 
 def _package_path() -> str:

@@ -165,9 +165,8 @@ def _extract(archive: Path, entries: Sequence[Entry], target: Path, shown: str) 
     with ExitStack() as stack:
         if archive.suffix.lower() in TAR_FILES:
             tar = stack.enter_context(_open_tar(archive))
-            members = {
-                file.name: file for file in tar if file.isfile()
-            }  # looking each of them up by its name takes quadratic time
+            # `extractfile` would search the whole list for each name.
+            members = {file.name: file for file in tar if file.isfile()}
 
             def open_entry(name: str) -> IO[bytes]:
                 source = tar.extractfile(members[name])

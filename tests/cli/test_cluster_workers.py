@@ -56,6 +56,7 @@ def test_each_worker_of_a_cluster_sees_one_gpu_or_none(start_workers):
     assert ["GPU=1" in arguments for arguments, _ in started] == [True, True, False]
 
 
-def test_a_worker_that_fails_is_an_error(start_workers):
+@pytest.mark.parametrize("others", [None, 0])
+def test_a_worker_that_fails_is_an_error(others, start_workers):
     with pytest.raises(UserError, match="a Dask worker ended with exit status 1; its output above says why"):
-        start_workers(None, 1, None)
+        start_workers(others, 1, others)
