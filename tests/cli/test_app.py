@@ -287,9 +287,7 @@ def test_tune_accepts_better_hyperparameters_and_cv_uses_them(command, tmp_path,
     assert accepted["hyperparameters"]["c"] > 0.1 and accepted["p_value"] < accepted["threshold"]
     assert accepted["difference"] < 0 and accepted["study"].startswith("digits8 svm 5-folds-seed-0")
     assert (
-        accepted["log_loss"] < accepted["current_log_loss"]
-        and accepted["trial"] > 0
-        and accepted["date"] == str(date.today())
+        accepted["loss"] < accepted["current_loss"] and accepted["trial"] > 0 and accepted["date"] == str(date.today())
     )
     page = tmp_path / "folds" / "digits8" / "tuning" / "svm.html"  # if at least three trials are complete
     assert "svm: accepted" in tuned.stdout and page.exists() is ("plots of the search: " in tuned.stdout)
