@@ -67,7 +67,7 @@ def worker(cluster: str | None, jobs: int | None) -> None:
         raise UserError(f"a Dask worker ended with exit status {failed}; its output above says why")
 
 
-def _first_failure(processes: "Sequence[Popen[Any]]") -> int:
+def _first_failure(processes: Sequence[Popen[Any]]) -> int:
     """The exit status of the first process that has failed; 0 if none has."""
     return next(filter(None, (process.poll() for process in processes)), 0)
 

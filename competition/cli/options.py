@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,9 +97,9 @@ def option(name: str, help_text: str, **settings: Any) -> Any:
     return typer.Option(f"--{name}", help=help_text, envvar=PREFIX + name.upper(), show_envvar=False, **settings)
 
 
-def count_option(name: str, help_text: str) -> Any:
-    """An option for a non-negative integer."""
-    return option(name, help_text, parser=parse_integer, metavar="N")
+def count_option(name: str, help_text: str, parser: Callable[[str], int] = parse_integer) -> Any:
+    """An option for an integer, by default a non-negative one."""
+    return option(name, help_text, parser=parser, metavar="N")
 
 
 Competition = Annotated[
@@ -126,13 +127,12 @@ Seed = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    option(
+    count_option(
         "jobs",
         "Number of single-threaded workers, plus one if all would have a GPU; with --cluster, of tasks that run at "
         "a time.  "
         "[default and maximum: number of cores; with --cluster: all threads of its Dask workers]",
-        parser=parse_positive,
-        metavar="N",
+        parse_positive,
     ),
 ]
 Budget = Annotated[
@@ -176,11 +176,10 @@ SchedulerAddress = Annotated[
 ]
 LocalJobs = Annotated[
     int | None,
-    option(
+    count_option(
         "jobs",
         "Number of single-threaded workers, plus one if all would have a GPU.  [default and maximum: number of cores]",
-        parser=parse_positive,
-        metavar="N",
+        parse_positive,
     ),
 ]
 Trials = Annotated[int, count_option("trials", "Number of trials per model, including those of earlier runs.")]
@@ -200,7 +199,7 @@ Number = Annotated[
         "latest]",
     ),
 ]
-Port = Annotated[int, option("port", "Port of the page.", parser=parse_port, metavar="N")]
+Port = Annotated[int, count_option("port", "Port of the page.", parse_port)]
 Wait = Annotated[
     float | None,
     option(

@@ -149,9 +149,10 @@ def read_arrays(
 
 def _further_tables(inventory: Inventory, layout: ColumnRoles) -> list[Path]:
     """Other tables with labels and pixels."""
-    used = set(find_tables(inventory))
+    train, *others = find_tables(inventory)
+    used = {train, *others}
     names = {path.name for path in used}
-    needed = set(_needed_columns(layout, read_header(find_tables(inventory)[0])))
+    needed = set(_needed_columns(layout, read_header(train)))
     return [
         path
         for path in inventory.tables
